@@ -1,0 +1,40 @@
+"""Gold where there is no oracle: a reward model trained on human pairs that the proxy never saw."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from models import loading
+from models.judges.base import Row
+from models.reward import score
+
+
+@dataclass(frozen=True)
+class RewardModelScorer:
+    """Scores texts by a sequence-classification model; the only value is "gold", in the model's own unit (logits)."""
+
+    model: Any
+    tokenizer: Any
+    rows_per_batch: int = 64
+    kind: str = field(default="reward_model", init=False)
+    axes: tuple[str, ...] = field(default=(), init=False)
+
+    @classmethod
+    def load(cls, path: Path, base: Path | None = None, rows_per_batch: int = 64) -> "RewardModelScorer":
+        model = loading.load_reward_model(path, base=base)
+        return cls(model, loading.load_tokenizer(path), rows_per_batch)
+
+    def score(self, rows: Sequence[Row], responses: Sequence[str]) -> list[dict[str, float]]:
+        return [{"gold": value} for value in self.values(rows, responses)]
+
+    def values(self, rows: Sequence[Row], responses: Sequence[str]) -> list[float]:
+        """One logit per (prompt, response); the response ends with EOS, as a finished sample does."""
+        sequences = [
+            [*loading.encode_prompt(self.tokenizer, row["prompt"]), *self._response_ids(response)]
+            for row, response in zip(rows, responses, strict=True)
+        ]
+        return [float(value) for value in score(self.model, sequences, self.rows_per_batch)] if sequences else []
+
+    def _response_ids(self, response: str) -> list[int]:
+        return [*self.tokenizer(response, add_special_tokens=False)["input_ids"], self.tokenizer.eos_token_id]

@@ -1,0 +1,58 @@
+"""A judge made of known faults: it sees the oracle's axes through its own taste, and errs by known amounts.
+
+Verdict on (first, second), drawn once per (judge, seed, prompt, texts in this order, key):
+  with probability `position_bias` it answers "first" without reading;
+  otherwise it compares utilities, utility = weighted mean of the axes + `length_bias` per doubling of the length in
+  words; nearer than `tie_margin` is a tie; and with probability `noise` it says the opposite of what it means.
+So, for two clearly different responses in random order, P(first) - 1/2 = position_bias / 2.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from models.hearth import oracle
+from models.judges.base import Row, Verdict, checked_weights, uniform, weighted_mean
+
+
+@dataclass(frozen=True)
+class SimulatedJudge:
+    """See the module. `weights`: axis of the oracle -> weight. Probabilities lie in [0, 1)."""
+
+    name: str
+    weights: Mapping[str, float]
+    position_bias: float = 0.15
+    length_bias: float = 0.0
+    noise: float = 0.15
+    tie_margin: float = 0.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        checked_weights(self.weights, oracle.AXES, f"judge {self.name!r}")
+        for fault in ("position_bias", "noise"):
+            value = getattr(self, fault)
+            if not 0 <= value < 1:
+                raise ValueError(f"judge {self.name!r}: {fault}={value} is a probability; give a number in [0, 1)")
+
+    def rate(self, row: Row, response: str) -> dict[str, float]:
+        """The oracle's axes: a simulated judge sees truly and weighs in its own way."""
+        return oracle.score(row, response)
+
+    def utility(self, row: Row, response: str) -> float:
+        """What the judge feels about one response, before noise."""
+        words = len(response.split())
+        return weighted_mean(self.rate(row, response), self.weights) + self.length_bias * math.log2(1 + words)
+
+    def compare(self, row: Row, first: str, second: str, *, key: str) -> Verdict:
+        def drawn(what: str) -> float:
+            return uniform(self.name, self.seed, row["id"], first, second, key, what)
+
+        if drawn("position") < self.position_bias:
+            return Verdict(1.0)
+        difference = self.utility(row, first) - self.utility(row, second)
+        if abs(difference) <= self.tie_margin:
+            return Verdict(0.5)
+        prefers_first = difference > 0
+        if drawn("noise") < self.noise:
+            prefers_first = not prefers_first
+        return Verdict(1.0 if prefers_first else 0.0)
