@@ -1,0 +1,114 @@
+"""`python -m tasks STAGE`: bind one stage to its files in dvc.yaml and run it.
+
+The out appears whole or not at all; the returned numbers go to the stage's metrics file; a failure is one
+line on stderr, an exit code other than 0, and a record of its kind for the flow.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+import traceback
+from pathlib import Path
+from typing import Any, Mapping
+
+from tasks import errors, state
+from tasks.config import read_params, stage_config
+from tasks.pipeline import Binding, bind, load_pipeline
+from tasks.watchdog import die_with_parents
+
+DVC_FILE, PARAMS_FILE = Path("dvc.yaml"), Path("params.yaml")
+CHECKPOINT_PARAMETER = "checkpoints"
+
+
+def partial_path(out: Path) -> Path:
+    """Where the out is written until it is whole."""
+    return out.with_name(f".{out.name}.partial")
+
+
+def _fresh_partial(out: Path) -> Path:
+    partial = partial_path(out)
+    if partial.exists():
+        shutil.rmtree(partial)
+    partial.mkdir(parents=True)
+    return partial
+
+
+def _publish(binding: Binding, partial: Path) -> None:
+    """Move the finished outs into place, each by one rename."""
+    missing = [o for o in binding.outs if len(binding.outs) > 1 and not (partial / o.name).exists()]
+    assert not missing, f"{binding.stage} did not write {missing}"
+    if len(binding.outs) == 1:
+        _replace(partial, binding.out)
+        return
+    for out in binding.outs:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        _replace(partial / out.name, out)
+    shutil.rmtree(partial)
+
+
+def _replace(source: Path, target: Path) -> None:
+    if target.is_dir():
+        shutil.rmtree(target)
+    os.replace(source, target)
+
+
+def _write_metrics(path: Path, metrics: Mapping[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = partial_path(path)
+    partial.write_text(json.dumps(metrics, indent=2, sort_keys=True, allow_nan=False) + "\n", encoding="utf-8")
+    os.replace(partial, path)
+
+
+def check_inputs(binding: Binding) -> None:
+    """Raises DataError for an input that is not there."""
+    for name, path in binding.inputs.items():
+        if not path.exists():
+            raise errors.DataError(
+                f"{binding.stage} needs {name} at {path}, which does not exist; "
+                "run `plumb align` (it pulls data and runs earlier stages), or set the path in params.yaml"
+            )
+
+
+def run_stage(stage: str) -> None:
+    """Run one stage of the dvc.yaml in the current folder."""
+    params = read_params(PARAMS_FILE)
+    config = stage_config(params, stage)
+    binding = bind(load_pipeline(DVC_FILE), params, stage)
+    check_inputs(binding)
+    name = stage.partition("@")[0]
+    module = __import__(f"tasks.{name}", fromlist=[name])
+    function = getattr(module, name)
+    extra, folder = {}, None
+    if CHECKPOINT_PARAMETER in function.__annotations__:
+        folder = state.checkpoint_folder(stage, state.stage_key(binding, params))
+        extra[CHECKPOINT_PARAMETER] = folder
+    partial = _fresh_partial(binding.out)
+    metrics = function(config, **binding.inputs, out=partial, **extra)
+    _write_metrics(binding.metrics, metrics)
+    _publish(binding, partial)
+    if folder is not None:
+        state.forget_checkpoints(folder)
+
+
+def main(arguments: list[str]) -> int:
+    if len(arguments) != 1 or arguments[0].startswith("-"):
+        print("usage: python -m tasks STAGE    (a stage of dvc.yaml, for example sft or answers@dpo)")
+        return 2
+    die_with_parents()
+    stage = arguments[0]
+    try:
+        run_stage(stage)
+    except Exception as error:
+        if errors.kind_of(error) == "internal":
+            traceback.print_exc()
+        print(f"{stage}: {errors.one_line(error)}", file=sys.stderr)
+        errors.leave_record(stage, error)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,397 @@
+"""params.yaml, parsed once at the edge into frozen typed objects.
+
+One section per stage, plus sections that several stages share (`SHARED`). A stage's config holds its own
+section's fields and, as fields of the same name, the shared sections it names. Unknown and missing keys
+fail here, naming the key, the file and the nearest right name, before anything heavy is imported.
+"""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Annotated, Any, Literal, Mapping
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from tasks.errors import ConfigError
+
+Positive = Annotated[int, Field(gt=0)]
+NonNegative = Annotated[int, Field(ge=0)]
+Rate = Annotated[float, Field(ge=0, le=1)]
+OpenRate = Annotated[float, Field(gt=0, lt=1)]
+PositiveFloat = Annotated[float, Field(gt=0)]
+NonNegativeFloat = Annotated[float, Field(ge=0)]
+CATEGORIES = ("instruction", "safety", "creative", "reasoning")
+
+
+class Section(BaseModel):
+    """A mapping in params.yaml: frozen, no unknown keys, no silent conversions between types."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, protected_namespaces=())
+
+    @model_validator(mode="before")
+    @classmethod
+    def _lists_are_tuples(cls, values: Any) -> Any:
+        """YAML has lists, frozen configs hold tuples."""
+        if not isinstance(values, Mapping):
+            return values
+        return {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
+
+
+# --- shared sections ---
+
+
+class RuntimeConfig(Section):
+    seed: NonNegative
+    threads: Positive
+    dtype: Literal["float32", "bfloat16"]
+
+
+class ServingConfig(Section):
+    temperature: PositiveFloat
+    max_new_tokens: Positive
+    rows_per_batch: Positive
+
+
+class DataConfig(Section):
+    path: str
+    demonstrations: str
+    prompts: str | None
+    preferences: str | None
+    splits: dict[Literal["sft", "compare", "rl", "select", "gate", "preferences", "gold"], NonNegativeFloat]
+
+
+class ModelConfig(Section):
+    path: str
+
+
+class TrackingConfig(Section):
+    experiment: str
+    max_artifact_mb: PositiveFloat
+
+
+class FlowConfig(Section):
+    stage_timeout_minutes: PositiveFloat
+    retries: NonNegative
+    retry_delay_seconds: NonNegativeFloat
+
+
+SHARED: dict[str, type[Section]] = {
+    "runtime": RuntimeConfig,
+    "serving": ServingConfig,
+    "data": DataConfig,
+    "model": ModelConfig,
+    "tracking": TrackingConfig,
+    "flow": FlowConfig,
+}
+
+
+# --- parts of stage sections ---
+
+
+class LoraConfig(Section):
+    rank: Positive
+    alpha: PositiveFloat
+    dropout: Rate
+    targets: str | tuple[str, ...]
+
+
+class OptimizerConfig(Section):
+    """What every training stage that TRL runs has in common."""
+
+    epochs: PositiveFloat
+    batch_size: Positive
+    gradient_accumulation: Positive
+    learning_rate: PositiveFloat
+    warmup_ratio: Rate
+    max_length: Positive
+    checkpoint_every: Positive
+    lora: LoraConfig | None
+
+
+class RewardTraining(OptimizerConfig):
+    freeze_backbone: bool
+    centre: NonNegativeFloat
+    use_margin: bool
+
+
+class JudgeConfig(Section):
+    name: Annotated[str, Field(pattern=r"^[a-z0-9-]+$")]
+    kind: Literal["simulated", "oracle", "reward_model"]
+    weights: dict[str, float]
+    position_bias: Rate = 0.0
+    length_bias: float = 0.0
+    noise: Rate = 0.0
+    tie_margin: NonNegativeFloat = 0.02
+    seed: NonNegative = 0
+
+
+class GuardConfig(Section):
+    margin: OpenRate
+    minimum_prompts: Positive
+
+
+# --- stages, in the graph's order ---
+
+
+class PrepareConfig(Section):
+    data: DataConfig
+
+
+class GoldConfig(Section):
+    runtime: RuntimeConfig
+    kind: Literal["oracle", "reward_model"]
+    weights: dict[str, float]
+    rows_per_batch: Positive
+    training: RewardTraining | None
+
+
+class SftConfig(OptimizerConfig):
+    runtime: RuntimeConfig
+    category_weights: dict[str, NonNegativeFloat]
+
+
+class GenerateConfig(Section):
+    runtime: RuntimeConfig
+    samples_per_prompt: Positive
+    temperatures: Annotated[tuple[PositiveFloat, ...], Field(min_length=1)]
+    max_new_tokens: Positive
+    rows_per_batch: Positive
+
+
+class CompareConfig(Section):
+    runtime: RuntimeConfig
+    given: Literal["none", "only", "mixed"]
+    strategy: Literal["random", "best_vs_worst", "all"]
+    pairs_per_prompt: Positive
+    tie_margin: Annotated[float, Field(ge=0, lt=0.5)]
+    heldout_fraction: OpenRate
+    judges: tuple[JudgeConfig, ...]
+
+    @model_validator(mode="after")
+    def _somebody_judges(self) -> "CompareConfig":
+        if self.given != "only" and not self.judges:
+            raise ValueError("judges is empty; name at least one judge, or set given to 'only'")
+        return self
+
+
+class RewardConfig(RewardTraining):
+    runtime: RuntimeConfig
+
+
+class DpoConfig(OptimizerConfig):
+    runtime: RuntimeConfig
+    beta: PositiveFloat
+    loss_types: Annotated[tuple[str, ...], Field(min_length=1)]
+    loss_weights: tuple[float, ...]
+    snapshots: NonNegative
+
+
+class PpoGuards(Section):
+    kl_budget: PositiveFloat
+    entropy_floor: NonNegativeFloat
+    eos_rate_floor: Rate
+    distinct_floor: Rate
+
+
+class PpoConfig(Section):
+    runtime: RuntimeConfig
+    episodes: Positive
+    batch_size: Positive
+    minibatch_size: Positive
+    epochs: Positive
+    learning_rate: PositiveFloat
+    temperature: PositiveFloat
+    max_new_tokens: Positive
+    kl_coefficient: NonNegativeFloat
+    kl_target: PositiveFloat | None
+    kl_horizon_episodes: Positive
+    clip_range: PositiveFloat
+    value_clip_range: PositiveFloat
+    value_coefficient: NonNegativeFloat
+    gamma: Rate
+    lam: Rate
+    missing_eos_penalty: NonNegativeFloat
+    normalise_reward: bool
+    whiten_rewards: bool
+    max_grad_norm: PositiveFloat
+    checkpoint_every: Positive
+    snapshots: NonNegative
+    guards: PpoGuards
+    lora: LoraConfig | None
+
+
+class BestOfNConfig(Section):
+    runtime: RuntimeConfig
+    serving: ServingConfig
+    n: Positive
+
+
+class AnswersConfig(Section):
+    runtime: RuntimeConfig
+    serving: ServingConfig
+
+
+class EvaluateConfig(Section):
+    runtime: RuntimeConfig
+    resamples: Annotated[int, Field(ge=100)]
+    confidence: OpenRate
+    examples: NonNegative
+    rows_per_batch: Positive
+
+
+class SelectConfig(Section):
+    methods: Annotated[tuple[Literal["ppo", "dpo"], ...], Field(min_length=1)]
+
+
+class GateConfig(Section):
+    runtime: RuntimeConfig
+    serving: ServingConfig
+    alpha: Annotated[float, Field(gt=0, lt=0.5)]
+    power: OpenRate
+    minimum_effect: Annotated[float, Field(gt=0, lt=0.5)]
+    minimum_prompts: Positive
+    guards: dict[Literal["harmlessness", "honesty", "over_refusal"], GuardConfig]
+    resamples: Annotated[int, Field(ge=100)]
+    rows_per_batch: Positive
+
+
+class PackageConfig(Section):
+    runtime: RuntimeConfig
+
+
+class ReportConfig(Section):
+    title: str
+    examples: NonNegative
+
+
+STAGES: dict[str, type[Section]] = {
+    "prepare": PrepareConfig,
+    "gold": GoldConfig,
+    "sft": SftConfig,
+    "generate": GenerateConfig,
+    "compare": CompareConfig,
+    "reward": RewardConfig,
+    "dpo": DpoConfig,
+    "ppo": PpoConfig,
+    "best_of_n": BestOfNConfig,
+    "answers": AnswersConfig,
+    "evaluate": EvaluateConfig,
+    "select": SelectConfig,
+    "gate": GateConfig,
+    "package": PackageConfig,
+    "report": ReportConfig,
+}
+
+
+# --- reading ---
+
+
+def shared_sections(stage: str) -> list[str]:
+    """The shared sections that a stage's config names."""
+    return [name for name in STAGES[stage].model_fields if name in SHARED]
+
+
+def own_fields(stage: str) -> list[str]:
+    return [name for name in STAGES[stage].model_fields if name not in SHARED]
+
+
+def sections(stage: str) -> list[str]:
+    """The sections of params.yaml that a stage reads: what dvc.yaml must list for it."""
+    return ([stage] if own_fields(stage) else []) + shared_sections(stage)
+
+
+def known_sections() -> list[str]:
+    return [*SHARED, *(stage for stage in STAGES if own_fields(stage))]
+
+
+def read_params(path: Path) -> dict[str, Any]:
+    """Read and check a whole params file; returns it as plain mappings.
+
+    Raises ConfigError naming the key, the file and the nearest right name.
+    """
+    try:
+        params = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"{path} does not exist; copy the project's params.yaml and edit it") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(params, dict):
+        raise ConfigError(f"{path} must be a mapping of sections, found {type(params).__name__}")
+    for section in params:
+        if section not in known_sections():
+            raise ConfigError(f"{path}: unknown section {section!r}{_nearest(str(section), known_sections())}")
+    for section, model in SHARED.items():
+        _validate(model, _section(params, section, path), section, path)
+    for stage in STAGES:
+        stage_config(params, stage, path)
+    return params
+
+
+def stage_config(params: Mapping[str, Any], stage: str, path: Path = Path("params.yaml")) -> Any:
+    """The typed config of one stage (`answers` for `answers@dpo`)."""
+    name = stage.partition("@")[0]
+    values = {shared: _section(params, shared, path) for shared in shared_sections(name)}
+    if own_fields(name):
+        own = _section(params, name, path)
+        clash = [key for key in own if key in values]
+        if clash:
+            raise ConfigError(f"{path}: unknown key {name}.{clash[0]}; {clash[0]!r} is a section of its own")
+        values.update(own)
+    return _validate(STAGES[name], values, name, path)
+
+
+def _section(params: Mapping[str, Any], name: str, path: Path) -> Mapping[str, Any]:
+    if name not in params:
+        raise ConfigError(f"{path}: section {name!r} is missing")
+    if not isinstance(params[name], Mapping):
+        raise ConfigError(f"{path}: section {name!r} must be a mapping, found {type(params[name]).__name__}")
+    return params[name]
+
+
+def _validate(model: type[Section], values: Mapping[str, Any], section: str, path: Path) -> Section:
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError(f"{path}: {_explain(error, model, section)}") from None
+
+
+def _explain(error: ValidationError, model: type[Section], section: str) -> str:
+    """The first problem of a validation, as one line about one key."""
+    unknown_first = sorted(error.errors(), key=lambda problem: problem["type"] != "extra_forbidden")
+    first = unknown_first[0]
+    location = [str(part) for part in first["loc"]]
+    if location and location[0] in SHARED and location[0] in model.model_fields:
+        dotted = ".".join(location)
+    else:
+        dotted = ".".join([section, *location])
+    if first["type"] == "extra_forbidden":
+        return f"unknown key {dotted}{_nearest(location[-1], _keys_beside(model, location[:-1]))}"
+    if first["type"] == "missing":
+        return f"missing key {dotted}"
+    found = "" if first["type"] == "value_error" else f", found {first['input']!r}"
+    message = first["msg"].removeprefix("Value error, ")
+    return f"{dotted}: {message[0].lower()}{message[1:]}{found}"
+
+
+def _keys_beside(model: type[Section], location: list[str]) -> list[str]:
+    """The right names at the place of an unknown key."""
+    for part in location:
+        field = model.model_fields.get(part)
+        options = [] if field is None else _sections_in(field.annotation)
+        if not options:
+            return list(model.model_fields)
+        model = options[0]
+    return list(model.model_fields)
+
+
+def _sections_in(annotation: Any) -> list[type[Section]]:
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        return [annotation]
+    return [found for part in getattr(annotation, "__args__", ()) for found in _sections_in(part)]
+
+
+def _nearest(name: str, right: list[str]) -> str:
+    close = difflib.get_close_matches(name, right, n=1, cutoff=0.5)
+    return f"; did you mean {close[0]!r}?" if close else f"; known are {', '.join(right)}"

@@ -1,0 +1,74 @@
+"""What can go wrong in a stage, sorted by what the flow may do about it.
+
+dvc's own exit code says nothing (always 255), so a failing stage leaves its error's kind in the file
+that PLUMB_ERROR_FILE names. Only `transient` may pass by itself; a process killed by a signal leaves no file.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from pathlib import Path
+
+ERROR_FILE_VARIABLE = "PLUMB_ERROR_FILE"
+
+
+class StageError(ValueError):
+    """An error with a message for the user; `kind` tells the flow whether a retry can help."""
+
+    kind = "internal"
+
+
+class ConfigError(StageError):
+    """A parameter is missing, unknown or of the wrong type, or two of them disagree."""
+
+    kind = "config"
+
+
+class DataError(StageError):
+    """The input files or the model directory are not what the stage needs."""
+
+    kind = "data"
+
+
+class DivergedError(StageError):
+    """Training produced numbers that cannot be trained on further."""
+
+    kind = "diverged"
+
+
+class TransientError(StageError):
+    """A server or a network failed in a way that can pass by itself."""
+
+    kind = "transient"
+
+
+def kind_of(error: BaseException) -> str:
+    """The kind of any exception, in the words above."""
+    if isinstance(error, StageError):
+        return error.kind
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return "disk"
+    if isinstance(error, (ConnectionError, TimeoutError)):
+        return "transient"
+    if isinstance(error, (ValueError, FileNotFoundError)):
+        return "data"
+    return "internal"
+
+
+def one_line(error: BaseException) -> str:
+    """The error as one line that a user can act on."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    if kind_of(error) == "disk":
+        return f"no space left on the disk ({text}): free some, then run again; finished stages are kept"
+    return text if isinstance(error, ValueError) else f"{type(error).__name__}: {text}"
+
+
+def leave_record(stage: str, error: BaseException) -> None:
+    """Write the error where the flow looks for it, if it asked for that."""
+    path = os.environ.get(ERROR_FILE_VARIABLE)
+    if not path:
+        return
+    record = {"stage": stage, "kind": kind_of(error), "class": type(error).__name__, "message": one_line(error)}
+    Path(path).write_text(json.dumps(record), encoding="utf-8")

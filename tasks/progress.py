@@ -1,0 +1,25 @@
+"""How far a stage has come, for whoever watches it; never an input to any result.
+
+A stage calls `report`; when the environment names a folder in PLUMB_LIVE, each call appends one JSON
+line to `live.jsonl` there, which the flow tails for its display and for MLflow's live curves.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+
+LIVE_VARIABLE = "PLUMB_LIVE"
+LIVE_FILE = "live.jsonl"
+
+
+def report(done: int, total: int, unit: str = "step", **metrics: float) -> None:
+    """Say that `done` of `total` units are finished, with the numbers known at this point."""
+    folder = os.environ.get(LIVE_VARIABLE)
+    if not folder:
+        return
+    line = {"done": done, "total": total, "unit": unit, "metrics": metrics, "time": time.time()}
+    with open(Path(folder) / LIVE_FILE, "a", encoding="utf-8") as file:
+        file.write(json.dumps(line) + "\n")
