@@ -1,0 +1,142 @@
+"""Log-probs of responses, with the language-model head applied at response positions only.
+
+The head is the widest matrix of a small model; running it over prompts and padding is wasted work and memory.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor, nn
+
+from models.batching import backbone_of, by_length, device_of, evaluating, hidden_states, length_mask, pad_right, unwrapped
+
+_HEAD_IS_PLAIN: WeakKeyDictionary[nn.Module, bool] = WeakKeyDictionary()
+
+
+class ResponseLogprobs(NamedTuple):
+    """`logprobs` and `entropy` (batch, time) in nats, 0 outside `response_mask` (batch, time), boolean."""
+
+    logprobs: Tensor
+    response_mask: Tensor
+    entropy: Tensor | None
+
+
+class ResponseBatch(NamedTuple):
+    """Prompts and responses joined and right-padded.
+
+    `ids` (batch, joined time); `response_mask` (batch, time), time = the longest response; `rows` and `columns`
+    (response tokens,) point, for each response token in row-major order, at the hidden state that predicts it;
+    `targets` (response tokens,) are the tokens themselves.
+    """
+
+    ids: Tensor
+    response_mask: Tensor
+    rows: Tensor
+    columns: Tensor
+    targets: Tensor
+
+
+def join(
+    prompt_ids: Sequence[Sequence[int]], response_ids: Sequence[Sequence[int]], device: torch.device | str = "cpu"
+) -> ResponseBatch:
+    """Lays prompts and responses out for one forward pass.
+
+    Raises:
+        ValueError: an empty prompt, since nothing would predict its first response token.
+    """
+    for row, prompt in enumerate(prompt_ids):
+        if len(prompt) == 0:
+            raise ValueError(f"row {row} has an empty prompt; a prompt needs at least one token")
+    ids, _ = pad_right([[*p, *r] for p, r in zip(prompt_ids, response_ids, strict=True)], device)
+    lengths = torch.tensor([len(response) for response in response_ids], device=device)
+    response_mask = length_mask(lengths, int(lengths.max()))
+    rows, offsets = response_mask.nonzero(as_tuple=True)
+    columns = torch.tensor([len(prompt) - 1 for prompt in prompt_ids], device=device)[rows] + offsets
+    return ResponseBatch(ids, response_mask, rows, columns, ids[rows, columns + 1])
+
+
+def scatter(flat: Tensor, response_mask: Tensor) -> Tensor:
+    """(response tokens,) -> (batch, time), 0 where the mask is False. Differentiable."""
+    return torch.zeros(response_mask.shape, dtype=flat.dtype, device=flat.device).masked_scatter(response_mask, flat)
+
+
+def head_is_plain(model: nn.Module) -> bool:
+    """Whether logits are just the output embedding of the last hidden states.
+
+    Some architectures scale or cap logits after the head. Rather than know them by name, compare both ways once.
+    """
+    inner = unwrapped(model)
+    if inner not in _HEAD_IS_PLAIN:
+        head = inner.get_output_embeddings()
+        with evaluating(inner), torch.no_grad():
+            ids = torch.arange(2, device=device_of(inner))[None]
+            expected = inner(input_ids=ids, use_cache=False).logits
+            actual = None if head is None else head(hidden_states(backbone_of(inner), ids))
+        _HEAD_IS_PLAIN[inner] = actual is not None and torch.allclose(actual, expected, rtol=1e-4, atol=1e-5)
+    return _HEAD_IS_PLAIN[inner]
+
+
+def response_logits(model: nn.Module, batch: ResponseBatch) -> Tensor:
+    """Logits (response tokens, vocabulary), before any temperature."""
+    inner = unwrapped(model)
+    if not head_is_plain(model):
+        return inner(input_ids=batch.ids, use_cache=False).logits[batch.rows, batch.columns]
+    return inner.get_output_embeddings()(hidden_states(backbone_of(inner), batch.ids)[batch.rows, batch.columns])
+
+
+def batch_logprobs(model: nn.Module, batch: ResponseBatch, temperature: float, *, entropy: bool = False) -> ResponseLogprobs:
+    """Log-probs of a joined batch in one forward pass, with gradient where it is enabled.
+
+    Raises:
+        ValueError: temperature is not above 0.
+    """
+    if temperature <= 0:
+        raise ValueError(f"temperature={temperature} must be above 0; use 1 for log-probs of greedy responses")
+    logits = response_logits(model, batch).float()
+    log_distribution = torch.log_softmax(logits if temperature == 1 else logits / temperature, dim=-1)
+    chosen = log_distribution.gather(1, batch.targets[:, None]).squeeze(1)
+    entropies = None
+    if entropy:
+        detached = log_distribution.detach()
+        entropies = scatter(-(detached.exp() * detached).sum(-1), batch.response_mask)
+    return ResponseLogprobs(scatter(chosen, batch.response_mask), batch.response_mask, entropies)
+
+
+def response_logprobs(
+    model: nn.Module,
+    prompt_ids: Sequence[Sequence[int]],
+    response_ids: Sequence[Sequence[int]],
+    temperature: float,
+    *,
+    rows_per_batch: int | None = None,
+    entropy: bool = False,
+) -> ResponseLogprobs:
+    """Per-token log-probs of responses, in nats at `temperature`, in batches of similar length.
+
+    Args:
+        rows_per_batch: rows per forward pass; None is all at once (the form to use for a gradient).
+        entropy: also return each position's entropy (without gradient).
+
+    Returns:
+        ResponseLogprobs over the given order of rows; time is the longest response.
+
+    Raises:
+        ValueError: an empty prompt, a temperature or rows_per_batch out of range.
+    """
+    device = device_of(model)
+    shape = len(prompt_ids), max(len(response) for response in response_ids)
+    logprobs, entropies = torch.zeros(shape, device=device), torch.zeros(shape, device=device)
+    mask = torch.zeros(shape, dtype=torch.bool, device=device)
+    sizes = [len(p) + len(r) for p, r in zip(prompt_ids, response_ids, strict=True)]
+    for rows in by_length(sizes, rows_per_batch or len(sizes)):
+        joined = join([prompt_ids[i] for i in rows], [response_ids[i] for i in rows], device)
+        part = batch_logprobs(model, joined, temperature, entropy=entropy)
+        width = part.response_mask.shape[1]
+        place = torch.tensor(rows, device=device)[:, None], torch.arange(width, device=device)[None, :]
+        logprobs = logprobs.index_put(place, part.logprobs)
+        mask[place] = part.response_mask
+        if entropy:
+            entropies[place] = part.entropy
+    return ResponseLogprobs(logprobs, mask, entropies if entropy else None)
