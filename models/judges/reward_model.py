@@ -29,12 +29,9 @@ class RewardModelScorer:
         return [{"gold": value} for value in self.values(rows, responses)]
 
     def values(self, rows: Sequence[Row], responses: Sequence[str]) -> list[float]:
-        """One logit per (prompt, response); the response ends with EOS, as a finished sample does."""
+        """One logit per (prompt, response); the response ends its turn, as a finished sample does."""
         sequences = [
-            [*loading.encode_prompt(self.tokenizer, row["prompt"]), *self._response_ids(response)]
+            [*loading.encode_prompt(self.tokenizer, row["prompt"]), *loading.encode_response(self.tokenizer, response)]
             for row, response in zip(rows, responses, strict=True)
         ]
         return [float(value) for value in score(self.model, sequences, self.rows_per_batch)] if sequences else []
-
-    def _response_ids(self, response: str) -> list[int]:
-        return [*self.tokenizer(response, add_special_tokens=False)["input_ids"], self.tokenizer.eos_token_id]
