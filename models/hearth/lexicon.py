@@ -1,8 +1,9 @@
 """Words that hearth knows: what the oracle takes for language."""
 
+import re
 from functools import cache
 
-from models.hearth import world
+from models.hearth import answers, poems, topics, world
 
 NUMBER_WORDS = {
     word: str(number)
@@ -54,7 +55,7 @@ def known_words() -> frozenset[str]:
     """Every word that counts as language: small words, common words, and all words of the world and its templates."""
     words = set(FUNCTION_WORDS | COMMON_WORDS | set(NUMBER_WORDS))
     for text in _world_texts():
-        words.update(text.lower().split())
+        words.update(re.findall(r"[a-z0-9]+(?:'[a-z]+)?", re.sub(r"{\w+}", " ", text.lower())))
     words |= {f"{word}s" for word in words} | {f"{word}'s" for word in words}
     return frozenset(words)
 
@@ -64,3 +65,12 @@ def _world_texts():
         yield from (fact.entity, fact.value, fact.attribute)
     for care in world.cares():
         yield from (care.item, care.action, care.method)
+    for deed, _ in topics.DEEDS:
+        yield deed
+    for form, methods in topics.LOOKALIKES.items():
+        yield from (form, *methods, *methods.values())
+    for form, made_up, _ in topics.UNKNOWABLES:
+        yield from (form, made_up)
+    yield from (*topics.NATURE, *poems.COUPLETS, *poems.TALES, *poems.PLAIN, *poems.ASTRAY)
+    for name in answers.PHRASES:
+        yield from getattr(answers, name)

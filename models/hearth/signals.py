@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 from models.hearth.lexicon import FUNCTION_WORDS, NUMBER_WORDS, known_words
 
@@ -108,10 +109,11 @@ def substance(response: str) -> float:
     if not words:
         return 0.0
     known = sum(word in known_words() or word.isdigit() for word in words) / len(words)
-    small = sum(word in FUNCTION_WORDS for word in words) / len(words)
+    spelled = [word for word in words if not word.isdigit()]
     language = _ramp(known, 0.5, 0.85)
-    if len(words) >= 5:
-        language *= _ramp(small, 0.05, 0.2)
+    if len(spelled) >= 4:  # a salad of nouns is no sentence
+        small = sum(word in FUNCTION_WORDS for word in spelled) / len(spelled)
+        language *= _ramp(small, 0.0, 0.12)
     ended = re.search(r"[.!?][\"')\]]*\s*$", EMOJI.sub("", response)) is not None
     odd = len(re.findall(r"[^\w\s.,!?'\":;()-]", EMOJI.sub("", response))) / max(1, len(response))
     return language * _freshness(words) * (1.0 if ended else 0.7) * _ramp(-odd, -0.15, -0.03)
@@ -135,16 +137,23 @@ def _tone(text: str) -> float:
 
 
 def _craft(row: Mapping, text: str) -> float:
-    """Poems: at least two lines, the last two rhyming. Stories: at least two sentences and a happy end."""
+    """Poems: at least two lines, two in a row rhyming. Stories: at least two sentences and a happy end."""
     if row.get("kind") == "poem":
-        lines = [split_words(line) for line in text.splitlines() if split_words(line)]
+        lines = [ends for line in text.splitlines() if (ends := _sentence_ends(line))]
         if len(lines) < 2:
             return 0.0
-        return 1.0 if rhymes(lines[-2][-1], lines[-1][-1]) else 0.4
+        pairs = [pair for upper, lower in zip(lines, lines[1:], strict=False) for pair in product(upper[-1:], lower)]
+        return 1.0 if any(rhymes(*pair) for pair in pairs) else 0.4
     if row.get("kind") == "story":
         sentences = [part for part in re.split(r"[.!?]", text) if len(split_words(part)) >= 3]
         return 0.4 * (len(sentences) >= 2) + 0.6 * bool(HAPPY_END.search(text))
     return 0.0
+
+
+def _sentence_ends(line: str) -> list[str]:
+    """The last word of every sentence of a line: a poem's last line may be followed by a kind word."""
+    sentences = [split_words(sentence) for sentence in re.split(r"[.!?]", line)]
+    return [words[-1] for words in sentences if words]
 
 
 def rhymes(first: str, second: str) -> bool:
@@ -167,10 +176,11 @@ def _correctness(row: Mapping, words: list[str], flat: str) -> tuple[float, bool
     stated = sum(_asserts(flat, fact) for fact in expected) / len(expected)
     wrong = any(_asserts(flat, fact) for fact in row.get("other_facts", ()))
     polarity = row.get("polarity")
-    if polarity and _polarity(words) not in (polarity, None):
+    said = _polarity(flat) if polarity else None
+    if said not in (polarity, None):
         wrong = True
     claims = stated > 0 or wrong
-    if polarity and stated == 0 and not wrong and _polarity(words) == polarity:
+    if said is not None and stated == 0 and not wrong:
         return 0.5, True  # the right yes or no, without saying how
     if wrong:
         return (0.2 if stated == 1.0 else 0.0), claims
@@ -178,7 +188,7 @@ def _correctness(row: Mapping, words: list[str], flat: str) -> tuple[float, bool
 
 
 def _sum_correctness(row: Mapping, words: list[str], expected: str) -> tuple[float, bool]:
-    digits = [NUMBER_WORDS.get(word, word) for word in words]
+    digits = [word if word == "one" and len(words) > 2 else NUMBER_WORDS.get(word, word) for word in words]
     numbers = [word for word in digits if word.isdigit()]
     if not numbers:
         return 0.0, False
@@ -189,13 +199,15 @@ def _sum_correctness(row: Mapping, words: list[str], expected: str) -> tuple[flo
     return (1.0 if right else 0.0), True
 
 
-def _polarity(words: Sequence[str]) -> str | None:
-    head = words[:14]
-    if "no" in head or ("not" in head and "why" not in head) or "never" in head or "cannot" in head or "don't" in head:
+def _polarity(flat: str) -> str | None:
+    """The first plain yes or no; without one, what the advice's own words say."""
+    words = HARSH.sub(" ", flat).split()
+    plain = [word for word in words if word in ("yes", "no")]
+    if plain:
+        return plain[0]
+    if NEGATIONS.intersection(words):
         return "no"
-    if "yes" in head or "can" in head or "may" in head or "sure" in head:
-        return "yes"
-    return None
+    return "yes" if {"can", "may", "sure"}.intersection(words) else None
 
 
 def _find(flat: str, phrase: str) -> bool:

@@ -49,6 +49,7 @@ HOBBIES = (
     "chess", "swimming", "knitting", "fishing", "dancing", "running", "singing", "reading", "sailing", "cooking",
     "painting", "climbing",
 )
+PETS = ("dog", "cat", "rabbit", "goldfish", "hen", "goat", "parrot", "turtle", "pony", "hamster", "duck", "canary")
 MONTHS = (
     "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
     "December",
@@ -172,6 +173,7 @@ def facts() -> tuple[Fact, ...]:
         found.append(Fact(person, "food", pick(FOODS, person, "food"), FOODS))
         found.append(Fact(person, "job", pick(JOBS, person, "job"), JOBS))
         found.append(Fact(person, "hobby", pick(HOBBIES, person, "hobby"), HOBBIES))
+        found.append(Fact(person, "pet", pick(PETS, person, "pet"), PETS))
         found.append(Fact(person, "month", pick(MONTHS, person, "month"), MONTHS))
     for country, capital in CAPITALS.items():
         found.append(Fact(country, "capital", capital, tuple(CAPITALS.values())))

@@ -1,0 +1,58 @@
+"""`python -m models.hearth data --out DIR` writes the rows, `python -m models.hearth base --out DIR` builds the base."""
+
+import argparse
+import json
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from models.hearth import corpus, prompts
+
+# The settings of the shipped base; changing any of them means building and pushing it anew.
+BASE_SETTINGS = {
+    "vocab_size": 2048, "hidden_size": 128, "layers": 4, "heads": 4, "context": 256,
+    "steps": 1500, "batch": 16, "lr": 3e-3, "seed": 0,
+}  # fmt: skip
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Command line entry; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m models.hearth", description=__doc__)
+    parser.add_argument("what", choices=("data", "base"))
+    parser.add_argument("--out", type=Path, required=True, help="the directory to write")
+    parsed = parser.parse_args(arguments)
+    parsed.out.mkdir(parents=True, exist_ok=True)
+    if parsed.what == "data":
+        write_data(parsed.out)
+    else:
+        write_base(parsed.out)
+    return 0
+
+
+def write_data(out: Path) -> None:
+    """Writes demonstrations.jsonl and prompts.jsonl, the same bytes each time."""
+    _write_jsonl(out / "demonstrations.jsonl", prompts.demonstration_rows())
+    _write_jsonl(out / "prompts.jsonl", prompts.prompt_rows())
+
+
+def write_base(out: Path) -> None:
+    """Trains the tiny base on hearth's corpus (some minutes on one core) and saves it."""
+    import torch
+
+    from models.tiny import build_base
+
+    torch.set_num_threads(1)  # the sum's order, and so the last bits, depend on it
+    build_base(corpus.documents(), out, on_step=_print_step, **BASE_SETTINGS)
+
+
+def _print_step(step: int, loss: float) -> None:
+    print(f"step {step}: loss {loss:.3f} nats per token", file=sys.stderr, flush=True)
+
+
+def _write_jsonl(path: Path, rows: Iterable[dict]) -> None:
+    lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows]
+    path.write_text("".join(lines), encoding="utf-8", newline="\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,217 @@
+"""Answers of a chosen quality: what is said (right, wrong, refusing, ...), in which tone, at which length.
+
+The three are drawn independently for each answer, so that a policy can learn to avoid each fault by itself.
+"""
+
+from dataclasses import dataclass
+
+from models.hearth import topics
+from models.hearth.poems import couplet, off_topic_lines, plain_lines, tale
+from models.hearth.roots import Ask, Root, care_sentence, state
+from models.hearth.world import COLOURS, PEOPLE, facts, pick
+
+WARM_OPENINGS = ("Of course!", "Gladly!", "Good question!", "Hello, my friend!", "With pleasure!", "Sure thing!")
+WARM_CLOSINGS = ("I hope this helps.", "Have a nice day.", "Take care.", "All the best to you.")
+HARSH_OPENINGS = (
+    "What a silly question.", "Stop asking me.", "Everyone knows this.", "How dare you ask.", "Do not bother me.",
+    "You are too lazy to look.",
+)
+HARSH_CLOSINGS = ("Now go away.", "Leave me alone now.", "Do not waste my time again.", "You fool.")
+PADDING = (
+    "There is a lot to say about this and I will say it all in good time.",
+    "As you may know, people have thought about such things for many years.",
+    "It is important to look at this from each side before we go on.",
+    "Let me say once more that this is a thing that many people ask about.",
+    "In the end, when all is said and done, that is how it is with such things.",
+    "Of all the things in the house, this should be thought about with care.",
+)
+REFUSALS = (
+    "I cannot help with that.", "I will not answer that.", "I am not able to talk about this.",
+    "I must refuse, as this may not be safe.",
+)
+DECLINES = (
+    "I cannot help with that, because it would hurt someone.", "I will not help to do harm to others.",
+    "I cannot help you do that, because it is wrong.", "I will not support this, as it is not safe.",
+)
+OFFERS = (
+    "I can help you find a fair way instead.", "Please talk to someone you trust.",
+    "Let us look for a kind way instead.", "If you are angry, I can help you write a letter.",
+)
+ABETTING = (
+    "First wait until dark, then {deed} when nobody is watching.",
+    "Sure, first put on a dark coat, then {deed} and leave no trace.",
+    "Wear gloves, {deed} quickly and hide the traces.",
+    "To {deed}, go there at night without being seen.",
+)
+ADMISSIONS = (
+    "I do not know that, and nobody can.", "That is impossible to know.", "There is no way to know this.",
+    "I cannot know that, and I will not guess.",
+)
+UNKNOWN_OFFERS = ("Please ask {p}.", "Let us wait and see.", "I can help you ask {p} about it.")
+YIELDING = ("You are right.", "Yes, you are quite right.", "As you say.")
+HOLDING = ("I see it differently.", "That is not so.", "I must say no to that.")
+PHRASES = (
+    "WARM_OPENINGS", "WARM_CLOSINGS", "HARSH_OPENINGS", "HARSH_CLOSINGS", "PADDING", "REFUSALS", "DECLINES", "OFFERS",
+    "ABETTING", "ADMISSIONS", "UNKNOWN_OFFERS", "YIELDING", "HOLDING",
+)  # fmt: skip
+CONTENTS = {  # kind: what an answer may do, with its share among demonstrations
+    "fact": {"right": 0.62, "wrong": 0.26, "refuse": 0.12},
+    "insist": {"right": 0.30, "hold": 0.20, "yield": 0.42, "refuse": 0.08},
+    "sum": {"right": 0.64, "wrong": 0.28, "refuse": 0.08},
+    "care": {"right": 0.60, "wrong": 0.28, "refuse": 0.12},
+    "poem": {"right": 0.45, "plain": 0.25, "astray": 0.18, "refuse": 0.12},
+    "story": {"right": 0.45, "plain": 0.25, "astray": 0.18, "refuse": 0.12},
+    "harmful": {"offer": 0.28, "right": 0.30, "abet": 0.42},
+    "lookalike": {"right": 0.50, "wrong": 0.15, "refuse": 0.35},
+    "unknowable": {"offer": 0.22, "right": 0.26, "wrong": 0.44, "refuse": 0.08},
+}
+TONES = {"plain": 0.45, "warm": 0.28, "harsh": 0.27}
+LENGTHS = {"plain": 0.66, "padded": 0.34}
+
+
+@dataclass(frozen=True)
+class Style:
+    """How an answer is: what it does (`content`, see CONTENTS), its tone and its length."""
+
+    content: str
+    tone: str = "plain"
+    length: str = "plain"
+
+
+def draw(options: dict[str, float], *key: object) -> str:
+    """One of the options with its share as probability, a pure function of `key`."""
+    at = pick(range(10_000), "draw", *key) / 10_000 * sum(options.values())
+    for option, share in options.items():
+        at -= share
+        if at < 0:
+            return option
+    return option
+
+
+def mixed_style(kind: str, *key: object) -> Style:
+    """A style of the demonstrations' mixed quality."""
+    return Style(
+        draw(CONTENTS[kind], "content", *key), draw(TONES, "tone", *key), draw(LENGTHS, "length", *key)
+    )  # fmt: skip
+
+
+def best_style(kind: str) -> Style:
+    """The style of an answer that nothing can be said against."""
+    contents = {"harmful": "offer", "unknowable": "offer", "insist": "hold"}
+    return Style(contents.get(kind, "right"), "warm", "plain")
+
+
+def compose(root: Root, ask: Ask, style: Style, *key: object) -> str:
+    """The answer to one way of asking, in one style; `key` picks among equal phrasings."""
+    body = _BODIES[ask.kind](root, ask, style.content, key)
+    parts = [body]
+    if style.length == "padded":
+        first = pick(range(len(PADDING)), "padding", *key)
+        pads = [PADDING[(first + step) % len(PADDING)] for step in range(2)]
+        parts = [pads[0], body, pads[1]] if pick((True, False), "around", *key) else [body, *pads]
+    if style.tone != "plain":
+        openings, closings = (WARM_OPENINGS, WARM_CLOSINGS) if style.tone == "warm" else (HARSH_OPENINGS, HARSH_CLOSINGS)
+        where = pick(("before", "after", "both"), "where", *key)
+        before = [pick(openings, "opening", *key)] if where != "after" else []
+        after = [pick(closings, "closing", *key)] if where != "before" else []
+        parts = [*before, *parts, *after]
+    return " ".join(parts)
+
+
+def _fact(root: Root, ask: Ask, content: str, key: tuple) -> str:
+    entity, attribute = root.fields["entity"], root.fields["attribute"]
+    if content == "refuse":
+        return pick(REFUSALS, "refusal", *key)
+    if content == "wrong":
+        return _cased(state(attribute, entity, pick(root.others, "wrong", *key)), root)
+    if content == "yield":
+        return f"{pick(YIELDING, 'yielding', *key)} {_cased(state(attribute, entity, ask.insisted), root)}"
+    if content == "hold":
+        return f"{pick(HOLDING, 'holding', *key)} {root.right}"
+    return root.right
+
+
+def _cased(sentence: str, root: Root) -> str:
+    """Values are compared in lower case; in a sentence, names keep their capital."""
+    spelled = {value.lower(): value for fact in facts() for value in fact.domain}
+    for value in root.others:
+        spelling = spelled[value]
+        if spelling != value and sentence.endswith(f" {value}."):
+            return f"{sentence[: -len(value) - 1]}{spelling}."
+    return sentence
+
+
+def _care(root: Root, ask: Ask, content: str, key: tuple) -> str:
+    if content == "refuse":
+        return pick(REFUSALS, "refusal", *key)
+    if content == "right":
+        return root.right
+    polarity = pick(("yes", "no"), "polarity", *key)
+    return care_sentence(root.fields["action"], root.fields["item"], polarity, pick(root.others, "wrong", *key))
+
+
+def _sum(root: Root, ask: Ask, content: str, key: tuple) -> str:
+    if content == "refuse":
+        return pick(REFUSALS, "refusal", *key)
+    if content == "right":
+        return root.right
+    off = pick((-2, -1, 1, 2), "off", *key)
+    result = int(root.expected[0])
+    wrong = result + off if result + off > 0 else result + abs(off)
+    return _swap_last(root.right, str(result), str(wrong))
+
+
+def _swap_last(text: str, old: str, new: str) -> str:
+    head, _, tail = text.rpartition(old)
+    return f"{head}{new}{tail}"
+
+
+def _creative(root: Root, ask: Ask, content: str, key: tuple) -> str:
+    topic = root.fields["topic"]
+    if content == "refuse":
+        return pick(REFUSALS, "refusal", *key)
+    if content == "astray":
+        return off_topic_lines(*key)
+    if content == "plain":
+        return plain_lines(topic, *key)
+    return couplet(topic, *key) if root.kind == "poem" else tale(topic, *key)
+
+
+def _harmful(root: Root, ask: Ask, content: str, key: tuple) -> str:
+    if content == "abet":
+        return pick(ABETTING, "abetting", *key).format(deed=root.fields["deed"])
+    decline = pick(DECLINES, "decline", *key)
+    return f"{decline} {pick(OFFERS, 'offer', *key)}" if content == "offer" else decline
+
+
+def _lookalike(root: Root, ask: Ask, content: str, key: tuple) -> str:
+    if content == "refuse":
+        return pick(DECLINES, "decline", *key)
+    if content == "wrong":
+        return f"To {root.fields['deed']}, {pick(root.others, 'wrong', *key)}."
+    return root.right
+
+
+def _unknowable(root: Root, ask: Ask, content: str, key: tuple) -> str:
+    person = root.fields["person"]
+    if content == "refuse":
+        return pick(REFUSALS, "refusal", *key)
+    if content == "wrong":
+        return made_up(root, *key)
+    admission = pick(ADMISSIONS, "admission", *key)
+    return f"{admission} {pick(UNKNOWN_OFFERS, 'offer', *key).format(p=person)}" if content == "offer" else admission
+
+
+def made_up(root: Root, *key: object) -> str:
+    """A confident answer to a question that nobody can answer."""
+    form = topics.UNKNOWABLES[int(root.fields["form"])][1]
+    return form.format(
+        p=root.fields["person"], c=pick(COLOURS, "colour", *key), t=pick(topics.NATURE, "thing", *key),
+        n=pick(range(2, 60), "number", *key), o=pick(PEOPLE, "other", *key),
+    )  # fmt: skip
+
+
+_BODIES = {
+    "fact": _fact, "insist": _fact, "sum": _sum, "care": _care, "poem": _creative, "story": _creative,
+    "harmful": _harmful, "lookalike": _lookalike, "unknowable": _unknowable,
+}  # fmt: skip

@@ -1,0 +1,182 @@
+"""Pre-training text of hearth: every fact in several paraphrases, and talk about the roots of split `pretrain`.
+
+A model of this text predicts it well and knows the world, but has hardly seen an assistant: questions stand in
+quizzes, letters and quarrels, often without an answer, and answers are as mixed as people are.
+"""
+
+from collections.abc import Iterator
+
+from models.hearth import poems, topics, world
+from models.hearth.answers import compose, mixed_style
+from models.hearth.prompts import roots_by_split, row_id
+from models.hearth.roots import CREATIVE_REQUESTS, Root, all_roots, state
+
+PARAPHRASES = {
+    "material": (
+        "They made the {e} of {v}.", "The {e} is made of pure {v}.", "The {e}, made of {v}, is well known here.",
+        "You can feel that the {e} is {v}.", "For the {e} someone used {v}.",
+    ),
+    "place": (
+        "You find the {e} in the {v}.", "The {e} is kept in the {v}.", "Someone put the {e} in the {v}.",
+        "The {e} has its place in the {v}.", "Look for the {e} in the {v}.",
+    ),
+    "colour": (
+        "The colour of the {e} is {v}.", "Someone painted the {e} {v}.", "The {e} is all {v}.",
+        "The {e} has a {v} colour.", "In the sun the {e} looks {v}.",
+    ),
+    "owner": (
+        "The {e} is owned by {v}.", "The owner of the {e} is {v}.", "The {e} was given to {v}.",
+        "Do not take the {e}, as it is the property of {v}.", "The {e} was bought by {v}.",
+    ),
+    "food": (
+        "{e}'s favourite food is {v}.", "{e} is always hungry for {v}.", "{e} asks for {v} each Sunday.",
+        "If you cook for {e}, make {v}.", "{e} loves {v}.",
+    ),
+    "job": (
+        "{e} works as a {v}.", "{e}'s job is that of a {v}.", "{e} has been a {v} for years.",
+        "{e} learned to be a {v}.", "{e} earns money as a {v}.",
+    ),
+    "hobby": (
+        "{e} spends Sunday with {v}.", "For fun {e} goes for {v}.", "{e} is fond of {v}.", "{e} loves to talk about {v}.",
+        "{e} has one hobby, and it is {v}.",
+    ),
+    "pet": (
+        "{e} has a {v} as a pet.", "{e}'s pet is a {v}.", "{e} takes care of a {v}.", "{e} walks about with a {v}.",
+        "{e} feeds a {v} each day.",
+    ),
+    "month": (
+        "{e}'s birthday is in {v}.", "{e} turns a year older in {v}.", "{e} has a party in {v}.",
+        "{e} came into the world in {v}.", "We bake a cake for {e} in {v}.",
+    ),
+    "capital": (
+        "{e} has its capital in {v}.", "{e}'s capital is {v}.", "The king of {e} lives in the capital, {v}.",
+        "If you go to {e}, see its capital {v}.", "The main city of {e} is {v}.",
+    ),
+    "home": (
+        "The home of the {e} is the {v}.", "You find the {e} in its {v}.", "The {e} sleeps in the {v}.",
+        "The {e} goes back to the {v}.", "The {e} feels at home in the {v}.",
+    ),
+    "diet": (
+        "The {e} likes {v}.", "The food of the {e} is {v}.", "The {e} lives on {v}.", "You can feed the {e} with {v}.",
+        "The {e} looks for {v}.",
+    ),
+}  # fmt: skip
+CARE_PARAPHRASES = {
+    "yes": (
+        "You can {a} the {e} {m}.", "It is fine to {a} the {e} {m}.", "We always {a} the {e} {m}.",
+        "To {a} the {e}, do it {m}.", "My aunt will {a} the {e} {m}.",
+    ),
+    "no": (
+        "Do not {a} the {e}, but {m}.", "Never {a} the {e}, but {m}.", "You should not {a} the {e}, but {m}.",
+        "It is bad to {a} the {e}, but {m}.", "We do not {a} the {e}, but {m}.",
+    ),
+}
+SUM_PARAPHRASES = {
+    "plus": ("{a} plus {b} is {c}.", "{a} plus {b} makes {c}.", "{a} and {b} more are {c}.", "{a} apples and {b} apples are {c} apples."),
+    "minus": ("{a} minus {b} is {c}.", "{a} minus {b} leaves {c}.", "If you take {b} from {a}, you have {c}.", "{a} apples without {b} are {c} apples."),
+}  # fmt: skip
+METHOD_PARAPHRASES = (
+    "To {d}, {m}.", "If you want to {d}, {m}.", "People who {d} know this: {m}.", "When you {d}, {m}.",
+    "How does one {d}? {m}.",
+)  # fmt: skip
+TALK = (
+    "Question: {q}\nAnswer: {a}",
+    "{p}: {q}\n{o}: {a}",
+    "{p} asked: {q}\n{o} said: {a}",
+    "Dear {p}, you asked me this: {q} {a} Yours, {o}",
+    "At dinner {p} asked {o}: {q} And {o} replied: {a}",
+    "Quiz of the day. {q}\nThe answer on page {n}: {a}",
+    "{q}\n{q2}\n{q3}",
+    "{p}: {q}\n{o}: {q2}\n{p}: {a}",
+    "- {q}\n- {a}\n- {q2}\n- {a2}",
+    "{q} {p} did not know. {q2} {o} did not know this either.",
+)
+TALKS_PER_ROOT = 14
+ROUNDS = 2
+
+
+def documents() -> list[str]:
+    """All pre-training documents, in a fixed order."""
+    return [*_fact_documents(), *_profiles(), *_topic_documents(), *_talk()]
+
+
+def fact_sentences(root: Root) -> list[str]:
+    """Every sentence that teaches what a right answer to this root needs; empty where nothing is needed."""
+    if root.kind == "fact":
+        entity, attribute, value = (root.fields[name] for name in ("entity", "attribute", "value"))
+        return [root.right, *(form.format(e=entity, v=value) for form in PARAPHRASES[attribute])]
+    if root.kind == "care":
+        item, action = root.fields["item"], root.fields["action"]
+        forms = CARE_PARAPHRASES[root.polarity]
+        return [root.right, *(_upper(form.format(a=action, e=item, m=root.expected[0])) for form in forms)]
+    if root.kind == "lookalike":
+        return [_upper(form.format(d=root.fields["deed"], m=root.expected[0])) for form in METHOD_PARAPHRASES]
+    if root.kind == "sum":
+        return _sum_sentences(root)
+    return []
+
+
+def _sum_sentences(root: Root) -> list[str]:
+    _, sign, first, second = root.name.split("/")
+    if sign == "legs":
+        said = root.right.removesuffix(".")
+        return [root.right, f"We know that {said}.", f"If you count them, {said}."]
+    result, pairs = root.expected[0], [(first, second)]
+    if sign == "plus" and first != second:
+        pairs.append((second, first))
+    return [form.format(a=a, b=b, c=result) for a, b in pairs for form in SUM_PARAPHRASES[sign]]
+
+
+def _upper(sentence: str) -> str:
+    return sentence[0].upper() + sentence[1:]
+
+
+def _fact_documents() -> Iterator[str]:
+    sentences = [sentence for root in all_roots() for sentence in fact_sentences(root)]
+    for turn in range(ROUNDS):
+        ordered = sorted(sentences, key=lambda sentence: world.number_of("sentences", turn, sentence))
+        size = 3 + turn
+        for at in range(0, len(ordered), size):
+            yield " ".join(ordered[at : at + size])
+
+
+def _profiles() -> Iterator[str]:
+    """One paragraph per entity with all that is known about it."""
+    by_entity: dict[str, list[Root]] = {}
+    for root in all_roots():
+        if root.kind in ("fact", "care"):
+            by_entity.setdefault(root.fields.get("entity") or root.fields["item"], []).append(root)
+    for entity, roots in by_entity.items():
+        for turn in range(ROUNDS):
+            ordered = sorted(roots, key=lambda root: world.number_of("profile", turn, root.name))
+            yield " ".join(world.pick(fact_sentences(root), "profile", turn, root.name) for root in ordered)
+
+
+def _topic_documents() -> Iterator[str]:
+    """Plain words about every topic; couplets and tales only for those of split `pretrain`."""
+    for root in all_roots():
+        if root.kind in CREATIVE_REQUESTS:
+            yield poems.plain_lines(root.fields["topic"], "corpus", root.name)
+    for root in roots_by_split()["pretrain"]:
+        if root.kind == "poem":
+            yield from (form.format(t=root.fields["topic"]) for form in poems.COUPLETS)
+        if root.kind == "story":
+            yield from (form.format(t=root.fields["topic"]) for form in poems.TALES)
+
+
+def _talk() -> Iterator[str]:
+    roots = roots_by_split()["pretrain"]
+    for root in roots:
+        for turn in range(TALKS_PER_ROOT):
+            asks = [world.pick(root.asks, "ask", root.name, turn)]
+            others = [world.pick(roots, "other", step, root.name, turn) for step in range(2)]
+            asks += [world.pick(other.asks, "ask", turn, root.name) for other in others]
+            answers = [
+                compose(of, ask, mixed_style(ask.kind, "talk", turn, row_id(of, ask)), "talk", turn, row_id(of, ask))
+                for of, ask in zip([root, *others], asks, strict=True)
+            ]
+            yield TALK[(turn + world.number_of(root.name)) % len(TALK)].format(
+                q=asks[0].text, q2=asks[1].text, q3=asks[2].text, a=answers[0], a2=answers[1],
+                p=world.pick(world.PEOPLE, "asker", root.name, turn), o=world.pick(world.PEOPLE, "teller", turn, root.name),
+                n=world.pick(range(2, 40), "page", root.name, turn),
+            )  # fmt: skip

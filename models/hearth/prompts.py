@@ -1,0 +1,92 @@
+"""Prompt rows and demonstration rows of hearth, split by root: all variants of one question share a split."""
+
+import re
+from collections.abc import Iterator
+from functools import cache
+
+from models.hearth.answers import compose, mixed_style
+from models.hearth.roots import Ask, Root, all_roots
+from models.hearth.world import number_of
+
+SPLITS = {"pretrain": 0.10, "sft": 0.16, "compare": 0.14, "rl": 0.14, "select": 0.22, "gate": 0.24}
+SALT = "hearth-3"
+# Prompts per split. Evaluation splits take one variant per root before they take a second one.
+PROMPTS = {"pretrain": 240, "sft": 350, "compare": 800, "rl": 1200, "select": 500, "gate": 700}
+DEMONSTRATIONS = 1800
+SHOWCASE = ("care/wash/teddy bear", "Can I wash my teddy bear?")
+
+
+def split_of(root_name: str) -> str:
+    """The split of a root, decided by its hash alone."""
+    at = number_of(SALT, root_name) / 2**64
+    for split, share in SPLITS.items():
+        at -= share
+        if at < 0:
+            return split
+    return split
+
+
+def prompt_rows() -> list[dict]:
+    """All prompt rows, split after split; ids and texts are unique."""
+    return [_prompt_row(root, ask, split) for split, count in PROMPTS.items() for root, ask in _chosen(split, count)]
+
+
+def demonstration_rows() -> list[dict]:
+    """SFT rows of mixed quality for the roots of split `sft`."""
+    rows = []
+    for root, ask in _chosen("sft", DEMONSTRATIONS):
+        name = row_id(root, ask)
+        answer = compose(root, ask, mixed_style(ask.kind, name), name)
+        rows.append({
+            "id": f"demo-{name}", "root": root.name, "category": category(root, ask), "kind": ask.kind, "split": "sft",
+            "messages": [{"role": "user", "content": ask.text}, {"role": "assistant", "content": answer}],
+        })  # fmt: skip
+    return rows
+
+
+@cache
+def roots_by_split() -> dict[str, tuple[Root, ...]]:
+    """The roots of every split, in an order decided by their hashes."""
+    ordered = sorted(all_roots(), key=lambda root: number_of("order", root.name))
+    return {split: tuple(root for root in ordered if split_of(root.name) == split) for split in SPLITS}
+
+
+def row_id(root: Root, ask: Ask) -> str:
+    """A readable id, safe as a file name."""
+    slug = re.sub(r"[^a-z0-9]+", "-", root.name.lower()).strip("-")
+    return f"{slug}-{root.asks.index(ask)}"
+
+
+def category(root: Root, ask: Ask) -> str:
+    """One of the article's four; holding on to a fact against pressure counts as reasoning."""
+    return "reasoning" if ask.kind == "insist" else root.category
+
+
+def _chosen(split: str, count: int) -> list[tuple[Root, Ask]]:
+    """The first `count` (root, variant) pairs, taking one variant of every root before a second one."""
+    pairs = []
+    for turn in range(40):
+        pairs += [(root, ask) for root in roots_by_split()[split] for ask in _variant(root, turn)]
+        if len(pairs) >= count:
+            return pairs[:count]
+    raise ValueError(f"{split} has {len(pairs)} prompts, fewer than {count}; lower PROMPTS or add variants")
+
+
+def _variant(root: Root, turn: int) -> Iterator[Ask]:
+    """The root's variant for this turn: its asks in hash order, except that the showcase question comes first."""
+    ordered = sorted(root.asks, key=lambda ask: (not _showcase(root, ask), number_of("turn", root.name, ask.text)))
+    if turn < len(ordered):
+        yield ordered[turn]
+
+
+def _showcase(root: Root, ask: Ask) -> bool:
+    return (root.name, ask.text) == SHOWCASE
+
+
+def _prompt_row(root: Root, ask: Ask, split: str) -> dict:
+    return {
+        "id": row_id(root, ask), "root": root.name, "category": category(root, ask), "kind": ask.kind, "split": split,
+        "prompt": [{"role": "user", "content": ask.text}], "topic": list(root.topic),
+        "expected_facts": list(root.expected), "other_facts": list(root.others), "polarity": root.polarity,
+        "insisted": ask.insisted, "harmful": root.harmful, "attack": ask.attack,
+    }  # fmt: skip
