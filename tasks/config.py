@@ -59,6 +59,7 @@ class DataConfig(Section):
     demonstrations: str
     prompts: str | None
     preferences: str | None
+    bad_rows: Literal["refuse", "skip"]
     splits: dict[Literal["sft", "compare", "rl", "select", "gate", "preferences", "gold"], NonNegativeFloat]
 
 

@@ -1,0 +1,248 @@
+"""Model directories in and out: checks, tokenizers, policies, reward models, adapter chains.
+
+A policy directory is either a whole Hugging Face causal LM, or a chain of LoRA adapters over a base:
+`adapters.json` names them in the order in which they are merged. Only safetensors are read, and no code
+that lies beside the weights.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import shutil
+from pathlib import Path
+from typing import Any, Mapping, Sequence
+
+import torch
+from torch import nn
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+ADAPTERS_FILE = "adapters.json"
+ADAPTERS_FOLDER = "adapters"
+DROPOUT_KEYS = ("dropout", "attn_pdrop", "resid_pdrop", "embd_pdrop", "summary_first_dropout",
+                "attention_dropout", "hidden_dropout", "classifier_dropout")
+
+Messages = Sequence[Mapping[str, Any]]
+
+
+def check_model_directory(path: Path) -> None:
+    """Raises ValueError for what is not a safetensors model directory free of foreign code."""
+    if not path.is_dir():
+        raise ValueError(f"model directory {path} does not exist; set model.path in params.yaml to a local directory")
+    config_file = path / "config.json"
+    if not config_file.is_file():
+        raise ValueError(f"{path} has no config.json; model.path must be a Hugging Face causal LM directory")
+    if "auto_map" in json.loads(config_file.read_text(encoding="utf-8")):
+        raise ValueError(f"{config_file} has an auto_map (remote code), which is never run; use a built-in architecture")
+    if not any(path.glob("*.safetensors")):
+        raise ValueError(f"{path} has no *.safetensors; convert the weights, other formats are not read")
+
+
+# --- text to tokens and back ---
+
+
+def load_tokenizer(path: Path) -> PreTrainedTokenizerBase:
+    """The tokenizer of a model directory.
+
+    Raises ValueError when it has no chat template or no EOS token, without which nothing can be sampled.
+    """
+    if not (path / "tokenizer_config.json").is_file():
+        raise ValueError(f"{path} has no tokenizer_config.json; save the model's tokenizer beside its weights")
+    tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
+    if not tokenizer.chat_template:
+        raise ValueError(f"the tokenizer in {path} has no chat template; set tokenizer.chat_template and save it again")
+    if tokenizer.eos_token_id is None:
+        raise ValueError(f"the tokenizer in {path} has no EOS token; set tokenizer.eos_token and save it again")
+    return tokenizer
+
+
+def encode_prompt(tokenizer: PreTrainedTokenizerBase, messages: Messages) -> list[int]:
+    """Token ids of a conversation up to where the assistant begins to speak."""
+    ids = tokenizer.apply_chat_template(
+        list(messages), tokenize=True, add_generation_prompt=True, return_dict=False
+    )
+    return list(ids)
+
+
+def end_of_turn(tokenizer: PreTrainedTokenizerBase) -> int:
+    """The token that ends an assistant's turn: the chat template's own where it is special, else EOS."""
+    marker = "x"
+    user = {"role": "user", "content": marker}
+    prompt = tokenizer.apply_chat_template([user], tokenize=False, add_generation_prompt=True)
+    turn = [user, {"role": "assistant", "content": marker}]
+    whole = tokenizer.apply_chat_template(turn, tokenize=False)
+    if not whole.startswith(prompt + marker):
+        return tokenizer.eos_token_id
+    tail = tokenizer(whole[len(prompt + marker):], add_special_tokens=False)["input_ids"]
+    return tail[0] if tail and tail[0] in tokenizer.all_special_ids else tokenizer.eos_token_id
+
+
+def stop_ids(tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
+    """Tokens after which a response is finished."""
+    return frozenset({end_of_turn(tokenizer), tokenizer.eos_token_id})
+
+
+def encode_response(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
+    """Token ids of an assistant's whole turn, its end included."""
+    return [*tokenizer(text, add_special_tokens=False)["input_ids"], end_of_turn(tokenizer)]
+
+
+def decode_response(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> str:
+    """The text of a response; special tokens are left out."""
+    return tokenizer.decode(list(ids), skip_special_tokens=True).strip()
+
+
+# --- weights ---
+
+
+def context_length(model: nn.Module) -> int:
+    """Tokens that the model can attend to."""
+    return int(model.config.get_text_config().max_position_embeddings)
+
+
+def _without_dropout(path: Path, **overrides: Any) -> Any:
+    config = AutoConfig.from_pretrained(path, trust_remote_code=False)
+    for key in DROPOUT_KEYS:
+        if getattr(config, key, None):
+            setattr(config, key, 0.0)
+    for key, value in overrides.items():
+        setattr(config, key, value)
+    return config
+
+
+def _dtype(name: str) -> torch.dtype:
+    return getattr(torch, name)
+
+
+def is_adapter_chain(path: Path) -> bool:
+    return (path / ADAPTERS_FILE).is_file()
+
+
+def load_policy(path: Path, base: Path | None = None, dtype: str = "float32") -> PreTrainedModel:
+    """A causal LM in eval mode, dropout 0; a chain of adapters is merged into `base`.
+
+    Raises ValueError for a directory that is not a model, or a chain without its base.
+    """
+    if not is_adapter_chain(path):
+        check_model_directory(path)
+        config = _without_dropout(path)
+        model = AutoModelForCausalLM.from_pretrained(path, config=config, dtype=_dtype(dtype), use_safetensors=True)
+        return model.eval()
+    base = _check_base(path, base)
+    return merge_adapters(load_policy(base, dtype=dtype), adapter_paths(path)).eval()
+
+
+def load_reward_model(path: Path, base: Path | None = None, dtype: str = "float32") -> PreTrainedModel:
+    """A sequence-classification model with one label, in eval mode.
+
+    With a chain, the last adapter carries the head; the ones before it make the backbone (from SFT).
+    """
+    if not is_adapter_chain(path):
+        check_model_directory(path)
+        config = _without_dropout(path, num_labels=1)
+        return AutoModelForSequenceClassification.from_pretrained(
+            path, config=config, dtype=_dtype(dtype), use_safetensors=True
+        ).eval()
+    base = _check_base(path, base)
+    *backbone, head = adapter_paths(path)
+    policy = merge_adapters(load_policy(base, dtype=dtype), backbone)
+    return merge_adapters(reward_model_from_policy(policy), [head]).eval()
+
+
+def reward_model_from_policy(policy: PreTrainedModel, seed: int = 0) -> PreTrainedModel:
+    """A reward model whose backbone is the policy's and whose head starts near zero.
+
+    The head's weights are drawn with standard deviation 1/sqrt(hidden + 1) (Huang et al. 2024, detail 11).
+    """
+    config = type(policy.config).from_dict({**policy.config.to_dict(), "num_labels": 1})
+    model = AutoModelForSequenceClassification.from_config(config, dtype=policy.dtype)
+    backbone = getattr(model, model.base_model_prefix)
+    backbone.load_state_dict(getattr(policy, policy.base_model_prefix).state_dict())
+    generator = torch.Generator().manual_seed(seed)
+    head = model.score.weight
+    noise = torch.randn(head.shape, generator=generator) / (head.shape[1] + 1) ** 0.5
+    with torch.no_grad():
+        head.copy_(noise.to(head.dtype))
+    return model.eval()
+
+
+# --- adapter chains ---
+
+
+def adapter_paths(path: Path) -> list[Path]:
+    """The adapters of a chain, in the order in which they are merged; none for a whole model."""
+    if not is_adapter_chain(path):
+        return []
+    return [path / ADAPTERS_FOLDER / name for name in _chain(path)["adapters"]]
+
+
+def _chain(path: Path) -> dict[str, Any]:
+    return json.loads((path / ADAPTERS_FILE).read_text(encoding="utf-8"))
+
+
+def _check_base(path: Path, base: Path | None) -> Path:
+    """Raises ValueError unless `base` is what the adapters in `path` were trained on."""
+    if base is None:
+        raise ValueError(f"{path} holds LoRA adapters only; the base that they were trained on is needed as well")
+    if weights_hash(base) != _chain(path)["base_sha256"]:
+        raise ValueError(f"the adapters in {path} were trained on another base than {base}; give the one they name")
+    return base
+
+
+def merge_adapters(model: PreTrainedModel, adapters: Sequence[Path]) -> PreTrainedModel:
+    """Fold LoRA adapters into the weights of `model`, one after the other."""
+    from peft import PeftModel
+
+    for adapter in adapters:
+        model = PeftModel.from_pretrained(model, str(adapter)).merge_and_unload()
+    return model
+
+
+def save_policy(model: Any, tokenizer: PreTrainedTokenizerBase, out: Path, base: Path, start: Path) -> None:
+    """Write a trained model: whole, or, where LoRA trained it, as a chain of adapters over `base`.
+
+    `start` is the policy that training began from. A chain stands on the base alone, so an adapter trained
+    over a whole model other than the base is merged into it instead.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    if not hasattr(model, "peft_config"):
+        model.save_pretrained(out)
+    elif is_adapter_chain(start) or start == base:
+        _save_chain(model, out, base, adapter_paths(start))
+    else:
+        copy.deepcopy(model).merge_and_unload().save_pretrained(out)
+    tokenizer.save_pretrained(out)
+
+
+def weights_hash(path: Path) -> str:
+    """SHA-256 over the config and weights of a model directory: which base an adapter belongs to."""
+    digest = hashlib.sha256()
+    for file in [path / "config.json", *sorted(path.glob("*.safetensors"))]:
+        with open(file, "rb") as handle:
+            digest.update(hashlib.file_digest(handle, "sha256").digest())
+    return digest.hexdigest()
+
+
+def _save_chain(model: Any, out: Path, base: Path, earlier: Sequence[Path]) -> None:
+    names = [str(position) for position in range(len(earlier) + 1)]
+    for name, adapter in zip(names, earlier):
+        shutil.copytree(adapter, out / ADAPTERS_FOLDER / name)
+    last = out / ADAPTERS_FOLDER / names[-1]
+    model.save_pretrained(last)
+    _forget_paths(last)
+    document = {"base_sha256": weights_hash(base), "adapters": names}
+    (out / ADAPTERS_FILE).write_text(json.dumps(document) + "\n", encoding="utf-8")
+
+
+def _forget_paths(adapter: Path) -> None:
+    """PEFT records where the base lay on this machine; equal inputs must give equal bytes elsewhere too."""
+    file = adapter / "adapter_config.json"
+    config = json.loads(file.read_text(encoding="utf-8"))
+    config["base_model_name_or_path"] = ""
+    for key in ("target_modules", "modules_to_save"):
+        if isinstance(config.get(key), list):
+            config[key] = sorted(config[key])
+    file.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    (adapter / "README.md").unlink(missing_ok=True)

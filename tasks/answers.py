@@ -1,0 +1,70 @@
+"""What one model answers to the prompts of evaluation: one sample a prompt, as it would be served."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Sequence
+
+from models.loading import load_policy, load_tokenizer
+from models.logprobs import response_logprobs
+from models.sampler import Sample
+from tasks import training
+from tasks.config import AnswersConfig
+from tasks.rows import Row, read_jsonl, write_jsonl
+from tasks.sampling import draw, policy_hash, sample_rows, serving_settings
+
+FINAL = "final"
+
+
+def checkpoints_of(policy: Path) -> dict[str, Path]:
+    """The policies in an artifact, by name: the final one, and the snapshots kept on the way."""
+    snapshots = sorted((policy / "checkpoints").glob("step-*"), key=lambda path: int(path.name.split("-")[1]))
+    return {FINAL: policy, **{path.name: path for path in snapshots}}
+
+
+def answers(
+    cfg: AnswersConfig, model: Path, policy: Path, sft: Path, select_prompts: Path, out: Path
+) -> dict[str, float]:
+    """Write `answers.jsonl`: an answer of every checkpoint to every prompt, with its log-prob under SFT.
+
+    The difference of the two log-probs is the k1 estimate of the response's KL to SFT, in nats.
+    """
+    training.prepare_torch(cfg.runtime)
+    prompts = read_jsonl(select_prompts)
+    reference = load_policy(sft, model, cfg.runtime.dtype).to(training.device())
+    rows: list[Row] = []
+    for name, path in checkpoints_of(policy).items():
+        rows += _answers_of(cfg, model, path, reference, prompts, checkpoint=name)
+    write_jsonl(out / "answers.jsonl", rows)
+    final = [row for row in rows if row["checkpoint"] == FINAL]
+    return training.finite_metrics({
+        "prompts": len(prompts),
+        "answers": len(rows),
+        "tokens_mean": training.mean([row["tokens"] for row in final]),
+        "finished": training.share([row["finished"] for row in final]),
+        "kl_to_sft": training.mean([row["logprob"] - row["logprob_sft"] for row in final]),
+    })
+
+
+def _answers_of(
+    cfg: AnswersConfig, model: Path, path: Path, reference: Any, prompts: Sequence[Row], checkpoint: str
+) -> list[Row]:
+    tokenizer = load_tokenizer(path)
+    policy = load_policy(path, model, cfg.runtime.dtype).to(training.device())
+    settings = serving_settings(cfg.serving, cfg.runtime)
+    samples = draw(policy, tokenizer, prompts, 1, settings, cfg.serving.rows_per_batch)
+    rows = sample_rows(samples, prompts, tokenizer, policy_hash(path), checkpoint=checkpoint)
+    under_sft = sum_logprobs(reference, samples, cfg.serving.temperature, cfg.serving.rows_per_batch)
+    return [{**row, "logprob_sft": round(value, 6)} for row, value in zip(rows, under_sft)]
+
+
+def sum_logprobs(policy: Any, samples: Sequence[Sample], temperature: float, rows_per_batch: int) -> list[float]:
+    """Log-prob of each whole response under `policy`, in nats."""
+    import torch
+
+    with torch.inference_mode():
+        scored = response_logprobs(
+            policy, [s.prompt_ids for s in samples], [s.response_ids for s in samples], temperature,
+            rows_per_batch=rows_per_batch,
+        )
+    return scored.logprobs.double().sum(1).tolist()

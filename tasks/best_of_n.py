@@ -1,0 +1,46 @@
+"""The baseline that needs no training: of n samples, serve the one that the reward model likes best."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from models.loading import load_policy, load_reward_model, load_tokenizer
+from models.reward import score
+from tasks import training
+from tasks.answers import FINAL
+from tasks.config import BestOfNConfig
+from tasks.rows import Row, read_jsonl, write_jsonl
+from tasks.sampling import draw, policy_hash, sample_rows, serving_settings
+
+
+def best_of_n(
+    cfg: BestOfNConfig, model: Path, sft: Path, reward: Path, select_prompts: Path, out: Path
+) -> dict[str, float]:
+    """Write `pool.jsonl`, cfg.n scored samples a prompt, and `answers.jsonl`, the best of each pool.
+
+    All n below cfg.n are estimated from the same pool by whoever reads it (`models.best_of_n`).
+    """
+    training.prepare_torch(cfg.runtime)
+    prompts = read_jsonl(select_prompts)
+    tokenizer = load_tokenizer(sft)
+    policy = load_policy(sft, model, cfg.runtime.dtype).to(training.device())
+    settings = serving_settings(cfg.serving, cfg.runtime)
+    samples = draw(policy, tokenizer, prompts, cfg.n, settings, cfg.serving.rows_per_batch)
+    scorer = load_reward_model(reward, model, cfg.runtime.dtype).to(training.device())
+    scores = score(scorer, [[*s.prompt_ids, *s.response_ids] for s in samples], cfg.serving.rows_per_batch).tolist()
+    rows = sample_rows(samples, prompts, tokenizer, policy_hash(sft))
+    pool = [{**row, "proxy": round(value, 6)} for row, value in zip(rows, scores)]
+    best = winners(pool, cfg.n)
+    write_jsonl(out / "pool.jsonl", pool)
+    write_jsonl(out / "answers.jsonl", [{**row, "checkpoint": FINAL} for row in best])
+    return training.finite_metrics({
+        "prompts": len(prompts),
+        "samples": len(pool),
+        "proxy_mean": training.mean([row["proxy"] for row in pool]),
+        "proxy_best_mean": training.mean([row["proxy"] for row in best]),
+    })
+
+
+def winners(pool: list[Row], n: int) -> list[Row]:
+    """Of each prompt's `n` consecutive rows, the one with the highest proxy; the first among equals."""
+    return [max(pool[start : start + n], key=lambda row: row["proxy"]) for start in range(0, len(pool), n)]

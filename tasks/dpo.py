@@ -1,0 +1,89 @@
+"""Direct preference optimisation (TRL) on the judged comparisons, with SFT as the reference."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Sequence
+
+from models.loading import encode_prompt, encode_response, load_policy, load_tokenizer, save_policy
+from tasks import training
+from tasks.config import DpoConfig
+from tasks.errors import DataError
+from tasks.rows import Row, read_jsonl
+
+
+def tokenise(rows: Sequence[Row], tokenizer: Any) -> list[Row]:
+    """`prompt_ids`, `chosen_ids` and `rejected_ids` of each comparison, and their longest `length`."""
+    tokenised = []
+    for row in rows:
+        prompt = encode_prompt(tokenizer, row["prompt"])
+        chosen = encode_response(tokenizer, row["chosen"][-1]["content"])
+        rejected = encode_response(tokenizer, row["rejected"][-1]["content"])
+        tokenised.append({
+            "prompt_ids": prompt, "chosen_ids": chosen, "rejected_ids": rejected,
+            "length": len(prompt) + max(len(chosen), len(rejected)),
+        })
+    return tokenised
+
+
+def dpo(cfg: DpoConfig, model: Path, sft: Path, compare: Path, out: Path, checkpoints: Path) -> dict[str, float]:
+    """Optimise the SFT policy on comparisons (Rafailov et al. 2023), keeping snapshots for `select`.
+
+    Raises DataError without comparisons or with rows too long, DivergedError for non-finite numbers.
+    """
+    training.prepare_torch(cfg.runtime)
+    rows = read_jsonl(compare / "train.jsonl")
+    if not rows:
+        raise DataError("dpo has no comparisons to train on; give preferences, or loosen the filters of compare")
+    tokenizer = load_tokenizer(sft)
+    tokenised = tokenise(rows, tokenizer)
+    training.check_lengths([t["length"] for t in tokenised], [row["id"] for row in rows], cfg.max_length,
+                           "dpo.max_length")
+    trainer = make_trainer(cfg, load_policy(sft, model, cfg.runtime.dtype), tokenizer, tokenised, checkpoints)
+
+    def save(policy: Any, path: Path) -> None:
+        save_policy(policy, tokenizer, path, base=model, start=sft)
+
+    trainer.add_callback(training.Snapshots(cfg.snapshots, save))
+    training.train(trainer, "dpo", checkpoints)
+    save(trainer.model, out)
+    training.collect_snapshots(checkpoints, out)
+    training.write_curves(out / "curves.jsonl", trainer.state.log_history)
+    return metrics(rows, trainer.state)
+
+
+def make_trainer(cfg: DpoConfig, policy: Any, tokenizer: Any, tokenised: Sequence[Row], folder: Path) -> Any:
+    """TRL's DPOTrainer on comparisons that are tokenised already."""
+    from datasets import Dataset
+    from trl import DPOConfig as Arguments
+    from trl import DPOTrainer
+
+    class TokenisedDpoTrainer(DPOTrainer):
+        def _prepare_dataset(self, dataset: Dataset, *_: Any, **__: Any) -> Dataset:
+            return dataset
+
+    arguments = training.trainer_arguments(
+        Arguments, cfg, cfg.runtime, folder,
+        beta=cfg.beta, loss_type=list(cfg.loss_types), loss_weights=list(cfg.loss_weights),
+        precompute_ref_log_probs=cfg.epochs >= 2,
+    )
+    return TokenisedDpoTrainer(
+        model=policy, args=arguments, train_dataset=Dataset.from_list(list(tokenised)), processing_class=tokenizer,
+        peft_config=training.peft_config(cfg.lora, "CAUSAL_LM"),
+    )
+
+
+def metrics(rows: Sequence[Row], state: Any) -> dict[str, float]:
+    """First and last logged numbers; `displaced` says whether chosen responses fell below the reference."""
+    logged = [line for line in state.log_history if "rewards/chosen" in line]
+    last = logged[-1]
+    return training.finite_metrics({
+        "pairs": len(rows),
+        "steps": state.global_step,
+        "loss_first": logged[0]["loss"],
+        "loss_last": last["loss"],
+        "reward_chosen_last": last["rewards/chosen"],
+        "reward_rejected_last": last["rewards/rejected"],
+        "reward_margin_last": last["rewards/margins"],
+        "reward_accuracy_last": last["rewards/accuracies"],
+    })

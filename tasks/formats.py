@@ -1,0 +1,161 @@
+"""A user's rows in the forms that people have them in, turned into ours.
+
+Read: JSONL and Parquet (also gzipped JSONL); TRL's standard form (strings) and conversational form (messages);
+Anthropic's HH form (`chosen` and `rejected` as whole dialogues, "\\n\\nHuman: …\\n\\nAssistant: …").
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import re
+from pathlib import Path
+from typing import Any, Callable, Mapping, Sequence
+
+from tasks.config import CATEGORIES
+from tasks.errors import DataError
+from tasks.rows import Row, parse_jsonl
+
+HH_TURN = re.compile(r"\n\n(Human|Assistant): ?")
+CONTENT = ("messages", "prompt", "completion", "chosen", "rejected")
+HH_ROLES = {"Human": "user", "Assistant": "assistant"}
+Messages = list[dict[str, str]]
+
+
+class BadRow(ValueError):
+    """A row that cannot be used, with the reason; the reader adds file and line."""
+
+
+# --- files ---
+
+
+def read_table(path: Path) -> list[Row]:
+    """All rows of a .jsonl, .jsonl.gz or .parquet file.
+
+    Raises DataError for a missing or empty file, another ending, or invalid JSON (with the line).
+    """
+    if not path.is_file():
+        raise DataError(f"data file {path} does not exist; set data.path and the file names under data in params.yaml")
+    rows = _read_any(path)
+    if not rows:
+        raise DataError(f"data file {path} has no rows")
+    return rows
+
+
+def _read_any(path: Path) -> list[Row]:
+    if path.suffix == ".parquet":
+        import pyarrow.parquet
+
+        return pyarrow.parquet.read_table(path).to_pylist()
+    if path.name.endswith((".jsonl", ".jsonl.gz")):
+        opener: Callable[..., Any] = gzip.open if path.suffix == ".gz" else open
+        with opener(path, "rt", encoding="utf-8") as file:
+            return parse_jsonl(file, str(path))
+    raise DataError(f"{path} is neither .jsonl, .jsonl.gz nor .parquet")
+
+
+# --- pieces of rows ---
+
+
+def dialogue(text: str) -> Messages:
+    """An HH dialogue as messages. Raises BadRow unless it begins with the human."""
+    parts = HH_TURN.split(text)
+    turns = [{"role": HH_ROLES[who], "content": said.strip()} for who, said in zip(parts[1::2], parts[2::2])]
+    if not turns or turns[0]["role"] != "user":
+        raise BadRow("the dialogue does not begin with a human turn")
+    return turns
+
+
+def _messages(value: Any, role: str) -> Messages:
+    """A string as one message of `role`; a list of messages as it is."""
+    if isinstance(value, str):
+        return [{"role": role, "content": value}]
+    if not isinstance(value, Sequence) or not all(isinstance(m, Mapping) and {"role", "content"} <= set(m) for m in value):
+        raise BadRow("messages must be a string or a list of {role, content}")
+    return [{"role": str(m["role"]), "content": str(m["content"])} for m in value]
+
+
+def _is_hh(row: Mapping[str, Any]) -> bool:
+    return isinstance(row.get("chosen"), str) and "prompt" not in row and "\n\nHuman:" in row["chosen"]
+
+
+def _whole(row: Mapping[str, Any], key: str) -> Messages:
+    """Prompt and response `key` of a preference row as one conversation."""
+    if _is_hh(row):
+        return dialogue(row[key])
+    prompt = _messages(row["prompt"], "user") if row.get("prompt") else []
+    return prompt + _messages(row[key], "assistant")
+
+
+def _check_conversation(messages: Messages) -> Messages:
+    """Raises BadRow unless it is a prompt followed by one answer with text in it."""
+    if len(messages) < 2 or messages[-1]["role"] != "assistant":
+        raise BadRow("it must end with an assistant's turn after a prompt")
+    if not messages[-1]["content"].strip():
+        raise BadRow("the response is empty")
+    return [*_check_prompt(messages[:-1]), messages[-1]]
+
+
+def _check_prompt(messages: Messages) -> Messages:
+    if not messages or not any(m["content"].strip() for m in messages if m["role"] == "user"):
+        raise BadRow("there is no prompt")
+    return messages
+
+
+# --- whole rows ---
+
+
+def demonstration(row: Mapping[str, Any]) -> Row:
+    """`messages` of a demonstration; of a preference, the chosen conversation."""
+    if "messages" in row:
+        messages = _messages(row["messages"], "user")
+    elif "completion" in row:
+        messages = _messages(row.get("prompt", ""), "user") + _messages(row["completion"], "assistant")
+    elif "chosen" in row:
+        messages = _whole(row, "chosen")
+    else:
+        raise BadRow("it has neither messages, nor prompt and completion, nor chosen")
+    return {"messages": _check_conversation(messages)}
+
+
+def preference(row: Mapping[str, Any]) -> Row:
+    """`prompt`, `chosen` and `rejected` of a human comparison."""
+    if "chosen" not in row or "rejected" not in row:
+        raise BadRow("it has no chosen or no rejected")
+    chosen, rejected = _check_conversation(_whole(row, "chosen")), _check_conversation(_whole(row, "rejected"))
+    if chosen[:-1] != rejected[:-1]:
+        raise BadRow("chosen and rejected do not share their prompt")
+    if chosen[-1]["content"].strip() == rejected[-1]["content"].strip():
+        raise BadRow("chosen equals rejected")
+    return {"prompt": chosen[:-1], "chosen": chosen[-1:], "rejected": rejected[-1:]}
+
+
+def prompt(row: Mapping[str, Any]) -> Row:
+    """`prompt` of a prompt row, of a demonstration or of a preference."""
+    if "messages" in row or "chosen" in row:
+        return {"prompt": demonstration(row)["messages"][:-1]}
+    if not row.get("prompt"):
+        raise BadRow("there is no prompt")
+    return {"prompt": _check_prompt(_messages(row["prompt"], "user"))}
+
+
+# --- names ---
+
+
+def root_of(messages: Messages) -> str:
+    """Variants of one question share their root: here, the first thing the user says, ignoring case and spaces."""
+    first = next(m["content"] for m in messages if m["role"] == "user")
+    return hashlib.sha256(" ".join(first.lower().split()).encode()).hexdigest()[:16]
+
+
+def named(source: Mapping[str, Any], content: Row, prefix: str, number: int) -> Row:
+    """A row with id, root and category, its own where it has them; fields that are no content are kept."""
+    said = content.get("prompt") or content["messages"]
+    category = source.get("category", CATEGORIES[0])
+    return {
+        **{key: value for key, value in source.items() if key not in CONTENT},
+        **content,
+        "id": str(source.get("id", f"{prefix}-{number}")),
+        "root": str(source.get("root", root_of(said))),
+        "category": str(category),
+    }

@@ -1,0 +1,157 @@
+"""Reads a team's data, checks every row, and splits it by root; no later stage sees another's questions."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Callable, Iterable, Mapping, Sequence
+
+from tasks import formats
+from tasks.config import DataConfig, PrepareConfig
+from tasks.errors import DataError
+from tasks.rows import Row, write_jsonl
+
+HELD_OUT = ("select", "gate", "gold")
+KIND_SPLITS = {
+    "demonstrations": ("sft",),
+    "prompts": ("compare", "rl", "select", "gate"),
+    "preferences": ("preferences", "gold"),
+}
+
+
+@dataclass(frozen=True)
+class Read:
+    """Rows of one kind, and how many were left out for which reason."""
+
+    rows: list[Row]
+    skipped: Counter[str]
+
+
+def prepare(cfg: PrepareConfig, data: Path, out: Path) -> dict[str, float]:
+    """Write each split's file below `out`.
+
+    Raises DataError naming file and row for a bad row (unless data.bad_rows is `skip`), duplicate ids, or no data.
+    """
+    kinds = {
+        "demonstrations": _read(data / cfg.data.demonstrations, "demonstrations", formats.demonstration, cfg.data),
+        "prompts": _read(data / _prompts_file(cfg.data), "prompts", formats.prompt, cfg.data),
+    }
+    if cfg.data.preferences:
+        kinds["preferences"] = _read(data / cfg.data.preferences, "preferences", formats.preference, cfg.data)
+    split_rows = {split: [] for splits in KIND_SPLITS.values() for split in splits}
+    for kind, read in kinds.items():
+        for split, rows in _split(kind, read.rows, cfg.data).items():
+            split_rows[split] += rows
+    _check_needed(split_rows)
+    _check_apart(split_rows)
+    write_jsonl(out / "demonstrations.jsonl", split_rows["sft"])
+    for split in KIND_SPLITS["prompts"]:
+        write_jsonl(out / f"{split}_prompts.jsonl", _one_per_prompt(split_rows[split]))
+    write_jsonl(out / "preferences.jsonl", split_rows["preferences"])
+    write_jsonl(out / "gold_preferences.jsonl", split_rows["gold"])
+    return _metrics(kinds, split_rows)
+
+
+def _prompts_file(data: DataConfig) -> str:
+    """Prompts of their own, or else those of the preferences, or else of the demonstrations."""
+    return data.prompts or data.preferences or data.demonstrations
+
+
+def _read(path: Path, kind: str, parse: Callable[[Mapping[str, Any]], Row], data: DataConfig) -> Read:
+    rows, skipped = [], Counter()
+    for number, source in enumerate(formats.read_table(path), start=1):
+        try:
+            rows.append(formats.named(source, parse(source), f"{kind}-{path.name.split('.')[0]}", number))
+        except formats.BadRow as reason:
+            if data.bad_rows == "refuse":
+                raise DataError(f"{path}, row {number}: {reason}; mend it, or set data.bad_rows to skip") from None
+            skipped[str(reason)] += 1
+    _check_ids(rows, path)
+    if not rows:
+        raise DataError(f"{path}: every row was skipped ({dict(skipped)})")
+    return Read(rows, skipped)
+
+
+def _check_ids(rows: Sequence[Row], path: Path) -> None:
+    doubled = [name for name, count in Counter(row["id"] for row in rows).items() if count > 1]
+    if doubled:
+        raise DataError(f"{path}: {len(doubled)} ids occur more than once, the first is {doubled[0]!r}; ids must be unique")
+
+
+# --- splits ---
+
+
+def _split(kind: str, rows: Iterable[Row], data: DataConfig) -> dict[str, list[Row]]:
+    """Rows by split. A row may name its own; all others go by the hash of their root."""
+    shares = _shares(kind, data)
+    result: dict[str, list[Row]] = {split: [] for split in KIND_SPLITS[kind]}
+    for row in rows:
+        split = row.get("split") or split_of(row["root"], shares)
+        if split in result:
+            result[split].append(row)
+    return result
+
+
+def _shares(kind: str, data: DataConfig) -> dict[str, float]:
+    """The splits that a file's roots are shared among: the held-out ones, and those of every kind read from it.
+
+    Held-out splits come first and keep their share whatever the file, so a root that is held out in one file
+    is held out in all.
+    """
+    files = {"demonstrations": data.demonstrations, "prompts": _prompts_file(data), "preferences": data.preferences}
+    together = [other for other, name in files.items() if name == files[kind]]
+    held_out = {split: data.splits.get(split, 0.0) for split in HELD_OUT}
+    own = {
+        split: data.splits.get(split, 0.0)
+        for other in together for split in KIND_SPLITS[other] if split not in HELD_OUT
+    }
+    rest, total = 1 - sum(held_out.values()), sum(own.values())
+    return {**held_out, **{split: rest * share / total for split, share in own.items() if total}}
+
+
+def split_of(root: str, shares: Mapping[str, float]) -> str | None:
+    """The split of a root: its hash, as a number in [0, 1), falls into one of the shares laid end to end."""
+    position = int.from_bytes(hashlib.sha256(f"split {root}".encode()).digest()[:8], "big") / 2**64
+    for split, share in shares.items():
+        if position < share:
+            return split
+        position -= share
+    return None
+
+
+def _one_per_prompt(rows: Sequence[Row]) -> list[Row]:
+    """Preferences repeat prompts; a prompt is asked once."""
+    seen: dict[str, Row] = {}
+    for row in rows:
+        seen.setdefault(str(row["prompt"]), row)
+    return list(seen.values())
+
+
+def _check_needed(split_rows: Mapping[str, Sequence[Row]]) -> None:
+    for split in ("sft", "rl", "select", "gate"):
+        if not split_rows[split]:
+            raise DataError(f"no rows fall into the split {split!r}; raise data.splits.{split}, or add rows")
+    if not split_rows["compare"] and not split_rows["preferences"]:
+        raise DataError("there is nothing to compare: no prompts in the split 'compare' and no preferences")
+
+
+def _check_apart(split_rows: Mapping[str, Sequence[Row]]) -> None:
+    """Raises DataError when a root that is held out occurs in another split."""
+    roots = {split: {row["root"] for row in rows} for split, rows in split_rows.items()}
+    for held_out in HELD_OUT:
+        for split in roots:
+            shared = roots[held_out] & roots[split] if split != held_out else set()
+            if shared:
+                raise DataError(
+                    f"{len(shared)} roots are both in {held_out!r} and in {split!r}, the first is {min(shared)!r}; "
+                    "give all variants of one question one root and one split"
+                )
+
+
+def _metrics(kinds: Mapping[str, Read], split_rows: Mapping[str, Sequence[Row]]) -> dict[str, float]:
+    counts: dict[str, float] = {f"rows_{split}": len(rows) for split, rows in split_rows.items()}
+    counts.update({f"roots_{split}": len({row["root"] for row in rows}) for split, rows in split_rows.items()})
+    counts.update({f"skipped_{kind}": sum(read.skipped.values()) for kind, read in kinds.items()})
+    return counts

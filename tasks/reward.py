@@ -1,0 +1,121 @@
+"""The reward model: TRL, Bradley–Terry on comparisons; the whole network or the head alone; centred."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Sequence
+
+import torch
+
+from models.loading import (
+    encode_prompt, encode_response, load_policy, load_tokenizer, reward_model_from_policy, save_policy,
+)
+from models.reward import pool_by_length, score
+from tasks import training
+from tasks.config import RewardConfig, RewardTraining, RuntimeConfig
+from tasks.errors import DataError
+from tasks.rows import Row, read_jsonl
+
+SCORING_ROWS = 64
+
+
+def tokenise(rows: Sequence[Row], tokenizer: Any, use_margin: bool) -> list[Row]:
+    """`chosen_ids` and `rejected_ids` (prompt and response) of each comparison, and `margin` if asked for."""
+    tokenised = []
+    for row in rows:
+        prompt = encode_prompt(tokenizer, row["prompt"])
+        pair = {
+            "chosen_ids": prompt + encode_response(tokenizer, row["chosen"][-1]["content"]),
+            "rejected_ids": prompt + encode_response(tokenizer, row["rejected"][-1]["content"]),
+        }
+        tokenised.append({**pair, "margin": float(row["score_gap"])} if use_margin else pair)
+    return tokenised
+
+
+def pair_lengths(tokenised: Sequence[Row]) -> list[int]:
+    return [max(len(t["chosen_ids"]), len(t["rejected_ids"])) for t in tokenised]
+
+
+def reward(cfg: RewardConfig, model: Path, sft: Path, compare: Path, out: Path, checkpoints: Path) -> dict[str, float]:
+    """Train the reward model, from SFT's backbone, on the judged comparisons.
+
+    Raises DataError without comparisons or with rows too long, DivergedError for non-finite numbers.
+    """
+    train_rows = read_jsonl(compare / "train.jsonl")
+    heldout = read_jsonl(compare / "heldout.jsonl")
+    trained, tokenizer, history = train_reward_model(
+        cfg, cfg.runtime, model, sft, train_rows, out, checkpoints, stage="reward"
+    )
+    training.write_curves(out / "curves.jsonl", history)
+    agreeing = [row for row in heldout if row.get("agrees", True)]
+    return training.finite_metrics({
+        "train_pairs": len(train_rows),
+        "heldout_pairs": len(heldout),
+        "heldout_pairs_where_judge_agrees": len(agreeing),
+        **_named_accuracy("accuracy", trained, tokenizer, heldout),
+        **_named_accuracy("accuracy_where_judge_agrees", trained, tokenizer, agreeing),
+    })
+
+
+def train_reward_model(
+    cfg: RewardTraining, runtime: RuntimeConfig, model: Path, start: Path, rows: Sequence[Row], out: Path,
+    checkpoints: Path, stage: str,
+) -> tuple[Any, Any, list[dict[str, Any]]]:
+    """Train on comparison rows from the backbone of the policy in `start`, and write the model to `out`.
+
+    Returns the model, its tokenizer and the trainer's log. `stage` names the params section in error messages.
+    """
+    training.prepare_torch(runtime)
+    if not rows:
+        raise DataError(f"{stage} has no comparisons to train on; give preferences, or loosen the filters of compare")
+    tokenizer = load_tokenizer(start)
+    tokenised = tokenise(rows, tokenizer, cfg.use_margin)
+    training.check_lengths(pair_lengths(tokenised), [row["id"] for row in rows], cfg.max_length,
+                           f"{stage}.max_length")
+    untrained = pool_by_length(reward_model_from_policy(load_policy(start, model, runtime.dtype), runtime.seed))
+    trainer = make_trainer(cfg, runtime, untrained, tokenizer, tokenised, checkpoints)
+    training.train(trainer, stage, checkpoints)
+    save_policy(trainer.model, tokenizer, out, base=model, start=start)
+    return trainer.model.eval(), tokenizer, trainer.state.log_history
+
+
+def make_trainer(
+    cfg: RewardTraining, runtime: RuntimeConfig, untrained: Any, tokenizer: Any, tokenised: Sequence[Row], folder: Path
+) -> Any:
+    """TRL's RewardTrainer on comparisons that are tokenised already."""
+    from datasets import Dataset
+    from trl import RewardConfig as Arguments
+    from trl import RewardTrainer
+
+    class TokenisedRewardTrainer(RewardTrainer):
+        def _prepare_dataset(self, dataset: Dataset, *_: Any, **__: Any) -> Dataset:
+            return dataset
+
+    if cfg.freeze_backbone:
+        getattr(untrained, untrained.base_model_prefix).requires_grad_(False)
+    arguments = training.trainer_arguments(
+        Arguments, cfg, runtime, folder, center_rewards_coefficient=cfg.centre or None
+    )
+    lengths = pair_lengths(tokenised)
+    rows = [{**row, "length": length} for row, length in zip(tokenised, lengths)]
+    return TokenisedRewardTrainer(
+        model=untrained, args=arguments, train_dataset=Dataset.from_list(rows), processing_class=tokenizer,
+        peft_config=training.peft_config(cfg.lora, "SEQ_CLS", head=["score"]),
+    )
+
+
+def pair_scores(model: Any, tokenizer: Any, rows: Sequence[Row]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Rewards of chosen and of rejected responses, each (pairs,)."""
+    tokenised = tokenise(rows, tokenizer, use_margin=False)
+    sequences = [t["chosen_ids"] for t in tokenised] + [t["rejected_ids"] for t in tokenised]
+    scores = score(model, sequences, SCORING_ROWS)
+    return scores[: len(rows)], scores[len(rows):]
+
+
+def _named_accuracy(name: str, model: Any, tokenizer: Any, rows: Sequence[Row]) -> dict[str, float]:
+    """Share of pairs whose chosen response scores higher; ties count half. Empty without pairs."""
+    if not rows:
+        return {}
+    chosen, rejected = pair_scores(model, tokenizer, rows)
+    wins = (chosen > rejected).double() + 0.5 * (chosen == rejected).double()
+    return {name: float(wins.mean()), f"{name}_mean_difference": float((chosen - rejected).double().mean())}

@@ -1,0 +1,90 @@
+"""Supervised fine-tuning: TRL, loss on the response only, a weighted mixture of the categories."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from pathlib import Path
+from typing import Mapping, Sequence
+
+from models.loading import encode_prompt, encode_response, load_policy, load_tokenizer, save_policy
+from tasks import training
+from tasks.config import SftConfig
+from tasks.errors import DataError
+from tasks.rows import Row, read_jsonl
+
+IGNORED = -100
+
+
+def mixture(rows: Sequence[Row], weights: Mapping[str, float], seed: int) -> list[Row]:
+    """Rows repeated or thinned so that each category counts with its weight.
+
+    A weight of 2.5 takes every row of the category twice and half of them a third time.
+    Raises DataError for a category without a weight.
+    """
+    generator, mixed = random.Random(seed), []
+    for row in rows:
+        if row["category"] not in weights:
+            raise DataError(f"category {row['category']!r} of row {row['id']} has no weight; "
+                            f"add it to sft.category_weights, which has {', '.join(weights)}")
+        whole, part = divmod(weights[row["category"]], 1)
+        mixed += [row] * (int(whole) + (generator.random() < part))
+    return mixed
+
+
+def tokenise(rows: Sequence[Row], tokenizer: object) -> list[dict[str, list[int]]]:
+    """`input_ids` and `labels` of each row; everything before the last assistant turn is ignored by the loss."""
+    tokenised = []
+    for row in rows:
+        prompt = encode_prompt(tokenizer, row["messages"][:-1])
+        response = encode_response(tokenizer, row["messages"][-1]["content"])
+        tokenised.append({"input_ids": prompt + response, "labels": [IGNORED] * len(prompt) + response})
+    return tokenised
+
+
+def sft(cfg: SftConfig, model: Path, demonstrations: Path, out: Path, checkpoints: Path) -> dict[str, float]:
+    """Fine-tune the base in `model` on the demonstrations.
+
+    Raises DataError for rows that are too long or of an unknown category, DivergedError for non-finite numbers.
+    """
+    training.prepare_torch(cfg.runtime)
+    tokenizer = load_tokenizer(model)
+    rows = mixture(read_jsonl(demonstrations), cfg.category_weights, cfg.runtime.seed)
+    if not rows:
+        raise DataError("no demonstrations are left after sft.category_weights; raise a weight")
+    tokenised = tokenise(rows, tokenizer)
+    training.check_lengths([len(t["input_ids"]) for t in tokenised], [r["id"] for r in rows], cfg.max_length,
+                           "sft.max_length")
+    trainer = make_trainer(cfg, load_policy(model, dtype=cfg.runtime.dtype), tokenizer, tokenised, checkpoints)
+    training.train(trainer, "sft", checkpoints)
+    save_policy(trainer.model, tokenizer, out, base=model, start=model)
+    training.write_curves(out / "curves.jsonl", trainer.state.log_history)
+    return metrics(rows, tokenised, trainer.state)
+
+
+def make_trainer(cfg: SftConfig, policy: object, tokenizer: object, tokenised: Sequence[dict], folder: Path) -> object:
+    """TRL's SFTTrainer on rows that are tokenised already."""
+    from datasets import Dataset
+    from trl import SFTConfig as Arguments
+    from trl import SFTTrainer
+
+    arguments = training.trainer_arguments(
+        Arguments, cfg, cfg.runtime, folder, dataset_kwargs={"skip_prepare_dataset": True}
+    )
+    return SFTTrainer(
+        model=policy, args=arguments, train_dataset=Dataset.from_list(list(tokenised)), processing_class=tokenizer,
+        peft_config=training.peft_config(cfg.lora, "CAUSAL_LM"),
+    )
+
+
+def metrics(rows: Sequence[Row], tokenised: Sequence[dict], state: object) -> dict[str, float]:
+    losses = [line["loss"] for line in state.log_history if "loss" in line]
+    counts = Counter(row["category"] for row in rows)
+    return training.finite_metrics({
+        "loss_first": losses[0],
+        "loss_last": losses[-1],
+        "rows": len(rows),
+        "steps": state.global_step,
+        "response_tokens": sum(label != IGNORED for t in tokenised for label in t["labels"]),
+        **{f"rows_{category}": count for category, count in sorted(counts.items())},
+    })

@@ -1,0 +1,209 @@
+"""What SFT, reward model and DPO share: TRL's trainers on rows that we tokenise, with resume, curves and guards.
+
+We tokenise ourselves, so that the ids trained on are the ids sampled and scored (`encode_prompt` +
+`encode_response`), and masks come from lengths.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+from pathlib import Path
+from typing import Any, Callable, Sequence
+
+import torch
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments, set_seed
+from transformers.trainer_utils import get_last_checkpoint
+
+from tasks import progress
+from tasks.config import LoraConfig, OptimizerConfig, RuntimeConfig
+from tasks.errors import DataError, DivergedError
+from tasks.rows import write_jsonl
+
+COMPLETE_FILE = "complete"
+SNAPSHOTS_FOLDER = "snapshots"
+TIMES_AND_TOTALS = ("runtime", "per_second", "total_flos", "num_tokens", "num_input_tokens", "step_time")
+
+
+def prepare_torch(runtime: RuntimeConfig) -> None:
+    """Threads, seeds and determinism of a stage's process."""
+    torch.set_num_threads(runtime.threads)
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    set_seed(runtime.seed)
+
+
+def device() -> torch.device:
+    """The GPU where there is one: a machine setting, CUDA_VISIBLE_DEVICES, not a parameter."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def trainer_arguments(
+    arguments_class: type[TrainingArguments], cfg: OptimizerConfig, runtime: RuntimeConfig, folder: Path, **extra: Any
+) -> Any:
+    """TRL's arguments for one of our stages; `extra` holds what only this trainer has."""
+    return arguments_class(
+        output_dir=str(folder),
+        num_train_epochs=cfg.epochs,
+        per_device_train_batch_size=cfg.batch_size,
+        gradient_accumulation_steps=cfg.gradient_accumulation,
+        learning_rate=cfg.learning_rate,
+        warmup_steps=cfg.warmup_ratio,
+        lr_scheduler_type="cosine",
+        train_sampling_strategy="group_by_length",
+        gradient_checkpointing=False,
+        bf16=runtime.dtype == "bfloat16",
+        use_cpu=not torch.cuda.is_available(),
+        seed=runtime.seed,
+        data_seed=runtime.seed,
+        logging_steps=5,
+        logging_nan_inf_filter=False,
+        save_strategy="steps",
+        save_steps=cfg.checkpoint_every,
+        save_total_limit=2,
+        report_to="none",
+        disable_tqdm=True,
+        max_length=None,
+        **extra,
+    )
+
+
+def peft_config(lora: LoraConfig | None, task: str, head: Sequence[str] = ()) -> Any:
+    """PEFT's configuration of our `lora` section, or None; `task` is CAUSAL_LM or SEQ_CLS."""
+    if lora is None:
+        return None
+    import peft
+
+    targets = list(lora.targets) if isinstance(lora.targets, tuple) else lora.targets
+    return peft.LoraConfig(
+        r=lora.rank, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=targets,
+        task_type=task, modules_to_save=list(head) or None,
+    )
+
+
+def check_lengths(lengths: Sequence[int], names: Sequence[str], limit: int, setting: str) -> None:
+    """Raises DataError naming the first row longer than `limit` tokens."""
+    too_long = [(name, length) for name, length in zip(names, lengths) if length > limit]
+    if too_long:
+        name, length = too_long[0]
+        raise DataError(
+            f"{len(too_long)} of {len(lengths)} rows are longer than {limit} tokens, the first is {name} with "
+            f"{length}; raise {setting} in params.yaml (up to the model's context) or shorten the rows"
+        )
+
+
+class Report(TrainerCallback):
+    """Tells the watchers how far training is."""
+
+    def on_log(self, args: Any, state: TrainerState, control: TrainerControl, logs: Any = None, **_: Any) -> None:
+        progress.report(state.global_step, state.max_steps, **curve_point(logs or {}))
+
+
+class MarkComplete(TrainerCallback):
+    """A checkpoint counts only once all of it is on disk."""
+
+    def on_save(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
+        (folder / COMPLETE_FILE).touch()
+
+
+class RefuseNonFinite(TrainerCallback):
+    """Stops before a non-finite gradient reaches the weights, so the last checkpoint stays good."""
+
+    def __init__(self, stage: str) -> None:
+        self.stage = stage
+
+    def on_pre_optimizer_step(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        grads = [p.grad for p in kwargs["model"].parameters() if p.grad is not None]
+        norms = torch.stack(torch._foreach_norm(grads))
+        if not torch.isfinite(norms).all():
+            last = last_complete_checkpoint(Path(args.output_dir))
+            kept = f"the last good checkpoint is {last.name}" if last else "no checkpoint was written before"
+            raise DivergedError(
+                f"non-finite loss or gradient at step {state.global_step + 1} of {state.max_steps}; {kept}; "
+                f"lower {self.stage}.learning_rate or look for broken rows"
+            )
+
+
+class Snapshots(TrainerCallback):
+    """Keeps whole policies on the way, for `select`; beside the checkpoints, because outs do not survive a kill."""
+
+    def __init__(self, count: int, save: Callable[[Any, Path], None]) -> None:
+        self.count, self.save = count, save
+
+    def on_step_end(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        steps = {round(state.max_steps * k / (self.count + 1)) for k in range(1, self.count + 1)}
+        if state.global_step in steps:
+            keep_snapshot(Path(args.output_dir), state.global_step, lambda path: self.save(kwargs["model"], path))
+
+
+def keep_snapshot(checkpoints: Path, step: int, write: Callable[[Path], None]) -> None:
+    """Write one policy snapshot whole or not at all."""
+    final = checkpoints / SNAPSHOTS_FOLDER / f"step-{step}"
+    partial = final.with_name(f".{final.name}")
+    shutil.rmtree(partial, ignore_errors=True)
+    write(partial)
+    shutil.rmtree(final, ignore_errors=True)
+    os.replace(partial, final)
+
+
+def collect_snapshots(checkpoints: Path, out: Path) -> None:
+    """Copy the kept policies to `out/checkpoints/step-N`."""
+    for snapshot in sorted((checkpoints / SNAPSHOTS_FOLDER).glob("step-*")):
+        shutil.copytree(snapshot, out / "checkpoints" / snapshot.name)
+
+
+def last_complete_checkpoint(folder: Path) -> Path | None:
+    """The newest checkpoint that was written whole; half-written ones are removed."""
+    for candidate in folder.glob("checkpoint-*"):
+        if not (candidate / COMPLETE_FILE).exists():
+            shutil.rmtree(candidate)
+    last = get_last_checkpoint(str(folder))
+    return Path(last) if last else None
+
+
+def train(trainer: Any, stage: str, checkpoints: Path) -> None:
+    """Run a TRL trainer from its last checkpoint, if there is one, to the end.
+
+    Raises DivergedError at the first step whose gradient is not finite, and when the trainer stopped early.
+    """
+    for callback in (Report(), MarkComplete(), RefuseNonFinite(stage)):
+        trainer.add_callback(callback)
+    last = last_complete_checkpoint(checkpoints)
+    trainer.train(resume_from_checkpoint=str(last) if last else None)
+    state = trainer.state
+    if state.global_step < state.max_steps:
+        raise DivergedError(f"{stage} did {state.global_step} of {state.max_steps} steps and gave no reason")
+
+
+def curve_point(logs: dict[str, Any]) -> dict[str, float]:
+    """The numbers of one log line that equal inputs reproduce: no times, no totals of hardware counters."""
+    return {
+        key: float(value)
+        for key, value in logs.items()
+        if isinstance(value, (int, float)) and not any(word in key for word in TIMES_AND_TOTALS)
+    }
+
+
+def write_curves(path: Path, history: Sequence[dict[str, Any]]) -> None:
+    """Training curves, one JSON line per logged step."""
+    rows = [{"step": int(line["step"]), **curve_point({k: v for k, v in line.items() if k != "step"})}
+            for line in history]
+    write_jsonl(path, rows)
+
+
+def finite_metrics(numbers: dict[str, float]) -> dict[str, float]:
+    """Round to what reproduces and reads well; a NaN is an error of ours."""
+    assert all(math.isfinite(value) for value in numbers.values()), json.dumps(numbers)
+    return {key: float(f"{value:.8g}") for key, value in numbers.items()}
+
+
+def mean(values: Sequence[float]) -> float:
+    """The mean, 0 of nothing."""
+    return sum(values) / len(values) if values else 0.0
+
+
+def share(flags: Sequence[float], total: int | None = None) -> float:
+    """The sum of `flags` over `total` (by default their number), rounded; 0 of nothing."""
+    return round(sum(flags) / max(len(flags) if total is None else total, 1), 8)

@@ -1,0 +1,54 @@
+"""The files of this project that a stage's code imports, found in the source: what dvc.yaml must list for it."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+PACKAGES = ("models", "tasks", "flows")
+
+
+def _imported(file: Path) -> set[Path]:
+    found: set[Path] = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        else:
+            assert not (isinstance(node, ast.ImportFrom) and node.level), f"{file}: imports are absolute here"
+            continue
+        for name in names:
+            if name.split(".")[0] in PACKAGES:
+                found |= _files_of(name)
+    return found
+
+
+def _files_of(module: str) -> set[Path]:
+    """The module's file, and the `__init__.py` of the packages around it where they hold code."""
+    parts = module.split(".")
+    base = ROOT.joinpath(*parts)
+    files = {base.with_suffix(".py")} | {ROOT.joinpath(*parts[:n], "__init__.py") for n in range(1, len(parts) + 1)}
+    return {file for file in files if file.is_file() and _has_code(file)}
+
+
+def _has_code(file: Path) -> bool:
+    body = ast.parse(file.read_text(encoding="utf-8")).body
+    return any(not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)) for node in body)
+
+
+def closure(file: Path) -> list[str]:
+    """Paths relative to the project, sorted; `file` is among them."""
+    seen, todo = set(), {file}
+    while todo:
+        current = todo.pop()
+        seen.add(current)
+        todo |= _imported(current) - seen
+    return sorted(path.relative_to(ROOT).as_posix() for path in seen)
+
+
+if __name__ == "__main__":
+    for name in sys.argv[1:]:
+        print(f"  {name}:", *(f"    - {path}" for path in closure(ROOT / "tasks" / f"{name}.py")), sep="\n")
