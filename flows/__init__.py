@@ -1,0 +1,1 @@
+"""Orchestration: DVC knows what must be rebuilt, Prefect runs it, MLflow remembers how it went."""

@@ -1,0 +1,112 @@
+"""The flow: pull what is missing, then every stage of dvc.yaml as one Prefect task.
+
+The order and the edges come from dvc.yaml; a stage is submitted when what it reads is there and a core is free.
+Import this module after `flows.environment.prepare`: Prefect reads its settings when it is imported.
+"""
+
+import queue
+
+from prefect import flow, get_run_logger, task
+from prefect.artifacts import create_link_artifact, create_markdown_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.context import get_run_context
+from prefect.states import Completed
+from prefect.task_runners import ThreadPoolTaskRunner
+
+from flows import data, running
+from flows.results import as_markdown
+from flows.running import StageError, StageRun
+from flows.session import Session
+
+
+def may_pass(task, task_run, state) -> bool:
+    """Prefect's question before a retry: only what can pass by itself is tried again."""
+    error = state.result(raise_on_failure=False)
+    return isinstance(error, StageError | data.PullError) and error.may_pass
+
+
+@task(name="pull", cache_policy=NO_CACHE, persist_result=False, retry_condition_fn=may_pass)
+def pull(session_id: str) -> None:
+    """Fetch the data and the base model from the default remote, where they are not here yet."""
+    session = Session.get(session_id)
+    session.pulled = data.pull(session.root)
+
+
+@task(name="stage", cache_policy=NO_CACHE, persist_result=False, retry_condition_fn=may_pass)
+def stage(session_id: str, name: str, version: str, current: bool):
+    """Make one stage current; `version` is the content hash of its command, code, data and params."""
+    session = Session.get(session_id)
+    log = get_run_logger()
+    if current:
+        run = StageRun(name, version, "current")
+    else:
+        log.info("version %s", version)
+        place = running.folder(session.state, name, version)
+        limit = min(session.graph.stages[name].timeout, 60 * session.settings.flow.stage_timeout_minutes)
+        session.begins(name, version, place)
+        try:
+            run = running.run_stage(session.root, name, version, place, limit, session.processes)
+        except StageError as error:
+            session.fails(error)
+            raise
+    session.ends(run)
+    log.info("%s in %.1f s", run.outcome, run.seconds)
+    return Completed(name="Cached" if run.outcome != "ran" else None, message=f"{run.outcome}, version {version[:12]}")
+
+
+def _run_stages(session: Session) -> None:
+    """Submit each stage when everything upstream is done; after a failure, only finish what is running."""
+    waiting, futures, done = list(session.graph.stages), {}, set()
+    finished: queue.Queue = queue.Queue()
+    failed = False
+    while waiting or len(done) < len(futures):
+        for name in [] if failed else [n for n in waiting if done.issuperset(session.graph.stages[n].upstream)]:
+            if len(futures) - len(done) >= session.cores:
+                break
+            waiting.remove(name)
+            futures[name] = _submit(session, name, futures)
+            futures[name].add_done_callback(lambda future, name=name: finished.put(name))
+        if len(done) == len(futures):
+            break
+        name = finished.get()
+        # Asked before it is waited for, a future answers with what the server has heard so far.
+        futures[name].wait()
+        if futures[name].state.is_completed():
+            done.add(name)
+        else:
+            failed = True
+            futures.pop(name)
+        session.graph.refresh()
+
+
+def _submit(session: Session, name: str, futures: dict):
+    version = session.graph.version(name) or "unknown"
+    current = session.graph.status(name).current
+    flow = session.settings.flow
+    delays = [flow.retry_delay_seconds * 2**attempt for attempt in range(flow.retries)]
+    configured = stage.with_options(
+        name=name, task_run_name=f"{name} {version[:8]}", retries=flow.retries, retry_delay_seconds=delays or None
+    )
+    upstream = [futures[up] for up in session.graph.stages[name].upstream]
+    return configured.submit(session.id, name, version, current, wait_for=upstream)
+
+
+@flow(name="align", persist_result=False, validate_parameters=False, task_runner=ThreadPoolTaskRunner())
+def align(session_id: str):
+    """Bring every stage of the graph up to date, and say what came out."""
+    session = Session.get(session_id)
+    session.opens(str(get_run_context().flow_run.id))
+    settings = session.settings.flow
+    delays = [settings.retry_delay_seconds * 2**attempt for attempt in range(settings.retries)]
+    pull.with_options(retries=settings.retries, retry_delay_seconds=delays or None)(session.id)
+    session.graph.refresh()
+    _run_stages(session)
+    if session.lasting_errors:
+        raise session.lasting_errors[0]
+    create_markdown_artifact(as_markdown(session.root), key="result", description="Scores, answers and the verdict")
+    report = session.root / "artifacts" / "report" / "report.html"
+    if report.exists():
+        create_link_artifact(report.as_uri(), key="report", link_text="Report")
+    return Completed(message=f"{len(session.runs)} stages: " + session.counts())
+
+

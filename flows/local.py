@@ -1,0 +1,189 @@
+"""`plumb align` in the project at hand: checks, a private Prefect server where none runs, the flow, the result."""
+
+import contextlib
+import fcntl
+import json
+import os
+import signal
+from pathlib import Path
+
+import psutil
+
+from flows import environment
+from flows.ledger import Ledger
+from flows.session import Session
+from flows.settings import read_settings
+from flows.stages import Graph
+
+
+def align(root: Path, console, cores: int | None = None) -> int:
+    """Bring the project up to date and print what came out; returns the exit code.
+
+    Raises ValueError with one line for what the user can put right.
+    """
+    environment.prepare(root)
+    settings = read_settings(root)
+    cores = cores or environment.usable_cores()
+    with only_one(root):
+        heal(root)
+        graph = Graph(root)
+        if _nothing_to_do(root, graph):
+            console.print(f"Nothing to do: all {len(graph.stages)} stages are current and logged.")
+        elif not _run(root, graph, settings, cores, console):
+            return 1
+    from flows import results
+
+    results.show(root, console)
+    return 0
+
+
+def _nothing_to_do(root: Path, graph: Graph) -> bool:
+    """Whether a flow run would change nothing. A server that somebody runs is told of the pass in any case."""
+    from flows import data, tracking
+
+    if os.environ.get("PREFECT_API_URL") or data.missing(root):
+        return False
+    if not all(status.current for status in graph.plan().values()):
+        return False
+    return tracking.all_logged(graph)
+
+
+def expected_seconds(graph: Graph, ledger: Ledger) -> dict[str, float]:
+    """What each stage took last time, else what dvc.yaml says."""
+    last = ledger.last()
+    return {name: last[name].seconds if name in last else stage.seconds for name, stage in graph.stages.items()}
+
+
+def _run(root: Path, graph: Graph, settings, cores: int, console) -> bool:
+    from flows.progress import Board
+    from flows.servers import private_prefect, running_prefect
+    from flows.tracking import Tracker
+
+    url, server = running_prefect(root), None
+    if url is None:
+        server, url = private_prefect(root)
+    os.environ["PREFECT_API_URL"] = url
+    state = environment.state_dir(root)
+    session = Session(root, state, graph, settings, cores, [])
+    tracker = Tracker(session)
+    try:
+        from prefect.logging.handlers import APILogWorker
+
+        from flows.align import align as flow
+
+        if server:
+            server.wait()
+        board = Board(console, graph.stages, expected_seconds(graph, session.ledger), cores)
+        session.listeners += [board, tracker]
+        with stopping_cleanly(session), board:
+            state = flow(session.id, return_state=True)
+        finished = state.is_completed() and not session.lasting_errors
+        tracker.close(finished)
+        _say_how_it_went(session, state, tracker, console)
+        return finished
+    finally:
+        session.processes.stop()
+        if server:
+            # What is still in the queue would be lost with the server, and say so on the console.
+            APILogWorker.drain_all(timeout=5)
+            server.stop()
+
+
+def _say_how_it_went(session: Session, state, tracker, console) -> None:
+    for error in session.lasting_errors:
+        console.print(f"{error.stage}: {error.message}", style="red", markup=False, highlight=False, soft_wrap=True)
+        console.print(f"  log: {error.log}", markup=False, highlight=False, soft_wrap=True)
+    if not session.lasting_errors and not state.is_completed():
+        error = state.result(raise_on_failure=False)
+        message = getattr(error, "message", None) or f"the flow ended as {state.name}: {error}"
+        console.print(message, style="red", markup=False, highlight=False, soft_wrap=True)
+    for problem in tracker.problems:
+        console.print(f"MLflow: {problem}; the next plumb align logs it", style="yellow", markup=False, soft_wrap=True)
+
+
+@contextlib.contextmanager
+def stopping_cleanly(session: Session):
+    """While inside, SIGTERM and SIGINT end the stages at once; the flow then ends by itself."""
+
+    def stop(signum, frame):
+        session.processes.stop()
+        raise KeyboardInterrupt
+
+    previous = {signum: signal.signal(signum, stop) for signum in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for signum, handler in previous.items():
+            signal.signal(signum, handler)
+
+
+@contextlib.contextmanager
+def only_one(root: Path):
+    """Hold the project: two flows in one workspace would remove each other's outputs.
+
+    Raises ValueError naming the process that holds it. A dead process holds nothing.
+    """
+    path = root / ".dvc" / "tmp" / "plumb.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+", encoding="utf-8") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            handle.seek(0)
+            holder = handle.read().strip() or "unknown"
+            raise ValueError(
+                f"another plumb align (process {holder}) works in {root}; wait for it, or use a second clone"
+            ) from None
+        handle.truncate(0)
+        handle.write(str(os.getpid()))
+        handle.flush()
+        yield
+
+
+def heal(root: Path) -> list[str]:
+    """Clear what a `kill -9` of dvc at the wrong moment leaves behind; returns what was cleared.
+
+    DVC writes dvc.lock and its reader-writer lock in place: killed meanwhile, both can be torn, and it refuses to go on.
+    Its check for dead holders is fooled by zombies and reused ids. Nothing is lost with either file: finished stages
+    come back from the run-cache.
+    """
+    cleared = []
+    lock = root / "dvc.lock"
+    if lock.exists() and not _is_whole_lock(lock):
+        lock.unlink()
+        cleared.append("dvc.lock was torn; finished stages come back from the cache")
+    rwlock = root / ".dvc" / "tmp" / "rwlock"
+    if rwlock.exists() and _holders_are_dead(rwlock):
+        rwlock.unlink()
+        cleared.append("the lock of a dead dvc")
+    return cleared
+
+
+def _is_whole_lock(path: Path) -> bool:
+    import yaml
+
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError):
+        return False
+    return isinstance(content, dict) and isinstance(content.get("stages"), dict)
+
+
+def _holders_are_dead(path: Path) -> bool:
+    try:
+        locks = json.loads(path.read_text(encoding="utf-8"))
+        written = path.stat().st_mtime
+    except ValueError:
+        return True
+    holders = [*locks.get("write", {}).values(), *(h for held in locks.get("read", {}).values() for h in held)]
+    return not any(_alive(holder["pid"], written) for holder in holders)
+
+
+def _alive(pid: int, since: float) -> bool:
+    try:
+        process = psutil.Process(pid)
+        return process.status() != psutil.STATUS_ZOMBIE and process.create_time() <= since + 1
+    except psutil.Error:
+        return False
+
+

@@ -1,0 +1,116 @@
+"""What came out of a run, from metrics/evaluate.json and metrics/gate.json: the table, the answers, the verdict."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from flows.stages import Stage, flatten
+
+MODELS = ("base", "sft", "dpo", "ppo", "best_of_n")
+AXES = ("helpfulness", "harmlessness", "honesty", "friendliness", "conciseness")
+COLUMNS = ("model", "gold [95% CI]", *AXES, "KL to SFT (nats)", "mean length", "distinct-2")
+ABSENT = "–"
+EXAMPLES_SHOWN = 4
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """The document at `path`; None while there is none."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return None
+
+
+def stage_metrics(root: Path, stage: Stage) -> dict[str, float]:
+    """The numbers in the stage's metrics files, by their dotted names."""
+    numbers: dict[str, float] = {}
+    for out in stage.outs:
+        if out.kind == "metric":
+            flat = flatten(read_json(root / out.path) or {})
+            numbers |= {name: float(value) for name, value in flat.items() if isinstance(value, int | float)}
+    return numbers
+
+
+def score_rows(root: Path) -> list[tuple[str, ...]]:
+    """One row of text per model, in the order of COLUMNS; empty before the first evaluation."""
+    models = (read_json(root / "metrics" / "evaluate.json") or {}).get("models", {})
+    known = [name for name in MODELS if name in models] + [name for name in models if name not in MODELS]
+    return [_score_row(name, models[name]) for name in known]
+
+
+def _score_row(name: str, scores: dict[str, Any]) -> tuple[str, ...]:
+    gold = scores.get("gold") or {}
+    interval = ABSENT
+    if gold.get("mean") is not None:
+        interval = f"{gold['mean']:.3f} [{_number(gold.get('ci_low'), 3)}, {_number(gold.get('ci_high'), 3)}]"
+    axes = [_number(scores.get(axis), 2) for axis in AXES]
+    rest = [_number(scores.get("kl"), 2), _number(scores.get("length"), 1), _number(scores.get("distinct_2"), 2)]
+    return (name, interval, *axes, *rest)
+
+
+def _number(value: float | None, digits: int) -> str:
+    return ABSENT if value is None else f"{value:.{digits}f}"
+
+
+def examples(root: Path) -> list[tuple[str, dict[str, str]]]:
+    """(prompt, {model: answer}) of the prompts that are always shown."""
+    found = (read_json(root / "metrics" / "evaluate.json") or {}).get("examples", [])
+    return [(row["prompt"], row["answers"]) for row in found[:EXAMPLES_SHOWN]]
+
+
+def verdict(root: Path) -> tuple[str, list[str]] | None:
+    """The gate's word and its reasons; None before the first gate."""
+    gate = read_json(root / "metrics" / "gate.json")
+    return (gate["verdict"], [str(reason) for reason in gate.get("reasons", [])]) if gate and "verdict" in gate else None
+
+
+def report_path(root: Path) -> Path | None:
+    path = root / "artifacts" / "report" / "report.html"
+    return path if path.exists() else None
+
+
+def as_markdown(root: Path) -> str:
+    """The same as `show`, for the Prefect page."""
+    lines = [f"| {' | '.join(COLUMNS)} |", "|" + "---|" * len(COLUMNS)]
+    lines += [f"| {' | '.join(row)} |" for row in score_rows(root)]
+    for prompt, answers in examples(root):
+        lines += ["", f"**{_cell(prompt)}**", "", "| model | answer |", "|---|---|"]
+        lines += [f"| {name} | {_cell(text)} |" for name, text in answers.items()]
+    decided = verdict(root)
+    if decided:
+        lines += ["", f"**Verdict: {decided[0]}**", ""] + [f"- {_cell(reason)}" for reason in decided[1]]
+    return "\n".join(lines) + "\n"
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
+
+
+def show(root: Path, console) -> None:
+    """Print the table, what each model answers, the verdict and where to read more."""
+    from rich.table import Table
+    from rich.text import Text
+
+    rows = score_rows(root)
+    if rows:
+        table = Table(*COLUMNS, title="Scores on unseen prompts", title_justify="left", header_style="bold")
+        for row in rows:
+            table.add_row(*(Text(cell) for cell in row))
+        console.print()
+        console.print(table)
+    for prompt, answers in examples(root):
+        console.print()
+        console.print(Text(prompt, style="bold"))
+        for name, text in answers.items():
+            console.print(Text.assemble((f"  {name:<10} ", "dim"), " ".join(text.split())))
+    decided = verdict(root)
+    if decided:
+        console.print()
+        style = {"promote": "bold green", "reject": "bold red"}.get(decided[0], "bold yellow")
+        console.print(Text.assemble("Verdict: ", (decided[0], style)))
+        for reason in decided[1]:
+            console.print(Text(f"  {reason}"))
+    path = report_path(root)
+    if path:
+        console.print(Text(f"\nReport: {path}"), soft_wrap=True)
+    console.print("Runs, curves and the flow in the browser: plumb up, then open the two addresses it prints.")

@@ -1,0 +1,88 @@
+"""One `plumb align` on this machine: what its parts share while the flow runs.
+
+Prefect hands tasks JSON, so the flow's parameters name the session and its tasks look it up here.
+"""
+
+import threading
+import uuid
+from pathlib import Path
+
+from flows.ledger import Entry, Ledger
+from flows.running import Processes, StageError, StageRun
+from flows.settings import Settings
+from flows.stages import Graph
+
+
+class Session:
+    """The graph, the settings and the listeners of one run. Listeners have the methods of `flows.progress.Board`."""
+
+    _all: dict[str, "Session"] = {}
+
+    def __init__(self, root: Path, state: Path, graph: Graph, settings: Settings, cores: int, listeners: list):
+        self.id = uuid.uuid4().hex[:12]
+        self.root, self.state, self.graph, self.settings, self.cores = root, state, graph, settings, cores
+        self.listeners = listeners
+        self.ledger = Ledger(state / "ledger.jsonl")
+        self.processes = Processes()
+        self.runs: dict[str, StageRun] = {}
+        self.errors: list[StageError] = []
+        self.pulled: list[Path] = []
+        self.flow_run_id: str | None = None
+        self._lock = threading.Lock()
+        Session._all[self.id] = self
+
+    @classmethod
+    def get(cls, session_id: str) -> "Session":
+        return cls._all[session_id]
+
+    def opens(self, flow_run_id: str) -> None:
+        self.flow_run_id = flow_run_id
+        self._tell("opens", flow_run_id)
+
+    def begins(self, name: str, version: str, place: Path) -> None:
+        self._tell("begins", name, version, place)
+
+    def ends(self, run: StageRun) -> None:
+        with self._lock:
+            self.runs[run.stage] = run
+            self.graph.refresh()
+        if run.outcome == "ran":
+            self.ledger.append(self._cost(run))
+        self._tell("ends", run)
+
+    def fails(self, error: StageError) -> None:
+        with self._lock:
+            # The last word of a stage counts: a retry that succeeds takes it back in `counts`.
+            self.errors = [e for e in self.errors if e.stage != error.stage] + [error]
+        self._tell("fails", error)
+
+    @property
+    def lasting_errors(self) -> list[StageError]:
+        """The failures that no later attempt made good."""
+        return [error for error in self.errors if error.stage not in self.runs]
+
+    def counts(self) -> str:
+        """For example "2 ran, 16 current"."""
+        outcomes = [run.outcome for run in self.runs.values()]
+        words = [f"{outcomes.count(word)} {word}" for word in ("ran", "restored", "current") if word in outcomes]
+        return ", ".join(words) or "nothing to do"
+
+    def _cost(self, run: StageRun) -> Entry:
+        from flows.results import stage_metrics
+
+        stage = self.graph.stages[run.stage]
+        metrics = stage_metrics(self.root, stage)
+        return Entry(
+            stage=run.stage,
+            version=run.version,
+            started=round(run.started, 3),
+            seconds=round(run.seconds, 3),
+            peak_bytes=run.peak_bytes,
+            disk_bytes=sum(out.size or 0 for out in stage.outs),
+            calls=int(metrics.get("calls", 0)),
+            money=float(metrics.get("cost", 0.0)),
+        )
+
+    def _tell(self, event: str, *arguments) -> None:
+        for listener in self.listeners:
+            getattr(listener, event)(*arguments)

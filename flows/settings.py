@@ -1,0 +1,39 @@
+"""What the orchestration itself reads from params.yaml: the sections `flow` and `tracking`."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from tasks.config import SHARED, FlowConfig, TrackingConfig, read_params
+from tasks.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The sections of params.yaml that no stage reads."""
+
+    flow: FlowConfig
+    tracking: TrackingConfig
+
+
+def read_settings(root: Path) -> Settings:
+    """Check the params file of the project as a whole and return the orchestration's own sections.
+
+    Raises ConfigError (a ValueError) with one line naming the key and the file. A project whose stages are not ours
+    (no `tasks` folder) has those two sections checked alone.
+    """
+    path = root / "params.yaml"
+    if (root / "tasks").is_dir():
+        params = read_params(path)
+    else:
+        params = yaml.safe_load(path.read_text(encoding="utf-8")) if path.exists() else {}
+    found = {}
+    for name in ("flow", "tracking"):
+        if not isinstance(params.get(name), dict):
+            raise ConfigError(f"{path}: section {name!r} is missing")
+        try:
+            found[name] = SHARED[name].model_validate(params[name])
+        except ValueError as error:
+            raise ConfigError(f"{path}: section {name!r}: {' '.join(str(error).split())}") from None
+    return Settings(**found)
