@@ -1,6 +1,7 @@
 """Scores from a reward model: a Hugging Face sequence classifier with one label, read at the last real token."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from types import MethodType
 
 import torch
@@ -10,6 +11,15 @@ from transformers.modeling_outputs import SequenceClassifierOutputWithPast
 from models.batching import backbone_of, by_length, device_of, evaluating, hidden_states, pad_right, unwrapped
 
 Scorer = Callable[[Sequence[Sequence[int]], Sequence[Sequence[int]]], Tensor]
+
+
+@dataclass(frozen=True)
+class RewardSignal:
+    """One thing to maximise: `score` takes prompts' and responses' token ids and returns (n,); `weight` scales it."""
+
+    name: str
+    score: Scorer
+    weight: float = 1.0
 
 
 def score_head(model: nn.Module) -> nn.Module:

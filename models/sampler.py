@@ -5,7 +5,6 @@ turned into a token by the inverse of the distribution's cumulative sum. So the 
 other batch sizes the same texts but for rounding. The model's own generation config is never consulted.
 """
 
-import hashlib
 import inspect
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from torch import Tensor, nn
 
 from models.batching import FILLER_ID, by_length, device_of, evaluating, pad_left, unwrapped
 from models.kv_cache import grow_in_place
+from models.randomness import generator
 
 # A batch is compacted once this share of its rows has finished: each compaction copies the whole cache.
 COMPACT_SHARE = 0.125
@@ -44,9 +44,7 @@ class Sample:
 
 def uniforms(seed: int, prompt_id: str, index: int, count: int) -> np.ndarray:
     """The row's uniform numbers in [0, 1): (count,) float32, a pure function of the arguments before `count`."""
-    digest = hashlib.blake2b(f"{seed}\0{index}\0{prompt_id}".encode(), digest_size=16).digest()
-    generator = np.random.Generator(np.random.Philox(key=int.from_bytes(digest, "little")))
-    return generator.random(count, dtype=np.float32)
+    return generator(seed, index, prompt_id).random(count, dtype=np.float32)
 
 
 def sample(
@@ -75,7 +73,9 @@ def sample(
         ValueError: settings, prompts or lengths that cannot be sampled from.
         FloatingPointError: the model gave logits that are not finite.
     """
-    _check(model, prompts, n, settings)
+    if n < 1:
+        raise ValueError(f"n={n} samples per prompt must be at least 1")
+    check_prompts(model, prompts, settings)
     rows = [(prompt, index) for prompt in range(len(prompts)) for index in range(n)]
     samples: dict[int, Sample] = {}
     with evaluating(model), torch.inference_mode():
@@ -87,9 +87,8 @@ def sample(
     return [samples[i] for i in range(len(rows))]
 
 
-def _check(model: nn.Module, prompts: Sequence[tuple[str, Sequence[int]]], n: int, settings: SamplingSettings) -> None:
-    if n < 1:
-        raise ValueError(f"n={n} samples per prompt must be at least 1")
+def check_prompts(model: nn.Module, prompts: Sequence[tuple[str, Sequence[int]]], settings: SamplingSettings) -> None:
+    """Raises ValueError for settings out of range, and for prompts that are empty or leave no room for a response."""
     if settings.temperature < 0:
         raise ValueError(f"temperature={settings.temperature} must not be negative; 0 is greedy")
     if settings.max_new_tokens < 1:

@@ -1,0 +1,107 @@
+"""The update: several epochs of clipped policy and value losses over one rollout."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from models.batching import by_length, device_of
+from models.logprobs import batch_logprobs, join
+from models.losses import ppo_policy_loss, ppo_value_loss
+from models.ppo_settings import PpoSettings
+from models.randomness import generator
+from models.rollout import Rollout
+from models.value import ValueModel
+
+
+def trainable(model: nn.Module) -> list[nn.Parameter]:
+    return [parameter for parameter in model.parameters() if parameter.requires_grad]
+
+
+def make_optimizer(policy: nn.Module, value: ValueModel, settings: PpoSettings) -> torch.optim.AdamW:
+    """One AdamW over both networks, in two groups: policy, value."""
+    groups = [{"params": trainable(policy)}, {"params": trainable(value)}]
+    return torch.optim.AdamW(groups, lr=settings.learning_rate, eps=settings.adam_eps, weight_decay=0.0, fused=True)
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, settings: PpoSettings, step: int) -> None:
+    """Linear decay: a pure function of the step, so there is no scheduler to save."""
+    share = 1 - step / settings.steps
+    rates = settings.learning_rate, settings.value_learning_rate or settings.learning_rate
+    for group, rate in zip(optimizer.param_groups, rates, strict=True):
+        group["lr"] = rate * share
+
+
+def update(
+    policy: nn.Module,
+    value: ValueModel,
+    optimizer: torch.optim.Optimizer,
+    rollout: Rollout,
+    settings: PpoSettings,
+    step: int,
+) -> dict[str, float]:
+    """Runs all optimizer steps of one rollout.
+
+    Returns:
+        Statistics averaged over the minibatches, and those of the first, taken before any weight has changed.
+
+    Raises:
+        FloatingPointError: a loss or gradient is not finite; the optimizer step is then not taken.
+    """
+    statistics = []
+    for epoch in range(settings.epochs):
+        order = generator(settings.seed, "minibatches", step, epoch).permutation(len(rollout.response_ids))
+        for start in range(0, len(order), settings.minibatch_size):
+            rows = order[start : start + settings.minibatch_size].tolist()
+            statistics.append(_minibatch_step(policy, value, optimizer, rollout, rows, settings))
+    average = {name: sum(s[name] for s in statistics) / len(statistics) for name in statistics[0]}
+    first = {f"first_{name}": statistics[0][name] for name in ("ratio", "approx_kl", "clip_fraction")}
+    return {**average, **first}
+
+
+def _minibatch_step(policy, value, optimizer, rollout: Rollout, rows: list[int], settings) -> dict[str, float]:
+    """One optimizer step: losses averaged over the tokens of the whole minibatch, whatever the micro-batches."""
+    optimizer.zero_grad(set_to_none=True)
+    tokens = sum(len(rollout.response_ids[i]) for i in rows)
+    sizes = [len(rollout.prompt_ids[i]) + len(rollout.response_ids[i]) for i in rows]
+    parts = [
+        _backward(policy, value, rollout, [rows[i] for i in micro], tokens, settings)
+        for micro in by_length(sizes, settings.rows_per_backward or len(rows))
+    ]
+    statistics = dict(zip(parts[0], torch.stack([torch.stack(list(p.values())) for p in parts]).sum(0), strict=True))
+    for name, model in (("policy", policy), ("value", value)):
+        statistics[f"{name}_gradient_norm"] = nn.utils.clip_grad_norm_(trainable(model), settings.max_grad_norm)
+    numbers = dict(zip(statistics, torch.stack(list(statistics.values())).tolist(), strict=True))
+    check_finite(numbers)
+    optimizer.step()
+    return numbers
+
+
+def _backward(policy, value, rollout: Rollout, rows: Sequence[int], tokens: int, settings) -> dict[str, Tensor]:
+    """Adds the gradients of some rows' share of the minibatch loss."""
+    batch = join([rollout.prompt_ids[i] for i in rows], [rollout.response_ids[i] for i in rows], device_of(policy))
+    mask = batch.response_mask
+    index, width = torch.tensor(rows, device=mask.device), mask.shape[1]
+
+    new_logprobs = batch_logprobs(policy, batch, settings.temperature).logprobs
+    policy_loss = ppo_policy_loss(new_logprobs, rollout.logprobs[index, :width], rollout.advantages[index, :width], mask,
+                                  settings.clip_range, tokens)
+    policy_loss.loss.backward()
+    value_loss = ppo_value_loss(value(batch), rollout.values[index, :width], rollout.returns[index, :width], mask,
+                                settings.value_clip_range, tokens)
+    (settings.value_coefficient * value_loss.loss).backward()
+    return {
+        "policy_loss": policy_loss.loss.detach(),
+        "value_loss": value_loss.loss.detach(),
+        "approx_kl": policy_loss.approx_kl,
+        "clip_fraction": policy_loss.clip_fraction,
+        "value_clip_fraction": value_loss.clip_fraction,
+        "ratio": policy_loss.ratio,
+    }
+
+
+def check_finite(numbers: dict[str, float]) -> None:
+    """Raises FloatingPointError naming the first number that is not finite."""
+    for name, number in numbers.items():
+        if number != number or number in (float("inf"), float("-inf")):
+            raise FloatingPointError(f"{name}={number} is not finite; lower the learning rate or check the rewards")
