@@ -141,7 +141,7 @@ def load_reward_model(path: Path, base: Path | None = None, dtype: str = "float3
     """
     if not is_adapter_chain(path):
         check_model_directory(path)
-        config = _without_dropout(path, num_labels=1)
+        config = _without_dropout(path)
         return AutoModelForSequenceClassification.from_pretrained(
             path, config=config, dtype=_dtype(dtype), use_safetensors=True
         ).eval()
@@ -156,7 +156,8 @@ def reward_model_from_policy(policy: PreTrainedModel, seed: int = 0) -> PreTrain
 
     The head's weights are drawn with standard deviation 1/sqrt(hidden + 1) (Huang et al. 2024, detail 11).
     """
-    config = type(policy.config).from_dict({**policy.config.to_dict(), "num_labels": 1})
+    labels = {"id2label": {0: "reward"}, "label2id": {"reward": 0}}
+    config = type(policy.config).from_dict({**policy.config.to_dict(), **labels})
     model = AutoModelForSequenceClassification.from_config(config, dtype=policy.dtype)
     backbone = getattr(model, model.base_model_prefix)
     backbone.load_state_dict(getattr(policy, policy.base_model_prefix).state_dict())

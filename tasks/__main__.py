@@ -97,6 +97,7 @@ def main(arguments: list[str]) -> int:
     if len(arguments) != 1 or arguments[0].startswith("-"):
         print("usage: python -m tasks STAGE    (a stage of dvc.yaml, for example sft or answers@dpo)")
         return 2
+    os.environ.setdefault("TQDM_DISABLE", "1")  # `progress` is how a stage says how far it is
     die_with_parents()
     stage = arguments[0]
     try:

@@ -74,8 +74,8 @@ def make_trainer(cfg: DpoConfig, policy: Any, tokenizer: Any, tokenised: Sequenc
 
 
 def metrics(rows: Sequence[Row], state: Any) -> dict[str, float]:
-    """First and last logged numbers; `displaced` says whether chosen responses fell below the reference."""
-    logged = [line for line in state.log_history if "rewards/chosen" in line]
+    """First and last logged numbers; rewards are β times the log-ratio to the reference, in nats (Eq. 5)."""
+    logged = [line for line in state.log_history if "loss" in line]
     last = logged[-1]
     return training.finite_metrics({
         "pairs": len(rows),

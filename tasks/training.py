@@ -10,11 +10,13 @@ import json
 import math
 import os
 import shutil
+import warnings
 from pathlib import Path
 from typing import Any, Callable, Sequence
 
 import torch
-from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments, set_seed
+import transformers
+from transformers import PrinterCallback, TrainerCallback, TrainerControl, TrainerState, TrainingArguments, set_seed
 from transformers.trainer_utils import get_last_checkpoint
 
 from tasks import progress
@@ -29,6 +31,9 @@ TIMES_AND_TOTALS = ("runtime", "per_second", "total_flos", "num_tokens", "num_in
 
 def prepare_torch(runtime: RuntimeConfig) -> None:
     """Threads, seeds and determinism of a stage's process."""
+    warnings.filterwarnings("ignore", message=".*gradient_checkpointing.*", category=FutureWarning)  # TRL sets it
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
     torch.set_num_threads(runtime.threads)
     torch.use_deterministic_algorithms(True, warn_only=True)
     set_seed(runtime.seed)
@@ -64,6 +69,7 @@ def trainer_arguments(
         save_total_limit=2,
         report_to="none",
         disable_tqdm=True,
+        remove_unused_columns=False,  # group_by_length reads a column that no model takes
         max_length=None,
         **extra,
     )
@@ -168,6 +174,7 @@ def train(trainer: Any, stage: str, checkpoints: Path) -> None:
 
     Raises DivergedError at the first step whose gradient is not finite, and when the trainer stopped early.
     """
+    trainer.remove_callback(PrinterCallback)
     for callback in (Report(), MarkComplete(), RefuseNonFinite(stage)):
         trainer.add_callback(callback)
     last = last_complete_checkpoint(checkpoints)
@@ -187,9 +194,9 @@ def curve_point(logs: dict[str, Any]) -> dict[str, float]:
 
 
 def write_curves(path: Path, history: Sequence[dict[str, Any]]) -> None:
-    """Training curves, one JSON line per logged step."""
+    """Training curves, one JSON line per logged step; the trainer's closing summary is none."""
     rows = [{"step": int(line["step"]), **curve_point({k: v for k, v in line.items() if k != "step"})}
-            for line in history]
+            for line in history if "train_loss" not in line]
     write_jsonl(path, rows)
 
 
