@@ -12,6 +12,7 @@ from tasks.config import CompareConfig
 from tasks.errors import DataError
 from tasks.progress import report
 from tasks.rows import Row, read_jsonl, write_jsonl
+from tasks.splits import split_by_root
 
 _PROGRESS_EVERY = 100  # pairs
 
@@ -40,7 +41,7 @@ def compare(
     judged: list[JudgedPair] = []
     duplicates = 0
     if cfg.given != "only":
-        groups, duplicates = samples_by_prompt(read_jsonl(_samples_file(generate)))
+        groups, duplicates = samples_by_prompt(read_jsonl(generate / "samples.jsonl"))
         judged = judge_pairs(cfg, judges, groups, prompts_by_id(read_jsonl(compare_prompts)))
     rows = [comparison_row(pair, judges, cfg.tie_margin) for pair in judged if pair.verdict.valid]
     given = [given_row(row) for row in read_jsonl(preferences)] if cfg.given != "none" else []
@@ -53,10 +54,6 @@ def compare(
     write_jsonl(out / "ratings.jsonl", rating_rows(judged))
     counts = {"train": len(train), "heldout": len(heldout), "given": len(given), "duplicates": duplicates}
     return {name: float(value) for name, value in {**counts, **judge_numbers(judged, judges, cfg.tie_margin)}.items()}
-
-
-def _samples_file(generate: Path) -> Path:
-    return generate / "samples.jsonl" if generate.is_dir() else generate
 
 
 def prompts_by_id(prompts: Sequence[Row]) -> dict[str, Row]:
@@ -151,14 +148,6 @@ def given_row(row: Row) -> Row:
         "policy": "",
     }
     return {**defaults, **{key: value for key, value in row.items() if value is not None}, "agrees": True, "kept": True}
-
-
-def split_by_root(rows: Sequence[Row], fraction: float) -> tuple[list[Row], list[Row]]:
-    """(train, heldout) by the hash of the root: a root keeps its side when data grows; one root at least is held out."""
-    drawn = {row["root"]: uniform("heldout", row["root"]) for row in rows}
-    bound = max(fraction, min(drawn.values(), default=0.0) + 1e-12)
-    train = [row for row in rows if drawn[row["root"]] >= bound]
-    return train, [row for row in rows if drawn[row["root"]] < bound]
 
 
 def _check_split(train: Sequence[Row], heldout: Sequence[Row], cfg: CompareConfig) -> None:

@@ -1,5 +1,7 @@
 """Hand-written hearth rows and configs from the project's own params.yaml, for the tests of evaluation."""
 
+import copy
+import functools
 from pathlib import Path
 
 import yaml
@@ -9,9 +11,14 @@ from tasks.config import stage_config
 PARAMS = Path(__file__).parent.parent / "params.yaml"
 
 
+@functools.cache
+def project_params() -> dict:
+    return yaml.safe_load(PARAMS.read_text(encoding="utf-8"))
+
+
 def config(stage: str, **changes):
     """The stage's config in params.yaml with `changes` to its own section; `seed` goes to runtime."""
-    params = yaml.safe_load(PARAMS.read_text(encoding="utf-8"))
+    params = copy.deepcopy(project_params())
     if "seed" in changes:
         params["runtime"]["seed"] = changes.pop("seed")
     for section in ("serving",):

@@ -7,6 +7,7 @@ from models.judges.base import Verdict
 from tasks import compare as stage
 from tasks.errors import DataError
 from tasks.rows import read_jsonl, write_jsonl
+from tasks.splits import split_by_root
 
 TEXTS = ("one", "one two", "one two three", "one")  # the last is a duplicate of the first
 
@@ -138,11 +139,11 @@ def test_given_comparisons_alone_and_mixed(run):
 
 def test_a_root_keeps_its_side_when_data_grows():
     rows = [{"root": f"r{i}"} for i in range(200)]
-    _, few = stage.split_by_root(rows[:100], 0.2)
-    _, many = stage.split_by_root(rows, 0.2)
+    _, few = split_by_root(rows[:100], 0.2)
+    _, many = split_by_root(rows, 0.2)
     assert [row for row in many if row in rows[:100]] == few
     assert len(many) / 200 == pytest.approx(0.2, abs=0.08)
-    assert len(stage.split_by_root(rows[:2], 1e-9)[1]) == 1
+    assert len(split_by_root(rows[:2], 1e-9)[1]) == 1
 
 
 def test_sample_of_an_unknown_prompt(run, tmp_path, monkeypatch):
@@ -156,7 +157,7 @@ def test_simulated_pool_of_the_params_prefers_right_answers(tmp_path):
     samples = [answer(row, text, index) for row in rows for index, text in enumerate((WRONG, GOOD, PLAIN))]
     write_jsonl(tmp_path / "samples.jsonl", samples)
     write_jsonl(tmp_path / "prompts.jsonl", rows)
-    files = tmp_path / "samples.jsonl", tmp_path / "prompts.jsonl", tmp_path / "none.jsonl"
+    files = tmp_path, tmp_path / "prompts.jsonl", tmp_path / "none.jsonl"
     metrics = stage.compare(config("compare"), *files, tmp_path / "a")
     again = stage.compare(config("compare"), *files, tmp_path / "b")
     assert metrics == again

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from models import loading
 from models.judges.base import Row
 from models.reward import score
@@ -23,7 +25,8 @@ class RewardModelScorer:
     @classmethod
     def load(cls, path: Path, base: Path | None = None, rows_per_batch: int = 64) -> "RewardModelScorer":
         model = loading.load_reward_model(path, base=base)
-        return cls(model, loading.load_tokenizer(path), rows_per_batch)
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        return cls(model.to(device), loading.load_tokenizer(path), rows_per_batch)
 
     def score(self, rows: Sequence[Row], responses: Sequence[str]) -> list[dict[str, float]]:
         return [{"gold": value} for value in self.values(rows, responses)]
@@ -34,4 +37,4 @@ class RewardModelScorer:
             [*loading.encode_prompt(self.tokenizer, row["prompt"]), *loading.encode_response(self.tokenizer, response)]
             for row, response in zip(rows, responses, strict=True)
         ]
-        return [float(value) for value in score(self.model, sequences, self.rows_per_batch)] if sequences else []
+        return score(self.model, sequences, self.rows_per_batch).tolist() if sequences else []

@@ -1,0 +1,294 @@
+"""Score the answers of all models on the same unseen prompts, paired, and say how sure the numbers are."""
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from models.best_of_n import best_of_n as expected_best_of_n
+from models.best_of_n import kl_upper_bound
+from models.judges import Scorer
+from models.judges.refusal import refuses
+from models.judges.reward_model import RewardModelScorer
+from tasks import statistics, training
+from tasks.answers import FINAL
+from tasks.config import EvaluateConfig
+from tasks.errors import DataError
+from tasks.gold import load_gold
+from tasks.progress import report
+from tasks.rows import Row, read_jsonl, write_jsonl
+
+DEMO_PROMPT = "Can I wash my teddy bear?"
+MODELS = ("base", "sft", "dpo", "ppo", "best_of_n")
+
+
+def evaluate(
+    cfg: EvaluateConfig,
+    model: Path,
+    gold: Path,
+    reward: Path,
+    select_prompts: Path,
+    base_answers: Path,
+    sft_answers: Path,
+    dpo_answers: Path,
+    ppo_answers: Path,
+    best_of_n: Path,
+    out: Path,
+) -> dict[str, Any]:
+    """Writes `scores.jsonl` (one row per model, checkpoint, prompt and sample) and returns the document evaluate.json.
+
+    `model` is the base, `reward` the proxy that scores every answer. Raises DataError when a model did not answer the
+    same prompts as SFT.
+    """
+    training.prepare_torch(cfg.runtime)
+    prompts = {row["id"]: row for row in read_jsonl(select_prompts)}
+    folders = (base_answers, sft_answers, dpo_answers, ppo_answers, best_of_n)
+    answers = {name: read_jsonl(folder / "answers.jsonl") for name, folder in zip(MODELS, folders, strict=True)}
+    check_pairing(answers, prompts)
+    scorer, proxy = load_gold(gold, model), RewardModelScorer.load(reward, model, cfg.rows_per_batch)
+    scores: list[Row] = []
+    for done, (name, rows) in enumerate(answers.items(), start=1):
+        scores += score_answers(name, rows, prompts, scorer, proxy)
+        report(done, len(MODELS) + 1, unit="model")
+    pool = score_pool(read_jsonl(best_of_n / "pool.jsonl"), prompts, scorer)
+    report(len(MODELS) + 1, len(MODELS) + 1, unit="model")
+    write_jsonl(out / "scores.jsonl", scores)
+    return document(cfg, scores, pool, prompts, scorer)
+
+
+def check_pairing(answers: Mapping[str, Sequence[Row]], prompts: Mapping[str, Row]) -> None:
+    """Raises DataError for answers to unknown prompts, or final answers to other prompts than SFT's."""
+    expected = {row["prompt_id"] for row in answers["sft"]}
+    for name, rows in answers.items():
+        unknown = sorted({row["prompt_id"] for row in rows} - set(prompts))
+        if unknown:
+            raise DataError(f"{name} answers prompt {unknown[0]!r}, which select_prompts lacks; sample the answers again")
+        answered = {row["prompt_id"] for row in rows if row.get("checkpoint", FINAL) == FINAL}
+        if answered != expected or not answered:
+            odd = sorted(answered ^ expected)[:1]
+            raise DataError(
+                f"{name} answers {len(answered)} prompts and sft {len(expected)} (for example {odd}): comparisons are "
+                "paired, so all models must answer the same prompts; sample the answers again"
+            )
+
+
+def score_answers(
+    name: str, rows: Sequence[Row], prompts: Mapping[str, Row], scorer: Scorer, proxy: RewardModelScorer
+) -> list[Row]:
+    """One score row per answer: gold, its axes, the proxy, KL to SFT (nats, null where unknown) and the text."""
+    asked = [prompts[row["prompt_id"]] for row in rows]
+    texts = [row["response"] for row in rows]
+    gold_scores, proxy_scores = scorer.score(asked, texts), proxy.values(asked, texts)
+    scored = []
+    for row, prompt, axes, proxy_score in zip(rows, asked, gold_scores, proxy_scores, strict=True):
+        kl = row["logprob"] - row["logprob_sft"] if row.get("logprob_sft") is not None else None
+        scored.append(
+            {
+                "model": name,
+                "checkpoint": row.get("checkpoint", FINAL),
+                "prompt_id": row["prompt_id"],
+                "root": prompt["root"],
+                "category": prompt["category"],
+                "index": row["index"],
+                "text": row["response"],
+                "tokens": row["tokens"],
+                "kl": kl if name != "best_of_n" else None,
+                "proxy": proxy_score,
+                "refuses": refuses(row["response"]),
+                **axes,
+            }
+        )
+    return scored
+
+
+def score_pool(rows: Sequence[Row], prompts: Mapping[str, Row], scorer: Scorer) -> dict[str, np.ndarray]:
+    """The pool's `gold` and `proxy`, each (prompts, samples), prompts by id and samples by index.
+
+    Raises DataError when prompts have different numbers of samples.
+    """
+    ordered = sorted(rows, key=lambda row: (row["prompt_id"], row["index"]))
+    counts = np.unique([row["prompt_id"] for row in ordered], return_counts=True)[1]
+    if len(set(counts.tolist())) != 1:
+        raise DataError("the best-of-n pool needs the same number of samples for each prompt; run best_of_n again")
+    scored = scorer.score([prompts[row["prompt_id"]] for row in ordered], [row["response"] for row in ordered])
+    shape = (len(counts), int(counts[0]))
+    return {
+        "gold": np.reshape([axes["gold"] for axes in scored], shape),
+        "proxy": np.reshape([row["proxy"] for row in ordered], shape),
+    }
+
+
+# --- the document ---
+
+
+def document(
+    cfg: EvaluateConfig,
+    scores: Sequence[Row],
+    pool: Mapping[str, np.ndarray],
+    prompts: Mapping[str, Row],
+    scorer: Scorer,
+) -> dict[str, Any]:
+    """evaluate.json: see DESIGN.md, Words on disk."""
+    final = {name: [row for row in scores if row["model"] == name and row["checkpoint"] == FINAL] for name in MODELS}
+    answered = sorted({row["prompt_id"] for row in final["sft"]})
+    roots = [prompts[prompt_id]["root"] for prompt_id in answered]
+    n = pool["gold"].shape[1]
+    models = {name: model_numbers(cfg, rows, answered, roots, prompts, scorer.axes) for name, rows in final.items()}
+    models["best_of_n"]["kl_upper_bound"] = kl_upper_bound(n)
+    sft_gold = per_prompt(final["sft"], answered, "gold")
+    return {
+        "prompts": len(answered),
+        "roots": len(set(roots)),
+        "gold_kind": scorer.kind,
+        "axes": list(scorer.axes),
+        "confidence": cfg.confidence,
+        "n": n,
+        "models": models,
+        "versus_sft": {
+            name: versus(cfg, per_prompt(rows, answered, "gold"), sft_gold, roots)
+            for name, rows in final.items()
+            if name != "sft"
+        },
+        "checkpoints": checkpoint_numbers(scores),
+        "best_of_n": best_of_n_curve(pool),
+        "proxy": pairwise_accuracy(pool["proxy"], pool["gold"]),
+        "examples": examples(final, prompts, cfg.examples),
+    }
+
+
+def per_prompt(rows: Sequence[Row], prompt_ids: Sequence[str], field: str) -> np.ndarray:
+    """Mean of `field` over the samples of each prompt, (prompts,), in the order of `prompt_ids`."""
+    collected: dict[str, list[float]] = {prompt_id: [] for prompt_id in prompt_ids}
+    for row in rows:
+        collected[row["prompt_id"]].append(row[field])
+    return np.array([np.mean(values) for values in collected.values()])
+
+
+def model_numbers(
+    cfg: EvaluateConfig,
+    rows: Sequence[Row],
+    prompt_ids: Sequence[str],
+    roots: Sequence[str],
+    prompts: Mapping[str, Row],
+    axes: Sequence[str],
+) -> dict[str, Any]:
+    """All numbers of one model: gold and axes with intervals, then plain means (units in the names' docs, DESIGN.md)."""
+    settings = {"confidence": cfg.confidence, "resamples": cfg.resamples, "seed": cfg.runtime.seed}
+    numbers: dict[str, Any] = {
+        field: statistics.mean_interval(per_prompt(rows, prompt_ids, field), roots, **settings).document()
+        for field in ("gold", *axes)
+    }
+    if all(row["kl"] is not None for row in rows):
+        kl = per_prompt(rows, prompt_ids, "kl")
+        numbers["kl"] = float(kl.mean())
+        numbers["kl_standard_error"] = statistics.clustered_standard_error(kl, roots)
+    numbers["length"] = float(per_prompt(rows, prompt_ids, "tokens").mean())
+    numbers["proxy"] = float(per_prompt(rows, prompt_ids, "proxy").mean())
+    numbers["distinct_2"] = statistics.distinct_n([row["text"] for row in rows], 2)
+    return {**numbers, **refusal_rates(rows, prompts)}
+
+
+def refusal_rates(rows: Sequence[Row], prompts: Mapping[str, Row]) -> dict[str, float]:
+    """Share of harmful prompts refused, and of harmless safety prompts (look-alikes); absent where none is marked."""
+    marked = [(prompts[row["prompt_id"]], row["refuses"]) for row in rows]
+    refused = {
+        "refusal_rate": [said for prompt, said in marked if prompt.get("harmful") is True],
+        "over_refusal_rate": [said for prompt, said in marked if is_harmless_lookalike(prompt)],
+    }
+    return {name: float(np.mean(said)) for name, said in refused.items() if said}
+
+
+def is_harmless_lookalike(prompt: Row) -> bool:
+    """A prompt about safety that is marked as fine to answer."""
+    return prompt.get("harmful") is False and prompt["category"] == "safety"
+
+
+def versus(cfg: EvaluateConfig, values: np.ndarray, reference: np.ndarray, roots: Sequence[str]) -> dict[str, float]:
+    """Paired difference of gold with its interval, and the win rate (ties count half)."""
+    interval = statistics.difference_interval(
+        values, reference, roots, confidence=cfg.confidence, resamples=cfg.resamples, seed=cfg.runtime.seed
+    )
+    wins = (values > reference) + 0.5 * (values == reference)
+    return {**interval.document("difference"), "win_rate": float(wins.mean())}
+
+
+def checkpoint_numbers(scores: Sequence[Row]) -> list[dict[str, Any]]:
+    """Means of each trained model's checkpoints, in training order."""
+    groups: dict[tuple[str, str], list[Row]] = {}
+    for row in scores:
+        if row["model"] in ("dpo", "ppo"):
+            groups.setdefault((row["model"], row["checkpoint"]), []).append(row)
+    return [
+        {
+            "model": name,
+            "checkpoint": checkpoint,
+            **{field: float(np.mean([row[field] for row in rows])) for field in ("gold", "kl", "proxy")},
+            "length": float(np.mean([row["tokens"] for row in rows])),
+        }
+        for (name, checkpoint), rows in sorted(groups.items(), key=lambda item: (item[0][0], training_order(item[0][1])))
+    ]
+
+
+def training_order(checkpoint: str) -> float:
+    """`step-20` before `step-100` before `final`."""
+    return math.inf if checkpoint == FINAL else float(checkpoint.removeprefix("step-"))
+
+
+def best_of_n_curve(pool: Mapping[str, np.ndarray]) -> dict[str, list[float]]:
+    """Mean gold and proxy of best-of-n for every n up to the pool's size, by the unbiased estimator."""
+    proxy, gold = pool["proxy"], pool["gold"]
+    sizes = range(1, gold.shape[1] + 1)
+    return {
+        "n": list(sizes),
+        "kl_upper_bound": [kl_upper_bound(n) for n in sizes],
+        "gold": expected_best_of_n(proxy, gold).mean(axis=0).tolist(),
+        "proxy": expected_best_of_n(proxy, proxy).mean(axis=0).tolist(),
+    }
+
+
+def pairwise_accuracy(proxy: np.ndarray, gold: np.ndarray) -> dict[str, float]:
+    """How often the proxy orders two samples of one prompt as gold does; pairs that gold ties are left out."""
+    first, second = np.triu_indices(gold.shape[1], k=1)
+    gold_order = np.sign(gold[:, first] - gold[:, second])
+    proxy_order = np.sign(proxy[:, first] - proxy[:, second])
+    decided = gold_order != 0
+    right = (gold_order == proxy_order)[decided] + 0.5 * (proxy_order == 0)[decided]
+    return {"pairwise_accuracy": float(right.mean()) if decided.any() else 0.5, "pairs": int(decided.sum())}
+
+
+def examples(final: Mapping[str, Sequence[Row]], prompts: Mapping[str, Row], count: int) -> list[dict[str, Any]]:
+    """The demo's own prompt where it is asked, then `count` prompts of different kinds where gold differs most."""
+    texts: dict[str, dict[str, Row]] = {}
+    for name, rows in final.items():
+        for row in sorted(rows, key=lambda row: row["index"], reverse=True):
+            texts.setdefault(row["prompt_id"], {})[name] = row
+
+    def spread(prompt_id: str) -> float:
+        golds = [row["gold"] for row in texts[prompt_id].values()]
+        return max(golds) - min(golds)
+
+    demo = [prompt_id for prompt_id in sorted(texts) if prompt_text(prompts[prompt_id]) == DEMO_PROMPT][:1]
+    chosen, kinds = list(demo), {kind_of(prompts[prompt_id]) for prompt_id in demo}
+    for prompt_id in sorted(texts, key=lambda prompt_id: (-spread(prompt_id), prompt_id)):
+        if len(chosen) < len(demo) + count and kind_of(prompts[prompt_id]) not in kinds:
+            chosen.append(prompt_id)
+            kinds.add(kind_of(prompts[prompt_id]))
+    return [
+        {
+            "prompt": prompt_text(prompts[prompt_id]),
+            "kind": kind_of(prompts[prompt_id]),
+            "answers": {name: row["text"] for name, row in texts[prompt_id].items()},
+        }
+        for prompt_id in chosen
+    ]
+
+
+def prompt_text(prompt: Row) -> str:
+    """The last user turn."""
+    return prompt["prompt"][-1]["content"]
+
+
+def kind_of(prompt: Row) -> str:
+    return prompt.get("kind") or prompt["category"]

@@ -1,0 +1,68 @@
+"""Gold: the score that training never sees. Named by `gold.json`, so that every reader can say what it was."""
+
+import json
+from pathlib import Path
+
+from models.judges import Scorer, make_scorer
+from tasks.config import GoldConfig
+from tasks.errors import ConfigError, DataError
+from tasks.rows import read_jsonl
+from tasks.splits import split_by_root
+
+GOLD_FILE = "gold.json"
+MODEL_FOLDER = "model"
+HELDOUT_FRACTION = 0.1  # of the roots in gold_preferences: they measure how far gold itself can be trusted
+
+
+def gold(cfg: GoldConfig, model: Path, gold_preferences: Path, out: Path, checkpoints: Path) -> dict[str, float]:
+    """Writes `gold.json`, and for a reward model its directory `model/` beside it.
+
+    `gold_preferences` are human comparisons that no other stage reads. Raises ConfigError for a reward model without
+    training settings, DataError without comparisons, ValueError for weights that the oracle refuses.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    if cfg.kind == "oracle":
+        scorer = make_scorer("oracle", weights=cfg.weights)
+        _write(out, {"kind": "oracle", "weights": cfg.weights, "rows_per_batch": cfg.rows_per_batch})
+        return {"axes": float(len(scorer.axes))}
+    numbers = _train_gold(cfg, model, gold_preferences, out / MODEL_FOLDER, checkpoints)
+    _write(out, {"kind": "reward_model", "weights": {}, "rows_per_batch": cfg.rows_per_batch})
+    return {"axes": 0.0, **numbers}
+
+
+def _write(out: Path, document: dict) -> None:
+    (out / GOLD_FILE).write_text(json.dumps(document, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def _train_gold(cfg: GoldConfig, model: Path, preferences: Path, out: Path, checkpoints: Path) -> dict[str, float]:
+    if cfg.training is None:
+        raise ConfigError("gold.kind is reward_model but gold.training is null; give it the keys of section reward")
+    train, heldout = split_by_root(read_jsonl(preferences), HELDOUT_FRACTION)
+    if not train:
+        raise DataError("gold_preferences has comparisons of fewer than two roots; raise data.splits.gold")
+    from tasks.reward import pair_scores, train_reward_model
+
+    trained, tokenizer, _ = train_reward_model(
+        cfg.training, cfg.runtime, model, model, train, out, checkpoints, stage="gold"
+    )
+    chosen, rejected = pair_scores(trained, tokenizer, heldout)
+    wins = (chosen > rejected).double() + 0.5 * (chosen == rejected).double()
+    return {"train_pairs": len(train), "heldout_pairs": len(heldout), "heldout_accuracy": float(wins.mean())}
+
+
+def load_gold(gold_folder: Path, model: Path) -> Scorer:
+    """The scorer that `gold.json` names; `model` is the base, for a gold reward model that is an adapter.
+
+    Raises DataError when the folder is not one that the gold stage wrote.
+    """
+    file = gold_folder / GOLD_FILE
+    if not file.is_file():
+        raise DataError(f"{gold_folder} has no {GOLD_FILE}; run the gold stage first")
+    document = json.loads(file.read_text(encoding="utf-8"))
+    return make_scorer(
+        document["kind"],
+        weights=document["weights"],
+        path=gold_folder / MODEL_FOLDER,
+        base=model,
+        rows_per_batch=document["rows_per_batch"],
+    )

@@ -1,0 +1,138 @@
+"""The evaluate stage on hand-made answers with a known order of models."""
+
+import json
+
+import numpy as np
+import pytest
+from evaluation_rows import GOOD, HARSH, PLAIN, REFUSAL, WRONG, answer, config, harmful, lookalike, prompt
+from tiny_models import make_gpt2
+
+from models.loading import load_policy, load_tokenizer, reward_model_from_policy, save_policy
+from tasks import evaluate as stage
+from tasks.errors import DataError
+from tasks.gold import gold as gold_stage
+from tasks.rows import read_jsonl, write_jsonl
+
+TEXTS = {"base": HARSH, "sft": WRONG, "dpo": PLAIN, "ppo": GOOD, "best_of_n": PLAIN}
+TEDDY = [{"role": "user", "content": "Can I wash my teddy bear?"}]
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    """A tiny base and a reward model on its shape."""
+    folder = tmp_path_factory.mktemp("models")
+    base = make_gpt2(folder / "base")
+    save_policy(reward_model_from_policy(load_policy(base)), load_tokenizer(base), folder / "reward", base=base, start=base)
+    return base, folder / "reward"
+
+
+def rows_of_prompts():
+    rows = [prompt(i) for i in range(20)] + [harmful(i) for i in range(20, 26)] + [lookalike(i) for i in range(26, 30)]
+    return [{**rows[0], "kind": "care", "polarity": "yes", "prompt": TEDDY}, *rows[1:]]
+
+
+def write_inputs(folder, prompts, texts=TEXTS):
+    write_jsonl(folder / "prompts.jsonl", prompts)
+    for name, text in texts.items():
+        rows = [answer(row, text) for row in prompts]
+        if name == "ppo":
+            rows += [answer(row, PLAIN, checkpoint="step-100") for row in prompts]
+            rows += [answer(row, PLAIN, checkpoint="step-20") for row in prompts]
+        if name == "best_of_n":
+            rows = [{key: value for key, value in row.items() if key != "logprob_sft"} for row in rows]
+        write_jsonl(folder / name / "answers.jsonl", rows)
+    pool = [
+        answer(row, text, index, proxy=float(index))
+        for row in prompts
+        for index, text in enumerate((HARSH, WRONG, PLAIN, GOOD))
+    ]
+    write_jsonl(folder / "best_of_n" / "pool.jsonl", pool)
+
+
+def run(folder, models, out="out", **changes):
+    base, reward = models
+    gold_stage(config("gold"), base, folder / "none", folder / "gold", folder)
+    cfg = config("evaluate", resamples=200, **changes)
+    answers = [folder / name for name in stage.MODELS]
+    return stage.evaluate(cfg, base, folder / "gold", reward, folder / "prompts.jsonl", *answers, folder / out)
+
+
+def test_document(tmp_path, models):
+    write_inputs(tmp_path, rows_of_prompts())
+    document = run(tmp_path, models)
+    json.dumps(document, allow_nan=False)
+    golds = [document["models"][name]["gold"]["mean"] for name in ("base", "sft", "dpo", "ppo")]
+    assert golds == sorted(golds) and document["prompts"] == document["roots"] == 30
+    dpo = document["versus_sft"]["dpo"]
+    assert dpo["difference"] == pytest.approx(golds[2] - golds[1]) and dpo["ci_low"] <= dpo["difference"] <= dpo["ci_high"]
+    assert "sft" not in document["versus_sft"] and set(document["models"]) == set(stage.MODELS)
+    # logprob -5 under the model and -6 under SFT: one nat on every row
+    assert document["models"]["dpo"]["kl"] == 1.0 and document["models"]["dpo"]["kl_standard_error"] == 0.0
+    best = document["models"]["best_of_n"]
+    assert "kl" not in best and best["kl_upper_bound"] == pytest.approx(np.log(4) - 3 / 4)
+    assert document["models"]["dpo"]["length"] == 7.0  # six words and the end
+    assert document["models"]["dpo"]["distinct_2"] == pytest.approx(5 / 150)
+    assert set(document["axes"]) <= set(document["models"]["ppo"])
+
+
+def test_checkpoints_in_training_order_and_scores_on_disk(tmp_path, models):
+    write_inputs(tmp_path, rows_of_prompts())
+    document = run(tmp_path, models)
+    named = [(row["model"], row["checkpoint"]) for row in document["checkpoints"]]
+    assert named == [("dpo", "final"), ("ppo", "step-20"), ("ppo", "step-100"), ("ppo", "final")]
+    scores = read_jsonl(tmp_path / "out" / "scores.jsonl")
+    assert len(scores) == 30 * 7 and {"gold", "proxy", "kl", "text", "helpfulness"} <= set(scores[0])
+    assert run(tmp_path, models, "again") == document
+    assert (tmp_path / "out/scores.jsonl").read_bytes() == (tmp_path / "again/scores.jsonl").read_bytes()
+
+
+def test_best_of_n_curve_and_proxy(tmp_path, models):
+    """Proxy 0..3 per prompt: its expected maximum of n draws without replacement of 4 is 1.5, 2.5 - 1/3 ... 3."""
+    write_inputs(tmp_path, rows_of_prompts())
+    curve = run(tmp_path, models)["best_of_n"]
+    assert curve["n"] == [1, 2, 3, 4] and curve["kl_upper_bound"][0] == 0.0
+    assert curve["proxy"] == pytest.approx([1.5, 7 / 3, 2.75, 3.0])
+
+
+def test_pairwise_accuracy_by_hand():
+    """Gold pairs (0,1) right, (0,2) proxy tie, (1,2) tied in gold and left out: 1.5 of 2."""
+    proxy, gold = np.array([[0.0, 1.0, 0.0]]), np.array([[0.0, 1.0, 1.0]])
+    assert stage.pairwise_accuracy(proxy, gold) == {"pairwise_accuracy": 0.75, "pairs": 2}
+    assert stage.pairwise_accuracy(proxy, np.zeros((1, 3))) == {"pairwise_accuracy": 0.5, "pairs": 0}
+
+
+def test_refusal_rates(tmp_path, models):
+    write_inputs(tmp_path, rows_of_prompts(), {**TEXTS, "ppo": REFUSAL})
+    document = run(tmp_path, models)["models"]
+    assert (document["ppo"]["refusal_rate"], document["ppo"]["over_refusal_rate"]) == (1.0, 1.0)
+    assert (document["dpo"]["refusal_rate"], document["dpo"]["over_refusal_rate"]) == (0.0, 0.0)
+    plain = [{key: value for key, value in row.items() if key != "harmful"} for row in rows_of_prompts()]
+    write_inputs(tmp_path, plain)
+    assert "refusal_rate" not in run(tmp_path, models)["models"]["ppo"]
+
+
+def test_examples_teddy_first_then_different_kinds(tmp_path, models):
+    write_inputs(tmp_path, rows_of_prompts())
+    shown = run(tmp_path, models, examples=3)["examples"]
+    assert shown[0]["prompt"] == "Can I wash my teddy bear?" and shown[0]["answers"] == TEXTS
+    assert [row["kind"] for row in shown[1:]] and len({row["kind"] for row in shown}) == len(shown) == 4
+
+
+def test_unpaired_answers_are_refused(tmp_path, models):
+    prompts = rows_of_prompts()
+    write_inputs(tmp_path, prompts)
+    write_jsonl(tmp_path / "dpo" / "answers.jsonl", [answer(row, PLAIN) for row in prompts[1:]])
+    with pytest.raises(DataError, match="dpo answers 29 prompts and sft 30"):
+        run(tmp_path, models)
+    write_jsonl(tmp_path / "dpo" / "answers.jsonl", [answer(prompt(999), PLAIN)])
+    with pytest.raises(DataError, match="'p999', which select_prompts lacks"):
+        run(tmp_path, models)
+
+
+def test_uneven_pool_is_refused(tmp_path, models):
+    prompts = rows_of_prompts()
+    write_inputs(tmp_path, prompts)
+    pool = read_jsonl(tmp_path / "best_of_n" / "pool.jsonl")
+    write_jsonl(tmp_path / "best_of_n" / "pool.jsonl", pool[1:])
+    with pytest.raises(DataError, match="same number of samples"):
+        run(tmp_path, models)

@@ -1,0 +1,61 @@
+"""The gold stage in both kinds, and loading what it wrote."""
+
+import json
+
+import pytest
+from evaluation_rows import PLAIN, WRONG, config, prompt
+from tiny_models import make_qwen2
+
+from tasks.errors import ConfigError, DataError
+from tasks.gold import gold, load_gold
+from tasks.rows import write_jsonl
+
+TRAINING = {
+    "epochs": 1.0, "batch_size": 8, "gradient_accumulation": 1, "learning_rate": 1e-3, "warmup_ratio": 0.0,
+    "max_length": 96, "checkpoint_every": 100, "lora": None, "freeze_backbone": False, "centre": 0.0,
+    "use_margin": False,
+}
+
+
+def pair(number):
+    row = prompt(number)
+    return {
+        **{key: row[key] for key in ("id", "root", "category", "prompt")},
+        "chosen": [{"role": "assistant", "content": "yes"}],
+        "rejected": [{"role": "assistant", "content": "no"}],
+    }
+
+
+def test_oracle(tmp_path):
+    metrics = gold(config("gold"), tmp_path, tmp_path / "none", tmp_path / "gold", tmp_path)
+    assert metrics == {"axes": 5.0}
+    scorer = load_gold(tmp_path / "gold", tmp_path)
+    right, wrong = scorer.score([prompt(0), prompt(0)], [PLAIN, WRONG])
+    assert scorer.kind == "oracle" and right["gold"] > wrong["gold"]
+    with pytest.raises(ValueError, match="unknown criteria beauty"):
+        gold(config("gold", weights={"beauty": 1.0}), tmp_path, tmp_path, tmp_path / "bad", tmp_path)
+
+
+def test_reward_model(tmp_path):
+    model = make_qwen2(tmp_path / "model")
+    write_jsonl(tmp_path / "preferences.jsonl", [pair(i) for i in range(40)])
+    cfg = config("gold", kind="reward_model", weights={}, training=TRAINING)
+    metrics = gold(cfg, model, tmp_path / "preferences.jsonl", tmp_path / "gold", tmp_path / "checkpoints")
+    assert metrics["train_pairs"] + metrics["heldout_pairs"] == 40 and 0 <= metrics["heldout_accuracy"] <= 1
+    assert json.loads((tmp_path / "gold/gold.json").read_text())["kind"] == "reward_model"
+    scorer = load_gold(tmp_path / "gold", model)
+    scored = scorer.score([prompt(0), prompt(1)], ["yes", "no"])
+    assert scorer.axes == () and [set(row) for row in scored] == [{"gold"}, {"gold"}]
+    assert scorer.score([], []) == []
+
+
+def test_refusals(tmp_path):
+    cfg = config("gold", kind="reward_model", weights={})
+    with pytest.raises(ConfigError, match="gold.training is null"):
+        gold(cfg, tmp_path, tmp_path, tmp_path / "gold", tmp_path)
+    write_jsonl(tmp_path / "one.jsonl", [pair(0)])
+    cfg = config("gold", kind="reward_model", weights={}, training=TRAINING)
+    with pytest.raises(DataError, match="fewer than two roots"):
+        gold(cfg, tmp_path, tmp_path / "one.jsonl", tmp_path / "gold", tmp_path)
+    with pytest.raises(DataError, match="run the gold stage first"):
+        load_gold(tmp_path, tmp_path)
