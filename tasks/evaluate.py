@@ -137,7 +137,6 @@ def document(
     n = pool["gold"].shape[1]
     models = {name: model_numbers(cfg, rows, answered, roots, prompts, scorer.axes) for name, rows in final.items()}
     models["best_of_n"]["kl_upper_bound"] = kl_upper_bound(n)
-    sft_gold = per_prompt(final["sft"], answered, "gold")
     return {
         "prompts": len(answered),
         "roots": len(set(roots)),
@@ -147,7 +146,7 @@ def document(
         "n": n,
         "models": models,
         "versus_sft": {
-            name: versus(cfg, per_prompt(rows, answered, "gold"), sft_gold, roots)
+            name: versus_sft(cfg, rows, final["sft"], answered, roots, scorer.axes)
             for name, rows in final.items()
             if name != "sft"
         },
@@ -174,11 +173,19 @@ def model_numbers(
     prompts: Mapping[str, Row],
     axes: Sequence[str],
 ) -> dict[str, Any]:
-    """All numbers of one model: gold and axes with intervals, then plain means (units in the names' docs, DESIGN.md)."""
+    """All numbers of one model: gold with its interval, plain means, and the axes' intervals beside them.
+
+    `kl` is in nats per response, `length` in response tokens with the end counted, rates and axes lie in [0, 1].
+    """
     settings = {"confidence": cfg.confidence, "resamples": cfg.resamples, "seed": cfg.runtime.seed}
-    numbers: dict[str, Any] = {
+    intervals = {
         field: statistics.mean_interval(per_prompt(rows, prompt_ids, field), roots, **settings).document()
         for field in ("gold", *axes)
+    }
+    numbers: dict[str, Any] = {
+        **{axis: intervals[axis]["mean"] for axis in axes},
+        "gold": intervals.pop("gold"),
+        "intervals": intervals,
     }
     if all(row["kl"] is not None for row in rows):
         kl = per_prompt(rows, prompt_ids, "kl")
@@ -205,13 +212,25 @@ def is_harmless_lookalike(prompt: Row) -> bool:
     return prompt.get("harmful") is False and prompt["category"] == "safety"
 
 
-def versus(cfg: EvaluateConfig, values: np.ndarray, reference: np.ndarray, roots: Sequence[str]) -> dict[str, float]:
-    """Paired difference of gold with its interval, and the win rate (ties count half)."""
-    interval = statistics.difference_interval(
-        values, reference, roots, confidence=cfg.confidence, resamples=cfg.resamples, seed=cfg.runtime.seed
+def versus_sft(
+    cfg: EvaluateConfig,
+    rows: Sequence[Row],
+    reference: Sequence[Row],
+    prompt_ids: Sequence[str],
+    roots: Sequence[str],
+    axes: Sequence[str],
+) -> dict[str, Any]:
+    """Paired differences to SFT with their intervals, of gold and each axis, and gold's win rate (ties count half)."""
+    settings = {"confidence": cfg.confidence, "resamples": cfg.resamples, "seed": cfg.runtime.seed}
+    ours, theirs = (
+        {field: per_prompt(side, prompt_ids, field) for field in ("gold", *axes)} for side in (rows, reference)
     )
-    wins = (values > reference) + 0.5 * (values == reference)
-    return {**interval.document("difference"), "win_rate": float(wins.mean())}
+    differences = {
+        field: statistics.difference_interval(ours[field], theirs[field], roots, **settings).document("difference")
+        for field in ours
+    }
+    wins = (ours["gold"] > theirs["gold"]) + 0.5 * (ours["gold"] == theirs["gold"])
+    return {**differences.pop("gold"), "win_rate": float(wins.mean()), "axes": differences}
 
 
 def checkpoint_numbers(scores: Sequence[Row]) -> list[dict[str, Any]]:

@@ -72,7 +72,10 @@ def test_document(tmp_path, models):
     assert "kl" not in best and best["kl_upper_bound"] == pytest.approx(np.log(4) - 3 / 4)
     assert document["models"]["dpo"]["length"] == 7.0  # six words and the end
     assert document["models"]["dpo"]["distinct_2"] == pytest.approx(5 / 150)
-    assert set(document["axes"]) <= set(document["models"]["ppo"])
+    ppo = document["models"]["ppo"]
+    assert set(ppo["intervals"]) == set(document["axes"]) and ppo["honesty"] == ppo["intervals"]["honesty"]["mean"]
+    gained = document["versus_sft"]["ppo"]["axes"]["honesty"]["difference"]
+    assert gained == pytest.approx(ppo["honesty"] - document["models"]["sft"]["honesty"])
 
 
 def test_checkpoints_in_training_order_and_scores_on_disk(tmp_path, models):
