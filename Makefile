@@ -1,0 +1,37 @@
+# Needs Python 3.11+, git and make; everything else is installed into .venv.
+
+PYTHON ?= python3
+BIN := .venv/bin
+export OMP_NUM_THREADS ?= 1
+
+.PHONY: help setup demo demo-seeds test test-slow bench clean
+
+help:  ## what can be made
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+setup: .venv/ready  ## install into .venv
+
+.venv/ready: constraints.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Plumbline needs Python 3.11 or newer; set PYTHON=/path/to/python3.11")'
+	@echo "setting up .venv (about 2 GB; a few minutes, once)"
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test]'
+	@touch $@
+
+demo: setup  ## align the tiny assistant, end to end
+	@$(BIN)/plumb align
+
+demo-seeds: setup  ## the demo on seeds 0, 1 and 2, and whether it keeps its promises
+	@$(BIN)/plumb seeds --seeds 0,1,2
+
+test: setup  ## fast tests and whole graphs on two-layer models
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile -m 'not slow'
+
+test-slow: setup  ## killed processes and runs compared byte by byte
+	@$(BIN)/python -m pytest -q -m slow
+
+bench: setup  ## cost of the pipeline against bare trainers, as ratios
+	@$(BIN)/python -m benchmarks
+
+clean:  ## remove results; keeps .venv and the DVC cache
+	@rm -rf artifacts metrics .prefect .logs mlflow.db mlartifacts

@@ -1,0 +1,81 @@
+"""params.yaml: every mistake is one line that names the key, the file and the way out."""
+
+import copy
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tasks import config
+from tasks.errors import ConfigError
+
+PARAMS = Path(__file__).parent.parent / "params.yaml"
+
+
+@pytest.fixture()
+def params():
+    return copy.deepcopy(yaml.safe_load(PARAMS.read_text()))
+
+
+def written(tmp_path, params):
+    path = tmp_path / "params.yaml"
+    path.write_text(yaml.safe_dump(params))
+    return path
+
+
+def test_the_shipped_params_are_valid():
+    assert config.read_params(PARAMS)["dpo"]["beta"] > 0
+
+
+def test_every_value_of_the_shipped_params_is_commented():
+    values = [line for line in PARAMS.read_text().splitlines() if line.startswith(" ") and not line.endswith(":")]
+    assert [line for line in values if "#" not in line] == []
+
+
+def test_a_stage_config_holds_its_fields_and_its_shared_sections(params):
+    cfg = config.stage_config(params, "answers@dpo")
+    assert cfg.serving.temperature == params["serving"]["temperature"]
+    assert cfg.runtime.seed == params["runtime"]["seed"]
+
+
+@pytest.mark.parametrize("change, words", [
+    (lambda p: p["dpo"].update(betta=0.1), ["unknown key dpo.betta", "did you mean 'beta'"]),
+    (lambda p: p["dpo"].pop("beta"), ["missing key dpo.beta"]),
+    (lambda p: p["dpo"].update(beta="strong"), ["dpo.beta", "'strong'"]),
+    (lambda p: p["dpo"].update(batch_size=1.5), ["dpo.batch_size", "1.5"]),
+    (lambda p: p["ppo"].update(gamma=1.5), ["ppo.gamma", "1.5"]),
+    (lambda p: p["ppo"]["guards"].update(kl_budgt=1), ["ppo.guards.kl_budgt", "did you mean 'kl_budget'"]),
+    (lambda p: p["runtime"].update(sed=1), ["runtime.sed", "did you mean 'seed'"]),
+    (lambda p: p.update(dpoo={}), ["unknown section 'dpoo'", "did you mean 'dpo'"]),
+    (lambda p: p.pop("serving"), ["section 'serving' is missing"]),
+    (lambda p: p.update(sft=3), ["section 'sft' must be a mapping"]),
+    (lambda p: p["compare"].update(judges=[]), ["judges is empty"]),
+    (lambda p: p["compare"]["judges"][0].update(kindd="x"), ["compare.judges.0.kindd", "did you mean 'kind'"]),
+    (lambda p: p["dpo"].update(runtime={}), ["dpo.runtime", "section of its own"]),
+])
+def test_a_mistake_is_named(tmp_path, params, change, words):
+    change(params)
+    with pytest.raises(ConfigError) as error:
+        config.read_params(written(tmp_path, params))
+    message = str(error.value)
+    assert "params.yaml" in message and "\n" not in message
+    for word in words:
+        assert word in message
+
+
+def test_a_missing_or_broken_file_is_named(tmp_path):
+    with pytest.raises(ConfigError, match="does not exist"):
+        config.read_params(tmp_path / "none.yaml")
+    broken = tmp_path / "broken.yaml"
+    broken.write_text("a: [1,")
+    with pytest.raises(ConfigError, match="not valid YAML"):
+        config.read_params(broken)
+    broken.write_text("- 1")
+    with pytest.raises(ConfigError, match="must be a mapping"):
+        config.read_params(broken)
+
+
+def test_configs_are_frozen(params):
+    cfg = config.stage_config(params, "dpo")
+    with pytest.raises(Exception, match="frozen"):
+        cfg.beta = 1.0

@@ -1,0 +1,106 @@
+"""The rules of the house, read from the source: one-way imports, and dvc.yaml in agreement with the stages."""
+
+import ast
+import importlib
+import inspect
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tasks import config, pipeline
+from tests.import_closure import ROOT, closure
+
+FORBIDDEN = {
+    "models": {"tasks", "flows", "mlflow", "prefect", "dvc", "yaml"},
+    "tasks": {"flows", "prefect", "dvc", "mlflow"},
+    "flows": {"torch", "transformers", "trl", "peft", "models"},
+}
+LIGHT_TASKS = {"tasks", "tasks.config", "tasks.progress", "tasks.errors", "tasks.state", "tasks.pipeline", "tasks.rows"}
+SUBPROCESSES = {"flows/log_model.py"}  # run with `python -m`, never imported
+PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text())
+PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text())
+STAGES = pipeline.stage_names(PIPELINE)
+
+
+def imports(file: Path) -> set[str]:
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names |= {node.module or ""}
+    return names
+
+
+@pytest.mark.parametrize("package", FORBIDDEN)
+def test_imports_run_one_way(package):
+    for file in (ROOT / package).rglob("*.py"):
+        name = file.relative_to(ROOT).as_posix()
+        if name in SUBPROCESSES:
+            continue
+        wrong = {i for i in imports(file) if i.split(".")[0] in FORBIDDEN[package]}
+        assert not wrong, f"{name} imports {wrong}"
+
+
+def test_flows_import_only_the_light_part_of_tasks():
+    for file in (ROOT / "flows").rglob("*.py"):
+        heavy = {i for i in imports(file) if i.split(".")[0] == "tasks"} - LIGHT_TASKS
+        assert not heavy, f"{file.name} imports {heavy}"
+
+
+def test_the_light_part_of_tasks_imports_nothing_heavy():
+    modules = ", ".join(sorted(LIGHT_TASKS))
+    code = f"import sys, {modules}; print([m for m in ('torch', 'transformers', 'numpy') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_agrees_with_dvc_yaml(stage):
+    name = stage.partition("@")[0]
+    binding = pipeline.bind(PIPELINE, PARAMS, stage)
+    function = getattr(importlib.import_module(f"tasks.{name}"), name)
+    parameters = inspect.signature(function).parameters
+    files = [p for p in parameters if p not in ("cfg", "out", "checkpoints")]
+    assert sorted(files) == sorted(binding.inputs)
+    assert inspect.get_annotations(function, eval_str=True)["cfg"] is config.STAGES[name]
+    assert sorted(binding.params) == sorted(config.sections(name))
+    assert sorted(binding.code) == closure(ROOT / "tasks" / f"{name}.py")
+    assert binding.metrics == Path("metrics") / f"{binding.out.name if '@' in stage else name}.json"
+
+
+def test_every_configured_stage_is_in_the_graph():
+    assert {s.partition("@")[0] for s in STAGES} == set(config.STAGES)
+
+
+def test_names_of_dependencies():
+    """The rule in tasks/pipeline.py, case by case."""
+    assert pipeline.artifact_name("artifacts/sft") == "sft"
+    assert pipeline.artifact_name("artifacts/data/rl_prompts.jsonl") == "rl_prompts"
+    assert pipeline.artifact_name("metrics/gate.json") == "gate_metrics"
+    assert pipeline.artifact_name("${model.path}") == "model"
+    assert pipeline.artifact_name("${item.policy}") == "policy"
+
+
+def test_an_unknown_stage_is_named():
+    with pytest.raises(ValueError, match="no stage 'stf'; it has prepare"):
+        pipeline.bind(PIPELINE, PARAMS, "stf")
+
+
+def test_a_template_without_its_param_is_named():
+    with pytest.raises(ValueError, match="model.path"):
+        pipeline.bind(PIPELINE, {}, "sft")
+
+
+def test_the_gate_prompts_are_read_by_the_gate_alone():
+    readers = [s for s in STAGES if "gate_prompts" in pipeline.bind(PIPELINE, PARAMS, s).inputs]
+    assert readers == ["gate"]
+
+
+def test_training_never_depends_on_gold():
+    for stage in ("sft", "generate", "compare", "reward", "dpo", "ppo"):
+        inputs = pipeline.bind(PIPELINE, PARAMS, stage).inputs
+        assert not {"gold", "gold_preferences", "select_prompts", "gate_prompts"} & set(inputs)
