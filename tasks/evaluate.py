@@ -92,6 +92,7 @@ def score_answers(
                 "root": prompt["root"],
                 "category": prompt["category"],
                 "index": row["index"],
+                "prompt": prompt_text(prompt),
                 "text": row["response"],
                 "tokens": row["tokens"],
                 "kl": kl if name != "best_of_n" else None,

@@ -1,0 +1,207 @@
+"""One HTML file that says whether it worked: verdict, scores, what got worse, curves, examples, judge, lineage."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tasks.config import ReportConfig
+from tasks.reporting import charts, findings
+from tasks.reporting.charts import Chart
+from tasks.reporting.page import render
+from tasks.rows import Row, read_jsonl
+from tasks.state import content_hash
+
+REPORT_FILE = "report.html"
+HASH_LENGTH = 16
+# stage -> (metric in curves.jsonl, what it is, with its unit); those that a stage did not log are left out
+CURVES = {
+    "sft": (("loss", "loss (nats per token)"),),
+    "reward": (("loss", "loss (nats)"), ("accuracy", "training accuracy")),
+    "dpo": (
+        ("loss", "loss (nats)"),
+        ("rewards/margins", "implicit reward margin (nats × β)"),
+        ("rewards/chosen", "implicit reward of chosen (nats × β)"),
+    ),
+    "ppo": (
+        ("score", "proxy score of rollouts"),
+        ("kl", "KL to SFT (nats per response)"),
+        ("response_tokens", "response length (tokens)"),
+        ("entropy", "entropy (nats per token)"),
+    ),
+}
+JUDGE_NUMBERS = {
+    "pairs": "pairs judged",
+    "calls": "verdicts asked",
+    "judges": "judges in the pool",
+    "train": "comparisons to train on",
+    "heldout": "comparisons held out",
+    "given": "comparisons given by people",
+    "duplicates": "duplicate answers dropped",
+    "flip_rate": "pool flips after a swap",
+    "flip_rate_per_judge": "one judge flips after a swap",
+    "tie_rate": "ties",
+    "agreement_rate": "same winner in both orders",
+    "invalid_rate": "invalid verdicts",
+    "prefers_first": "P(prefers the first shown)",
+    "prefers_longer": "P(prefers the longer)",
+}
+
+
+def report(
+    cfg: ReportConfig,
+    sft: Path,
+    reward: Path,
+    dpo: Path,
+    ppo: Path,
+    compare_metrics: Path,
+    evaluate_metrics: Path,
+    evaluate: Path,
+    select: Path,
+    gate_metrics: Path,
+    out: Path,
+) -> dict[str, float]:
+    """Writes `report.html`, self-contained and a pure function of the inputs' bytes; returns its size.
+
+    Folders of stages are read for `curves.jsonl` and hashed; a stage without curves has no chart.
+    """
+    compare, evaluation, gate = (_read(path) for path in (compare_metrics, evaluate_metrics, gate_metrics))
+    selection = _read(select / "selection.json")
+    scores = read_jsonl(evaluate / "scores.jsonl")
+    folders = {"sft": sft, "reward": reward, "dpo": dpo, "ppo": ppo, "evaluate": evaluate, "select": select}
+    training = [chart for stage in CURVES for chart in training_charts(stage, folders[stage] / "curves.jsonl")]
+    content = {
+        "title": cfg.title,
+        "verdict": verdict_section(gate, evaluation),
+        "training": training,
+        "judge": [(label, _judge_number(compare[name])) for name, label in JUDGE_NUMBERS.items() if name in compare],
+        "lineage": lineage(folders, gate),
+        **candidate_sections(cfg, evaluation, selection, scores),
+        **evaluation_sections(evaluation),
+    }
+    out.mkdir(parents=True, exist_ok=True)
+    page = render(content)
+    (out / REPORT_FILE).write_text(page, encoding="utf-8")
+    return {"bytes": float(len(page.encode())), "charts": float(page.count("<figure"))}
+
+
+def _read(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _judge_number(value: float) -> str:
+    return f"{value:,.0f}" if float(value).is_integer() and value != 1 else f"{value:.3f}"
+
+
+def verdict_section(gate: Mapping[str, Any], evaluation: Mapping[str, Any]) -> dict[str, Any]:
+    """The verdict, its reasons, and what the numbers below it rest on."""
+    candidate = gate["candidate"]
+    gold = {"oracle": "hearth's oracle (exact)"}.get(evaluation["gold_kind"], "a reward model trained on held-out human pairs")
+    return {
+        "word": gate["verdict"],
+        "candidate": f"{candidate['method']} ({candidate['checkpoint']})",
+        "reference": gate["reference"],
+        "reasons": gate["reasons"],
+        "scope": f"Gold is {gold}; training never sees it. The verdict rests on {gate['prompts']} prompts that nothing "
+        f"else reads, at one-sided α = {gate['alpha']:g}; everything below on {evaluation['prompts']} other prompts of "
+        f"{evaluation['roots']} roots, with {evaluation['confidence']:.0%} bootstrap intervals by root.",
+    }
+
+
+def evaluation_sections(evaluation: Mapping[str, Any]) -> dict[str, Any]:
+    """Tables and charts that stand in evaluate.json alone."""
+    models, unit = evaluation["models"], gold_unit(evaluation)
+    gold = {name: _triple(numbers["gold"], "mean") for name, numbers in models.items()}
+    versus = {name: _triple(numbers, "difference") for name, numbers in evaluation["versus_sft"].items()}
+    accuracy = evaluation["proxy"]
+    kl = {name: numbers["kl"] for name, numbers in models.items() if "kl" in numbers}
+    kl_errors = {name: 1.96 * models[name]["kl_standard_error"] for name in kl}
+    return {
+        "scores": {
+            "caption": f"Unseen prompts, serving temperature; n = {evaluation['n']} for best of n",
+            "head": score_head(evaluation["axes"]),
+            "rows": [score_row(name, numbers, evaluation) for name, numbers in models.items()],
+            "charts": [
+                charts.intervals("Gold by model", unit, gold),
+                charts.intervals("Gold against SFT, paired", f"difference in {unit}", versus, zero=True),
+            ],
+        },
+        "proxy_note": f"The reward model orders two answers to one prompt as gold does in "
+        f"{accuracy['pairwise_accuracy']:.1%} of {accuracy['pairs']:,} pairs. Where proxy rises and gold does not, "
+        "the proxy is being fooled.",
+        "proxy_charts": [
+            charts.over_optimisation("Gold over distance", unit, "gold", evaluation),
+            charts.over_optimisation("Proxy over distance", "proxy (reward model's unit)", "proxy", evaluation),
+        ],
+        "size_charts": [
+            charts.bars("KL to SFT", "nats per response, 95% interval", kl, kl_errors),
+            charts.bars("Length", "tokens per response", {name: numbers["length"] for name, numbers in models.items()}),
+            charts.bars("Diversity", "distinct-2", {name: numbers["distinct_2"] for name, numbers in models.items()}),
+        ],
+        "examples": [{"gold": None, **example} for example in evaluation["examples"]],
+    }
+
+
+def gold_unit(evaluation: Mapping[str, Any]) -> str:
+    return "gold score (0 to 1)" if evaluation["gold_kind"] == "oracle" else "gold score (reward model's unit)"
+
+
+def _triple(numbers: Mapping[str, float], name: str) -> tuple[float, float, float]:
+    return numbers[name], numbers["ci_low"], numbers["ci_high"]
+
+
+def score_head(axes: Sequence[str]) -> list[str]:
+    tail = ["proxy", "KL, nats", "tokens", "distinct-2", "refused harmful", "refused harmless"]
+    return ["model", "gold", "versus SFT", "win rate", *axes, *tail]
+
+
+def score_row(name: str, numbers: Mapping[str, Any], evaluation: Mapping[str, Any]) -> list[str]:
+    """One line of the table; a dash where a number does not exist."""
+    gold, versus = numbers["gold"], evaluation["versus_sft"].get(name)
+    kl = f"{numbers['kl']:.2f}" if "kl" in numbers else f"≤ {numbers['kl_upper_bound']:.2f}"
+    rates = [f"{numbers[rate]:.1%}" if rate in numbers else "–" for rate in ("refusal_rate", "over_refusal_rate")]
+    return [
+        name.replace("_", " "),
+        f"{gold['mean']:.3f} [{gold['ci_low']:.3f}, {gold['ci_high']:.3f}]",
+        f"{versus['difference']:+.3f} [{versus['ci_low']:+.3f}, {versus['ci_high']:+.3f}]" if versus else "–",
+        f"{versus['win_rate']:.1%}" if versus else "–",
+        *(f"{numbers[axis]:.2f}" for axis in evaluation["axes"]),
+        f"{numbers['proxy']:.2f}",
+        kl,
+        f"{numbers['length']:.1f}",
+        f"{numbers['distinct_2']:.2f}",
+        *rates,
+    ]
+
+
+def candidate_sections(
+    cfg: ReportConfig, evaluation: Mapping[str, Any], selection: Mapping[str, Any], scores: Sequence[Row]
+) -> dict[str, Any]:
+    """What the selected checkpoint changed against SFT on the select prompts."""
+    candidate = findings.final_rows(scores, selection["method"], selection["checkpoint"])
+    reference = findings.final_rows(scores, "sft", "final")
+    differences = findings.axis_differences(candidate, reference, evaluation["axes"])
+    models = evaluation["models"]
+    return {
+        "worse": findings.what_got_worse(differences, models[selection["method"]], models["sft"]),
+        "disagreements": findings.disagreements(candidate, reference, cfg.examples),
+    }
+
+
+def training_charts(stage: str, file: Path) -> list[Chart]:
+    """One chart per metric of CURVES that the stage logged at least twice."""
+    points = read_jsonl(file) if file.is_file() else []
+    found = []
+    for metric, unit in CURVES[stage]:
+        logged = [(point["step"], point[metric]) for point in points if metric in point]
+        if len(logged) > 1:
+            steps, values = zip(*logged, strict=True)
+            found.append(charts.curves(f"{stage}: {metric}", unit, {stage: (steps, values)}))
+    return found
+
+
+def lineage(folders: Mapping[str, Path], gate: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """(artifact, content hash) of what the report rests on."""
+    hashed = [(name, content_hash(folder)[:HASH_LENGTH]) for name, folder in folders.items()]
+    gated = [(f"{side} at the gate", gate[f"{side}_hash"][:HASH_LENGTH]) for side in ("candidate", "reference")]
+    return hashed + gated

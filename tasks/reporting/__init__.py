@@ -1,0 +1,1 @@
+"""The parts of the report: findings, charts as inline SVG, and the page."""

@@ -1,0 +1,154 @@
+"""Charts as inline SVG: small enough for a phone, coloured by the page's own text, equal bytes for equal inputs."""
+
+import io
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+
+_INK = "#010203"  # replaced by the page's text colour, which follows dark mode
+_STYLE = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "plumbline",
+    "font.size": 9,
+    "text.color": _INK,
+    "axes.labelcolor": _INK,
+    "axes.edgecolor": _INK,
+    "xtick.color": _INK,
+    "ytick.color": _INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "legend.frameon": False,
+}
+COLOURS = {
+    "base": "#8a8f98",
+    "sft": "#5b8def",
+    "dpo": "#d9822b",
+    "ppo": "#2f9e6e",
+    "best_of_n": "#a26bd0",
+    "champion": "#c94f4f",
+}
+_OTHER = "#5b8def"
+_SIZE = (4.6, 3.0)  # inches
+
+
+@dataclass(frozen=True)
+class Chart:
+    """One figure of the page: its title, the SVG, and what it shows in words for those who cannot see it."""
+
+    title: str
+    svg: str
+    description: str
+
+
+def _colour(name: str) -> str:
+    return COLOURS.get(name, _OTHER)
+
+
+def draw(title: str, description: str, paint: Callable[[Axes], None]) -> Chart:
+    """A chart painted by `paint` on fresh axes."""
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=_SIZE, layout="constrained")
+        FigureCanvasSVG(figure)
+        figure.patch.set_alpha(0)
+        axes = figure.add_subplot()
+        axes.patch.set_alpha(0)
+        axes.grid(color=_INK, alpha=0.12, linewidth=0.6)
+        axes.set_axisbelow(True)
+        paint(axes)
+        buffer = io.StringIO()
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+    return Chart(title, _inline(buffer.getvalue(), title), description)
+
+
+def _inline(svg: str, title: str) -> str:
+    """The svg element alone, scaling with its column, ids unique to the chart, ink in the page's colour."""
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", svg, count=1)
+    svg = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg, count=1)
+    svg = re.sub(r' xmlns(:\w+)?="[^"]*"', "", svg)
+    svg = svg.replace(_INK, "currentColor").replace("xlink:href", "href")
+    prefix = re.sub(r"\W+", "-", title.lower()).strip("-")
+    for identifier in sorted(set(re.findall(r'\bid="([^"]+)"', svg))):
+        svg = re.sub(rf'(id="|href="#|url\(#){re.escape(identifier)}(?=["\)])', rf"\g<1>{prefix}-{identifier}", svg)
+    return svg.replace("<svg", '<svg aria-hidden="true"', 1).strip()
+
+
+# --- the charts ---
+
+
+def intervals(title: str, unit: str, values: Mapping[str, tuple[float, float, float]], zero: bool = False) -> Chart:
+    """Dots with intervals, one row per name; `values`: name -> (mean, low, high); `zero` marks "no difference"."""
+
+    def paint(axes: Axes) -> None:
+        for position, (name, (mean, low, high)) in enumerate(reversed(values.items())):
+            spread = [[max(0.0, mean - low)], [max(0.0, high - mean)]]
+            axes.errorbar(mean, position, xerr=spread, fmt="o", color=_colour(name), capsize=3, markersize=5)
+        axes.set_yticks(range(len(values)), [name.replace("_", " ") for name in reversed(values)])
+        axes.set_ylim(-0.6, len(values) - 0.4)
+        axes.set_xlabel(unit)
+        if zero:
+            axes.axvline(0, color=_INK, linewidth=0.8, linestyle="--")
+
+    said = "; ".join(f"{name} {mean:.3f} ({low:.3f} to {high:.3f})" for name, (mean, low, high) in values.items())
+    return draw(title, f"{unit}: {said}", paint)
+
+
+def bars(title: str, unit: str, values: Mapping[str, float], errors: Mapping[str, float] | None = None) -> Chart:
+    """One bar per name; `errors`: half-width of an interval where there is one."""
+
+    def paint(axes: Axes) -> None:
+        for position, (name, value) in enumerate(reversed(values.items())):
+            error = (errors or {}).get(name)
+            axes.barh(position, value, color=_colour(name), height=0.6, xerr=error, ecolor=_INK, capsize=3)
+            axes.annotate(f" {value:.2f}", (value + (error or 0), position), va="center")
+        axes.set_yticks(range(len(values)), [name.replace("_", " ") for name in reversed(values)])
+        axes.margins(x=0.15)
+        axes.set_xlabel(unit)
+
+    return draw(title, f"{unit}: " + "; ".join(f"{name} {value:.2f}" for name, value in values.items()), paint)
+
+
+def curves(title: str, unit: str, lines: Mapping[str, tuple[Sequence[float], Sequence[float]]], x: str = "step") -> Chart:
+    """Lines over `x`; `lines`: name -> (x values, y values)."""
+
+    def paint(axes: Axes) -> None:
+        for name, (places, values) in lines.items():
+            mark = "o" if len(places) < 20 else ""
+            label = name.replace("_", " ")
+            axes.plot(places, values, color=_colour(name), marker=mark, markersize=3, linewidth=1.3, label=label)
+        axes.set_xlabel(x)
+        axes.set_ylabel(unit)
+        if len(lines) > 1:
+            axes.legend()
+
+    ends = "; ".join(f"{name} from {values[0]:.3g} to {values[-1]:.3g}" for name, (_, values) in lines.items())
+    return draw(title, f"{unit} over {x}: {ends}", paint)
+
+
+def over_optimisation(title: str, unit: str, field: str, evaluation: Mapping[str, Any]) -> Chart:
+    """`field` (gold or proxy) over the square root of KL: best-of-n as a line, DPO and PPO checkpoints as points."""
+    best = evaluation["best_of_n"]
+
+    def paint(axes: Axes) -> None:
+        places = [bound**0.5 for bound in best["kl_upper_bound"]]
+        label = f"best of 1 to {best['n'][-1]} (KL: upper bound)"
+        axes.plot(places, best[field], "o-", color=_colour("best_of_n"), markersize=3, linewidth=1.3, label=label)
+        for name in sorted({point["model"] for point in evaluation["checkpoints"]}):
+            points = [point for point in evaluation["checkpoints"] if point["model"] == name]
+            places = [max(0.0, point["kl"]) ** 0.5 for point in points]
+            label = f"{name} checkpoints"
+            axes.plot(places, [point[field] for point in points], "s--", color=_colour(name), markersize=4,
+                      linewidth=0.8, label=label)
+        axes.set_xlabel("√ KL to SFT (√ nats per response)")
+        axes.set_ylabel(unit)
+        axes.legend(fontsize=8)
+
+    said = f"best of n rises from {best[field][0]:.3f} at n = 1 to {best[field][-1]:.3f} at n = {best['n'][-1]}"
+    return draw(title, f"{unit} over root KL: {said}", paint)

@@ -1,0 +1,169 @@
+"""The report on small hand-made documents: order, honesty, escaping, equal bytes, nothing from outside."""
+
+import json
+import re
+from html.parser import HTMLParser
+
+import pytest
+from evaluation_rows import config
+
+from tasks.report import report, training_charts
+from tasks.reporting import charts, findings
+from tasks.rows import write_jsonl
+
+AXES = ["helpfulness", "honesty"]
+NAMES = ("base", "sft", "dpo", "ppo", "best_of_n")
+
+
+def evaluation_document():
+    def model(name, gold):
+        numbers = {
+            "gold": {"mean": gold, "ci_low": gold - 0.03, "ci_high": gold + 0.03},
+            "helpfulness": gold, "honesty": 1 - gold / 2, "length": 20.0, "distinct_2": 0.4, "proxy": gold * 3,
+            "intervals": {}, "refusal_rate": 0.9, "over_refusal_rate": 0.1,
+        }
+        return {**numbers, "kl_upper_bound": 1.83} if name == "best_of_n" else {
+            **numbers, "kl": gold, "kl_standard_error": 0.05}
+
+    models = {name: model(name, 0.4 + 0.1 * index) for index, name in enumerate(NAMES)}
+    difference = {"difference": 0.1, "ci_low": 0.05, "ci_high": 0.15, "win_rate": 0.6, "axes": {}}
+    points = [("dpo", "final", 1.0), ("ppo", "step-20", 1.0), ("ppo", "final", 4.0)]
+    return {
+        "prompts": 40, "roots": 40, "gold_kind": "oracle", "axes": AXES, "confidence": 0.95, "n": 4, "models": models,
+        "versus_sft": {name: difference for name in NAMES if name != "sft"},
+        "checkpoints": [
+            {"model": m, "checkpoint": c, "kl": kl, "gold": 0.6, "proxy": 2.0, "length": 20.0} for m, c, kl in points
+        ],
+        "best_of_n": {"n": [1, 2], "gold": [0.5, 0.6], "proxy": [1.0, 2.0], "kl_upper_bound": [0.0, 0.19]},
+        "proxy": {"pairwise_accuracy": 0.8, "pairs": 1200},
+        "examples": [{"prompt": "Can I wash my teddy bear?", "kind": "care", "answers": {name: name for name in NAMES}}],
+    }
+
+
+def score(model, number, gold, honesty, text="an answer"):
+    return {
+        "model": model, "checkpoint": "final", "prompt_id": f"p{number}", "root": f"r{number}", "category": "safety",
+        "index": 0, "prompt": f"Question {number}?", "text": text, "gold": gold, "helpfulness": gold, "honesty": honesty,
+    }
+
+
+@pytest.fixture
+def make(tmp_path):
+    """Writes inputs and runs the stage; returns (metrics, page)."""
+
+    def run(out="out", verdict="promote", text="<script>alert(1)</script>"):
+        write_jsonl(tmp_path / "sft" / "curves.jsonl", [{"step": s, "loss": 3.0 / s} for s in (1, 2, 3)])
+        write_jsonl(tmp_path / "ppo" / "curves.jsonl", [{"step": s, "score": s, "kl": s / 2} for s in (1, 2, 3)])
+        for name in ("reward", "dpo"):
+            (tmp_path / name).mkdir(exist_ok=True)
+        rows = [score("sft", i, 0.5, 0.9) for i in range(20)] + [score("ppo", i, 0.8, 0.6, text) for i in range(20)]
+        write_jsonl(tmp_path / "evaluate" / "scores.jsonl", rows)
+        (tmp_path / "select").mkdir(exist_ok=True)
+        gate = {
+            "verdict": verdict, "reasons": ["superiority: win rate 0.7"], "prompts": 300, "alpha": 0.05,
+            "candidate": {"method": "ppo", "checkpoint": "final"}, "reference": "sft",
+            "candidate_hash": "a" * 64, "reference_hash": "b" * 64,
+        }
+        documents = {
+            "select/selection.json": {"method": "ppo", "checkpoint": "final"},
+            "compare.json": {"pairs": 100.0, "flip_rate": 0.2, "prefers_longer": 0.61},
+            "evaluate.json": evaluation_document(),
+            "gate.json": gate,
+        }
+        for name, document in documents.items():
+            (tmp_path / name).write_text(json.dumps(document))
+        stages = [tmp_path / name for name in ("sft", "reward", "dpo", "ppo")]
+        metrics = [tmp_path / f"{name}.json" for name in ("compare", "evaluate")]
+        rest = [tmp_path / "evaluate", tmp_path / "select", tmp_path / "gate.json", tmp_path / out]
+        numbers = report(config("report", title="Test"), *stages, *metrics, *rest)
+        return numbers, (tmp_path / out / "report.html").read_text(encoding="utf-8")
+
+    return run
+
+
+def test_order_and_contents(make):
+    numbers, page = make()
+    headings = re.findall(r"<h2>(.*?)</h2>", page)
+    assert headings == [
+        "Scores", "What got worse", "Training curves", "Gold against proxy", "Distance and length",
+        "Answers side by side", "Where candidate and SFT disagree most", "The judge", "Lineage",
+    ]
+    assert page.index("<strong>promote</strong>") < page.index("<h2>Scores")
+    assert "win rate 0.7" in page and "Can I wash my teddy bear?" in page and "≤ 1.83" in page
+    assert "honesty fell by 0.300 (95% interval 0.300 to 0.300)" in page and "helpfulness fell" not in page
+    assert numbers["charts"] == 10 and numbers["bytes"] == len(page.encode())
+    assert "a" * 16 in page and "a" * 17 not in page
+
+
+def test_self_contained_and_without_traces_of_the_machine(make, tmp_path):
+    _, page = make()
+    assert not re.search(r"https?://|//[a-z]|src=|@import|<link|<script", page)
+    assert str(tmp_path) not in page
+
+
+def test_equal_inputs_give_equal_bytes(make):
+    assert make("a")[1] == make("b")[1]
+
+
+def test_texts_are_escaped(make):
+    assert "&lt;script&gt;alert(1)" in make()[1]
+
+
+def test_html_is_balanced_and_ids_are_unique(make):
+    class Balance(HTMLParser):
+        def __init__(self):
+            super().__init__()
+            self.open, self.ids = [], []
+
+        def handle_starttag(self, tag, attributes):
+            self.ids += [value for key, value in attributes if key == "id"]
+            if tag != "meta":
+                self.open.append(tag)
+
+        def handle_endtag(self, tag):
+            assert self.open.pop() == tag
+
+        def handle_startendtag(self, tag, attributes):
+            self.ids += [value for key, value in attributes if key == "id"]
+
+    checked = Balance()
+    checked.feed(make()[1])
+    assert checked.open == [] and len(checked.ids) == len(set(checked.ids)) > 0
+
+
+def test_references_inside_charts_resolve(make):
+    _, page = make()
+    assert set(re.findall(r'(?:href="#|url\(#)([^")]+)', page)) <= set(re.findall(r'\bid="([^"]+)"', page))
+
+
+def test_charts_have_labelled_axes_and_follow_the_text_colour():
+    chart = charts.curves("A title", "loss (nats)", {"sft": ([1, 2], [3.0, 2.0])})
+    assert "loss (nats)" in chart.svg and "step" in chart.svg and "currentColor" in chart.svg
+    assert "#010203" not in chart.svg and "from 3 to 2" in chart.description
+
+
+def test_training_charts_need_two_points(tmp_path):
+    write_jsonl(tmp_path / "curves.jsonl", [{"step": 1, "loss": 1.0}])
+    assert training_charts("sft", tmp_path / "curves.jsonl") == []
+    assert training_charts("sft", tmp_path / "missing.jsonl") == []
+
+
+def test_what_got_worse_by_hand():
+    """Honesty differences -0.2 and -0.4 on two roots: mean -0.3, standard error 0.1."""
+    candidate = {"a": score("ppo", 1, 1.0, 0.5), "b": score("ppo", 2, 1.0, 0.5)}
+    reference = {"a": score("sft", 1, 0.5, 0.7), "b": score("sft", 2, 0.5, 0.9)}
+    differences = findings.axis_differences(candidate, reference, AXES)
+    assert differences["honesty"] == pytest.approx((-0.3, -0.3 - 0.196, -0.3 + 0.196), abs=1e-4)
+    numbers = {"distinct_2": 0.4, "length": 20.0, "over_refusal_rate": 0.1}
+    worse = {"distinct_2": 0.1, "length": 40.0, "over_refusal_rate": 0.3}
+    lines = findings.what_got_worse(differences, worse, numbers)
+    assert [line.split()[0] for line in lines] == ["honesty", "harmless", "distinct-2", "answers"]
+    assert findings.what_got_worse({}, numbers, numbers) == []
+
+
+def test_disagreements_show_gains_then_losses():
+    candidate = {f"p{i}": score("ppo", i, gold, 1.0) for i, gold in enumerate((0.9, 0.6, 0.5, 0.1))}
+    reference = {f"p{i}": score("sft", i, 0.5, 1.0) for i in range(4)}
+    shown = findings.disagreements(candidate, reference, 4)
+    assert [row["prompt"] for row in shown] == ["Question 0?", "Question 1?", "Question 3?"]
+    assert shown[0]["gold"] == {"sft": 0.5, "candidate": 0.9}
