@@ -16,20 +16,57 @@ from flows.settings import read_settings
 from flows.stages import Graph
 
 
-def align(root: Path, console, cores: int | None = None) -> int:
-    """Bring the project up to date and print what came out; returns the exit code.
+class Prefect:
+    """The Prefect API of one `plumb` command: a server that runs already, else a private one, started at first use."""
+
+    def __init__(self, root: Path):
+        self._root = root
+        self._server = None
+        self.somebodys = bool(os.environ.get("PREFECT_API_URL"))
+        self._found = False
+
+    def __enter__(self) -> "Prefect":
+        return self
+
+    def __exit__(self, *error) -> None:
+        if self._server:
+            from prefect.logging.handlers import APILogWorker
+
+            # What is still in the queue would be lost with the server, and say so on the console.
+            APILogWorker.drain_all(timeout=5)
+            self._server.stop()
+
+    def start(self) -> None:
+        """Begin to start it; PREFECT_API_URL is set when this returns, so that Prefect can be imported."""
+        from flows.servers import private_prefect, running_prefect
+
+        if self._found:
+            return
+        self._found = True
+        url = running_prefect(self._root)
+        if url is None:
+            self._server, url = private_prefect(self._root)
+        os.environ["PREFECT_API_URL"] = url
+
+    def wait(self) -> None:
+        """Until it answers."""
+        if self._server:
+            self._server.wait()
+
+
+def align(root: Path, console, prefect: Prefect, cores: int | None = None) -> int:
+    """Bring the project at `root` up to date and print what came out; returns the exit code.
 
     Raises ValueError with one line for what the user can put right.
     """
-    environment.prepare(root)
     settings = read_settings(root)
     cores = cores or environment.usable_cores()
     with only_one(root):
         heal(root)
         graph = Graph(root)
-        if _nothing_to_do(root, graph):
+        if _nothing_to_do(root, graph, prefect):
             console.print(f"Nothing to do: all {len(graph.stages)} stages are current and logged.")
-        elif not _run(root, graph, settings, cores, console):
+        elif not _run(root, graph, settings, cores, console, prefect):
             return 1
     from flows import results
 
@@ -37,11 +74,11 @@ def align(root: Path, console, cores: int | None = None) -> int:
     return 0
 
 
-def _nothing_to_do(root: Path, graph: Graph) -> bool:
+def _nothing_to_do(root: Path, graph: Graph, prefect: Prefect) -> bool:
     """Whether a flow run would change nothing. A server that somebody runs is told of the pass in any case."""
     from flows import data, tracking
 
-    if os.environ.get("PREFECT_API_URL") or data.missing(root):
+    if prefect.somebodys or data.missing(root):
         return False
     if not all(status.current for status in graph.plan().values()):
         return False
@@ -54,25 +91,17 @@ def expected_seconds(graph: Graph, ledger: Ledger) -> dict[str, float]:
     return {name: last[name].seconds if name in last else stage.seconds for name, stage in graph.stages.items()}
 
 
-def _run(root: Path, graph: Graph, settings, cores: int, console) -> bool:
+def _run(root: Path, graph: Graph, settings, cores: int, console, prefect: Prefect) -> bool:
     from flows.progress import Board
-    from flows.servers import private_prefect, running_prefect
     from flows.tracking import Tracker
 
-    url, server = running_prefect(root), None
-    if url is None:
-        server, url = private_prefect(root)
-    os.environ["PREFECT_API_URL"] = url
-    state = environment.state_dir(root)
-    session = Session(root, state, graph, settings, cores, [])
+    prefect.start()
+    session = Session(root, environment.state_dir(root), graph, settings, cores, [])
     tracker = Tracker(session)
     try:
-        from prefect.logging.handlers import APILogWorker
-
         from flows.align import align as flow
 
-        if server:
-            server.wait()
+        prefect.wait()
         board = Board(console, graph.stages, expected_seconds(graph, session.ledger), cores)
         session.listeners += [board, tracker]
         with stopping_cleanly(session), board:
@@ -83,10 +112,6 @@ def _run(root: Path, graph: Graph, settings, cores: int, console) -> bool:
         return finished
     finally:
         session.processes.stop()
-        if server:
-            # What is still in the queue would be lost with the server, and say so on the console.
-            APILogWorker.drain_all(timeout=5)
-            server.stop()
 
 
 def _say_how_it_went(session: Session, state, tracker, console) -> None:

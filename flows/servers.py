@@ -136,3 +136,32 @@ def running_prefect(root: Path) -> str | None:
     except (OSError, ValueError, KeyError):
         return None
     return url if answers(f"{url}/health") else None
+
+
+def serve(root: Path, prefect_port: int, mlflow_port: int, console) -> int:
+    """Run both pages until Ctrl-C, SIGTERM or the end of one of them.
+
+    Raises ValueError naming a port that is in use.
+    """
+    import signal
+
+    for port, option in ((prefect_port, "--prefect-port"), (mlflow_port, "--mlflow-port")):
+        if port_in_use(port):
+            raise ValueError(f"port {port} is in use; stop what listens there or choose another with {option}")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    started: list[Server] = []
+    try:
+        started += [prefect_pages(root, prefect_port), mlflow_pages(root, mlflow_port)]
+        for server in started:
+            server.wait()
+        with announced(root, f"http://{HOST}:{prefect_port}/api"):
+            console.print(f"Prefect: http://{HOST}:{prefect_port}\nMLflow:  http://{HOST}:{mlflow_port}\nCtrl-C ends both.")
+            while all(server.running for server in started):
+                time.sleep(0.2)
+        ended = next(server for server in started if not server.running)
+        raise ValueError(f"the {ended.name} server ended; its log is {ended.log}")
+    except KeyboardInterrupt:
+        return 0
+    finally:
+        for server in started:
+            server.stop()

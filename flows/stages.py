@@ -85,9 +85,9 @@ class Graph:
             self._repo._reset()
             index = _patiently(lambda: self._repo.index)
             graph = _one_line(lambda: index.graph)
-            self._loaded = {stage.addressing: stage for stage in index.stages if stage.cmd}
+            self._loaded = {_name(stage): stage for stage in index.stages if stage.cmd}
             order = _order(graph, list(self._loaded.values()))
-            self.stages = {stage.addressing: self._describe(stage, graph) for stage in order}
+            self.stages = {_name(stage): self._describe(stage, graph) for stage in order}
 
     def status(self, name: str) -> Status:
         """Whether DVC would run the stage, and why, given what is on disk now (upstream stages are not asked)."""
@@ -158,9 +158,9 @@ class Graph:
             return None
 
     def _describe(self, stage, graph) -> Stage:
-        upstream = tuple(up.addressing for up in graph.successors(stage) if up.cmd)
+        upstream = {_name(up) for up in graph.successors(stage) if up.cmd}
         return Stage(
-            name=stage.addressing,
+            name=_name(stage),
             cmd=stage.cmd if isinstance(stage.cmd, str) else "\n".join(stage.cmd),
             upstream=tuple(name for name in self._loaded if name in upstream),
             deps=tuple(dep.def_path for dep in stage.deps if not _is_params(dep)),
@@ -189,6 +189,11 @@ def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
         name = f"{prefix}{key}"
         flat |= flatten(value, f"{name}.") if isinstance(value, dict) and value else {name: value}
     return flat
+
+
+def _name(stage) -> str:
+    """The stage's name in dvc.yaml (`addressing` changes with the working directory)."""
+    return stage.name
 
 
 def _order(graph, stages: list) -> list:

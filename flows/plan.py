@@ -1,0 +1,101 @@
+"""What would run and why, and what it cost last time: `plumb plan` and `plumb status`."""
+
+from dataclasses import dataclass
+
+from flows.clock import in_words, time_left
+from flows.ledger import Entry, Ledger
+from flows.stages import Graph, Status
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One stage of the plan. `action` is current, restore or run; `cost` is that of its last run, if there was one."""
+
+    name: str
+    action: str
+    reasons: tuple[str, ...]
+    seconds: float
+    cost: Entry | None
+
+
+def make_plan(graph: Graph, ledger: Ledger) -> list[Planned]:
+    """The stages in the order in which they would run."""
+    last = ledger.last()
+    planned = []
+    for name, status in graph.plan().items():
+        cost = last.get(name)
+        seconds = cost.seconds if cost else graph.stages[name].seconds
+        planned.append(Planned(name, _action(graph, name, status), status.reasons, seconds, cost))
+    return planned
+
+
+def total_seconds(graph: Graph, planned: list[Planned], cores: int) -> float:
+    """How long the stages that would run take, side by side on `cores`."""
+    left = {row.name: row.seconds for row in planned if row.action == "run"}
+    return time_left({name: stage.upstream for name, stage in graph.stages.items()}, left, cores)
+
+
+def show_plan(graph: Graph, planned: list[Planned], cores: int, console) -> None:
+    """Print one line per stage and what the whole would cost, going by the last runs."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table("stage", "would", "why", "time", "calls", "money", "disk", header_style="bold")
+    for row in planned:
+        style = "dim" if row.action == "current" else ""
+        cells = [row.name, row.action, _why(row.reasons), *_costs(row)]
+        table.add_row(*(Text(cell, style=style) for cell in cells))
+    console.print(table)
+    running = [row for row in planned if row.action == "run"]
+    if not running:
+        console.print("Nothing would be computed.")
+        return
+    calls = sum(row.cost.calls for row in running if row.cost)
+    money = sum(row.cost.money for row in running if row.cost)
+    disk = sum(row.cost.disk_bytes for row in running if row.cost)
+    new = sum(row.cost is None for row in running)
+    line = f"{len(running)} stages would run, about {in_words(total_seconds(graph, planned, cores))} on {cores} cores; "
+    line += f"last time they made {calls} judge calls for {money:.2f} and {_size(disk)}."
+    console.print(line + (f" {new} never ran here: their time is the guess in dvc.yaml." if new else ""))
+
+
+def show_status(graph: Graph, console) -> None:
+    """Print for every stage whether it is current, at which version, or why not."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table("stage", "state", "version", "why", header_style="bold")
+    for name, status in graph.plan().items():
+        version = (graph.made_version(name) or "")[:12]
+        word, style = ("current", "green") if status.current else ("would run", "yellow")
+        table.add_row(Text(name), Text(word, style=style), Text(version), Text(_why(status.reasons)))
+    console.print(table)
+
+
+def _action(graph: Graph, name: str, status: Status) -> str:
+    if status.current:
+        return "current"
+    if status.reasons[0].startswith("follows "):
+        return "run"
+    return "restore" if graph.restorable(name) else "run"
+
+
+def _why(reasons: tuple[str, ...], shown: int = 3) -> str:
+    more = f" and {len(reasons) - shown} more" if len(reasons) > shown else ""
+    return "; ".join(reasons[:shown]) + more
+
+
+def _costs(row: Planned) -> tuple[str, str, str, str]:
+    if row.action != "run":
+        return ("", "", "", "")
+    if row.cost is None:
+        return (f"~{in_words(row.seconds)}", "?", "?", "?")
+    return (in_words(row.seconds), str(row.cost.calls), f"{row.cost.money:.2f}", _size(row.cost.disk_bytes))
+
+
+def _size(count: float) -> str:
+    for unit in ("B", "KB", "MB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}"
+        count /= 1000
+    return f"{count:.1f} GB"

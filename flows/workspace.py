@@ -1,0 +1,171 @@
+"""A run with other params happens in a clone of its own: the params.yaml in front of the user is never edited.
+
+The clone shares the DVC cache, the state folder (checkpoints, ledger) and the MLflow store, so whatever does not depend
+on the changed params is restored and not made again.
+"""
+
+import difflib
+import hashlib
+import io
+import shutil
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tasks.config import read_params
+
+
+def open_workspace(root: Path, state: Path, params: str) -> Path:
+    """The clone for this params text, brought up to the files of `root` as they are now (uncommitted changes too).
+
+    Raises ValueError when `root` is no git repository.
+    """
+    clone = state / "workspaces" / hashlib.sha256(params.encode()).hexdigest()[:12]
+    if not (clone / ".git").exists():
+        shutil.rmtree(clone, ignore_errors=True)
+        clone.parent.mkdir(parents=True, exist_ok=True)
+        # No checkout: the files are copied as they are, with what is not committed yet.
+        partial = clone.with_suffix(".partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        _git(root, "clone", "--quiet", "--shared", "--no-checkout", str(root), str(partial))
+        partial.rename(clone)
+    _copy_files(root, clone)
+    _git(clone, "reset", "--quiet")
+    _share_dvc(root, clone)
+    (clone / "params.yaml").write_text(_absolute_paths(params, root, clone), encoding="utf-8")
+    return clone
+
+
+def change_params(text: str, changes: Mapping[str, str]) -> str:
+    """The params file `text` with dotted names set to YAML values; comments stay.
+
+    Raises ValueError for a name that is not there, with the nearest that is.
+    """
+    from ruamel.yaml import YAML
+
+    yaml = YAML()
+    yaml.representer.add_representer(float, _represent_float)
+    tree = yaml.load(text)
+    for name, value in changes.items():
+        *parents, key = name.split(".")
+        place = tree
+        for parent in parents:
+            place = place.get(parent) if isinstance(place, Mapping) else None
+        if not isinstance(place, Mapping) or key not in place:
+            raise ValueError(f"params.yaml has no {name}{_nearest(name, tree)}")
+        place[key] = YAML(typ="safe").load(value)
+    stream = io.StringIO()
+    yaml.dump(tree, stream)
+    return stream.getvalue()
+
+
+def parse_settings(settings: list[str]) -> dict[str, str]:
+    """["dpo.beta=0.2"] as {"dpo.beta": "0.2"}. Raises ValueError for what has no `=`."""
+    changes = {}
+    for setting in settings:
+        name, sign, value = setting.partition("=")
+        if not sign or not name.strip():
+            raise ValueError(f"--set {setting}: write it as --set section.key=value, for example --set dpo.beta=0.2")
+        changes[name.strip()] = value.strip()
+    return changes
+
+
+def params_text(root: Path, file: Path | None, changes: Mapping[str, str]) -> str:
+    """The params of a run: those of `file` (else params.yaml) with `changes`, checked as a whole.
+
+    Raises ValueError with one line naming the key.
+    """
+    source = file or root / "params.yaml"
+    if not source.is_file():
+        raise ValueError(f"{source} does not exist; name a params file like {root / 'params.yaml'}")
+    text = source.read_text(encoding="utf-8")
+    if changes:
+        text = change_params(text, changes)
+    if (root / "tasks").is_dir():
+        _check(text, source)
+    return text
+
+
+def _check(text: str, source: Path) -> None:
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "params.yaml"
+        file.write_text(text, encoding="utf-8")
+        try:
+            read_params(file)
+        except ValueError as error:
+            raise ValueError(str(error).replace(str(file), str(source))) from None
+
+
+def _represent_float(representer, value: float):
+    text = repr(value)
+    if "e" in text and "." not in text:
+        # YAML 1.1, which the stages read, takes 1e-05 for a word.
+        text = text.replace("e", ".0e")
+    return representer.represent_scalar("tag:yaml.org,2002:float", text)
+
+
+def _nearest(name: str, tree: Mapping[str, Any]) -> str:
+    from flows.stages import flatten
+
+    close = difflib.get_close_matches(name, flatten(tree), n=1, cutoff=0.5)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def _copy_files(root: Path, clone: Path) -> None:
+    listed = _git(root, "ls-files", "-z", "--cached", "--others", "--exclude-standard").split("\0")
+    wanted = {name for name in listed if name and (root / name).is_file()}
+    known = {name for name in _git(clone, "ls-files", "-z", "--cached").split("\0") if name}
+    for name in known - wanted - {"dvc.lock"}:
+        (clone / name).unlink(missing_ok=True)
+    if (clone / "dvc.lock").exists():
+        # What the clone has made is its own, also where a team commits its dvc.lock.
+        wanted.discard("dvc.lock")
+    for name in wanted:
+        source, target = root / name, clone / name
+        if not target.exists() or source.read_bytes() != target.read_bytes():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(source, target)
+
+
+def _share_dvc(root: Path, clone: Path) -> None:
+    """Point the clone at the cache and the remotes of `root`; relative addresses would mean the clone's own."""
+    from dvc.config import Config
+
+    config = Config(str(root / ".dvc"), validate=False)
+    cache = (root / ".dvc" / config.get("cache", {}).get("dir", "cache")).resolve()
+    lines = ["[cache]", f"    dir = {cache}"]
+    for name, remote in config.get("remote", {}).items():
+        url = str(remote.get("url", ""))
+        if url and "://" not in url:
+            lines += [f"['remote \"{name}\"']", f"    url = {(root / '.dvc' / url).resolve()}"]
+    (clone / ".dvc" / "config.local").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _absolute_paths(params: str, root: Path, clone: Path) -> str:
+    """Relative paths that lead out of git's files (a model, a data folder) as absolute ones: the clone lies elsewhere."""
+    import yaml
+
+    from flows.stages import flatten
+
+    moved = {
+        name: str((root / value).resolve())
+        for name, value in flatten(yaml.safe_load(params) or {}).items()
+        if isinstance(value, str) and "/" in value and not Path(value).is_absolute()
+        if (root / value).exists() and not _comes_along(root, clone, value)
+    }
+    return change_params(params, moved) if moved else params
+
+
+def _comes_along(root: Path, clone: Path, value: str) -> bool:
+    return (clone / value).exists() or (root / f"{value}.dvc").exists()
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    answer = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, check=False)
+    if answer.returncode != 0:
+        line = " ".join(answer.stderr.split()) or f"exit code {answer.returncode}"
+        raise ValueError(f"a run with other params needs git: `git {arguments[0]}` in {folder} said: {line}")
+    return answer.stdout
