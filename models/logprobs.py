@@ -10,7 +10,17 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 
-from models.batching import backbone_of, by_length, device_of, evaluating, hidden_states, length_mask, pad_right, unwrapped
+from models.batching import (
+    backbone_of,
+    by_length,
+    device_of,
+    evaluating,
+    hidden_states,
+    length_mask,
+    pad_right,
+    unwrapped,
+)
+from models.packing import token_states
 
 _HEAD_IS_PLAIN: WeakKeyDictionary[nn.Module, bool] = WeakKeyDictionary()
 
@@ -26,15 +36,15 @@ class ResponseLogprobs(NamedTuple):
 class ResponseBatch(NamedTuple):
     """Prompts and responses joined and right-padded.
 
-    `ids` (batch, joined time); `response_mask` (batch, time), time = the longest response; `rows` and `columns`
-    (response tokens,) point, for each response token in row-major order, at the hidden state that predicts it;
-    `targets` (response tokens,) are the tokens themselves.
+    `ids` (batch, joined time) with `lengths` (batch,); `response_mask` (batch, time), time = the longest response;
+    `states` (response tokens,) are, for each response token in row-major order, the place among all real tokens of
+    the one whose hidden state predicts it; `targets` (response tokens,) are the response tokens themselves.
     """
 
     ids: Tensor
+    lengths: Tensor
     response_mask: Tensor
-    rows: Tensor
-    columns: Tensor
+    states: Tensor
     targets: Tensor
 
 
@@ -49,12 +59,13 @@ def join(
     for row, prompt in enumerate(prompt_ids):
         if len(prompt) == 0:
             raise ValueError(f"row {row} has an empty prompt; a prompt needs at least one token")
-    ids, _ = pad_right([[*p, *r] for p, r in zip(prompt_ids, response_ids, strict=True)], device)
-    lengths = torch.tensor([len(response) for response in response_ids], device=device)
-    response_mask = length_mask(lengths, int(lengths.max()))
+    ids, lengths = pad_right([[*p, *r] for p, r in zip(prompt_ids, response_ids, strict=True)], device)
+    response_lengths = torch.tensor([len(response) for response in response_ids], device=device)
+    response_mask = length_mask(response_lengths, int(response_lengths.max()))
     rows, offsets = response_mask.nonzero(as_tuple=True)
     columns = torch.tensor([len(prompt) - 1 for prompt in prompt_ids], device=device)[rows] + offsets
-    return ResponseBatch(ids, response_mask, rows, columns, ids[rows, columns + 1])
+    starts = lengths.cumsum(0) - lengths
+    return ResponseBatch(ids, lengths, response_mask, starts[rows] + columns, ids[rows, columns + 1])
 
 
 def scatter(flat: Tensor, response_mask: Tensor) -> Tensor:
@@ -82,8 +93,10 @@ def response_logits(model: nn.Module, batch: ResponseBatch) -> Tensor:
     """Logits (response tokens, vocabulary), before any temperature."""
     inner = unwrapped(model)
     if not head_is_plain(model):
-        return inner(input_ids=batch.ids, use_cache=False).logits[batch.rows, batch.columns]
-    return inner.get_output_embeddings()(hidden_states(backbone_of(inner), batch.ids)[batch.rows, batch.columns])
+        logits = inner(input_ids=batch.ids, use_cache=False).logits
+        return logits[length_mask(batch.lengths, batch.ids.shape[1])][batch.states]
+    states = token_states(backbone_of(inner), batch.ids, batch.lengths)
+    return inner.get_output_embeddings()(states[batch.states])
 
 
 def batch_logprobs(model: nn.Module, batch: ResponseBatch, temperature: float, *, entropy: bool = False) -> ResponseLogprobs:

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 from transformers.modeling_outputs import SequenceClassifierOutputWithPast
 
-from models.batching import backbone_of, by_length, device_of, evaluating, hidden_states, pad_right, unwrapped
+from models.batching import backbone_of, by_length, device_of, evaluating, pad_right, unwrapped
+from models.packing import token_states
 
 Scorer = Callable[[Sequence[Sequence[int]], Sequence[Sequence[int]]], Tensor]
 
@@ -41,8 +42,8 @@ def score_head(model: nn.Module) -> nn.Module:
 def last_token_scores(model: nn.Module, ids: Tensor, lengths: Tensor) -> Tensor:
     """Scores (batch,) of right-padded ids (batch, time), each read at position length − 1. Differentiable."""
     head = score_head(model)
-    states = hidden_states(backbone_of(model), ids)
-    return head(states[torch.arange(len(ids), device=ids.device), lengths - 1]).squeeze(-1).float()
+    states = token_states(backbone_of(model), ids, lengths)
+    return head(states[lengths.cumsum(0) - 1]).squeeze(-1).float()
 
 
 def score(model: nn.Module, sequences: Sequence[Sequence[int]], rows_per_batch: int) -> Tensor:

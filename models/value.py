@@ -5,8 +5,9 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from models.batching import backbone_of, hidden_states
+from models.batching import backbone_of
 from models.logprobs import ResponseBatch, scatter
+from models.packing import token_states
 from models.reward import score_head
 
 
@@ -49,7 +50,7 @@ class ValueModel(nn.Module):
 
     def forward(self, batch: ResponseBatch) -> Tensor:
         """Values (batch, time) at the states that choose each response token, 0 outside the response mask."""
-        states = hidden_states(self.backbone, batch.ids)[batch.rows, batch.columns]
+        states = token_states(self.backbone, batch.ids, batch.lengths)[batch.states]
         return scatter(self.head(states).squeeze(-1).float(), batch.response_mask)
 
 

@@ -57,7 +57,8 @@ def test_join_by_hand():
     batch = join([[5, 6, 7], [8]], [[4, 2], [9]])
     assert batch.ids.tolist() == [[5, 6, 7, 4, 2], [8, 9, 0, 0, 0]]
     assert batch.response_mask.tolist() == [[True, True], [True, False]]
-    assert list(zip(batch.rows.tolist(), batch.columns.tolist(), strict=True)) == [(0, 2), (0, 3), (1, 0)]
+    # Real tokens are numbered 0–4 in the first row and 5–6 in the second.
+    assert batch.lengths.tolist() == [5, 2] and batch.states.tolist() == [2, 3, 5]
     assert batch.targets.tolist() == [4, 2, 9]
 
 

@@ -1,0 +1,60 @@
+"""Packed rows give the hidden states, and the gradients, of each row alone."""
+
+import pytest
+import torch
+from rl_models import VOCAB, gpt2, llama, qwen2
+
+from models.batching import backbone_of, pad_right
+from models.packing import can_pack, token_states
+
+ROWS = [[5, 6, 7, 8, 9, 10, 11, 12], [4], [9, 9, 2, 0, 0], [3, 2]]
+
+
+def windowed():
+    from transformers import Qwen2Config, Qwen2ForCausalLM
+
+    torch.manual_seed(0)
+    return Qwen2ForCausalLM(Qwen2Config(vocab_size=VOCAB, hidden_size=32, intermediate_size=48, num_hidden_layers=2,
+                                        num_attention_heads=4, num_key_value_heads=2, use_sliding_window=True,
+                                        sliding_window=3, max_window_layers=1, initializer_range=0.3)).eval()
+
+
+@pytest.mark.parametrize("build", [llama, gpt2, qwen2, windowed])
+def test_equals_one_row_at_a_time(build):
+    backbone = backbone_of(build().eval())
+    before = backbone.config._attn_implementation
+    assert can_pack(backbone)
+    packed = token_states(backbone, *pad_right(ROWS))
+    packed.square().sum().backward()
+    gradient = torch.cat([p.grad.flatten() for p in backbone.parameters()])
+    backbone.zero_grad()
+    alone = torch.cat([backbone(input_ids=torch.tensor([row])).last_hidden_state[0] for row in ROWS])
+    alone.square().sum().backward()
+    torch.testing.assert_close(packed, alone, atol=2e-5, rtol=1e-4)
+    torch.testing.assert_close(gradient, torch.cat([p.grad.flatten() for p in backbone.parameters()]), atol=1e-3, rtol=1e-3)
+    assert backbone.config._attn_implementation == before
+
+
+def test_recurrent_models_fall_back_to_padding():
+    from transformers import MambaConfig, MambaModel
+
+    torch.manual_seed(0)
+    backbone = MambaModel(MambaConfig(vocab_size=VOCAB, hidden_size=16, state_size=4, num_hidden_layers=1)).eval()
+    assert not can_pack(backbone)
+    states = token_states(backbone, *pad_right(ROWS))
+    alone = torch.cat([backbone(input_ids=torch.tensor([row])).last_hidden_state[0] for row in ROWS])
+    torch.testing.assert_close(states, alone, atol=1e-5, rtol=1e-4)
+
+
+def test_softcapped_attention():
+    from transformers import Gemma2Config, Gemma2Model
+
+    torch.manual_seed(0)
+    backbone = Gemma2Model(Gemma2Config(vocab_size=VOCAB, hidden_size=32, intermediate_size=48, num_hidden_layers=2,
+                                        num_attention_heads=4, num_key_value_heads=2, head_dim=8,
+                                        attn_logit_softcapping=0.5, initializer_range=0.3,
+                                        attn_implementation="eager")).eval()
+    assert not can_pack(backbone)
+    states = token_states(backbone, *pad_right(ROWS))
+    alone = torch.cat([backbone(input_ids=torch.tensor([row])).last_hidden_state[0] for row in ROWS])
+    torch.testing.assert_close(states, alone, atol=1e-5, rtol=1e-4)
