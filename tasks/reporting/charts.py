@@ -10,6 +10,7 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 _INK = "#010203"  # replaced by the page's text colour, which follows dark mode
 _STYLE = {
@@ -107,7 +108,8 @@ def bars(title: str, unit: str, values: Mapping[str, float], errors: Mapping[str
         for position, (name, value) in enumerate(reversed(values.items())):
             error = (errors or {}).get(name)
             axes.barh(position, value, color=_colour(name), height=0.6, xerr=error, ecolor=_INK, capsize=3)
-            axes.annotate(f" {value:.2f}", (value + (error or 0), position), va="center")
+            end = (value + (error or 0), position)
+            axes.annotate(f"{value:.2f}", end, xytext=(6, 0), textcoords="offset points", va="center")
         axes.set_yticks(range(len(values)), [name.replace("_", " ") for name in reversed(values)])
         axes.margins(x=0.15)
         axes.set_xlabel(unit)
@@ -123,6 +125,7 @@ def curves(title: str, unit: str, lines: Mapping[str, tuple[Sequence[float], Seq
             mark = "o" if len(places) < 20 else ""
             label = name.replace("_", " ")
             axes.plot(places, values, color=_colour(name), marker=mark, markersize=3, linewidth=1.3, label=label)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_xlabel(x)
         axes.set_ylabel(unit)
         if len(lines) > 1:

@@ -21,7 +21,7 @@ h1 { font-size: 1.4rem; margin: .5rem 0; } h2 { font-size: 1.15rem; margin: 2.2r
 p.note, figcaption, caption { color: var(--dim); font-size: .88rem; }
 .verdict { background: var(--card); border-left: .4rem solid var(--tone); border-radius: .3rem; padding: .8rem 1rem; }
 .verdict strong { color: var(--tone); font-size: 1.3rem; } .verdict ul { margin: .5rem 0 0; padding-left: 1.2rem; }
-.scroll { overflow-x: auto; } table { border-collapse: collapse; font-size: .92rem; min-width: 100%; }
+.scroll { overflow-x: auto; margin-bottom: 1rem; } table { border-collapse: collapse; font-size: .92rem; min-width: 100%; }
 caption { text-align: left; padding-bottom: .3rem; }
 th, td { padding: .35rem .7rem .35rem 0; text-align: right; border-bottom: 1px solid var(--line); white-space: nowrap; }
 th:first-child, td:first-child { text-align: left; } td.text { text-align: left; white-space: pre-wrap; min-width: 14rem; }
