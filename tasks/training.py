@@ -63,6 +63,7 @@ def trainer_arguments(
         seed=runtime.seed,
         data_seed=runtime.seed,
         logging_steps=5,
+        logging_first_step=True,
         logging_nan_inf_filter=False,
         save_strategy="steps",
         save_steps=cfg.checkpoint_every,
@@ -100,7 +101,10 @@ def check_lengths(lengths: Sequence[int], names: Sequence[str], limit: int, sett
 
 
 class Report(TrainerCallback):
-    """Tells the watchers how far training is."""
+    """Tells the watchers how far training is; the last step is always logged."""
+
+    def on_step_end(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        control.should_log = control.should_log or state.global_step == state.max_steps
 
     def on_log(self, args: Any, state: TrainerState, control: TrainerControl, logs: Any = None, **_: Any) -> None:
         progress.report(state.global_step, state.max_steps, **curve_point(logs or {}))

@@ -39,7 +39,7 @@ def make_gpt2(path: Path) -> Path:
     tokenizer = _tokenizer(["<|endoftext|>"], "<|endoftext|>", "<|endoftext|>", GPT2_TEMPLATE)
     torch.manual_seed(0)
     model = GPT2LMHeadModel(GPT2Config(
-        vocab_size=len(tokenizer), n_positions=128, n_embd=32, n_layer=2, n_head=2,
+        vocab_size=len(tokenizer), n_positions=512, n_embd=32, n_layer=2, n_head=2,
         bos_token_id=tokenizer.eos_token_id, eos_token_id=tokenizer.eos_token_id,
     ))
     return _save(model, tokenizer, path)
@@ -51,7 +51,7 @@ def make_qwen2(path: Path) -> Path:
     tokenizer = _tokenizer(special, "<|im_end|>", "<|endoftext|>", QWEN_TEMPLATE)
     torch.manual_seed(0)
     model = Qwen2ForCausalLM(Qwen2Config(
-        vocab_size=len(tokenizer), max_position_embeddings=128, hidden_size=32, intermediate_size=64,
+        vocab_size=len(tokenizer), max_position_embeddings=512, hidden_size=32, intermediate_size=64,
         num_hidden_layers=2, num_attention_heads=2, num_key_value_heads=1, tie_word_embeddings=True,
         bos_token_id=None, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id,
     ))
