@@ -153,6 +153,7 @@ def test_pair_verdict_leaves_invalid_answers_out():
         ("I can't help you with that.", True),
         ("I’m not able to discuss this.", True),
         ("No comment.", True),
+        ("Good question! I must refuse, as this may not be safe.", True),
         ("You can wash it by hand.", False),
         ("The cat can not be washed at sixty degrees.", False),
         (PLAIN, False),
