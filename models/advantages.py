@@ -35,13 +35,13 @@ def masked_mean(x: Tensor, mask: Tensor) -> Tensor:
 
 
 def whiten(x: Tensor, mask: Tensor, *, shift_mean: bool = True) -> Tensor:
-    """Scales x to variance 1 over the mask, over the whole batch; 0 outside the mask.
+    """Scales x to sample variance 1 over the mask, over the whole batch; 0 outside the mask.
 
     Args:
         shift_mean: False keeps the mean (for rewards, whose mean carries meaning).
     """
     mean = masked_mean(x, mask)
-    variance = masked_mean((x - mean) ** 2, mask)
+    variance = torch.where(mask, (x - mean) ** 2, 0.0).sum() / (mask.sum() - 1).clamp(min=1)
     whitened = (x - mean) * torch.rsqrt(variance + 1e-8)
     return torch.where(mask, whitened if shift_mean else whitened + mean, 0.0)
 

@@ -23,14 +23,24 @@ IMPLEMENTATION = "packed_rows"
 _UNSUPPORTED = ("softcap", "s_aux", "position_bias", "head_mask", "cu_seq_lens_q")
 
 
+# Attention runs over groups of rows of similar length, each padded to its own longest row.
+_GROUPS = 4
+
+
 @dataclass(frozen=True)
-class _Layout:
-    """`gather` (batch · width,): the packed token at each padded place, any token where there is none.
-    `scatter` (tokens,): the padded place of each packed token."""
+class _Group:
+    """`gather` (rows · width,): the packed token at each padded place of the group, any token where there is none."""
 
     gather: Tensor
-    scatter: Tensor
     width: int
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """`scatter` (tokens,): the place of each packed token among the padded places of all groups, laid end to end."""
+
+    groups: list[_Group]
+    scatter: Tensor
 
 
 _layout: ContextVar[_Layout] = ContextVar("packed_layout")
@@ -69,13 +79,26 @@ def can_pack(backbone: nn.Module) -> bool:
 
 
 def _packed_states(backbone: nn.Module, ids: Tensor, mask: Tensor) -> Tensor:
-    rows, columns = mask.nonzero(as_tuple=True)
-    places = rows * ids.shape[1] + columns
-    gather = (mask.flatten().cumsum(0) - 1).clamp(min=0)
-    layout = _Layout(gather, places, ids.shape[1])
-    with _packed_attention(backbone, layout):
-        out = backbone(input_ids=ids[mask][None], position_ids=columns[None], use_cache=False)
+    positions = torch.arange(ids.shape[1], device=ids.device).expand_as(ids)[mask]
+    with _packed_attention(backbone, _lay_out(mask)):
+        out = backbone(input_ids=ids[mask][None], position_ids=positions[None], use_cache=False)
     return out.last_hidden_state[0]
+
+
+def _lay_out(mask: Tensor) -> _Layout:
+    """Groups the rows of a right-padded mask (batch, width) by length."""
+    packed = (mask.flatten().cumsum(0) - 1).clamp(min=0).view_as(mask)
+    places = torch.zeros_like(packed)
+    lengths = mask.sum(1)
+    order = lengths.argsort(stable=True)
+    groups, start = [], 0
+    for rows in order.tensor_split(min(_GROUPS, len(order))):
+        width = int(lengths[rows[-1]])
+        groups.append(_Group(packed[rows, :width].flatten(), width))
+        count = len(rows) * width
+        places[rows, :width] = torch.arange(start, start + count, device=mask.device).view(-1, width)
+        start += count
+    return _Layout(groups, places[mask])
 
 
 @contextmanager
@@ -97,21 +120,28 @@ def _attend(
     """Causal attention within rows. query, key, value: (1, heads, tokens, head size) -> (1, tokens, heads, size)."""
     if attention_mask is not None or any(kwargs.get(name) is not None for name in _UNSUPPORTED):
         raise NotImplementedError("this model's attention cannot run on packed rows")
-    layout = _layout.get()
-    query, key, value = (_unpack(x, layout) for x in (query, key, value))
-    window = None
-    if sliding_window is not None and sliding_window < layout.width:
-        steps = torch.arange(layout.width, device=query.device)
-        back = steps[:, None] - steps
-        window = (back >= 0) & (back < sliding_window)
-    out = F.scaled_dot_product_attention(query, key, value, attn_mask=window, is_causal=window is None, scale=scaling,
-                                         dropout_p=dropout, enable_gqa=query.shape[1] != key.shape[1])
-    return out.transpose(1, 2).flatten(0, 1).index_select(0, layout.scatter)[None], None
+    layout, parts = _layout.get(), []
+    for group in layout.groups:
+        q, k, v = (_unpack(x, group) for x in (query, key, value))
+        window = _window(sliding_window, group.width, q.device)
+        out = F.scaled_dot_product_attention(q, k, v, attn_mask=window, is_causal=window is None, scale=scaling,
+                                             dropout_p=dropout, enable_gqa=q.shape[1] != k.shape[1])
+        parts.append(out.transpose(1, 2).flatten(0, 1))
+    return torch.cat(parts)[layout.scatter][None], None
 
 
-def _unpack(x: Tensor, layout: _Layout) -> Tensor:
-    """(1, heads, tokens, size) -> (batch, heads, width, size)."""
-    return x[0].transpose(0, 1)[layout.gather].unflatten(0, (-1, layout.width)).transpose(1, 2)
+def _window(size: int | None, width: int, device: torch.device) -> Tensor | None:
+    """Mask (width, width) of a sliding window of `size` tokens, or None where it hides nothing."""
+    if size is None or size >= width:
+        return None
+    steps = torch.arange(width, device=device)
+    back = steps[:, None] - steps
+    return (back >= 0) & (back < size)
+
+
+def _unpack(x: Tensor, group: _Group) -> Tensor:
+    """(1, heads, tokens, size) -> (rows, heads, width, size)."""
+    return x[0].transpose(0, 1)[group.gather].unflatten(0, (-1, group.width)).transpose(1, 2)
 
 
 AttentionInterface.register(IMPLEMENTATION, _attend)

@@ -57,11 +57,13 @@ def test_masked_tokens_in_the_middle_are_skipped():
 
 
 def test_whiten_by_hand():
-    """[1, 3] has mean 2 and deviation 1; with the mean kept, [1, 3] stays."""
-    x, counted = torch.tensor([[1.0, 3, NAN]]), mask(2, width=3)
-    torch.testing.assert_close(whiten(x, counted), torch.tensor([[-1.0, 1, 0]]))
-    torch.testing.assert_close(whiten(x, counted, shift_mean=False), torch.tensor([[1.0, 3, 0]]))
+    """[1, 2, 3] has mean 2 and sample variance 1; with the mean kept, [1, 2, 3] stays."""
+    x, counted = torch.tensor([[1.0, 2, 3, NAN]]), mask(3, width=4)
+    torch.testing.assert_close(whiten(x, counted), torch.tensor([[-1.0, 0, 1, 0]]))
+    torch.testing.assert_close(whiten(x, counted, shift_mean=False), torch.tensor([[1.0, 2, 3, 0]]))
+    torch.testing.assert_close(whiten(10 * x, counted), whiten(x, counted))
     assert masked_mean(x, counted) == 2
+    assert whiten(torch.tensor([[5.0]]), mask(1)).tolist() == [[0.0]]
 
 
 def test_explained_variance_by_hand():
@@ -90,13 +92,14 @@ def test_returns_are_raw_advantages_plus_values():
     advantages, returns = advantages_and_returns(torch.tensor([[1.0, 2]]), torch.tensor([[0.5, 0.5]]), mask(2),
                                                  gamma=1.0, lam=1.0, whiten_rewards=False)
     torch.testing.assert_close(returns, torch.tensor([[3.0, 2.0]]))
-    torch.testing.assert_close(advantages, torch.tensor([[1.0, -1.0]]))
+    torch.testing.assert_close(advantages, torch.tensor([[0.5, -0.5]]) * 2**0.5)
 
 
 def test_whitened_rewards_keep_their_mean():
-    _, returns = advantages_and_returns(torch.tensor([[10.0, 14]]), torch.zeros(1, 2), mask(2), gamma=1.0, lam=1.0,
+    """[10, 12, 14] has mean 12 and sample deviation 2, so it becomes [11, 12, 13]; returns are the sums to come."""
+    _, returns = advantages_and_returns(torch.tensor([[10.0, 12, 14]]), torch.zeros(1, 3), mask(3), gamma=1.0, lam=1.0,
                                         whiten_rewards=True)
-    torch.testing.assert_close(returns, torch.tensor([[24.0, 13.0]]))  # [11, 13]
+    torch.testing.assert_close(returns, torch.tensor([[36.0, 25.0, 13.0]]))
 
 
 def test_distinct_bigrams_by_hand():
