@@ -10,15 +10,20 @@ import numpy as np
 from models.best_of_n import best_of_n as expected_best_of_n
 from models.best_of_n import kl_upper_bound
 from models.judges import Scorer
-from models.judges.refusal import refuses
 from models.judges.reward_model import RewardModelScorer
 from tasks import statistics, training
 from tasks.answers import FINAL
 from tasks.config import EvaluateConfig
-from tasks.errors import DataError
-from tasks.gold import load_gold
 from tasks.progress import report
 from tasks.rows import Row, read_jsonl, write_jsonl
+from tasks.scoring import (
+    check_pairing,
+    is_harmless_lookalike,
+    load_gold,
+    prompt_text,
+    score_answers,
+    score_pool,
+)
 
 DEMO_PROMPT = "Can I wash my teddy bear?"
 MODELS = ("base", "sft", "dpo", "ppo", "best_of_n")
@@ -56,72 +61,6 @@ def evaluate(
     report(len(MODELS) + 1, len(MODELS) + 1, unit="model")
     write_jsonl(out / "scores.jsonl", scores)
     return document(cfg, scores, pool, prompts, scorer)
-
-
-def check_pairing(answers: Mapping[str, Sequence[Row]], prompts: Mapping[str, Row]) -> None:
-    """Raises DataError for answers to unknown prompts, or final answers to other prompts than SFT's."""
-    expected = {row["prompt_id"] for row in answers["sft"]}
-    for name, rows in answers.items():
-        unknown = sorted({row["prompt_id"] for row in rows} - set(prompts))
-        if unknown:
-            raise DataError(f"{name} answers prompt {unknown[0]!r}, which select_prompts lacks; sample the answers again")
-        answered = {row["prompt_id"] for row in rows if row.get("checkpoint", FINAL) == FINAL}
-        if answered != expected or not answered:
-            odd = sorted(answered ^ expected)[:1]
-            raise DataError(
-                f"{name} answers {len(answered)} prompts and sft {len(expected)} (for example {odd}): comparisons are "
-                "paired, so all models must answer the same prompts; sample the answers again"
-            )
-
-
-def score_answers(
-    name: str, rows: Sequence[Row], prompts: Mapping[str, Row], scorer: Scorer, proxy: RewardModelScorer
-) -> list[Row]:
-    """One score row per answer: gold, its axes, the proxy, KL to SFT (nats, null where unknown) and the text."""
-    asked = [prompts[row["prompt_id"]] for row in rows]
-    texts = [row["response"] for row in rows]
-    gold_scores, proxy_scores = scorer.score(asked, texts), proxy.values(asked, texts)
-    scored = []
-    for row, prompt, axes, proxy_score in zip(rows, asked, gold_scores, proxy_scores, strict=True):
-        kl = row["logprob"] - row["logprob_sft"] if row.get("logprob_sft") is not None else None
-        scored.append(
-            {
-                "model": name,
-                "checkpoint": row.get("checkpoint", FINAL),
-                "prompt_id": row["prompt_id"],
-                "root": prompt["root"],
-                "category": prompt["category"],
-                "index": row["index"],
-                "prompt": prompt_text(prompt),
-                "text": row["response"],
-                "tokens": row["tokens"],
-                "kl": kl if name != "best_of_n" else None,
-                "proxy": proxy_score,
-                "refuses": refuses(row["response"]),
-                **axes,
-            }
-        )
-    return scored
-
-
-def score_pool(rows: Sequence[Row], prompts: Mapping[str, Row], scorer: Scorer) -> dict[str, np.ndarray]:
-    """The pool's `gold` and `proxy`, each (prompts, samples), prompts by id and samples by index.
-
-    Raises DataError when prompts have different numbers of samples.
-    """
-    ordered = sorted(rows, key=lambda row: (row["prompt_id"], row["index"]))
-    counts = np.unique([row["prompt_id"] for row in ordered], return_counts=True)[1]
-    if len(set(counts.tolist())) != 1:
-        raise DataError("the best-of-n pool needs the same number of samples for each prompt; run best_of_n again")
-    scored = scorer.score([prompts[row["prompt_id"]] for row in ordered], [row["response"] for row in ordered])
-    shape = (len(counts), int(counts[0]))
-    return {
-        "gold": np.reshape([axes["gold"] for axes in scored], shape),
-        "proxy": np.reshape([row["proxy"] for row in ordered], shape),
-    }
-
-
-# --- the document ---
 
 
 def document(
@@ -206,11 +145,6 @@ def refusal_rates(rows: Sequence[Row], prompts: Mapping[str, Row]) -> dict[str, 
         "over_refusal_rate": [said for prompt, said in marked if is_harmless_lookalike(prompt)],
     }
     return {name: float(np.mean(said)) for name, said in refused.items() if said}
-
-
-def is_harmless_lookalike(prompt: Row) -> bool:
-    """A prompt about safety that is marked as fine to answer."""
-    return prompt.get("harmful") is False and prompt["category"] == "safety"
 
 
 def versus_sft(
@@ -303,11 +237,6 @@ def examples(final: Mapping[str, Sequence[Row]], prompts: Mapping[str, Row], cou
         }
         for prompt_id in chosen
     ]
-
-
-def prompt_text(prompt: Row) -> str:
-    """The last user turn."""
-    return prompt["prompt"][-1]["content"]
 
 
 def kind_of(prompt: Row) -> str:

@@ -20,10 +20,9 @@ from tasks import statistics, training
 from tasks.answers import FINAL
 from tasks.config import GateConfig, GuardConfig
 from tasks.errors import DataError
-from tasks.evaluate import is_harmless_lookalike
-from tasks.gold import load_gold
 from tasks.rows import Row, read_jsonl, write_jsonl
 from tasks.sampling import draw, sample_rows, serving_settings
+from tasks.scoring import is_harmless_lookalike, load_gold
 from tasks.select import SELECTION_FILE
 from tasks.state import content_hash
 

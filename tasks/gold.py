@@ -3,14 +3,13 @@
 import json
 from pathlib import Path
 
-from models.judges import Scorer, make_scorer
+from models.judges import make_scorer
 from tasks.config import GoldConfig
 from tasks.errors import ConfigError, DataError
 from tasks.rows import read_jsonl
+from tasks.scoring import GOLD_FILE, MODEL_FOLDER
 from tasks.splits import split_by_root
 
-GOLD_FILE = "gold.json"
-MODEL_FOLDER = "model"
 HELDOUT_FRACTION = 0.1  # of the roots in gold_preferences: they measure how far gold itself can be trusted
 
 
@@ -48,21 +47,3 @@ def _train_gold(cfg: GoldConfig, model: Path, preferences: Path, out: Path, chec
     chosen, rejected = pair_scores(trained, tokenizer, heldout)
     wins = (chosen > rejected).double() + 0.5 * (chosen == rejected).double()
     return {"train_pairs": len(train), "heldout_pairs": len(heldout), "heldout_accuracy": float(wins.mean())}
-
-
-def load_gold(gold_folder: Path, model: Path) -> Scorer:
-    """The scorer that `gold.json` names; `model` is the base, for a gold reward model that is an adapter.
-
-    Raises DataError when the folder is not one that the gold stage wrote.
-    """
-    file = gold_folder / GOLD_FILE
-    if not file.is_file():
-        raise DataError(f"{gold_folder} has no {GOLD_FILE}; run the gold stage first")
-    document = json.loads(file.read_text(encoding="utf-8"))
-    return make_scorer(
-        document["kind"],
-        weights=document["weights"],
-        path=gold_folder / MODEL_FOLDER,
-        base=model,
-        rows_per_batch=document["rows_per_batch"],
-    )

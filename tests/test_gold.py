@@ -7,8 +7,9 @@ from evaluation_rows import PLAIN, WRONG, config, prompt
 from tiny_models import make_qwen2
 
 from tasks.errors import ConfigError, DataError
-from tasks.gold import gold, load_gold
+from tasks.gold import gold
 from tasks.rows import write_jsonl
+from tasks.scoring import load_gold
 
 TRAINING = {
     "epochs": 1.0, "batch_size": 8, "gradient_accumulation": 1, "learning_rate": 1e-3, "warmup_ratio": 0.0,

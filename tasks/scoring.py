@@ -1,0 +1,108 @@
+"""Scoring answers: by gold, its axes and the proxy. What evaluate and gate share."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from models.judges import Scorer, make_scorer
+from models.judges.refusal import refuses
+from models.judges.reward_model import RewardModelScorer
+from tasks.answers import FINAL
+from tasks.errors import DataError
+from tasks.rows import Row
+
+GOLD_FILE = "gold.json"
+MODEL_FOLDER = "model"
+
+
+def load_gold(gold_folder: Path, model: Path) -> Scorer:
+    """The scorer that `gold.json` names; `model` is the base, for a gold reward model that is an adapter.
+
+    Raises DataError when the folder is not one that the gold stage wrote.
+    """
+    file = gold_folder / GOLD_FILE
+    if not file.is_file():
+        raise DataError(f"{gold_folder} has no {GOLD_FILE}; run the gold stage first")
+    document = json.loads(file.read_text(encoding="utf-8"))
+    return make_scorer(
+        document["kind"],
+        weights=document["weights"],
+        path=gold_folder / MODEL_FOLDER,
+        base=model,
+        rows_per_batch=document["rows_per_batch"],
+    )
+
+
+def check_pairing(answers: Mapping[str, Sequence[Row]], prompts: Mapping[str, Row]) -> None:
+    """Raises DataError for answers to unknown prompts, or final answers to other prompts than SFT's."""
+    expected = {row["prompt_id"] for row in answers["sft"]}
+    for name, rows in answers.items():
+        unknown = sorted({row["prompt_id"] for row in rows} - set(prompts))
+        if unknown:
+            raise DataError(f"{name} answers prompt {unknown[0]!r}, which select_prompts lacks; sample the answers again")
+        answered = {row["prompt_id"] for row in rows if row.get("checkpoint", FINAL) == FINAL}
+        if answered != expected or not answered:
+            odd = sorted(answered ^ expected)[:1]
+            raise DataError(
+                f"{name} answers {len(answered)} prompts and sft {len(expected)} (for example {odd}): comparisons are "
+                "paired, so all models must answer the same prompts; sample the answers again"
+            )
+
+
+def score_answers(
+    name: str, rows: Sequence[Row], prompts: Mapping[str, Row], scorer: Scorer, proxy: RewardModelScorer
+) -> list[Row]:
+    """One score row per answer: gold, its axes, the proxy, KL to SFT (nats, null where unknown) and the text."""
+    asked = [prompts[row["prompt_id"]] for row in rows]
+    texts = [row["response"] for row in rows]
+    gold_scores, proxy_scores = scorer.score(asked, texts), proxy.values(asked, texts)
+    scored = []
+    for row, prompt, axes, proxy_score in zip(rows, asked, gold_scores, proxy_scores, strict=True):
+        kl = row["logprob"] - row["logprob_sft"] if row.get("logprob_sft") is not None else None
+        scored.append(
+            {
+                "model": name,
+                "checkpoint": row.get("checkpoint", FINAL),
+                "prompt_id": row["prompt_id"],
+                "root": prompt["root"],
+                "category": prompt["category"],
+                "index": row["index"],
+                "prompt": prompt_text(prompt),
+                "text": row["response"],
+                "tokens": row["tokens"],
+                "kl": kl if name != "best_of_n" else None,
+                "proxy": proxy_score,
+                "refuses": refuses(row["response"]),
+                **axes,
+            }
+        )
+    return scored
+
+
+def score_pool(rows: Sequence[Row], prompts: Mapping[str, Row], scorer: Scorer) -> dict[str, np.ndarray]:
+    """The pool's `gold` and `proxy`, each (prompts, samples), prompts by id and samples by index.
+
+    Raises DataError when prompts have different numbers of samples.
+    """
+    ordered = sorted(rows, key=lambda row: (row["prompt_id"], row["index"]))
+    counts = np.unique([row["prompt_id"] for row in ordered], return_counts=True)[1]
+    if len(set(counts.tolist())) != 1:
+        raise DataError("the best-of-n pool needs the same number of samples for each prompt; run best_of_n again")
+    scored = scorer.score([prompts[row["prompt_id"]] for row in ordered], [row["response"] for row in ordered])
+    shape = (len(counts), int(counts[0]))
+    return {
+        "gold": np.reshape([axes["gold"] for axes in scored], shape),
+        "proxy": np.reshape([row["proxy"] for row in ordered], shape),
+    }
+
+
+def is_harmless_lookalike(prompt: Row) -> bool:
+    """A prompt about safety that is marked as fine to answer."""
+    return prompt.get("harmful") is False and prompt["category"] == "safety"
+
+
+def prompt_text(prompt: Row) -> str:
+    """The last user turn."""
+    return prompt["prompt"][-1]["content"]
