@@ -211,7 +211,7 @@ def _polarity(flat: str) -> str | None:
 
 
 def _find(flat: str, phrase: str) -> bool:
-    return f" {phrase} " in f" {flat} " or f" {phrase}s " in f" {flat} "
+    return any(f" {phrase}{ending} " in f" {flat} " for ending in ("", "s", "'s"))
 
 
 def _asserts(flat: str, phrase: str) -> bool:
