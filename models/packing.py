@@ -65,7 +65,8 @@ def can_pack(backbone: nn.Module) -> bool:
     """Whether packed rows give the backbone's own hidden states (not so for recurrent or exotic attention)."""
     if backbone not in _PACKS:
         device = next(backbone.parameters()).device
-        ids, lengths = torch.arange(6, device=device).view(2, 3), torch.tensor([2, 3], device=device)
+        ids = torch.arange(6, device=device).view(2, 3) % backbone.config.get_text_config().vocab_size
+        lengths = torch.tensor([2, 3], device=device)
         mask = length_mask(lengths, 3)
         with evaluating(backbone), torch.no_grad():
             try:

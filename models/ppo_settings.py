@@ -77,6 +77,8 @@ class PpoSettings:
             _require(getattr(self, name) >= 1, name, getattr(self, name), "must be at least 1")
         for name in ("learning_rate", "temperature", "adam_eps", "max_grad_norm", "clip_range", "value_clip_range"):
             _require(getattr(self, name) > 0, name, getattr(self, name), "must be above 0")
+        _require(self.rows_per_backward is None or self.rows_per_backward >= 1, "rows_per_backward",
+                 self.rows_per_backward, "must be at least 1, or null for the whole minibatch")
         for name in ("gamma", "lam"):
             _require(0 <= getattr(self, name) <= 1, name, getattr(self, name), "must be between 0 and 1")
         _require(self.kl_coefficient >= 0, "kl_coefficient", self.kl_coefficient, "must not be negative")

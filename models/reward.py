@@ -60,7 +60,7 @@ def score(model: nn.Module, sequences: Sequence[Sequence[int]], rows_per_batch: 
         raise ValueError(f"sequence {lengths.index(0)} has no tokens; a score needs at least one")
     device = device_of(model)
     scores = torch.zeros(len(sequences), device=device)
-    with evaluating(model), torch.inference_mode():
+    with evaluating(model), torch.no_grad():
         for rows in by_length(lengths, rows_per_batch):
             ids, sizes = pad_right([sequences[i] for i in rows], device)
             scores[torch.tensor(rows, device=device)] = last_token_scores(model, ids, sizes)

@@ -18,7 +18,7 @@ from models.kv_cache import grow_in_place
 from models.randomness import generator
 
 # A batch is compacted once this share of its rows has finished: each compaction copies the whole cache.
-COMPACT_SHARE = 0.125
+COMPACT_SHARE = 0.2
 
 
 @dataclass(frozen=True)

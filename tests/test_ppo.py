@@ -46,8 +46,10 @@ def test_reward_rises():
     assert rewards[0] < 0.1 and rewards[-1] > 0.5
 
 
-def test_before_the_first_update():
-    first = trainer().run().history[0]
+@pytest.mark.parametrize("temperature", [1.0, 0.7])
+def test_before_the_first_update(temperature):
+    """Old, new and reference log-probs are all taken at the sampling temperature."""
+    first = trainer(settings=settings(episodes=16, temperature=temperature)).run().history[0]
     assert abs(first["kl"]) < 1e-4
     assert abs(first["first_ratio"] - 1) < 1e-4
     assert first["first_clip_fraction"] == 0
@@ -261,6 +263,7 @@ def test_a_number_that_is_not_finite_stops_and_keeps_the_weights():
         (dict(episodes=8), "episodes=8 is not divisible by batch_size=16; set episodes to 16"),
         (dict(epochs=0), "epochs=0 must be at least 1"),
         (dict(learning_rate=0.0), "learning_rate=0.0 must be above 0"),
+        (dict(rows_per_backward=0), "rows_per_backward=0 must be at least 1"),
         (dict(lam=1.5), "lam=1.5 must be between 0 and 1"),
         (dict(kl_coefficient=-1.0), "kl_coefficient=-1.0 must not be negative"),
         (dict(kl_target=0.0), "kl_target=0.0 must be above 0"),
