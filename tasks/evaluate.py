@@ -99,10 +99,9 @@ def document(
 
 def per_prompt(rows: Sequence[Row], prompt_ids: Sequence[str], field: str) -> np.ndarray:
     """Mean of `field` over the samples of each prompt, (prompts,), in the order of `prompt_ids`."""
-    collected: dict[str, list[float]] = {prompt_id: [] for prompt_id in prompt_ids}
-    for row in rows:
-        collected[row["prompt_id"]].append(row[field])
-    return np.array([np.mean(values) for values in collected.values()])
+    place = {prompt_id: position for position, prompt_id in enumerate(prompt_ids)}
+    index = [place[row["prompt_id"]] for row in rows]
+    return np.bincount(index, [row[field] for row in rows], len(place)) / np.bincount(index, minlength=len(place))
 
 
 def model_numbers(

@@ -6,6 +6,8 @@ import pytest
 from evaluation_rows import PLAIN, WRONG, config, prompt
 from tiny_models import make_qwen2
 
+from models.loading import encode_prompt, encode_response
+from models.reward import score
 from tasks.errors import ConfigError, DataError
 from tasks.gold import gold
 from tasks.rows import write_jsonl
@@ -48,6 +50,10 @@ def test_reward_model(tmp_path):
     scored = scorer.score([prompt(0), prompt(1)], ["yes", "no"])
     assert scorer.axes == () and [set(row) for row in scored] == [{"gold"}, {"gold"}]
     assert scorer.score([], []) == []
+    ids = [[*encode_prompt(scorer.tokenizer, row["prompt"]), *encode_response(scorer.tokenizer, text)]
+           for row, text in ((prompt(0), "yes"), (prompt(1), "no"))]
+    assert [row["gold"] for row in scored] == pytest.approx(score(scorer.model, ids, 8).tolist(), rel=1e-4)
+    assert scorer.values([prompt(0)] * 2, ["yes"] * 2)[0] == pytest.approx(scored[0]["gold"], rel=1e-4)
 
 
 def test_refusals(tmp_path):

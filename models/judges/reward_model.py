@@ -32,9 +32,17 @@ class RewardModelScorer:
         return [{"gold": value} for value in self.values(rows, responses)]
 
     def values(self, rows: Sequence[Row], responses: Sequence[str]) -> list[float]:
-        """One logit per (prompt, response); the response ends its turn, as a finished sample does."""
-        sequences = [
-            [*loading.encode_prompt(self.tokenizer, row["prompt"]), *loading.encode_response(self.tokenizer, response)]
-            for row, response in zip(rows, responses, strict=True)
-        ]
-        return score(self.model, sequences, self.rows_per_batch).tolist() if sequences else []
+        """One logit per (prompt, response); the response ends its turn, as a finished sample does.
+
+        A prompt (by its id) is encoded once, and equal pairs are scored once.
+        """
+        prompts = {row["id"]: row["prompt"] for row in rows}
+        pairs = list(dict.fromkeys((row["id"], text) for row, text in zip(rows, responses, strict=True)))
+        if not pairs:
+            return []
+        encoded = {name: loading.encode_prompt(self.tokenizer, messages) for name, messages in prompts.items()}
+        end = loading.end_of_turn(self.tokenizer)
+        texts = self.tokenizer([text for _, text in pairs], add_special_tokens=False)["input_ids"]
+        sequences = [[*encoded[name], *ids, end] for (name, _), ids in zip(pairs, texts, strict=True)]
+        known = dict(zip(pairs, score(self.model, sequences, self.rows_per_batch).tolist(), strict=True))
+        return [known[row["id"], text] for row, text in zip(rows, responses, strict=True)]
