@@ -99,7 +99,9 @@ def response_logits(model: nn.Module, batch: ResponseBatch) -> Tensor:
     return inner.get_output_embeddings()(states[batch.states])
 
 
-def batch_logprobs(model: nn.Module, batch: ResponseBatch, temperature: float, *, entropy: bool = False) -> ResponseLogprobs:
+def batch_logprobs(
+    model: nn.Module, batch: ResponseBatch, temperature: float, *, entropy: bool = False
+) -> ResponseLogprobs:
     """Log-probs of a joined batch in one forward pass, with gradient where it is enabled.
 
     Raises:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from models import ppo_checkpoint
 from models.advantages import explained_variance
-from models.batching import by_length, device_of, evaluating
+from models.batching import by_length, device_of, evaluating, length_mask
 from models.kl import AdaptiveKl, FixedKl
 from models.logprobs import join, response_logprobs
 from models.ppo_guards import tripped
@@ -175,7 +175,7 @@ class PpoTrainer:
         device = device_of(self.policy)
         rows = [torch.tensor(s.logprobs) for s in samples]
         sampled = nn.utils.rnn.pad_sequence(rows, batch_first=True).to(device)
-        mask = nn.utils.rnn.pad_sequence([torch.ones(len(r), dtype=torch.bool) for r in rows], batch_first=True).to(device)
+        mask = length_mask(torch.tensor([len(row) for row in rows], device=device), sampled.shape[1])
         if self.reuse_logprobs:
             return sampled, mask
         recomputed = self._logprobs(self.policy, [s.prompt_ids for s in samples], [s.response_ids for s in samples])
@@ -221,18 +221,20 @@ class PpoTrainer:
 
     def _rollout_metrics(self, rollout: Rollout) -> dict[str, float]:
         metrics = rollout_metrics(rollout)
-        metrics["explained_variance"] = float(explained_variance(rollout.values, rollout.returns, rollout.response_mask))
+        explained = explained_variance(rollout.values, rollout.returns, rollout.response_mask)
+        metrics["explained_variance"] = float(explained)
         metrics["kl_coefficient"] = self.kl.coefficient
         check_finite(metrics)
         return metrics
 
     def _finish_step(self, done: int, metrics: dict[str, float], clock: list[float]) -> None:
         self.history.append(metrics)
+        # The snapshot first: a run killed between the two makes it again, instead of never.
+        if self.on_snapshot is not None and self.settings.snapshot_every and done % self.settings.snapshot_every == 0:
+            self.on_snapshot(done, self.policy)
         every = self.settings.checkpoint_every
         if self.checkpoint_dir is not None and every and (done % every == 0 or done == self.settings.steps):
             self._save(done)
-        if self.on_snapshot is not None and self.settings.snapshot_every and done % self.settings.snapshot_every == 0:
-            self.on_snapshot(done, self.policy)
         if self.on_step is not None:
             seconds = {f"seconds_{name}": after - before for name, before, after
                        in zip(("sample", "score", "update"), clock, clock[1:], strict=False)}
@@ -240,7 +242,8 @@ class PpoTrainer:
 
     def _fingerprint(self) -> str:
         """What a checkpoint must have in common with this run."""
-        facts = [self.settings.as_dict(), sorted(self.stop_ids), self.prompts, [(s.name, s.weight) for s in self.rewards]]
+        weights = [(signal.name, signal.weight) for signal in self.rewards]
+        facts = [self.settings.as_dict(), sorted(self.stop_ids), self.prompts, weights]
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
     def _save(self, done: int) -> None:

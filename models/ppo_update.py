@@ -84,8 +84,8 @@ def _backward(policy, value, rollout: Rollout, rows: Sequence[int], tokens: int,
     index, width = torch.tensor(rows, device=mask.device), mask.shape[1]
 
     new_logprobs = batch_logprobs(policy, batch, settings.temperature).logprobs
-    policy_loss = ppo_policy_loss(new_logprobs, rollout.logprobs[index, :width], rollout.advantages[index, :width], mask,
-                                  settings.clip_range, tokens)
+    policy_loss = ppo_policy_loss(new_logprobs, rollout.logprobs[index, :width],
+                                  rollout.advantages[index, :width], mask, settings.clip_range, tokens)
     policy_loss.loss.backward()
     value_loss = ppo_value_loss(value(batch), rollout.values[index, :width], rollout.returns[index, :width], mask,
                                 settings.value_clip_range, tokens)

@@ -76,11 +76,14 @@ def model_scorer(model: nn.Module, rows_per_batch: int) -> Scorer:
     return scorer
 
 
-def text_scorer(decode: Callable[[Sequence[int]], str], rate: Callable[[list[str], list[str]], Sequence[float]]) -> Scorer:
+def text_scorer(
+    decode: Callable[[Sequence[int]], str], rate: Callable[[list[str], list[str]], Sequence[float]]
+) -> Scorer:
     """A scorer for a judge of texts: `rate(prompt texts, response texts)` gives one number each."""
 
     def scorer(prompt_ids: Sequence[Sequence[int]], response_ids: Sequence[Sequence[int]]) -> Tensor:
-        return torch.tensor(rate([decode(p) for p in prompt_ids], [decode(r) for r in response_ids]), dtype=torch.float32)
+        ratings = rate([decode(p) for p in prompt_ids], [decode(r) for r in response_ids])
+        return torch.tensor(ratings, dtype=torch.float32)
 
     return scorer
 

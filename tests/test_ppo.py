@@ -142,7 +142,8 @@ def test_lora_reference_is_the_policy_without_adapter():
 
 def test_micro_batches_do_not_change_the_update():
     """Losses are averaged over the tokens of the whole minibatch, also across micro-batches."""
-    whole, parts = (trainer(settings=settings(episodes=16, rows_per_backward=rows, max_grad_norm=0.01)) for rows in (None, 3))
+    whole, parts = (trainer(settings=settings(episodes=16, rows_per_backward=rows, max_grad_norm=0.01))
+                    for rows in (None, 3))
     a, b = whole.run().history[0], parts.run().history[0]
     for name in a:
         assert a[name] == pytest.approx(b[name], rel=1e-3, abs=1e-5), name
@@ -210,6 +211,18 @@ def test_every_prompt_is_used_once_per_pass():
     trainer(prompts=prompts(8), on_rollout=lambda step, rollout: seen.extend(rollout.prompt_ids)).run()
     for start in range(0, 64, 8):
         assert sorted(seen[start : start + 8]) == sorted(tuple(ids) for _, ids in prompts(8))
+
+
+def test_a_run_killed_while_a_snapshot_is_kept_makes_it_again(tmp_path):
+    def die(step, policy):
+        raise Killed
+
+    given = dict(settings=settings(snapshot_every=2, checkpoint_every=1), checkpoint_dir=tmp_path)
+    with pytest.raises(Killed):
+        trainer(**given, on_snapshot=die).run()
+    kept = []
+    trainer(**given, on_snapshot=lambda step, policy: kept.append(step)).run()
+    assert kept == [2, 4]
 
 
 def test_snapshots():
