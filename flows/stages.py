@@ -6,6 +6,7 @@ command costs most of a second per stage. Reading takes no DVC lock: the flow ho
 finds it current.
 """
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -109,7 +110,8 @@ class Graph:
         """Whether the cache holds the outputs of exactly this command, code, data and params."""
         from dvc.exceptions import DvcException
 
-        with self._lock:
+        # DVC's cache of runs takes the working directory for the project.
+        with self._lock, contextlib.chdir(self.root):
             stage = self._repo.stage.load_one(name=name, path=self._loaded[name].path)
             try:
                 stage.save_deps()

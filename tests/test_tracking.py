@@ -1,0 +1,153 @@
+"""What MLflow keeps of a run: complete, once, keyed by the stage's version."""
+
+import json
+
+import pytest
+
+from flows import tracking
+from flows.running import StageError, StageRun, folder
+from flows.tracking import Tracker
+from tests import toy
+
+
+@pytest.fixture()
+def session(tmp_path, monkeypatch):
+    place = toy.make_toy(tmp_path / "toy")
+    toy.command(place, toy.sys.executable, "-m", "dvc", "repro", "-q")
+    return toy.make_session(place, monkeypatch)
+
+
+def client(session):
+    from mlflow import MlflowClient
+
+    return MlflowClient(f"sqlite:///{session.root / 'mlflow.db'}")
+
+
+def runs(session, kind="stage"):
+    store = client(session)
+    experiment = store.get_experiment_by_name("toy").experiment_id
+    return store.search_runs([experiment], f"tags.`plumb.kind` = '{kind}'")
+
+
+def log_pass(session, names, outcome="ran"):
+    """One flow run in which the stages ended; returns the tracker."""
+    tracker = Tracker(session)
+    tracker.opens("0123456789")
+    for name in names:
+        version = session.graph.version(name)
+        if outcome == "ran":
+            place = folder(session.state, name, version)
+            place.mkdir(parents=True, exist_ok=True)
+            lines = [{"done": s, "total": 2, "metrics": {"loss": 1 / s}, "time": 100.0 + s} for s in (1, 2)]
+            (place / "live.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+            tracker.begins(name, version, place)
+        tracker.ends(StageRun(name, version, outcome, seconds=2.0, peak_bytes=5_000_000))
+    tracker.close(finished=True)
+    return tracker
+
+
+def test_a_stage_run_holds_params_curves_metrics_inputs_and_artifacts(session):
+    tracker = log_pass(session, ["first", "second"])
+    assert tracker.problems == []
+    run = next(r for r in runs(session) if r.data.tags["plumb.stage"] == "second")
+    store = client(session)
+    assert run.data.params == {"second.steps": "3"}
+    assert run.data.metrics["loss"] == 0.5 and run.data.metrics["cost/seconds"] == 2.0
+    curve = {(p.step, p.value, p.timestamp) for p in store.get_metric_history(run.info.run_id, "loss")}
+    assert {(1, 1.0, 101_000), (2, 0.5, 102_000)} < curve
+    (given,) = run.inputs.dataset_inputs
+    assert given.dataset.name == "out/first.txt"
+    md5 = session.graph.dependencies("second")["out/first.txt"]
+    assert {tag.key: tag.value for tag in given.tags}["dvc.md5"] == md5
+    tags = run.data.tags
+    assert tags["plumb.complete"] == "true" and tags["plumb.version"] == session.graph.version("second")
+    assert tags["mlflow.parentRunId"] == tracker.parent and run.info.status == "FINISHED"
+
+
+def test_large_and_binary_outputs_are_named_by_hash(session):
+    log_pass(session, ["second"])
+    (run,) = runs(session)
+    from mlflow.artifacts import load_dict
+
+    listed = load_dict(f"{run.info.artifact_uri}/by_hash.json")
+    assert [entry["path"] for entry in listed["outputs"]] == ["out/second"]
+    assert listed["outputs"][0]["md5"].endswith(".dir") and listed["outputs"][0]["bytes"] == 4003
+    kept = {artifact.path for artifact in client(session).list_artifacts(run.info.run_id, "out/second")}
+    assert kept == {"out/second/rows.jsonl"}
+
+
+def test_the_parent_points_to_every_stage_and_holds_the_lock(session):
+    tracker = log_pass(session, ["first"])
+    log_pass(session, ["first"], outcome="current")
+    parents = runs(session, "flow")
+    (made,) = runs(session)
+    assert [p.data.tags["plumb.run.first"] for p in parents] == [made.info.run_id] * 2
+    assert sorted(p.data.tags["plumb.outcome.first"] for p in parents) == ["current", "ran"]
+    parent = next(p for p in parents if p.info.run_id == tracker.parent)
+    assert parent.data.tags["plumb.prefect_flow_run"] == "0123456789"
+    assert len(parent.data.tags["mlflow.source.git.commit"]) == 40
+    assert [a.path for a in client(session).list_artifacts(tracker.parent)] == ["dvc.lock"]
+
+
+def test_a_stage_that_was_never_logged_is_logged_on_the_next_pass(session):
+    log_pass(session, ["first"])
+    assert not tracking.all_logged(session.graph)
+    log_pass(session, list(session.graph.stages), outcome="current")
+    assert tracking.all_logged(session.graph)
+    assert len(runs(session)) == 5, "the one that was there is not logged again"
+
+
+def test_a_run_that_was_left_unfinished_is_taken_over(session):
+    log_pass(session, ["second"])
+    (run,) = runs(session)
+    store = client(session)
+    points = len(store.get_metric_history(run.info.run_id, "loss"))
+    store.set_tag(run.info.run_id, "plumb.complete", "false")
+    assert not tracking.all_logged(session.graph)
+    tracker = log_pass(session, ["second"], outcome="current")
+    (same,) = runs(session)
+    assert same.info.run_id == run.info.run_id and same.data.tags["plumb.complete"] == "true"
+    assert same.data.tags["mlflow.parentRunId"] == tracker.parent
+    # The live points carry their own time and are not doubled; the final value is written once more.
+    assert len(store.get_metric_history(run.info.run_id, "loss")) == points + 1
+
+
+def test_a_deleted_run_counts_as_missing(session):
+    log_pass(session, list(session.graph.stages))
+    assert tracking.all_logged(session.graph)
+    client(session).delete_run(runs(session)[0].info.run_id)
+    assert not tracking.all_logged(session.graph)
+
+
+def test_the_quick_look_agrees_with_mlflow(session, monkeypatch):
+    log_pass(session, list(session.graph.stages))
+    monkeypatch.setattr(tracking, "_complete_in_sqlite", lambda uri: None)
+    assert tracking.all_logged(session.graph)
+
+
+def test_a_failed_stage_keeps_its_curve_and_its_reason(session):
+    tracker = Tracker(session)
+    tracker.opens("0123456789")
+    place = folder(session.state, "second", "v")
+    place.mkdir(parents=True)
+    (place / "live.jsonl").write_text('{"done": 1, "total": 2, "metrics": {"loss": 2.0}, "time": 1.0}\n')
+    tracker.begins("second", "v", place)
+    tracker.fails(StageError("second", "diverged", "loss is NaN at step 2", place))
+    tracker.close(finished=False)
+    (run,) = runs(session)
+    assert run.info.status == "FAILED" and run.data.tags["plumb.error"] == "diverged: loss is NaN at step 2"
+    assert run.data.metrics["loss"] == 2.0 and run.data.tags["plumb.complete"] == "false"
+    assert runs(session, "flow")[0].info.status == "FAILED"
+
+
+def test_a_tracking_server_that_is_down_fails_no_run(session, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    import mlflow
+
+    mlflow.set_tracking_uri("http://127.0.0.1:9")
+    try:
+        tracker = log_pass(session, ["first"], outcome="current")
+    finally:
+        mlflow.set_tracking_uri(None)
+    assert len(tracker.problems) == 1 and "127.0.0.1" in tracker.problems[0]
