@@ -60,6 +60,7 @@ class DataConfig(Section):
     prompts: str | None
     preferences: str | None
     bad_rows: Literal["refuse", "skip"]
+    max_characters: Positive | None
     splits: dict[Literal["sft", "compare", "rl", "select", "gate", "preferences", "gold"], NonNegativeFloat]
 
 

@@ -139,6 +139,16 @@ def prompt(row: Mapping[str, Any]) -> Row:
     return {"prompt": _check_prompt(_messages(row["prompt"], "user"))}
 
 
+def limited(content: Row, max_characters: int | None) -> Row:
+    """The row itself. Raises BadRow when its longest conversation has more characters than allowed."""
+    said = sum(len(m["content"]) for m in content.get("prompt") or content.get("messages", []))
+    answered = [sum(len(m["content"]) for m in content.get(key, [])) for key in ("chosen", "rejected")]
+    length = said + max(answered)
+    if max_characters is not None and length > max_characters:
+        raise BadRow(f"the conversation has {length} characters, more than data.max_characters={max_characters}")
+    return content
+
+
 # --- names ---
 
 

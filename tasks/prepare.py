@@ -63,7 +63,8 @@ def _read(path: Path, kind: str, parse: Callable[[Mapping[str, Any]], Row], data
     rows, skipped = [], Counter()
     for number, source in enumerate(formats.read_table(path), start=1):
         try:
-            rows.append(formats.named(source, parse(source), f"{kind}-{path.name.split('.')[0]}", number))
+            content = formats.limited(parse(source), data.max_characters)
+            rows.append(formats.named(source, content, f"{kind}-{path.name.split('.')[0]}", number))
         except formats.BadRow as reason:
             if data.bad_rows == "refuse":
                 raise DataError(f"{path}, row {number}: {reason}; mend it, or set data.bad_rows to skip") from None

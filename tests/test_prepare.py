@@ -19,7 +19,7 @@ PAIR = {"prompt": "q?", "chosen": "good", "rejected": "bad"}
 
 def config(**changes) -> PrepareConfig:
     values = {"path": ".", "demonstrations": "demos.jsonl", "prompts": "prompts.jsonl", "preferences": None,
-              "bad_rows": "refuse", "splits": SHARES, **changes}
+              "bad_rows": "refuse", "max_characters": None, "splits": SHARES, **changes}
     return PrepareConfig(data=DataConfig(**values))
 
 
@@ -165,3 +165,10 @@ def test_anthropics_pairs_are_read_and_the_broken_ones_counted(tmp_path):
     gold = {row["root"] for row in read_jsonl(tmp_path / "gold_preferences.jsonl")}
     trained = {row["root"] for row in read_jsonl(tmp_path / "preferences.jsonl")}
     assert gold and trained and not gold & trained
+
+
+def test_long_conversations_are_bad_rows(data, tmp_path):
+    write(data / "prompts.jsonl", [{"prompt": f"ask {i}"} for i in range(200)] + [{"prompt": "x" * 300}])
+    with pytest.raises(DataError, match="row 201: the conversation has 300 characters, more than data.max_characters=100"):
+        prepare(config(max_characters=100), data, tmp_path)
+    assert prepare(config(max_characters=100, bad_rows="skip"), data, tmp_path)["skipped_prompts"] == 1

@@ -1,0 +1,63 @@
+"""`python -m tasks.tiny_base --params FILE --out DIR`: a tiny base model from the text of a team's own data.
+
+For trying Plumbline on data where no base model of a fitting size is at hand. Only text that trains anyway is read
+(the splits `sft` and `preferences`); held-out splits are not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+
+from models.tiny import build_base
+from tasks import errors
+from tasks.config import PrepareConfig, read_params, stage_config
+from tasks.prepare import prepare
+from tasks.rows import Row, read_jsonl
+
+SPEAKERS = {"user": "Human", "assistant": "Assistant"}
+
+
+def texts(cfg: PrepareConfig) -> list[str]:
+    """Each conversation that may train, as plain text: a base has not seen a chat template."""
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder)
+        prepare(cfg, Path(cfg.data.path), out)
+        rows = read_jsonl(out / "demonstrations.jsonl") + read_jsonl(out / "preferences.jsonl")
+    return sorted({as_text(conversation) for row in rows for conversation in _conversations(row)})
+
+
+def _conversations(row: Row) -> list[list[dict[str, str]]]:
+    if "messages" in row:
+        return [row["messages"]]
+    return [row["prompt"] + row["chosen"], row["prompt"] + row["rejected"]]
+
+
+def as_text(messages: list[dict[str, str]]) -> str:
+    return "\n\n".join(f"{SPEAKERS.get(m['role'], m['role'].title())}: {m['content']}" for m in messages)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m tasks.tiny_base", description=__doc__.split("\n\n")[0])
+    parser.add_argument("--params", type=Path, required=True, help="a params file; its section `data` is read")
+    parser.add_argument("--out", type=Path, required=True, help="the model directory to write")
+    parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument("--context", type=int, default=512)
+    parsed = parser.parse_args(arguments)
+    try:
+        corpus = texts(stage_config(read_params(parsed.params), "prepare", parsed.params))
+        build_base(corpus, parsed.out, steps=parsed.steps, context=parsed.context, on_step=_print_step)
+    except ValueError as error:
+        print(f"tiny_base: {errors.one_line(error)}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _print_step(step: int, loss: float) -> None:
+    print(f"step {step}: loss {loss:.3f} nats per token", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
