@@ -1,0 +1,1 @@
+"""What the pipeline costs beside bare tools: `python -m benchmarks`."""

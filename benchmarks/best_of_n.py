@@ -1,0 +1,128 @@
+"""Best-of-16 our way, batched, against the article's loop: one `generate` and one reward call per sample."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmarks.material import Material
+from benchmarks.measure import Comparison, Cost, alternate, timed, times_faster_at_least
+from models.best_of_n import winners
+from models.loading import decode_response, encode_prompt, encode_response, load_policy, reward_model_from_policy, stop_ids
+from models.reward import score
+from tasks import sft, training
+from tasks.rows import Row
+from tasks.sampling import draw, serving_settings
+
+LIMIT = 4.0
+N, PROMPTS, LOOPED = 16, 64, 4
+
+
+def trained_policy(material: Material, rows: int) -> Any:
+    """The base after a pass over `rows` demonstrations, so that answers end by themselves."""
+    cfg = material.config("sft", epochs=1.0, lora=None)
+    training.prepare_torch(cfg.runtime)
+    tokenised = sft.tokenise(material.demonstrations[:rows], material.tokenizer)
+    folder = Path(material.folder / "policy")
+    trainer = sft.make_trainer(cfg, load_policy(material.base), material.tokenizer, tokenised, folder)
+    training.train(trainer, "sft", folder)
+    return trainer.model.eval()
+
+
+class Race:
+    """The models, the prompts and both ways of taking the best of `n` samples."""
+
+    def __init__(self, material: Material, policy: Any, prompts: list[Row], n: int):
+        cfg = material.config("best_of_n", n=n)
+        self.tokenizer, self.policy, self.prompts, self.n = material.tokenizer, policy, prompts, n
+        self.reward_model = reward_model_from_policy(policy).to(policy.device)
+        self.settings, self.rows_per_batch = serving_settings(cfg.serving, cfg.runtime), cfg.serving.rows_per_batch
+
+    def batched(self, seed: int) -> list[str]:
+        """As tasks/best_of_n.py: all samples side by side, all scores side by side. The texts, prompt by prompt."""
+        settings = replace(self.settings, seed=seed)
+        samples = draw(self.policy, self.tokenizer, self.prompts, self.n, settings, self.rows_per_batch, report=False)
+        sequences = [[*drawn.prompt_ids, *drawn.response_ids] for drawn in samples]
+        self._best(score(self.reward_model, sequences, self.rows_per_batch))
+        return [decode_response(self.tokenizer, drawn.response_ids) for drawn in samples]
+
+    def looped(self, prompts: list[Row], seed: int) -> None:
+        """As the article: for each prompt, n times one generate and one reward."""
+        torch.manual_seed(seed)
+        for row in prompts:
+            prompt = encode_prompt(self.tokenizer, row["prompt"])
+            ids = torch.tensor([prompt], device=self.policy.device)
+            scores = [self.reward_of(self._generate(ids)[0].tolist()) for _ in range(self.n)]
+            int(np.argmax(scores))
+
+    def _generate(self, ids: torch.Tensor) -> torch.Tensor:
+        return self.policy.generate(
+            input_ids=ids, attention_mask=torch.ones_like(ids), do_sample=True, temperature=self.settings.temperature,
+            top_k=0, top_p=1.0, max_new_tokens=self.settings.max_new_tokens, pad_token_id=self.tokenizer.pad_token_id,
+            eos_token_id=sorted(stop_ids(self.tokenizer)),
+        )  # fmt: skip
+
+    @torch.inference_mode()
+    def reward_of(self, sequence: list[int]) -> float:
+        """The library's own forward pass on one sequence, read at its one label."""
+        return float(self.reward_model(input_ids=torch.tensor([sequence], device=self.policy.device)).logits[0, 0])
+
+    def _best(self, scores: torch.Tensor) -> list[int]:
+        return winners(scores.cpu().numpy().reshape(-1, self.n), self.n).tolist()
+
+    def both_winners(self, texts: list[str]) -> tuple[list[str], list[str]]:
+        """The winning text of each prompt on the same candidates: scored in batches, and one by one."""
+        prompts = [encode_prompt(self.tokenizer, row["prompt"]) for row in self.prompts]
+        sequences = [
+            [*prompts[i // self.n], *encode_response(self.tokenizer, text)] for i, text in enumerate(texts)
+        ]
+        batched = score(self.reward_model, sequences, self.rows_per_batch)
+        one_by_one = torch.tensor([self.reward_of(sequence) for sequence in sequences])
+        ways = [[texts[i * self.n + best] for i, best in enumerate(self._best(s))] for s in (batched, one_by_one)]
+        return ways[0], ways[1]
+
+
+def same_winners(ours: list[str], theirs: list[str]) -> int:
+    """How many prompts have the same winner: all. By text, because equal samples have equal claims.
+
+    Raises AssertionError naming the first prompt where they differ.
+    """
+    different = [i for i, pair in enumerate(zip(ours, theirs, strict=True)) if pair[0] != pair[1]]
+    assert not different, f"another winner on {len(different)} of {len(ours)} prompts, the first is number {different[0]}"
+    return len(ours)
+
+
+def best_of_n(
+    material: Material, repeats: int, *, rows: int = 800, prompts: int = PROMPTS, looped: int = LOOPED, n: int = N
+) -> Comparison:
+    """Best-of-`n` for `prompts` prompts; the loop is timed on `looped` of them, evenly chosen, and scaled up.
+
+    `rows` demonstrations train the policy. Raises AssertionError when the two ways crown different samples.
+    """
+    policy = trained_policy(material, rows)
+    race = Race(material, policy, material.prompts[:prompts], n)
+    # By length, so that the few stand for all.
+    by_length = sorted(race.prompts, key=lambda row: len(row["prompt"][-1]["content"]))
+    step = len(by_length) // looped
+    few = by_length[step // 2 :: step][:looped]
+    seeds = iter(range(10**6))
+
+    def ours() -> Cost:
+        return timed(lambda: race.batched(next(seeds)))
+
+    def theirs() -> Cost:
+        return timed(lambda: race.looped(few, next(seeds))).scaled(len(race.prompts) / looped)
+
+    texts = race.batched(next(seeds))
+    race.looped(few[:1], next(seeds))
+    same = same_winners(*race.both_winners(texts))
+    costs = alternate(ours, theirs, repeats)
+    note = (
+        f"same winner on {same} of {same} prompts with fixed candidates; the loop was timed on {looped} of the "
+        f"{len(race.prompts)} prompts x {n} and scaled by {len(race.prompts) / looped:g}"
+    )
+    return Comparison(f"best of {n}, {same} prompts / loop of single calls", *costs, times_faster_at_least(LIMIT), note)

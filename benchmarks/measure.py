@@ -1,0 +1,119 @@
+"""Two ways of doing the same work, timed in turn, and what was promised about them."""
+
+from __future__ import annotations
+
+import gc
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import Any, NamedTuple
+
+
+class Cost(NamedTuple):
+    """Seconds of the clock, and seconds of processor time of this process and its children."""
+
+    wall: float
+    cpu: float
+
+    def scaled(self, factor: float) -> Cost:
+        return Cost(self.wall * factor, self.cpu * factor)
+
+
+Way = Callable[[], Cost]
+
+
+def timed(work: Callable[[], Any]) -> Cost:
+    """What `work()` costs."""
+    before, started = os.times(), time.perf_counter()
+    work()
+    wall, after = time.perf_counter() - started, os.times()
+    return Cost(wall, sum(after[:4]) - sum(before[:4]))
+
+
+@dataclass(frozen=True)
+class Promise:
+    """What a comparison must show: `number` of the pair (ours, theirs), in seconds, within `limit`."""
+
+    text: str
+    limit: float
+    at_most: bool
+    unit: str
+    number: Callable[[float, float], float]
+
+    def kept(self, value: float) -> bool:
+        return value <= self.limit if self.at_most else value >= self.limit
+
+
+def time_ratio_at_most(limit: float) -> Promise:
+    return Promise(f"at most {limit:g}x the time", limit, True, "x", lambda ours, theirs: ours / theirs)
+
+
+def times_faster_at_least(limit: float) -> Promise:
+    return Promise(f"at least {limit:g}x faster", limit, False, "x", lambda ours, theirs: theirs / ours)
+
+
+def seconds_above_at_most(limit: float) -> Promise:
+    return Promise(f"at most {limit:g} s above", limit, True, "s", lambda ours, theirs: ours - theirs)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The repeats of one comparison; the i-th of `ours` ran next to the i-th of `theirs`."""
+
+    name: str
+    ours: tuple[Cost, ...]
+    theirs: tuple[Cost, ...]
+    promise: Promise
+    note: str = ""
+
+    def of_medians(self, clock: str = "wall") -> float:
+        """The promised number, of the median times; `clock` is wall or cpu."""
+        return self.promise.number(median(self.times("ours", clock)), median(self.times("theirs", clock)))
+
+    def pairs(self, clock: str = "wall") -> tuple[float, ...]:
+        """The promised number of each pair of neighbours in time."""
+        both = zip(self.times("ours", clock), self.times("theirs", clock), strict=True)
+        return tuple(self.promise.number(ours, theirs) for ours, theirs in both)
+
+    def times(self, side: str, clock: str = "wall") -> tuple[float, ...]:
+        return tuple(getattr(cost, clock) for cost in getattr(self, side))
+
+    @property
+    def kept(self) -> bool:
+        """Judged on the median pair: what slows the whole machine for a while slows both of a pair."""
+        return self.promise.kept(median(self.pairs()))
+
+    def document(self) -> dict[str, Any]:
+        clocks = {clock: self._clock_document(clock) for clock in Cost._fields}
+        return {"name": self.name, **clocks, "unit": self.promise.unit, "promise": self.promise.text,
+                "kept": self.kept, "note": self.note}
+
+    def _clock_document(self, clock: str) -> dict[str, Any]:
+        return {
+            "ours_seconds": _rounded(self.times("ours", clock)),
+            "theirs_seconds": _rounded(self.times("theirs", clock)),
+            "of_medians": round(self.of_medians(clock), 4),
+            "median_of_pairs": round(median(self.pairs(clock)), 4),
+            "pairs": _rounded(self.pairs(clock)),
+        }
+
+
+def _rounded(values: Sequence[float]) -> list[float]:
+    return [round(value, 4) for value in values]
+
+
+def alternate(ours: Way, theirs: Way, repeats: int) -> tuple[tuple[Cost, ...], tuple[Cost, ...]]:
+    """Costs of `repeats` runs of each, in turn; who goes first changes, so that neither always finds a warm machine.
+
+    Each way times itself. Raises ValueError for fewer than one repeat.
+    """
+    if repeats < 1:
+        raise ValueError(f"repeats={repeats} must be at least 1")
+    costs: dict[Way, list[Cost]] = {ours: [], theirs: []}
+    for repeat in range(repeats):
+        for way in (ours, theirs) if repeat % 2 == 0 else (theirs, ours):
+            gc.collect()
+            costs[way].append(way())
+    return tuple(costs[ours]), tuple(costs[theirs])
