@@ -59,6 +59,11 @@ def pull(root: Path) -> list[Path]:
     return wanted
 
 
+def local_folder(odb) -> Path:
+    """The folder that a remote on this machine was given as its address."""
+    return Path(odb.path.removesuffix("files/md5"))
+
+
 def _default_remote(repo) -> tuple[str, str]:
     name = repo.config["core"].get("remote")
     if not name:
@@ -66,7 +71,7 @@ def _default_remote(repo) -> tuple[str, str]:
     url = repo.config["remote"].get(name, {}).get("url")
     if not url:
         raise PullError(f"the default DVC remote {name!r} has no address; add it with `dvc remote add`", may_pass=False)
-    return name, str(url)
+    return name, str(local_folder(repo.cloud.get_remote_odb(name))) if "://" not in str(url) else str(url)
 
 
 def _pull_error(error: Exception, names: str, remote: str, url: str) -> PullError:

@@ -140,6 +140,8 @@ def check_remotes(root: Path) -> Iterator[Finding]:
     """Whether each DVC remote answers; one that is only pushed to may not exist yet."""
     from dvc.repo import Repo
 
+    from flows import data
+
     repo = Repo(str(root))
     default = repo.config["core"].get("remote")
     if not default:
@@ -148,7 +150,8 @@ def check_remotes(root: Path) -> Iterator[Finding]:
         url = str(remote.get("url", ""))
         try:
             odb = repo.cloud.get_remote_odb(name)
-            there = odb.fs.exists(odb.path) or odb.fs.exists(odb.fs.parent(odb.path))
+            # In a bucket an empty prefix does not exist, but whoever answers that is there.
+            there = odb.fs.exists(odb.path) or odb.fs.protocol != "local" or data.local_folder(odb).is_dir()
         except Exception as error:  # noqa: BLE001
             there, url = False, f"{url}: {' '.join(str(error).split())[:200]}"
         if there:

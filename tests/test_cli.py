@@ -35,7 +35,7 @@ def test_plan_and_status(tmp_path):
     assert answer.returncode == 0 and "never run" in answer.stdout
     # first 2 s, then side@a and side@b beside each other, then second, then last: 8 s.
     assert "5 stages would run, about 8 s on 2 cores" in answer.stdout
-    assert "follows first" in toy.plumb(folder, "status").stdout
+    assert "would run" in toy.plumb(folder, "status").stdout
 
 
 @pytest.mark.parametrize(
