@@ -22,7 +22,7 @@ from benchmarks.measure import Comparison
 ROOT = Path(__file__).parent.parent
 RESULTS = Path(__file__).parent / "results" / "foundation.json"
 PACKAGES = ("torch", "transformers", "trl", "dvc", "mlflow")
-SFT_ROWS, DPO_ROWS = 400, 160
+SFT_ROWS, DPO_ROWS = 144, 96
 
 
 def comparisons(material: Material, repeats: int, names: Sequence[str]) -> list[Comparison]:

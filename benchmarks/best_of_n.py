@@ -97,7 +97,7 @@ def same_winners(ours: list[str], theirs: list[str]) -> int:
 
 
 def best_of_n(
-    material: Material, repeats: int, *, rows: int = 800, prompts: int = PROMPTS, looped: int = LOOPED, n: int = N
+    material: Material, repeats: int, *, rows: int = 320, prompts: int = PROMPTS, looped: int = LOOPED, n: int = N
 ) -> Comparison:
     """Best-of-`n` for `prompts` prompts; the loop is timed on `looped` of them, evenly chosen, and scaled up.
 
