@@ -6,12 +6,10 @@ from pathlib import Path
 from typing import Any, Sequence
 
 from models.loading import load_policy, load_tokenizer
-from models.logprobs import response_logprobs
-from models.sampler import Sample
 from tasks import training
 from tasks.config import AnswersConfig
 from tasks.rows import Row, read_jsonl, write_jsonl
-from tasks.sampling import draw, policy_hash, sample_rows, serving_settings
+from tasks.sampling import draw, policy_hash, response_sums, sample_rows, serving_settings
 
 FINAL = "final"
 
@@ -54,17 +52,9 @@ def _answers_of(
     settings = serving_settings(cfg.serving, cfg.runtime)
     samples = draw(policy, tokenizer, prompts, 1, settings, cfg.serving.rows_per_batch)
     rows = sample_rows(samples, prompts, tokenizer, policy_hash(path), checkpoint=checkpoint)
-    under_sft = sum_logprobs(reference, samples, cfg.serving.temperature, cfg.serving.rows_per_batch)
+    under_sft = response_sums(
+        reference, [s.prompt_ids for s in samples], [s.response_ids for s in samples], cfg.serving.temperature,
+        cfg.serving.rows_per_batch,
+    )
     return [{**row, "logprob_sft": round(value, 6)} for row, value in zip(rows, under_sft)]
 
-
-def sum_logprobs(policy: Any, samples: Sequence[Sample], temperature: float, rows_per_batch: int) -> list[float]:
-    """Log-prob of each whole response under `policy`, in nats."""
-    import torch
-
-    with torch.inference_mode():
-        scored = response_logprobs(
-            policy, [s.prompt_ids for s in samples], [s.response_ids for s in samples], temperature,
-            rows_per_batch=rows_per_batch,
-        )
-    return scored.logprobs.double().sum(1).tolist()

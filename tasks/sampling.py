@@ -5,7 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Mapping, Sequence
 
+import torch
+
 from models.loading import context_length, decode_response, encode_prompt, stop_ids
+from models.logprobs import response_logprobs
 from models.sampler import Sample, SamplingSettings, sample
 from tasks import progress
 from tasks.config import RuntimeConfig, ServingConfig
@@ -71,6 +74,16 @@ def sample_rows(
         }
         for drawn in samples
     ]
+
+
+def response_sums(
+    policy: Any, prompt_ids: Sequence[Sequence[int]], response_ids: Sequence[Sequence[int]], temperature: float,
+    rows_per_batch: int,
+) -> list[float]:
+    """Log-prob of each whole response under `policy`, in nats, without gradient."""
+    with torch.no_grad():
+        scored = response_logprobs(policy, prompt_ids, response_ids, temperature, rows_per_batch=rows_per_batch)
+    return scored.logprobs.double().sum(1).tolist()
 
 
 def policy_hash(path: Path) -> str:
