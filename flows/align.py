@@ -100,7 +100,12 @@ def align(session_id: str):
     delays = [settings.retry_delay_seconds * 2**attempt for attempt in range(settings.retries)]
     pull.with_options(retries=settings.retries, retry_delay_seconds=delays or None)(session.id)
     session.graph.refresh()
-    _run_stages(session)
+    try:
+        _run_stages(session)
+    except BaseException:
+        # Prefect waits for its threads before it gives up, and they wait for their stages.
+        session.processes.stop()
+        raise
     if session.lasting_errors:
         raise session.lasting_errors[0]
     create_markdown_artifact(as_markdown(session.root), key="result", description="Scores, answers and the verdict")

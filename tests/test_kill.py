@@ -175,7 +175,7 @@ def test_the_whole_command_is_killed_with_its_private_server(project, undisturbe
     run = toy.Marked([sys.executable, "-m", "flows.cli", "align"], project, TOY_SECONDS="2")
     try:
         run.find("uvicorn")
-        run.find("work.py", "second")
+        run.find("work.py", "side")
         run.process.kill()
         run.wait_until_gone()
     finally:
