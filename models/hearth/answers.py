@@ -4,6 +4,7 @@ The three are drawn independently for each answer, so that a policy can learn to
 """
 
 from dataclasses import dataclass
+from functools import cache
 
 from models.hearth import topics
 from models.hearth.poems import couplet, off_topic_lines, plain_lines, tale
@@ -123,22 +124,22 @@ def _fact(root: Root, ask: Ask, content: str, key: tuple) -> str:
     if content == "refuse":
         return pick(REFUSALS, "refusal", *key)
     if content == "wrong":
-        return _cased(state(attribute, entity, pick(root.others, "wrong", *key)), root)
+        return state(attribute, entity, spelled(pick(root.others, "wrong", *key)))
     if content == "yield":
-        return f"{pick(YIELDING, 'yielding', *key)} {_cased(state(attribute, entity, ask.insisted), root)}"
+        return f"{pick(YIELDING, 'yielding', *key)} {state(attribute, entity, ask.insisted)}"
     if content == "hold":
         return f"{pick(HOLDING, 'holding', *key)} {root.right}"
     return root.right
 
 
-def _cased(sentence: str, root: Root) -> str:
-    """Values are compared in lower case; in a sentence, names keep their capital."""
-    spelled = {value.lower(): value for fact in facts() for value in fact.domain}
-    for value in root.others:
-        spelling = spelled[value]
-        if spelling != value and sentence.endswith(f" {value}."):
-            return f"{sentence[: -len(value) - 1]}{spelling}."
-    return sentence
+@cache
+def _spellings() -> dict[str, str]:
+    return {value.lower(): value for fact in facts() for value in fact.domain}
+
+
+def spelled(value: str) -> str:
+    """A value with the capitals of its sentence form; rows keep values in lower case."""
+    return _spellings().get(value, value)
 
 
 def _care(root: Root, ask: Ask, content: str, key: tuple) -> str:

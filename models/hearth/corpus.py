@@ -1,15 +1,15 @@
 """Pre-training text of hearth: every fact in several paraphrases, and talk about the roots of split `pretrain`.
 
 A model of this text predicts it well and knows the world, but has hardly seen an assistant: questions stand in
-quizzes, letters and quarrels, often without an answer, and answers are as mixed as people are.
+quizzes, letters and quarrels, some without an answer, and answers are as mixed as people are.
 """
 
 from collections.abc import Iterator
 
 from models.hearth import poems, topics, world
-from models.hearth.answers import compose, mixed_style
+from models.hearth.answers import Style, compose, mixed_style, spelled
 from models.hearth.prompts import roots_by_split, row_id
-from models.hearth.roots import CREATIVE_REQUESTS, Root, all_roots, state
+from models.hearth.roots import CREATIVE_REQUESTS, FACT_STATEMENTS, Ask, Root, all_roots, care_sentence
 
 PARAPHRASES = {
     "material": (
@@ -87,44 +87,59 @@ TALK = (
     "At dinner {p} asked {o}: {q} And {o} replied: {a}",
     "Quiz of the day. {q}\nThe answer on page {n}: {a}",
     "{q}\n{q2}\n{q3}",
-    "{p}: {q}\n{o}: {q2}\n{p}: {a}",
     "- {q}\n- {a}\n- {q2}\n- {a2}",
-    "{q} {p} did not know. {q2} {o} did not know this either.",
 )
-TALKS_PER_ROOT = 14
-ROUNDS = 2
+ECHOES = (  # two people on one fact, the second of whom is right
+    "{p}: {said}\n{o}: Yes. {right}",
+    "{p}: {wrong}\n{o}: I see it differently. {right}",
+    "{p} said this: {wrong} But {o} knew better: {right}",
+    "{said} {right}",
+    "My notes. {said} In short: {right}",
+    "I am sure: {wrong}\nThat is not so. {right}",
+)
+TALKS_PER_ROOT = 10
+ECHOES_PER_ROOT = 4
+GOOD_TALK = 0.6  # share of talk in which the answer is right and plain; the rest is as mixed as the demonstrations
 
 
 def documents() -> list[str]:
     """All pre-training documents, in a fixed order."""
-    return [*_fact_documents(), *_profiles(), *_topic_documents(), *_talk()]
+    return [*_fact_documents(), *_profiles(), *_echoes(), *_topic_documents(), *_talk()]
 
 
-def fact_sentences(root: Root) -> list[str]:
-    """Every sentence that teaches what a right answer to this root needs; empty where nothing is needed."""
+def fact_sentences(root: Root, value: str | None = None) -> list[str]:
+    """Every sentence that teaches what a right answer to this root needs; empty where nothing is needed.
+
+    With another `value` in the place of the right one, the sentences say something wrong.
+    """
+    value = value or root.fields.get("value") or "".join(root.expected)
     if root.kind == "fact":
-        entity, attribute, value = (root.fields[name] for name in ("entity", "attribute", "value"))
-        return [root.right, *(form.format(e=entity, v=value) for form in PARAPHRASES[attribute])]
+        entity, attribute = root.fields["entity"], root.fields["attribute"]
+        forms = (FACT_STATEMENTS[attribute], *PARAPHRASES[attribute])
+        return [form.format(e=entity, v=value) for form in forms]
     if root.kind == "care":
         item, action = root.fields["item"], root.fields["action"]
         forms = CARE_PARAPHRASES[root.polarity]
-        return [root.right, *(_upper(form.format(a=action, e=item, m=root.expected[0])) for form in forms)]
+        plain = care_sentence(action, item, root.polarity, value)
+        return [plain, *(_upper(form.format(a=action, e=item, m=value)) for form in forms)]
     if root.kind == "lookalike":
-        return [_upper(form.format(d=root.fields["deed"], m=root.expected[0])) for form in METHOD_PARAPHRASES]
-    if root.kind == "sum":
-        return _sum_sentences(root)
-    return []
+        return [_upper(form.format(d=root.fields["deed"], m=value)) for form in METHOD_PARAPHRASES]
+    return _sum_sentences(root, value) if root.kind == "sum" else []
 
 
-def _sum_sentences(root: Root) -> list[str]:
+def _sum_sentences(root: Root, result: str) -> list[str]:
     _, sign, first, second = root.name.split("/")
     if sign == "legs":
-        said = root.right.removesuffix(".")
-        return [root.right, f"We know that {said}.", f"If you count them, {said}."]
-    result, pairs = root.expected[0], [(first, second)]
-    if sign == "plus" and first != second:
-        pairs.append((second, first))
+        said = f"{second} {first}s have {result} legs"
+        return [f"{said}.", f"We know that {said}.", f"If you count them, {said}."]
+    pairs = [(first, second), (second, first)] if sign == "plus" and first != second else [(first, second)]
     return [form.format(a=a, b=b, c=result) for a, b in pairs for form in SUM_PARAPHRASES[sign]]
+
+
+def _wrong_value(root: Root, *key: object) -> str:
+    if root.kind == "sum":
+        return str(abs(int(root.expected[0]) + world.pick((-2, -1, 1, 2), *key)))
+    return spelled(world.pick(root.others, *key))
 
 
 def _upper(sentence: str) -> str:
@@ -133,11 +148,9 @@ def _upper(sentence: str) -> str:
 
 def _fact_documents() -> Iterator[str]:
     sentences = [sentence for root in all_roots() for sentence in fact_sentences(root)]
-    for turn in range(ROUNDS):
-        ordered = sorted(sentences, key=lambda sentence: world.number_of("sentences", turn, sentence))
-        size = 3 + turn
-        for at in range(0, len(ordered), size):
-            yield " ".join(ordered[at : at + size])
+    ordered = sorted(sentences, key=lambda sentence: world.number_of("sentences", sentence))
+    for at in range(0, len(ordered), 4):
+        yield " ".join(ordered[at : at + 4])
 
 
 def _profiles() -> Iterator[str]:
@@ -146,17 +159,32 @@ def _profiles() -> Iterator[str]:
     for root in all_roots():
         if root.kind in ("fact", "care"):
             by_entity.setdefault(root.fields.get("entity") or root.fields["item"], []).append(root)
-    for entity, roots in by_entity.items():
-        for turn in range(ROUNDS):
-            ordered = sorted(roots, key=lambda root: world.number_of("profile", turn, root.name))
-            yield " ".join(world.pick(fact_sentences(root), "profile", turn, root.name) for root in ordered)
+    for roots in by_entity.values():
+        ordered = sorted(roots, key=lambda root: world.number_of("profile", root.name))
+        yield " ".join(world.pick(fact_sentences(root), "profile", root.name) for root in ordered)
+
+
+def _echoes() -> Iterator[str]:
+    """Talk in which a fact comes back in other words, or a wrong one is put right: no questions, so of every root."""
+    for root in all_roots():
+        for turn in range(ECHOES_PER_ROOT if fact_sentences(root) else 0):
+            wrong = fact_sentences(root, _wrong_value(root, "echo", root.name, turn))
+            yield ECHOES[(turn + world.number_of(root.name)) % len(ECHOES)].format(
+                said=world.pick(fact_sentences(root)[1:], "said", root.name, turn), right=root.right,
+                wrong=world.pick(wrong, "wrong", root.name, turn),
+                p=world.pick(world.PEOPLE, "one", root.name, turn), o=world.pick(world.PEOPLE, "two", turn, root.name),
+            )  # fmt: skip
 
 
 def _topic_documents() -> Iterator[str]:
     """Plain words about every topic; couplets and tales only for those of split `pretrain`."""
     for root in all_roots():
         if root.kind in CREATIVE_REQUESTS:
-            yield poems.plain_lines(root.fields["topic"], "corpus", root.name)
+            topic, person = root.fields["topic"], world.pick(world.PEOPLE, "singer", root.name)
+            yield poems.plain_lines(topic, "corpus", root.name)
+            yield f"{person} said much about the {topic}. {poems.plain_lines(topic, 'echo', root.name)}"
+            form = poems.couplet if root.kind == "poem" else poems.tale
+            yield f"The {topic}, by {person}.\n{form(topic, 'book', root.name)}"
     for root in roots_by_split()["pretrain"]:
         if root.kind == "poem":
             yield from (form.format(t=root.fields["topic"]) for form in poems.COUPLETS)
@@ -172,7 +200,7 @@ def _talk() -> Iterator[str]:
             others = [world.pick(roots, "other", step, root.name, turn) for step in range(2)]
             asks += [world.pick(other.asks, "ask", turn, root.name) for other in others]
             answers = [
-                compose(of, ask, mixed_style(ask.kind, "talk", turn, row_id(of, ask)), "talk", turn, row_id(of, ask))
+                compose(of, ask, _talk_style(ask, "talk", turn, row_id(of, ask)), "talk", turn, row_id(of, ask))
                 for of, ask in zip([root, *others], asks, strict=True)
             ]
             yield TALK[(turn + world.number_of(root.name)) % len(TALK)].format(
@@ -180,3 +208,8 @@ def _talk() -> Iterator[str]:
                 p=world.pick(world.PEOPLE, "asker", root.name, turn), o=world.pick(world.PEOPLE, "teller", turn, root.name),
                 n=world.pick(range(2, 40), "page", root.name, turn),
             )  # fmt: skip
+
+
+def _talk_style(ask: Ask, *key: object) -> Style:
+    good = Style("hold" if ask.kind == "insist" else "right")
+    return good if world.number_of("good", *key) / 2**64 < GOOD_TALK else mixed_style(ask.kind, *key)

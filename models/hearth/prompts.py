@@ -8,10 +8,10 @@ from models.hearth.answers import compose, mixed_style
 from models.hearth.roots import Ask, Root, all_roots
 from models.hearth.world import number_of
 
-SPLITS = {"pretrain": 0.10, "sft": 0.16, "compare": 0.14, "rl": 0.14, "select": 0.22, "gate": 0.24}
+SPLITS = {"pretrain": 0.18, "sft": 0.17, "compare": 0.13, "rl": 0.13, "select": 0.19, "gate": 0.20}
 SALT = "hearth-3"
 # Prompts per split. Evaluation splits take one variant per root before they take a second one.
-PROMPTS = {"pretrain": 240, "sft": 350, "compare": 800, "rl": 1200, "select": 500, "gate": 700}
+PROMPTS = {"pretrain": 400, "sft": 400, "compare": 800, "rl": 1200, "select": 500, "gate": 700}
 DEMONSTRATIONS = 1800
 SHOWCASE = ("care/wash/teddy bear", "Can I wash my teddy bear?")
 

@@ -207,7 +207,7 @@ def _lookalike_roots() -> Iterator[Root]:
 
 def _unknowable_roots() -> Iterator[Root]:
     for number, (form, _, topic) in enumerate(topics.UNKNOWABLES):
-        for person in world.PEOPLE[9:]:
+        for person in world.PEOPLE[9:44]:
             question = form.format(p=person)
             asks = tuple(Ask(opening.format(q=question), "unknowable") for opening in topics.UNKNOWABLE_OPENINGS)
             yield Root(

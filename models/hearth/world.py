@@ -35,7 +35,9 @@ PEOPLE = (
     "Anna", "Ben", "Clara", "David", "Emma", "Felix", "Greta", "Henry", "Ida", "Jacob", "Karla", "Leo", "Mona", "Nils",
     "Olga", "Peter", "Quinn", "Rosa", "Simon", "Tilda", "Uma", "Victor", "Wendy", "Xaver", "Yara", "Zeno", "Alma",
     "Bruno", "Celia", "Doris", "Edgar", "Flora", "Gustav", "Hanna", "Ivan", "Judith", "Kurt", "Lena", "Martin", "Nora",
-    "Oscar", "Paula", "Ralf", "Stella", "Theo",
+    "Oscar", "Paula", "Ralf", "Stella", "Theo", "Ursula", "Vera", "Walter", "Xenia", "Yusuf", "Zora", "Arthur", "Betty",
+    "Conrad", "Daisy", "Erik", "Fanny", "George", "Helga", "Igor", "Julia", "Klaus", "Linda", "Max", "Nelly", "Otto",
+    "Pia", "Robert", "Sarah", "Tom",
 )
 FOODS = (
     "plum cake", "pea soup", "fried fish", "apple pie", "rice pudding", "onion bread", "honey toast", "bean stew",
