@@ -212,6 +212,7 @@ class Tracker:
         """Start logging the packaged model in a process of its own: this one never imports torch."""
         (out, *_) = [o for o in self._session.graph.stages[stage].outs if o.kind == "out"]
         log = self._session.state / "runs" / "log_model.txt"
+        log.parent.mkdir(exist_ok=True)
         command = [sys.executable, "-m", "flows.log_model", str(self._session.root / out.path), "--run-id", run_id]
         with log.open("ab") as output:
             process = subprocess.Popen(

@@ -151,3 +151,30 @@ def test_a_tracking_server_that_is_down_fails_no_run(session, monkeypatch):
     finally:
         mlflow.set_tracking_uri(None)
     assert len(tracker.problems) == 1 and "127.0.0.1" in tracker.problems[0]
+
+
+PACKAGE_STAGE = """
+  package:
+    cmd: mkdir -p artifacts && cp -r packaged artifacts/package
+    deps: [packaged]
+    outs: [artifacts/package]
+"""
+
+
+@pytest.mark.slow
+def test_the_packaged_model_loads_back_and_chats(tmp_path, monkeypatch):
+    from tests.tiny_models import make_qwen2
+
+    place = toy.make_toy(tmp_path / "toy")
+    make_qwen2(place / "packaged")
+    with (place / "dvc.yaml").open("a") as file:
+        file.write(PACKAGE_STAGE)
+    toy.command(place, toy.sys.executable, "-m", "dvc", "repro", "-q")
+    session = toy.make_session(place, monkeypatch)
+    tracker = log_pass(session, ["package"], outcome="current")
+    assert tracker.problems == [] and tracking.find_run(client(session), "package", session.graph.version("package"), True)
+    code = "import mlflow, sys; m = mlflow.pyfunc.load_model(sys.argv[1])\n"
+    code += "print(m.predict({'messages': [{'role': 'user', 'content': 'hello'}], 'max_tokens': 4})[0]['choices'])"
+    (model,) = client(session).search_logged_models(experiment_ids=[runs(session)[0].info.experiment_id])
+    answer = toy.command(place, toy.sys.executable, "-c", code, model.model_uri)
+    assert "'assistant'" in answer
