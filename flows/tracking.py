@@ -83,12 +83,15 @@ class Tracker:
         self._session = session
         self._jobs: queue.Queue[Callable[[], None] | None] = queue.Queue()
         self._thread = threading.Thread(target=self._work, name="mlflow", daemon=True)
-        self._client = None
+        # `_client` is set once there is a parent run: every other job waits for that.
+        self._client = self._connected = None
         self._experiment = self._parent = ""
         self._tails: dict[str, tuple[str, Tail]] = {}
         self._models: list[tuple[str, str, subprocess.Popen, Path]] = []
         self.problems: list[str] = []
         self._thread.start()
+        # Its import and a fresh database take seconds: they pass while Prefect starts.
+        self._jobs.put(self._connect)
 
     def opens(self, flow_run_id: str) -> None:
         self._jobs.put(lambda: self._open(flow_run_id))
@@ -127,7 +130,7 @@ class Tracker:
                 text = " ".join(str(error).split())[:300]
                 self.problems.append(f"{type(error).__name__}: {text}")
 
-    def _open(self, flow_run_id: str) -> None:
+    def _connect(self) -> None:
         from mlflow import MlflowClient
 
         client = MlflowClient()
@@ -140,9 +143,15 @@ class Tracker:
             folder = (Path(os.environ["MLFLOW_TRACKING_URI"].removeprefix("sqlite:///")).parent / "mlartifacts").as_uri()
             self._experiment = client.create_experiment(name, artifact_location=folder if local else None)
         self._close_dead_parents(client)
+        self._connected = client
+
+    def _open(self, flow_run_id: str) -> None:
+        if self._connected is None:
+            return
         tags = {KIND: "flow", "plumb.prefect_flow_run": flow_run_id, **_process_tags(), **_git_tags(self._session.root)}
-        self._parent = client.create_run(self._experiment, tags=tags, run_name=f"align {flow_run_id[:8]}").info.run_id
-        self._client = client
+        run = self._connected.create_run(self._experiment, tags=tags, run_name=f"align {flow_run_id[:8]}")
+        self._parent = run.info.run_id
+        self._client = self._connected
 
     def _close_dead_parents(self, client) -> None:
         import psutil
