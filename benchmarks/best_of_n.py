@@ -15,6 +15,7 @@ from models.best_of_n import winners
 from models.loading import decode_response, encode_prompt, encode_response, load_policy, reward_model_from_policy, stop_ids
 from models.reward import score
 from tasks import sft, training
+from tasks.machine import prepare_torch
 from tasks.rows import Row
 from tasks.sampling import draw, serving_settings
 
@@ -25,7 +26,7 @@ N, PROMPTS, LOOPED = 16, 64, 4
 def trained_policy(material: Material, rows: int) -> Any:
     """The base after a pass over `rows` demonstrations, so that answers end by themselves."""
     cfg = material.config("sft", epochs=1.0, lora=None)
-    training.prepare_torch(cfg.runtime)
+    prepare_torch(cfg.runtime)
     tokenised = sft.tokenise(material.demonstrations[:rows], material.tokenizer)
     folder = Path(material.folder / "policy")
     trainer = sft.make_trainer(cfg, load_policy(material.base), material.tokenizer, tokenised, folder)

@@ -18,6 +18,7 @@ from benchmarks.material import Material, comparisons
 from benchmarks.measure import Comparison, Cost, alternate, time_ratio_at_most, timed
 from models.loading import load_policy, save_policy
 from tasks import dpo, sft, training
+from tasks.machine import prepare_torch
 from tasks.progress import LIVE_VARIABLE
 
 LIMIT = 1.02
@@ -59,7 +60,9 @@ def dpo_loop(material: Material, rows: int, repeats: int) -> Comparison:
         save_policy(policy, material.tokenizer, path, base=material.base, start=material.base)
 
     def ours(folder: Path) -> Cost:
-        trainer = dpo.make_trainer(cfg, load_policy(material.base), material.tokenizer, tokenised, folder)
+        policy = load_policy(material.base)
+        rows_with_reference = dpo.with_reference(policy, tokenised)
+        trainer = dpo.make_trainer(cfg, policy, material.tokenizer, rows_with_reference, folder)
         trainer.add_callback(training.Snapshots(cfg.snapshots, save))
         return timed(lambda: training.train(trainer, "dpo", folder))
 
@@ -85,7 +88,7 @@ def _compare(
     def run(way: Callable[[Path], Cost]) -> Cost:
         folder = material.folder / "trainer"
         shutil.rmtree(folder, ignore_errors=True)
-        training.prepare_torch(cfg.runtime)
+        prepare_torch(cfg.runtime)
         return way(folder)
 
     with _watched(material.folder):

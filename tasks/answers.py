@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any, Sequence
 
 from models.loading import load_policy, load_tokenizer
-from tasks import training
 from tasks.config import AnswersConfig
+from tasks.machine import device, prepare_torch
+from tasks.numbers import finite_metrics, mean, share
 from tasks.rows import Row, read_jsonl, write_jsonl
 from tasks.sampling import draw, policy_hash, response_sums, sample_rows, serving_settings
 
@@ -27,20 +28,20 @@ def answers(
 
     The difference of the two log-probs is the k1 estimate of the response's KL to SFT, in nats.
     """
-    training.prepare_torch(cfg.runtime)
+    prepare_torch(cfg.runtime)
     prompts = read_jsonl(select_prompts)
-    reference = load_policy(sft, model, cfg.runtime.dtype).to(training.device())
+    reference = load_policy(sft, model, cfg.runtime.dtype).to(device())
     rows: list[Row] = []
     for name, path in checkpoints_of(policy).items():
         rows += _answers_of(cfg, model, path, reference, prompts, checkpoint=name)
     write_jsonl(out / "answers.jsonl", rows)
     final = [row for row in rows if row["checkpoint"] == FINAL]
-    return training.finite_metrics({
+    return finite_metrics({
         "prompts": len(prompts),
         "answers": len(rows),
-        "tokens_mean": training.mean([row["tokens"] for row in final]),
-        "finished": training.share([row["finished"] for row in final]),
-        "kl_to_sft": training.mean([row["logprob"] - row["logprob_sft"] for row in final]),
+        "tokens_mean": mean([row["tokens"] for row in final]),
+        "finished": share([row["finished"] for row in final]),
+        "kl_to_sft": mean([row["logprob"] - row["logprob_sft"] for row in final]),
     })
 
 
@@ -48,7 +49,7 @@ def _answers_of(
     cfg: AnswersConfig, model: Path, path: Path, reference: Any, prompts: Sequence[Row], checkpoint: str
 ) -> list[Row]:
     tokenizer = load_tokenizer(path)
-    policy = load_policy(path, model, cfg.runtime.dtype).to(training.device())
+    policy = load_policy(path, model, cfg.runtime.dtype).to(device())
     settings = serving_settings(cfg.serving, cfg.runtime)
     samples = draw(policy, tokenizer, prompts, 1, settings, cfg.serving.rows_per_batch)
     rows = sample_rows(samples, prompts, tokenizer, policy_hash(path), checkpoint=checkpoint)

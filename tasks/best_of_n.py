@@ -6,9 +6,10 @@ from pathlib import Path
 
 from models.loading import load_policy, load_reward_model, load_tokenizer
 from models.reward import score
-from tasks import training
 from tasks.answers import FINAL
 from tasks.config import BestOfNConfig
+from tasks.machine import device, prepare_torch
+from tasks.numbers import finite_metrics, mean
 from tasks.rows import Row, read_jsonl, write_jsonl
 from tasks.sampling import draw, policy_hash, sample_rows, serving_settings
 
@@ -20,24 +21,24 @@ def best_of_n(
 
     All n below cfg.n are estimated from the same pool by whoever reads it (`models.best_of_n`).
     """
-    training.prepare_torch(cfg.runtime)
+    prepare_torch(cfg.runtime)
     prompts = read_jsonl(select_prompts)
     tokenizer = load_tokenizer(sft)
-    policy = load_policy(sft, model, cfg.runtime.dtype).to(training.device())
+    policy = load_policy(sft, model, cfg.runtime.dtype).to(device())
     settings = serving_settings(cfg.serving, cfg.runtime)
     samples = draw(policy, tokenizer, prompts, cfg.n, settings, cfg.serving.rows_per_batch)
-    scorer = load_reward_model(reward, model, cfg.runtime.dtype).to(training.device())
+    scorer = load_reward_model(reward, model, cfg.runtime.dtype).to(device())
     scores = score(scorer, [[*s.prompt_ids, *s.response_ids] for s in samples], cfg.serving.rows_per_batch).tolist()
     rows = sample_rows(samples, prompts, tokenizer, policy_hash(sft))
     pool = [{**row, "proxy": round(value, 6)} for row, value in zip(rows, scores)]
     best = winners(pool, cfg.n)
     write_jsonl(out / "pool.jsonl", pool)
     write_jsonl(out / "answers.jsonl", [{**row, "checkpoint": FINAL} for row in best])
-    return training.finite_metrics({
+    return finite_metrics({
         "prompts": len(prompts),
         "samples": len(pool),
-        "proxy_mean": training.mean([row["proxy"] for row in pool]),
-        "proxy_best_mean": training.mean([row["proxy"] for row in best]),
+        "proxy_mean": mean([row["proxy"] for row in pool]),
+        "proxy_best_mean": mean([row["proxy"] for row in best]),
     })
 
 

@@ -9,8 +9,12 @@ from models.loading import encode_prompt, encode_response, load_policy, load_tok
 from tasks import training
 from tasks.config import DpoConfig
 from tasks.errors import DataError
+from tasks.lora import peft_config
+from tasks.machine import device, prepare_torch
+from tasks.numbers import finite_metrics
 from tasks.rows import Row, read_jsonl
 from tasks.sampling import response_sums
+from tasks.snapshots import collect_snapshots
 
 SCORING_ROWS = 64
 
@@ -34,7 +38,7 @@ def dpo(cfg: DpoConfig, model: Path, sft: Path, compare: Path, out: Path, checkp
 
     Raises DataError without comparisons or with rows too long, DivergedError for non-finite numbers.
     """
-    training.prepare_torch(cfg.runtime)
+    prepare_torch(cfg.runtime)
     rows = read_jsonl(compare / "train.jsonl")
     if not rows:
         raise DataError("dpo has no comparisons to train on; give preferences, or loosen the filters of compare")
@@ -42,7 +46,7 @@ def dpo(cfg: DpoConfig, model: Path, sft: Path, compare: Path, out: Path, checkp
     tokenised = tokenise(rows, tokenizer)
     training.check_lengths([t["length"] for t in tokenised], [row["id"] for row in rows], cfg.max_length,
                            "dpo.max_length")
-    policy = load_policy(sft, model, cfg.runtime.dtype).to(training.device())
+    policy = load_policy(sft, model, cfg.runtime.dtype).to(device())
     trainer = make_trainer(cfg, policy, tokenizer, with_reference(policy, tokenised), checkpoints)
 
     def save(policy: Any, path: Path) -> None:
@@ -51,7 +55,7 @@ def dpo(cfg: DpoConfig, model: Path, sft: Path, compare: Path, out: Path, checkp
     trainer.add_callback(training.Snapshots(cfg.snapshots, save))
     training.train(trainer, "dpo", checkpoints)
     save(trainer.model, out)
-    training.collect_snapshots(checkpoints, out)
+    collect_snapshots(checkpoints, out)
     training.write_curves(out / "curves.jsonl", trainer.state.log_history)
     return metrics(rows, trainer.state)
 
@@ -90,7 +94,7 @@ def make_trainer(cfg: DpoConfig, policy: Any, tokenizer: Any, tokenised: Sequenc
     )
     return TokenisedDpoTrainer(
         model=policy, args=arguments, train_dataset=Dataset.from_list(list(tokenised)), processing_class=tokenizer,
-        peft_config=training.peft_config(cfg.lora, "CAUSAL_LM"),
+        peft_config=peft_config(cfg.lora, "CAUSAL_LM"),
     )
 
 
@@ -98,7 +102,7 @@ def metrics(rows: Sequence[Row], state: Any) -> dict[str, float]:
     """First and last logged numbers; rewards are β times the log-ratio to the reference, in nats (Eq. 5)."""
     logged = [line for line in state.log_history if "loss" in line]
     last = logged[-1]
-    return training.finite_metrics({
+    return finite_metrics({
         "pairs": len(rows),
         "steps": state.global_step,
         "loss_first": logged[0]["loss"],

@@ -11,9 +11,10 @@ from models.best_of_n import best_of_n as expected_best_of_n
 from models.best_of_n import kl_upper_bound
 from models.judges import Scorer
 from models.judges.reward_model import RewardModelScorer
-from tasks import statistics, training
+from tasks import statistics
 from tasks.answers import FINAL
 from tasks.config import EvaluateConfig
+from tasks.machine import prepare_torch
 from tasks.progress import report
 from tasks.rows import Row, read_jsonl, write_jsonl
 from tasks.scoring import (
@@ -47,7 +48,7 @@ def evaluate(
     `model` is the base, `reward` the proxy that scores every answer. Raises DataError when a model did not answer the
     same prompts as SFT.
     """
-    training.prepare_torch(cfg.runtime)
+    prepare_torch(cfg.runtime)
     prompts = {row["id"]: row for row in read_jsonl(select_prompts)}
     folders = (base_answers, sft_answers, dpo_answers, ppo_answers, best_of_n)
     answers = {name: read_jsonl(folder / "answers.jsonl") for name, folder in zip(MODELS, folders, strict=True)}

@@ -16,10 +16,11 @@ import numpy as np
 from models.judges import Scorer
 from models.judges.refusal import refuses
 from models.loading import load_policy, load_tokenizer
-from tasks import statistics, training
+from tasks import statistics
 from tasks.answers import FINAL
 from tasks.config import GateConfig, GuardConfig
 from tasks.errors import DataError
+from tasks.machine import device, prepare_torch
 from tasks.rows import Row, read_jsonl, write_jsonl
 from tasks.sampling import draw, sample_rows, serving_settings
 from tasks.scoring import is_harmless_lookalike, load_gold
@@ -46,7 +47,7 @@ def gate(
 
     Raises DataError without prompts or when the selected checkpoint does not exist.
     """
-    training.prepare_torch(cfg.runtime)
+    prepare_torch(cfg.runtime)
     selection = json.loads((select / SELECTION_FILE).read_text(encoding="utf-8"))
     candidate = candidate_path(selection, {"dpo": dpo, "ppo": ppo})
     prompts = read_jsonl(gate_prompts)
@@ -76,7 +77,7 @@ def candidate_path(selection: Mapping[str, Any], policies: Mapping[str, Path]) -
 def score_policy(cfg: GateConfig, policy: Path, base: Path, prompts: Sequence[Row], scorer: Scorer) -> list[Row]:
     """One scored answer per prompt, in the prompts' order, sampled as it would be served."""
     tokenizer = load_tokenizer(policy)
-    loaded = load_policy(policy, base, cfg.runtime.dtype).to(training.device())
+    loaded = load_policy(policy, base, cfg.runtime.dtype).to(device())
     samples = draw(loaded, tokenizer, prompts, 1, serving_settings(cfg.serving, cfg.runtime), cfg.rows_per_batch)
     texts = [row["response"] for row in sample_rows(samples, prompts, tokenizer, "")]
     return [

@@ -6,18 +6,19 @@ from pathlib import Path
 
 from models.loading import load_policy, load_tokenizer
 from models.sampler import SamplingSettings
-from tasks import training
 from tasks.config import GenerateConfig
+from tasks.machine import device, prepare_torch
+from tasks.numbers import share
 from tasks.rows import Row, read_jsonl, write_jsonl
 from tasks.sampling import draw, policy_hash, sample_rows
 
 
 def generate(cfg: GenerateConfig, model: Path, sft: Path, compare_prompts: Path, out: Path) -> dict[str, float]:
     """Write `samples.jsonl`: cfg.samples_per_prompt answers to each prompt, at the temperatures in turn."""
-    training.prepare_torch(cfg.runtime)
+    prepare_torch(cfg.runtime)
     prompts = read_jsonl(compare_prompts)
     tokenizer = load_tokenizer(sft)
-    policy = load_policy(sft, model, cfg.runtime.dtype).to(training.device())
+    policy = load_policy(sft, model, cfg.runtime.dtype).to(device())
     name, rows = policy_hash(sft), []
     for turn, temperature in enumerate(cfg.temperatures):
         count = len(range(turn, cfg.samples_per_prompt, len(cfg.temperatures)))
@@ -31,8 +32,8 @@ def generate(cfg: GenerateConfig, model: Path, sft: Path, compare_prompts: Path,
         "prompts": len(prompts),
         "samples": len(rows),
         "tokens": sum(row["tokens"] for row in rows),
-        "finished": training.share([row["finished"] for row in rows]),
-        "distinct": training.share([len({(r["prompt_id"], r["response"]) for r in rows})], len(rows)),
+        "finished": share([row["finished"] for row in rows]),
+        "distinct": share([len({(r["prompt_id"], r["response"]) for r in rows})], len(rows)),
     }
 
 

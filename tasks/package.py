@@ -6,15 +6,15 @@ import json
 from pathlib import Path
 
 from models.loading import load_policy, load_tokenizer, stop_ids
-from tasks import training
 from tasks.answers import checkpoints_of
 from tasks.config import PackageConfig
+from tasks.machine import prepare_torch
 from tasks.state import content_hash
 
 
 def package(cfg: PackageConfig, model: Path, dpo: Path, ppo: Path, select: Path, out: Path) -> dict[str, float]:
     """Write the selected policy whole, so that it loads and serves without its base."""
-    training.prepare_torch(cfg.runtime)
+    prepare_torch(cfg.runtime)
     selection = json.loads((select / "selection.json").read_text(encoding="utf-8"))
     artifact = {"dpo": dpo, "ppo": ppo}[selection["method"]]
     source = checkpoints_of(artifact)[selection["checkpoint"]]

@@ -11,11 +11,15 @@ from models.ppo import PpoResult, PpoTrainer
 from models.ppo_settings import PpoSettings
 from models.reward import RewardSignal, model_scorer
 from models.value import ValueModel
-from tasks import progress, training
+from tasks import progress
 from tasks.config import PpoConfig
 from tasks.errors import DivergedError
+from tasks.lora import peft_config
+from tasks.machine import device, prepare_torch
+from tasks.numbers import finite_metrics
 from tasks.rows import read_jsonl, write_jsonl
 from tasks.sampling import encode_prompts
+from tasks.snapshots import collect_snapshots, keep_snapshot
 
 OWN_SECTIONS = ("runtime", "guards", "lora", "snapshots")
 
@@ -37,7 +41,7 @@ def ppo(
     Raises ValueError for settings that do not divide, DivergedError for non-finite numbers.
     """
     settings = ppo_settings(cfg)
-    training.prepare_torch(cfg.runtime)
+    prepare_torch(cfg.runtime)
     tokenizer = load_tokenizer(sft)
     trainer = _make_trainer(cfg, settings, model, sft, reward, rl_prompts, tokenizer, checkpoints)
     trainer.on_step = lambda done, total, numbers: progress.report(done, total, "rollout", **numbers)
@@ -47,7 +51,7 @@ def ppo(
     result = trainer.run()
     _check(result)
     save_policy(trainer.policy, tokenizer, out, base=model, start=sft)
-    training.collect_snapshots(checkpoints, out)
+    collect_snapshots(checkpoints, out)
     write_jsonl(out / "curves.jsonl", [{"step": n, **step} for n, step in enumerate(result.history, start=1)])
     stopped = {"reason": result.stop_reason, "steps_asked": result.steps_asked, "steps_done": result.steps_done}
     (out / "stopped.json").write_text(json.dumps(stopped, indent=2, sort_keys=True) + "\n", encoding="utf-8")
@@ -58,17 +62,17 @@ def _make_trainer(
     cfg: PpoConfig, settings: PpoSettings, model: Path, sft: Path, reward: Path, rl_prompts: Path, tokenizer: Any,
     checkpoints: Path,
 ) -> PpoTrainer:
-    device = training.device()
-    policy = load_policy(sft, model, cfg.runtime.dtype).to(device)
-    reward_model = load_reward_model(reward, model, cfg.runtime.dtype).to(device)
+    place = device()
+    policy = load_policy(sft, model, cfg.runtime.dtype).to(place)
+    reward_model = load_reward_model(reward, model, cfg.runtime.dtype).to(place)
     prompts = encode_prompts(tokenizer, read_jsonl(rl_prompts), policy, cfg.max_new_tokens)
     reference = None
     if cfg.lora is None:
-        reference = load_policy(sft, model, cfg.runtime.dtype).to(device).requires_grad_(False)
+        reference = load_policy(sft, model, cfg.runtime.dtype).to(place).requires_grad_(False)
     else:
         import peft
 
-        policy = peft.get_peft_model(policy, training.peft_config(cfg.lora, "CAUSAL_LM"))
+        policy = peft.get_peft_model(policy, peft_config(cfg.lora, "CAUSAL_LM"))
     return PpoTrainer(
         policy=policy,
         value=ValueModel.from_reward_model(reward_model),
@@ -83,7 +87,7 @@ def _make_trainer(
 
 def _keep_snapshot(step: int, settings: PpoSettings, checkpoints: Path, write: Callable[[Path], None]) -> None:
     if step < settings.steps:  # the last step is the final policy itself
-        training.keep_snapshot(checkpoints, step, write)
+        keep_snapshot(checkpoints, step, write)
 
 
 def _check(result: PpoResult) -> None:
@@ -105,7 +109,7 @@ def metrics(result: PpoResult) -> dict[str, float]:
     shown = ("score", "kl", "entropy", "eos_rate", "clip_fraction", "value_loss")
     numbers = {f"{name}_first": first[name] for name in shown if name in first}
     numbers |= {f"{name}_last": last[name] for name in shown if name in last}
-    return training.finite_metrics({
+    return finite_metrics({
         "steps_asked": result.steps_asked, "steps_done": result.steps_done,
         "stopped_by_guard": float(result.stop_reason is not None), **numbers,
     })

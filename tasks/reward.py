@@ -14,6 +14,9 @@ from models.reward import pool_by_length, score
 from tasks import training
 from tasks.config import RewardConfig, RewardTraining, RuntimeConfig
 from tasks.errors import DataError
+from tasks.lora import peft_config
+from tasks.machine import prepare_torch
+from tasks.numbers import finite_metrics
 from tasks.rows import Row, read_jsonl
 
 SCORING_ROWS = 64
@@ -48,7 +51,7 @@ def reward(cfg: RewardConfig, model: Path, sft: Path, compare: Path, out: Path, 
     )
     training.write_curves(out / "curves.jsonl", history)
     agreeing = [row for row in heldout if row.get("agrees", True)]
-    return training.finite_metrics({
+    return finite_metrics({
         "train_pairs": len(train_rows),
         "heldout_pairs": len(heldout),
         "heldout_pairs_where_judge_agrees": len(agreeing),
@@ -65,7 +68,7 @@ def train_reward_model(
 
     Returns the model, its tokenizer and the trainer's log. `stage` names the params section in error messages.
     """
-    training.prepare_torch(runtime)
+    prepare_torch(runtime)
     if not rows:
         raise DataError(f"{stage} has no comparisons to train on; give preferences, or loosen the filters of compare")
     tokenizer = load_tokenizer(start)
@@ -100,7 +103,7 @@ def make_trainer(
     rows = [{**row, "length": length} for row, length in zip(tokenised, lengths)]
     return TokenisedRewardTrainer(
         model=untrained, args=arguments, train_dataset=Dataset.from_list(rows), processing_class=tokenizer,
-        peft_config=training.peft_config(cfg.lora, "SEQ_CLS", head=["score"]),
+        peft_config=peft_config(cfg.lora, "SEQ_CLS", head=["score"]),
     )
 
 

@@ -11,6 +11,9 @@ from models.loading import encode_prompt, encode_response, load_policy, load_tok
 from tasks import training
 from tasks.config import SftConfig
 from tasks.errors import DataError
+from tasks.lora import peft_config
+from tasks.machine import prepare_torch
+from tasks.numbers import finite_metrics
 from tasks.rows import Row, read_jsonl
 
 IGNORED = -100
@@ -47,7 +50,7 @@ def sft(cfg: SftConfig, model: Path, demonstrations: Path, out: Path, checkpoint
 
     Raises DataError for rows that are too long or of an unknown category, DivergedError for non-finite numbers.
     """
-    training.prepare_torch(cfg.runtime)
+    prepare_torch(cfg.runtime)
     tokenizer = load_tokenizer(model)
     rows = mixture(read_jsonl(demonstrations), cfg.category_weights, cfg.runtime.seed)
     if not rows:
@@ -73,14 +76,14 @@ def make_trainer(cfg: SftConfig, policy: object, tokenizer: object, tokenised: S
     )
     return SFTTrainer(
         model=policy, args=arguments, train_dataset=Dataset.from_list(list(tokenised)), processing_class=tokenizer,
-        peft_config=training.peft_config(cfg.lora, "CAUSAL_LM"),
+        peft_config=peft_config(cfg.lora, "CAUSAL_LM"),
     )
 
 
 def metrics(rows: Sequence[Row], tokenised: Sequence[dict], state: object) -> dict[str, float]:
     losses = [line["loss"] for line in state.log_history if "loss" in line]
     counts = Counter(row["category"] for row in rows)
-    return training.finite_metrics({
+    return finite_metrics({
         "loss_first": losses[0],
         "loss_last": losses[-1],
         "rows": len(rows),

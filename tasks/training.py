@@ -6,43 +6,22 @@ We tokenise ourselves, so that the ids trained on are the ids sampled and scored
 
 from __future__ import annotations
 
-import json
-import math
-import os
 import shutil
-import warnings
 from pathlib import Path
 from typing import Any, Callable, Sequence
 
 import torch
-import transformers
-from transformers import PrinterCallback, TrainerCallback, TrainerControl, TrainerState, TrainingArguments, set_seed
+from transformers import PrinterCallback, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_utils import get_last_checkpoint
 
 from tasks import progress
-from tasks.config import LoraConfig, OptimizerConfig, RuntimeConfig
+from tasks.config import OptimizerConfig, RuntimeConfig
 from tasks.errors import DataError, DivergedError
 from tasks.rows import write_jsonl
+from tasks.snapshots import keep_snapshot
 
 COMPLETE_FILE = "complete"
-SNAPSHOTS_FOLDER = "snapshots"
 TIMES_AND_TOTALS = ("runtime", "per_second", "total_flos", "num_tokens", "num_input_tokens", "step_time")
-
-
-def prepare_torch(runtime: RuntimeConfig) -> None:
-    """Threads, seeds and determinism of a stage's process."""
-    warnings.filterwarnings("ignore", message=".*gradient_checkpointing.*", category=FutureWarning)  # TRL sets it
-    transformers.logging.set_verbosity_error()
-    transformers.logging.disable_progress_bar()
-    torch.set_num_threads(runtime.threads)
-    torch.use_deterministic_algorithms(True, warn_only=True)
-    torch.utils.deterministic.fill_uninitialized_memory = False  # a third of SFT's time, to find bugs of torch's own
-    set_seed(runtime.seed)
-
-
-def device() -> torch.device:
-    """The GPU where there is one: a machine setting, CUDA_VISIBLE_DEVICES, not a parameter."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def trainer_arguments(
@@ -74,19 +53,6 @@ def trainer_arguments(
         remove_unused_columns=False,  # group_by_length reads a column that no model takes
         max_length=None,
         **extra,
-    )
-
-
-def peft_config(lora: LoraConfig | None, task: str, head: Sequence[str] = ()) -> Any:
-    """PEFT's configuration of our `lora` section, or None; `task` is CAUSAL_LM or SEQ_CLS."""
-    if lora is None:
-        return None
-    import peft
-
-    targets = list(lora.targets) if isinstance(lora.targets, tuple) else lora.targets
-    return peft.LoraConfig(
-        r=lora.rank, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=targets,
-        task_type=task, modules_to_save=list(head) or None,
     )
 
 
@@ -149,22 +115,6 @@ class Snapshots(TrainerCallback):
             keep_snapshot(Path(args.output_dir), state.global_step, lambda path: self.save(kwargs["model"], path))
 
 
-def keep_snapshot(checkpoints: Path, step: int, write: Callable[[Path], None]) -> None:
-    """Write one policy snapshot whole or not at all."""
-    final = checkpoints / SNAPSHOTS_FOLDER / f"step-{step}"
-    partial = final.with_name(f".{final.name}")
-    shutil.rmtree(partial, ignore_errors=True)
-    write(partial)
-    shutil.rmtree(final, ignore_errors=True)
-    os.replace(partial, final)
-
-
-def collect_snapshots(checkpoints: Path, out: Path) -> None:
-    """Copy the kept policies to `out/checkpoints/step-N`."""
-    for snapshot in sorted((checkpoints / SNAPSHOTS_FOLDER).glob("step-*")):
-        shutil.copytree(snapshot, out / "checkpoints" / snapshot.name)
-
-
 def last_complete_checkpoint(folder: Path) -> Path | None:
     """The newest checkpoint that was written whole; half-written ones are removed."""
     for candidate in folder.glob("checkpoint-*"):
@@ -203,19 +153,3 @@ def write_curves(path: Path, history: Sequence[dict[str, Any]]) -> None:
     rows = [{"step": int(line["step"]), **curve_point({k: v for k, v in line.items() if k != "step"})}
             for line in history if "train_loss" not in line]
     write_jsonl(path, rows)
-
-
-def finite_metrics(numbers: dict[str, float]) -> dict[str, float]:
-    """Round to what reproduces and reads well; a NaN is an error of ours."""
-    assert all(math.isfinite(value) for value in numbers.values()), json.dumps(numbers)
-    return {key: float(f"{value:.8g}") for key, value in numbers.items()}
-
-
-def mean(values: Sequence[float]) -> float:
-    """The mean, 0 of nothing."""
-    return sum(values) / len(values) if values else 0.0
-
-
-def share(flags: Sequence[float], total: int | None = None) -> float:
-    """The sum of `flags` over `total` (by default their number), rounded; 0 of nothing."""
-    return round(sum(flags) / max(len(flags) if total is None else total, 1), 8)

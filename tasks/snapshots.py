@@ -1,0 +1,26 @@
+"""Policies kept on the way, for `select`; first beside the resume checkpoints, because outs do not survive a kill."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import Callable
+
+SNAPSHOTS_FOLDER = "snapshots"
+
+
+def keep_snapshot(checkpoints: Path, step: int, write: Callable[[Path], None]) -> None:
+    """Write one policy snapshot whole or not at all."""
+    final = checkpoints / SNAPSHOTS_FOLDER / f"step-{step}"
+    partial = final.with_name(f".{final.name}")
+    shutil.rmtree(partial, ignore_errors=True)
+    write(partial)
+    shutil.rmtree(final, ignore_errors=True)
+    os.replace(partial, final)
+
+
+def collect_snapshots(checkpoints: Path, out: Path) -> None:
+    """Copy the kept policies to `out/checkpoints/step-N`."""
+    for snapshot in sorted((checkpoints / SNAPSHOTS_FOLDER).glob("step-*")):
+        shutil.copytree(snapshot, out / "checkpoints" / snapshot.name)
