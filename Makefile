@@ -16,6 +16,7 @@ setup: .venv/ready  ## install into .venv
 	@echo "setting up .venv (about 2 GB; a few minutes, once)"
 	@$(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test]'
+	@PREFECT_HOME=$(CURDIR)/.prefect DO_NOT_TRACK=true $(BIN)/prefect server database upgrade --yes >/dev/null
 	@touch $@
 
 demo: setup  ## align the tiny assistant, end to end

@@ -34,8 +34,7 @@ def stage_metrics(root: Path, stage: Stage) -> dict[str, float]:
 def score_rows(root: Path) -> list[tuple[str, ...]]:
     """One row of text per model, in the order of COLUMNS; empty before the first evaluation."""
     models = (read_json(root / "metrics" / "evaluate.json") or {}).get("models", {})
-    known = [name for name in MODELS if name in models] + [name for name in models if name not in MODELS]
-    return [_score_row(name, models[name]) for name in known]
+    return [_score_row(name, scores) for name, scores in _in_order(models).items()]
 
 
 def _score_row(name: str, scores: dict[str, Any]) -> tuple[str, ...]:
@@ -44,18 +43,32 @@ def _score_row(name: str, scores: dict[str, Any]) -> tuple[str, ...]:
     if gold.get("mean") is not None:
         interval = f"{gold['mean']:.3f} [{_number(gold.get('ci_low'), 3)}, {_number(gold.get('ci_high'), 3)}]"
     axes = [_number(scores.get(axis), 2) for axis in AXES]
-    rest = [_number(scores.get("kl"), 2), _number(scores.get("length"), 1), _number(scores.get("distinct_2"), 2)]
+    rest = [_kl(scores), _number(scores.get("length"), 1), _number(scores.get("distinct_2"), 2)]
     return (name, interval, *axes, *rest)
 
 
+def _kl(scores: dict[str, Any]) -> str:
+    """Measured where a policy was sampled; for best-of-n the upper bound log n - (n-1)/n."""
+    if scores.get("kl") is None and scores.get("kl_upper_bound") is not None:
+        return f"≤ {_number(scores['kl_upper_bound'], 2)}"
+    return _number(scores.get("kl"), 2)
+
+
 def _number(value: float | None, digits: int) -> str:
-    return ABSENT if value is None else f"{value:.{digits}f}"
+    """Rounded; a zero has no sign."""
+    return ABSENT if value is None else f"{round(value, digits) + 0.0:.{digits}f}"
+
+
+def _in_order(by_model: dict[str, Any]) -> dict[str, Any]:
+    """Models in the order of the pipeline, others after them."""
+    known = [name for name in MODELS if name in by_model]
+    return {name: by_model[name] for name in known + [name for name in by_model if name not in MODELS]}
 
 
 def examples(root: Path) -> list[tuple[str, dict[str, str]]]:
     """(prompt, {model: answer}) of the prompts that are always shown."""
     found = (read_json(root / "metrics" / "evaluate.json") or {}).get("examples", [])
-    return [(row["prompt"], row["answers"]) for row in found[:EXAMPLES_SHOWN]]
+    return [(row["prompt"], _in_order(row["answers"])) for row in found[:EXAMPLES_SHOWN]]
 
 
 def verdict(root: Path) -> tuple[str, list[str]] | None:

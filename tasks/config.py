@@ -120,7 +120,7 @@ class RewardTraining(OptimizerConfig):
 
 class JudgeConfig(Section):
     name: Annotated[str, Field(pattern=r"^[a-z0-9-]+$")]
-    kind: Literal["simulated", "oracle", "reward_model"]
+    kind: Literal["simulated", "oracle"]
     weights: dict[str, float]
     position_bias: Rate = 0.0
     length_bias: float = 0.0
