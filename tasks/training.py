@@ -68,10 +68,14 @@ def check_lengths(lengths: Sequence[int], names: Sequence[str], limit: int, sett
 
 
 class Report(TrainerCallback):
-    """Tells the watchers how far training is; the last step is always logged."""
+    """Tells the watchers how far training is.
+
+    Logged are also the last step and every step that is saved: a log line averages since the line before, so a
+    resumed run has the same curves only if no window reaches across a checkpoint.
+    """
 
     def on_step_end(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        control.should_log = control.should_log or state.global_step == state.max_steps
+        control.should_log |= control.should_save or state.global_step == state.max_steps
 
     def on_log(self, args: Any, state: TrainerState, control: TrainerControl, logs: Any = None, **_: Any) -> None:
         progress.report(state.global_step, state.max_steps, **curve_point(logs or {}))
