@@ -4,7 +4,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help setup demo demo-seeds test test-slow bench clean
+DATA ?= ../shared/data/hh-rlhf
+
+.PHONY: help setup demo demo-seeds demo-hh test test-slow bench clean
 
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -24,6 +26,10 @@ demo: setup  ## align the tiny assistant, end to end
 
 demo-seeds: setup  ## the demo on seeds 0, 1 and 2, and whether it keeps its promises
 	@$(BIN)/plumb seeds --seeds 0,1,2
+
+demo-hh: setup  ## Anthropic's human preferences as a team's own data: make demo-hh DATA=DIR
+	@test -d artifacts/hh-base || $(BIN)/python -m tasks.tiny_base --params infra/params/hh-rlhf.yaml --data $(DATA) --out artifacts/hh-base
+	@$(BIN)/plumb align --params infra/params/hh-rlhf.yaml --set data.path=$(abspath $(DATA)) --set model.path=$(CURDIR)/artifacts/hh-base
 
 test: setup  ## fast tests and whole graphs on two-layer models
 	@$(BIN)/python -m pytest -q -n 2 --dist loadfile -m 'not slow'

@@ -1,4 +1,4 @@
-"""`python -m tasks.tiny_base --params FILE --out DIR`: a tiny base model from the text of a team's own data.
+"""`python -m tasks.tiny_base --params FILE --data DIR --out DIR`: a tiny base model from the text of a team's own data.
 
 For trying Plumbline on data where no base model of a fitting size is at hand. Only text that trains anyway is read
 (the splits `sft` and `preferences`); held-out splits are not.
@@ -11,6 +11,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+import torch
+
 from models.tiny import build_base
 from tasks import errors
 from tasks.config import PrepareConfig, read_params, stage_config
@@ -20,11 +22,11 @@ from tasks.rows import Row, read_jsonl
 SPEAKERS = {"user": "Human", "assistant": "Assistant"}
 
 
-def texts(cfg: PrepareConfig) -> list[str]:
+def texts(cfg: PrepareConfig, data: Path) -> list[str]:
     """Each conversation that may train, as plain text: a base has not seen a chat template."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder)
-        prepare(cfg, Path(cfg.data.path), out)
+        prepare(cfg, data, out)
         rows = read_jsonl(out / "demonstrations.jsonl") + read_jsonl(out / "preferences.jsonl")
     return sorted({as_text(conversation) for row in rows for conversation in _conversations(row)})
 
@@ -42,12 +44,14 @@ def as_text(messages: list[dict[str, str]]) -> str:
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tasks.tiny_base", description=__doc__.split("\n\n")[0])
     parser.add_argument("--params", type=Path, required=True, help="a params file; its section `data` is read")
+    parser.add_argument("--data", type=Path, required=True, help="the folder with the data files")
     parser.add_argument("--out", type=Path, required=True, help="the model directory to write")
     parser.add_argument("--steps", type=int, default=1500)
     parser.add_argument("--context", type=int, default=512)
     parsed = parser.parse_args(arguments)
     try:
-        corpus = texts(stage_config(read_params(parsed.params), "prepare", parsed.params))
+        corpus = texts(stage_config(read_params(parsed.params), "prepare", parsed.params), parsed.data)
+        torch.set_num_threads(1)  # the last bits depend on it
         build_base(corpus, parsed.out, steps=parsed.steps, context=parsed.context, on_step=_print_step)
     except ValueError as error:
         print(f"tiny_base: {errors.one_line(error)}", file=sys.stderr)

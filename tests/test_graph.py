@@ -6,39 +6,14 @@ from pathlib import Path
 import pytest
 import yaml
 
-from models.hearth import prompts as hearth
 from models.loading import load_policy, load_tokenizer
 from tasks import pipeline
 from tasks.__main__ import run_stage
 from tasks.rows import read_jsonl, write_jsonl
-from tests.import_closure import ROOT
-from tests.tiny_models import make_gpt2, make_qwen2
+from tests.small_project import hearth_project, small_params, write_project
+from tests.tiny_models import make_qwen2
 
 LORA = {"rank": 2, "alpha": 4.0, "dropout": 0.0, "targets": "all-linear"}
-SHORT = {"epochs": 1.0, "batch_size": 8, "max_length": 400, "checkpoint_every": 100}
-
-
-def small_params() -> dict:
-    """The shipped params, shrunk to seconds."""
-    params = yaml.safe_load((ROOT / "params.yaml").read_text())
-    for stage in ("sft", "reward", "dpo"):
-        params[stage] |= SHORT
-    params["serving"] |= {"max_new_tokens": 12}
-    params["generate"] |= {"max_new_tokens": 12}
-    params["ppo"] |= {"episodes": 16, "batch_size": 8, "minibatch_size": 4, "max_new_tokens": 12}
-    params["ppo"]["guards"] |= {"eos_rate_floor": 0.0}
-    params["best_of_n"]["n"] = 4
-    for stage in ("evaluate", "gate"):
-        params[stage] |= {"resamples": 100}
-    return params
-
-
-def project(folder: Path, params: dict) -> Path:
-    (folder / "dvc.yaml").write_text((ROOT / "dvc.yaml").read_text())
-    (folder / "params.yaml").write_text(yaml.safe_dump(params))
-    for code in ("tasks", "models"):
-        (folder / code).symlink_to(ROOT / code)
-    return folder
 
 
 def run_graph(folder: Path, monkeypatch) -> None:
@@ -56,24 +31,6 @@ def run_graph(folder: Path, monkeypatch) -> None:
 
 
 @pytest.fixture()
-def hearth_project(tmp_path):
-    """A GPT-2-shaped model, PAD equal to EOS, on a few rows of hearth."""
-    make_gpt2(tmp_path / "base")
-    kept: dict[str, int] = {}
-    rows = []
-    for row in hearth.prompt_rows():
-        kept[row["split"]] = kept.get(row["split"], 0) + 1
-        if kept[row["split"]] <= 12:
-            rows.append(row)
-    write_jsonl(tmp_path / "data" / "prompts.jsonl", rows)
-    write_jsonl(tmp_path / "data" / "demonstrations.jsonl", hearth.demonstration_rows()[:40])
-    params = small_params()
-    params["model"]["path"], params["data"]["path"] = "base", "data"
-    params["compare"]["heldout_fraction"] = 0.3
-    return project(tmp_path, params)
-
-
-@pytest.fixture()
 def own_project(tmp_path):
     """A Qwen2-shaped model with LoRA everywhere, on somebody's own preferences; gold is a reward model."""
     make_qwen2(tmp_path / "base")
@@ -88,16 +45,16 @@ def own_project(tmp_path):
         "path": "data", "demonstrations": "pairs.jsonl", "prompts": None, "preferences": "pairs.jsonl",
         "splits": {"sft": 0.2, "compare": 0.0, "rl": 0.1, "select": 0.1, "gate": 0.1, "preferences": 0.3, "gold": 0.2},
     }
-    params["compare"] |= {"given": "only", "judges": [], "heldout_fraction": 0.3}
+    params["compare"] |= {"given": "only", "judges": []}
     for stage in ("sft", "reward", "dpo", "ppo"):
         params[stage]["lora"] = LORA
     training = {key: value for key, value in params["reward"].items()}
     params["gold"] |= {"kind": "reward_model", "weights": {}, "training": {**training, "lora": None}}
-    return project(tmp_path, params)
+    return write_project(tmp_path, params)
 
 
-def test_hearth_on_a_gpt2_shaped_model(hearth_project, monkeypatch):
-    run_graph(hearth_project, monkeypatch)
+def test_hearth_on_a_gpt2_shaped_model(tmp_path, monkeypatch):
+    run_graph(hearth_project(tmp_path), monkeypatch)
     document = json.loads(Path("metrics/evaluate.json").read_text())
     assert set(document["models"]) == {"base", "sft", "dpo", "ppo", "best_of_n"}
     for numbers in document["models"].values():
