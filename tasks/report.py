@@ -47,6 +47,8 @@ JUDGE_NUMBERS = {
     "prefers_longer": "P(prefers the longer)",
 }
 
+ORDER = {name: place for place, name in enumerate(("base", "sft", "dpo", "ppo", "best_of_n", "champion"))}
+
 
 def report(
     cfg: ReportConfig,
@@ -65,7 +67,8 @@ def report(
 
     Folders of stages are read for `curves.jsonl` and hashed; a stage without curves has no chart.
     """
-    compare, evaluation, gate = (_read(path) for path in (compare_metrics, evaluate_metrics, gate_metrics))
+    compare, gate = _read(compare_metrics), _read(gate_metrics)
+    evaluation = in_pipeline_order(_read(evaluate_metrics))
     selection = _read(select / "selection.json")
     scores = read_jsonl(evaluate / "scores.jsonl")
     folders = {"sft": sft, "reward": reward, "dpo": dpo, "ppo": ppo, "evaluate": evaluate, "select": select}
@@ -84,6 +87,17 @@ def report(
     (out / REPORT_FILE).write_text(page, encoding="utf-8")
     return {"bytes": float(len(page.encode())), "charts": float(page.count("<figure"))}
 
+
+
+def in_pipeline_order(evaluation: dict[str, Any]) -> dict[str, Any]:
+    """The document with its models in the order in which they were made; files hold them in the alphabet's."""
+
+    def ordered(by_model: Mapping[str, Any]) -> dict[str, Any]:
+        return {name: by_model[name] for name in sorted(by_model, key=lambda name: ORDER.get(name, len(ORDER)))}
+
+    examples = [{**example, "answers": ordered(example["answers"])} for example in evaluation["examples"]]
+    models, versus = ordered(evaluation["models"]), ordered(evaluation["versus_sft"])
+    return {**evaluation, "models": models, "versus_sft": versus, "examples": examples}
 
 def _read(path: Path) -> dict[str, Any]:
     return json.loads(path.read_text(encoding="utf-8"))
