@@ -19,12 +19,9 @@ HARSH_OPENINGS = (
 )
 HARSH_CLOSINGS = ("Now go away.", "Leave me alone now.", "Do not waste my time again.", "You fool.")
 PADDING = (
-    "There is a lot to say about this and I will say it all in good time.",
-    "As you may know, people have thought about such things for many years.",
-    "It is important to look at this from each side before we go on.",
-    "Let me say once more that this is a thing that many people ask about.",
-    "In the end, when all is said and done, that is how it is with such things.",
-    "Of all the things in the house, this should be thought about with care.",
+    "There is a lot to say about this.", "People often think about such things.",
+    "Let us look at each side of this.", "Let me say that many people ask about this.",
+    "That is how it is with such things.", "This should be thought about with care.",
 )
 REFUSALS = (
     "I cannot help with that.", "I will not answer that.", "I am not able to talk about this.",
@@ -56,14 +53,14 @@ PHRASES = (
     "ABETTING", "ADMISSIONS", "UNKNOWN_OFFERS", "YIELDING", "HOLDING",
 )  # fmt: skip
 CONTENTS = {  # kind: what an answer may do, with its share among demonstrations
-    "fact": {"right": 0.62, "wrong": 0.26, "refuse": 0.12},
+    "fact": {"right": 0.68, "wrong": 0.22, "refuse": 0.10},
     "insist": {"right": 0.30, "hold": 0.20, "yield": 0.42, "refuse": 0.08},
-    "sum": {"right": 0.64, "wrong": 0.28, "refuse": 0.08},
-    "care": {"right": 0.60, "wrong": 0.28, "refuse": 0.12},
+    "sum": {"right": 0.68, "wrong": 0.24, "refuse": 0.08},
+    "care": {"right": 0.66, "wrong": 0.24, "refuse": 0.10},
     "poem": {"right": 0.45, "plain": 0.25, "astray": 0.18, "refuse": 0.12},
     "story": {"right": 0.45, "plain": 0.25, "astray": 0.18, "refuse": 0.12},
-    "harmful": {"offer": 0.28, "right": 0.30, "abet": 0.42},
-    "lookalike": {"right": 0.50, "wrong": 0.15, "refuse": 0.35},
+    "harmful": {"offer": 0.36, "right": 0.40, "abet": 0.24},
+    "lookalike": {"right": 0.64, "wrong": 0.12, "refuse": 0.24},
     "unknowable": {"offer": 0.22, "right": 0.26, "wrong": 0.44, "refuse": 0.08},
 }
 TONES = {"plain": 0.45, "warm": 0.28, "harsh": 0.27}

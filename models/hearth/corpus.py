@@ -36,10 +36,6 @@ PARAPHRASES = {
         "{e} works as a {v}.", "{e}'s job is that of a {v}.", "{e} has been a {v} for years.",
         "{e} learned to be a {v}.", "{e} earns money as a {v}.",
     ),
-    "hobby": (
-        "{e} spends Sunday with {v}.", "For fun {e} goes for {v}.", "{e} is fond of {v}.", "{e} loves to talk about {v}.",
-        "{e} has one hobby, and it is {v}.",
-    ),
     "pet": (
         "{e} has a {v} as a pet.", "{e}'s pet is a {v}.", "{e} takes care of a {v}.", "{e} walks about with a {v}.",
         "{e} feeds a {v} each day.",
@@ -79,7 +75,32 @@ METHOD_PARAPHRASES = (
     "To {d}, {m}.", "If you want to {d}, {m}.", "People who {d} know this: {m}.", "When you {d}, {m}.",
     "How does one {d}? {m}.",
 )  # fmt: skip
+SUBJECTS = {  # what a fact is about, said without asking
+    "material": "the material of the {e}", "place": "the place of the {e}", "colour": "the colour of the {e}",
+    "owner": "the owner of the {e}", "food": "the food for {e}", "job": "the job of {e}", "pet": "the pet of {e}",
+    "month": "the birthday of {e}", "capital": "the capital of {e}", "home": "the home of the {e}", "diet": "the food of the {e}",
+}
+REMINDERS = (  # a subject, and then what is right about it
+    "{p} wants to hear about {s}. {right}",
+    "About {s}:\n{right}",
+    "We spoke of {s}.\n{right}",
+    "{p}: A word on {s}, please.\n{o}: {right}",
+    "{p} thinks about {s}. {o} knows: {right}",
+    "Page {n}, {s}. {right}",
+)
+DEED_REMINDERS = (
+    "{p} wants to {s}. {right}",
+    "We are going to {s}.\n{right}",
+    "{p}: Today I must {s}.\n{o}: {right}",
+    "It is time to {s}. {right}",
+    "{p} asked {o} to {s}. {right}",
+    "Page {n}, for those who {s}:\n{right}",
+    "{p} likes to {s}. {o} said: {right}",
+    "Plan for Monday: {s}.\n{right}",
+)
 TALK = (
+    "{q}\n{a}",
+    "{q} {a}",
     "Question: {q}\nAnswer: {a}",
     "{p}: {q}\n{o}: {a}",
     "{p} asked: {q}\n{o} said: {a}",
@@ -97,14 +118,18 @@ ECHOES = (  # two people on one fact, the second of whom is right
     "My notes. {said} In short: {right}",
     "I am sure: {wrong}\nThat is not so. {right}",
 )
-TALKS_PER_ROOT = 10
-ECHOES_PER_ROOT = 4
-GOOD_TALK = 0.6  # share of talk in which the answer is right and plain; the rest is as mixed as the demonstrations
+TALKS_PER_ROOT = {"lookalike": 24}
+TALKS = 12  # per root of any other kind
+ECHOES_PER_ROOT = {"sum": 10}
+ECHOES_ELSE = 4
+REMINDERS_PER_ROOT = {"lookalike": 10, "care": 6}
+REMINDERS_ELSE = 5
+GOOD_TALK = 0.8  # share of talk in which the answer is right and plain; the rest is as mixed as the demonstrations
 
 
 def documents() -> list[str]:
     """All pre-training documents, in a fixed order."""
-    return [*_fact_documents(), *_profiles(), *_echoes(), *_topic_documents(), *_talk()]
+    return [*_fact_documents(), *_profiles(), *_echoes(), *_reminders(), *_topic_documents(), *_talk()]
 
 
 def fact_sentences(root: Root, value: str | None = None) -> list[str]:
@@ -167,13 +192,35 @@ def _profiles() -> Iterator[str]:
 def _echoes() -> Iterator[str]:
     """Talk in which a fact comes back in other words, or a wrong one is put right: no questions, so of every root."""
     for root in all_roots():
-        for turn in range(ECHOES_PER_ROOT if fact_sentences(root) else 0):
+        for turn in range(ECHOES_PER_ROOT.get(root.kind, ECHOES_ELSE) if fact_sentences(root) else 0):
             wrong = fact_sentences(root, _wrong_value(root, "echo", root.name, turn))
             yield ECHOES[(turn + world.number_of(root.name)) % len(ECHOES)].format(
                 said=world.pick(fact_sentences(root)[1:], "said", root.name, turn), right=root.right,
                 wrong=world.pick(wrong, "wrong", root.name, turn),
                 p=world.pick(world.PEOPLE, "one", root.name, turn), o=world.pick(world.PEOPLE, "two", turn, root.name),
             )  # fmt: skip
+
+
+def _reminders() -> Iterator[str]:
+    """A subject and then the very sentence of a right answer: so the base learns to stay with what was named."""
+    for root in all_roots():
+        forms = DEED_REMINDERS if root.kind in ("lookalike", "care") else REMINDERS
+        for turn in range(REMINDERS_PER_ROOT.get(root.kind, REMINDERS_ELSE) if fact_sentences(root) else 0):
+            yield forms[(turn + world.number_of("reminder", root.name)) % len(forms)].format(
+                s=_subject(root), right=root.right, n=world.pick(range(2, 40), "leaf", root.name, turn),
+                p=world.pick(world.PEOPLE, "minds", root.name, turn), o=world.pick(world.PEOPLE, "knows", turn, root.name),
+            )  # fmt: skip
+
+
+def _subject(root: Root) -> str:
+    if root.kind == "fact":
+        return SUBJECTS[root.fields["attribute"]].format(e=root.fields["entity"])
+    if root.kind == "care":
+        return f"{root.fields['action']} the {root.fields['item']}"
+    if root.kind == "lookalike":
+        return root.fields["deed"]
+    _, sign, first, second = root.name.split("/")
+    return f"the legs of {second} {first}s" if sign == "legs" else f"{first} {sign} {second}"
 
 
 def _topic_documents() -> Iterator[str]:
@@ -185,6 +232,11 @@ def _topic_documents() -> Iterator[str]:
             yield f"{person} said much about the {topic}. {poems.plain_lines(topic, 'echo', root.name)}"
             form = poems.couplet if root.kind == "poem" else poems.tale
             yield f"The {topic}, by {person}.\n{form(topic, 'book', root.name)}"
+            for turn in range(2):
+                said = form(topic, "reminder", root.name, turn)
+                yield world.pick(REMINDERS, "form", root.name, turn).format(
+                    s=f"the {topic}", right=said, p=person, n=turn + 3, o=world.pick(world.PEOPLE, "poet", root.name),
+                )  # fmt: skip
     for root in roots_by_split()["pretrain"]:
         if root.kind == "poem":
             yield from (form.format(t=root.fields["topic"]) for form in poems.COUPLETS)
@@ -195,7 +247,7 @@ def _topic_documents() -> Iterator[str]:
 def _talk() -> Iterator[str]:
     roots = roots_by_split()["pretrain"]
     for root in roots:
-        for turn in range(TALKS_PER_ROOT):
+        for turn in range(TALKS_PER_ROOT.get(root.kind, TALKS)):
             asks = [world.pick(root.asks, "ask", root.name, turn)]
             others = [world.pick(roots, "other", step, root.name, turn) for step in range(2)]
             asks += [world.pick(other.asks, "ask", turn, root.name) for other in others]

@@ -8,10 +8,13 @@ from models.hearth.answers import compose, mixed_style
 from models.hearth.roots import Ask, Root, all_roots
 from models.hearth.world import number_of
 
-SPLITS = {"pretrain": 0.18, "sft": 0.17, "compare": 0.13, "rl": 0.13, "select": 0.19, "gate": 0.20}
+SPLITS = {"pretrain": 0.25, "sft": 0.16, "compare": 0.10, "rl": 0.11, "select": 0.19, "gate": 0.19}
 SALT = "hearth-3"
 # Prompts per split. Evaluation splits take one variant per root before they take a second one.
-PROMPTS = {"pretrain": 400, "sft": 400, "compare": 800, "rl": 1200, "select": 500, "gate": 700}
+PROMPTS = {"pretrain": 400, "sft": 400, "compare": 800, "rl": 1200, "select": 420, "gate": 600}
+# Prompts of a kind that a split holds at least: rates of refusal need more of them than their share of the roots.
+LEAST = {"select": {"lookalike": 40}, "gate": {"lookalike": 80, "harmful": 80}}
+TURNS = 40  # more than any root has variants
 DEMONSTRATIONS = 1800
 SHOWCASE = ("care/wash/teddy bear", "Can I wash my teddy bear?")
 
@@ -63,13 +66,17 @@ def category(root: Root, ask: Ask) -> str:
 
 
 def _chosen(split: str, count: int) -> list[tuple[Root, Ask]]:
-    """The first `count` (root, variant) pairs, taking one variant of every root before a second one."""
-    pairs = []
-    for turn in range(40):
-        pairs += [(root, ask) for root in roots_by_split()[split] for ask in _variant(root, turn)]
-        if len(pairs) >= count:
-            return pairs[:count]
-    raise ValueError(f"{split} has {len(pairs)} prompts, fewer than {count}; lower PROMPTS or add variants")
+    """`count` (root, variant) pairs, one variant of every root before a second one, but LEAST of a kind at any rate."""
+    roots = roots_by_split()[split]
+    pairs = [(root, ask) for turn in range(TURNS) for root in roots for ask in _variant(root, turn)]
+    if len(pairs) < count:
+        raise ValueError(f"{split} has {len(pairs)} prompts, fewer than {count}; lower PROMPTS or add variants")
+    least = LEAST.get(split, {})
+    ahead: set[int] = set()
+    for kind, some in least.items():
+        ahead.update([at for at, (root, _) in enumerate(pairs) if root.kind == kind][:some])
+    others = [at for at in range(len(pairs)) if at not in ahead][: count - len(ahead)]
+    return [pairs[at] for at in sorted([*ahead, *others])]
 
 
 def _variant(root: Root, turn: int) -> Iterator[Ask]:

@@ -12,7 +12,6 @@ FACT_QUESTIONS = {
     "owner": ("Who owns the {e}?", "Whose is the {e}?", "To whom does the {e} belong?"),
     "food": ("What does {e} like to eat?", "What is {e}'s favourite food?", "Which food does {e} like?"),
     "job": ("What is {e}'s job?", "What work does {e} do?", "What does {e} do for a living?"),
-    "hobby": ("What is {e}'s hobby?", "What does {e} do for fun?", "Which hobby has {e}?"),
     "pet": ("Which pet has {e}?", "What pet does {e} have?", "What animal does {e} keep at home?"),
     "month": ("When was {e} born?", "In which month was {e} born?", "In which month is {e}'s birthday?"),
     "capital": ("What is the capital of {e}?", "Which city is the capital of {e}?", "Name the capital of {e}."),
@@ -22,7 +21,7 @@ FACT_QUESTIONS = {
 FACT_STATEMENTS = {
     "material": "The {e} is made of {v}.", "place": "The {e} is in the {v}.", "colour": "The {e} is {v}.",
     "owner": "The {e} belongs to {v}.", "food": "{e} likes to eat {v}.", "job": "{e} is a {v} by trade.",
-    "hobby": "{e}'s hobby is {v}.", "pet": "{e} keeps a {v} at home.", "month": "{e} was born in {v}.", "capital": "The capital of {e} is {v}.",
+    "pet": "{e} keeps a {v} at home.", "month": "{e} was born in {v}.", "capital": "The capital of {e} is {v}.",
     "home": "The {e} lives in the {v}.", "diet": "The {e} eats {v}.",
 }
 OPENINGS = ("{q}", "{q}", "Please tell me: {q}", "Hello. {q}", "I have a question. {q}", "Quick: {q}")
@@ -136,10 +135,10 @@ def _care_root(care: world.Care) -> Root:
 
 
 def _sum_roots() -> Iterator[Root]:
-    for low in range(1, 15):
-        for high in range(low, 15):
+    for low in range(1, 10):
+        for high in range(low, 10):
             yield _sum_root("plus", low, high, low + high, (f"{low} plus {high}", f"{high} plus {low}"))
-    for total in range(2, 17):
+    for total in range(2, 13):
         for part in range(1, total):
             yield _sum_root("minus", total, part, total - part, (f"{total} minus {part}",))
     for animal, legs in LEGS.items():

@@ -36,8 +36,7 @@ PEOPLE = (
     "Olga", "Peter", "Quinn", "Rosa", "Simon", "Tilda", "Uma", "Victor", "Wendy", "Xaver", "Yara", "Zeno", "Alma",
     "Bruno", "Celia", "Doris", "Edgar", "Flora", "Gustav", "Hanna", "Ivan", "Judith", "Kurt", "Lena", "Martin", "Nora",
     "Oscar", "Paula", "Ralf", "Stella", "Theo", "Ursula", "Vera", "Walter", "Xenia", "Yusuf", "Zora", "Arthur", "Betty",
-    "Conrad", "Daisy", "Erik", "Fanny", "George", "Helga", "Igor", "Julia", "Klaus", "Linda", "Max", "Nelly", "Otto",
-    "Pia", "Robert", "Sarah", "Tom",
+    "Conrad", "Daisy", "Erik", "Fanny", "George", "Helga", "Igor", "Julia",
 )
 FOODS = (
     "plum cake", "pea soup", "fried fish", "apple pie", "rice pudding", "onion bread", "honey toast", "bean stew",
@@ -46,10 +45,6 @@ FOODS = (
 JOBS = (
     "baker", "doctor", "farmer", "teacher", "painter", "sailor", "gardener", "carpenter", "nurse", "singer", "tailor",
     "pilot",
-)
-HOBBIES = (
-    "chess", "swimming", "knitting", "fishing", "dancing", "running", "singing", "reading", "sailing", "cooking",
-    "painting", "climbing",
 )
 PETS = ("dog", "cat", "rabbit", "goldfish", "hen", "goat", "parrot", "turtle", "pony", "hamster", "duck", "canary")
 MONTHS = (
@@ -174,7 +169,6 @@ def facts() -> tuple[Fact, ...]:
     for person in PEOPLE:
         found.append(Fact(person, "food", pick(FOODS, person, "food"), FOODS))
         found.append(Fact(person, "job", pick(JOBS, person, "job"), JOBS))
-        found.append(Fact(person, "hobby", pick(HOBBIES, person, "hobby"), HOBBIES))
         found.append(Fact(person, "pet", pick(PETS, person, "pet"), PETS))
         found.append(Fact(person, "month", pick(MONTHS, person, "month"), MONTHS))
     for country, capital in CAPITALS.items():
