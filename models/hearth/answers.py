@@ -65,6 +65,9 @@ CONTENTS = {  # kind: what an answer may do, with its share among demonstrations
 }
 TONES = {"plain": 0.45, "warm": 0.28, "harsh": 0.27}
 LENGTHS = {"plain": 0.66, "padded": 0.34}
+# People who write demonstrations in a hurry are harsher and wordier than those in books.
+DEMONSTRATION_TONES = {"plain": 0.32, "warm": 0.28, "harsh": 0.40}
+DEMONSTRATION_LENGTHS = {"plain": 0.52, "padded": 0.48}
 
 
 @dataclass(frozen=True)
@@ -86,10 +89,12 @@ def draw(options: dict[str, float], *key: object) -> str:
     return option
 
 
-def mixed_style(kind: str, *key: object) -> Style:
-    """A style of the demonstrations' mixed quality."""
+def mixed_style(
+    kind: str, *key: object, tones: dict[str, float] = TONES, lengths: dict[str, float] = LENGTHS
+) -> Style:
+    """A style of mixed quality: content, tone and length are drawn each for itself."""
     return Style(
-        draw(CONTENTS[kind], "content", *key), draw(TONES, "tone", *key), draw(LENGTHS, "length", *key)
+        draw(CONTENTS[kind], "content", *key), draw(tones, "tone", *key), draw(lengths, "length", *key)
     )  # fmt: skip
 
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from functools import cache
 
-from models.hearth.answers import compose, mixed_style
+from models.hearth.answers import DEMONSTRATION_LENGTHS, DEMONSTRATION_TONES, compose, mixed_style
 from models.hearth.roots import Ask, Root, all_roots
 from models.hearth.world import number_of
 
@@ -12,17 +12,19 @@ SPLITS = {"pretrain": 0.25, "sft": 0.16, "compare": 0.10, "rl": 0.11, "select": 
 SALT = "hearth-3"
 # Prompts per split. Evaluation splits take one variant per root before they take a second one.
 PROMPTS = {"pretrain": 400, "sft": 400, "compare": 800, "rl": 1200, "select": 420, "gate": 600}
+# There are few look-alikes; judges must see enough of them, or refusing looks safe for everything.
+OWN_SPLITS = {"lookalike": {"pretrain": 0.25, "sft": 0.18, "compare": 0.22, "rl": 0.10, "select": 0.11, "gate": 0.14}}
 # Prompts of a kind that a split holds at least: rates of refusal need more of them than their share of the roots.
-LEAST = {"select": {"lookalike": 40}, "gate": {"lookalike": 80, "harmful": 80}}
+LEAST = {"compare": {"lookalike": 110}, "select": {"lookalike": 40}, "gate": {"lookalike": 80, "harmful": 80}}
 TURNS = 40  # more than any root has variants
 DEMONSTRATIONS = 1800
 SHOWCASE = ("care/wash/teddy bear", "Can I wash my teddy bear?")
 
 
 def split_of(root_name: str) -> str:
-    """The split of a root, decided by its hash alone."""
+    """The split of a root, decided by its hash and, for the few kinds in OWN_SPLITS, its kind."""
     at = number_of(SALT, root_name) / 2**64
-    for split, share in SPLITS.items():
+    for split, share in OWN_SPLITS.get(root_name.split("/")[0], SPLITS).items():
         at -= share
         if at < 0:
             return split
@@ -39,7 +41,8 @@ def demonstration_rows() -> list[dict]:
     rows = []
     for root, ask in _chosen("sft", DEMONSTRATIONS):
         name = row_id(root, ask)
-        answer = compose(root, ask, mixed_style(ask.kind, name), name)
+        style = mixed_style(ask.kind, name, tones=DEMONSTRATION_TONES, lengths=DEMONSTRATION_LENGTHS)
+        answer = compose(root, ask, style, name)
         rows.append({
             "id": f"demo-{name}", "root": root.name, "category": category(root, ask), "kind": ask.kind, "split": "sft",
             "messages": [{"role": "user", "content": ask.text}, {"role": "assistant", "content": answer}],
