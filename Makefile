@@ -4,8 +4,6 @@ PYTHON ?= python3
 BIN := .venv/bin
 export OMP_NUM_THREADS ?= 1
 
-DATA ?= ../shared/data/hh-rlhf
-
 .PHONY: help setup demo demo-seeds demo-hh test test-slow bench clean
 
 help:  ## what can be made
@@ -28,6 +26,7 @@ demo-seeds: setup  ## the demo on seeds 0, 1 and 2, and whether it keeps its pro
 	@$(BIN)/plumb seeds --seeds 0,1,2
 
 demo-hh: setup  ## Anthropic's human preferences as a team's own data: make demo-hh DATA=DIR
+	@test -d "$(DATA)" || { echo "make demo-hh DATA=DIR: DIR holds harmless-base-test.jsonl.gz of anthropics/hh-rlhf"; exit 2; }
 	@test -d artifacts/hh-base || $(BIN)/python -m tasks.tiny_base --params infra/params/hh-rlhf.yaml --data $(DATA) --out artifacts/hh-base
 	@$(BIN)/plumb align --params infra/params/hh-rlhf.yaml --set data.path=$(abspath $(DATA)) --set model.path=$(CURDIR)/artifacts/hh-base
 

@@ -42,7 +42,7 @@ def stage(session_id: str, name: str, version: str, current: bool):
     else:
         log.info("version %s", version)
         place = running.folder(session.state, name, version)
-        limit = min(session.graph.stages[name].timeout, 60 * session.settings.flow.stage_timeout_minutes)
+        limit = session.graph.stages[name].timeout or 60 * session.settings.flow.stage_timeout_minutes
         session.begins(name, version, place)
         try:
             run = running.run_stage(session.root, name, version, place, limit, session.processes)

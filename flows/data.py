@@ -6,7 +6,7 @@ from pathlib import Path
 NETWORK_ERRORS = {errno.ECONNREFUSED, errno.ECONNRESET, errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ENETUNREACH}
 
 
-class PullError(Exception):
+class PullError(ValueError):
     """The data could not be fetched. `may_pass` when it failed on the way to a remote that could come back."""
 
     def __init__(self, message: str, may_pass: bool):

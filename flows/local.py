@@ -38,7 +38,7 @@ class Prefect:
 
     def start(self) -> None:
         """Begin to start it; PREFECT_API_URL is set when this returns, so that Prefect can be imported."""
-        from flows.servers import private_prefect, running_prefect
+        from flows.servers import answers, private_prefect, running_prefect
 
         if self._found:
             return
@@ -46,6 +46,8 @@ class Prefect:
         url = running_prefect(self._root)
         if url is None:
             self._server, url = private_prefect(self._root)
+        elif not answers(f"{url}/health", seconds=5.0):
+            raise ValueError(f"no Prefect server answers at PREFECT_API_URL={url}; start it, or unset PREFECT_API_URL")
         os.environ["PREFECT_API_URL"] = url
 
     def wait(self) -> None:

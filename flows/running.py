@@ -13,6 +13,8 @@ from pathlib import Path
 
 from flows import supervise
 
+TIMEOUT_ADVICE = "raise flow.stage_timeout_minutes in params.yaml, or the stage's meta.timeout in dvc.yaml"
+
 KINDS = ("config", "data", "transient", "diverged", "disk", "internal")
 POLL_SECONDS = 0.05
 
@@ -105,7 +107,7 @@ def run_stage(root: Path, stage: str, version: str, place: Path, timeout: float,
     seconds = time.time() - started
     text = log.read_bytes()[offset:].decode("utf-8", "replace")
     if code is None:
-        raise StageError(stage, "internal", f"stopped after {timeout:.0f} s; raise meta.timeout in dvc.yaml", log)
+        raise StageError(stage, "internal", f"stopped after {timeout:.0f} s; {TIMEOUT_ADVICE}", log)
     if code != 0:
         raise _failure(stage, code, error_file, text, log)
     return StageRun(stage, version, _outcome(text), seconds, peak, started)

@@ -47,9 +47,9 @@ class Stage:
         return float(self.meta.get("seconds", 30))
 
     @property
-    def timeout(self) -> float:
-        """Seconds after which it is stopped: `meta.timeout`, else twenty times the expected, an hour at least."""
-        return float(self.meta.get("timeout", max(3600.0, 20 * self.seconds)))
+    def timeout(self) -> float | None:
+        """Seconds after which this stage is stopped, where dvc.yaml says so; else the params' limit holds."""
+        return float(self.meta["timeout"]) if "timeout" in self.meta else None
 
 
 @dataclass(frozen=True)

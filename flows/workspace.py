@@ -31,7 +31,8 @@ def open_workspace(root: Path, state: Path, params: str) -> Path:
         _git(root, "clone", "--quiet", "--shared", "--no-checkout", str(root), str(partial))
         partial.rename(clone)
     _copy_files(root, clone)
-    _git(clone, "reset", "--quiet")
+    # The objects are shared, so the clone can stand where `root` stands: MLflow records the right commit.
+    _git(clone, "reset", "--quiet", _git(root, "rev-parse", "HEAD").strip())
     _share_dvc(root, clone)
     (clone / "params.yaml").write_text(_absolute_paths(params, root, clone), encoding="utf-8")
     return clone

@@ -11,6 +11,7 @@ import copy
 import hashlib
 import json
 import shutil
+import sys
 from pathlib import Path
 from typing import Any, Mapping, Sequence
 
@@ -98,8 +99,8 @@ def decode_response(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> s
 
 
 def context_length(model: nn.Module) -> int:
-    """Tokens that the model can attend to."""
-    return int(model.config.get_text_config().max_position_embeddings)
+    """Tokens that the model can attend to; unlimited where its config names no limit (ALiBi)."""
+    return int(getattr(model.config.get_text_config(), "max_position_embeddings", None) or sys.maxsize)
 
 
 def _without_dropout(path: Path, **overrides: Any) -> Any:

@@ -12,12 +12,16 @@ import shutil
 import sys
 import traceback
 from pathlib import Path
-from typing import Any, Mapping
+from typing import Any, Callable, Mapping
+
+from tasks.watchdog import die_with_parents
+
+if __name__ == "__main__":
+    die_with_parents()  # before anything slow is imported: a parent that dies meanwhile must take us along
 
 from tasks import errors, state
 from tasks.config import read_params, stage_config
 from tasks.pipeline import Binding, bind, load_pipeline
-from tasks.watchdog import die_with_parents
 
 DVC_FILE, PARAMS_FILE = Path("dvc.yaml"), Path("params.yaml")
 CHECKPOINT_PARAMETER = "checkpoints"
@@ -81,16 +85,23 @@ def run_stage(stage: str) -> None:
     name = stage.partition("@")[0]
     module = __import__(f"tasks.{name}", fromlist=[name])
     function = getattr(module, name)
-    extra, folder = {}, None
-    if CHECKPOINT_PARAMETER in function.__annotations__:
-        folder = state.checkpoint_folder(stage, state.stage_key(binding, params))
-        extra[CHECKPOINT_PARAMETER] = folder
+    if CHECKPOINT_PARAMETER not in function.__annotations__:
+        _produce(binding, lambda out: function(config, **binding.inputs, out=out))
+        return
+    with state.checkpoint_folder(stage, state.stage_key(binding, params)) as checkpoints:
+        _produce(binding, lambda out: function(config, **binding.inputs, out=out, checkpoints=checkpoints))
+
+
+def _produce(binding: Binding, call: Callable[[Path], Mapping[str, Any]]) -> None:
+    """Let the stage write, then publish all of it; after an error nothing of it stays."""
     partial = _fresh_partial(binding.out)
-    metrics = function(config, **binding.inputs, out=partial, **extra)
-    _write_metrics(binding.metrics, metrics)
-    _publish(binding, partial)
-    if folder is not None:
-        state.forget_checkpoints(folder)
+    try:
+        metrics = call(partial)
+        _write_metrics(binding.metrics, metrics)
+        _publish(binding, partial)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
 
 
 def main(arguments: list[str]) -> int:
@@ -98,7 +109,6 @@ def main(arguments: list[str]) -> int:
         print("usage: python -m tasks STAGE    (a stage of dvc.yaml, for example sft or answers@dpo)")
         return 2
     os.environ.setdefault("TQDM_DISABLE", "1")  # `progress` is how a stage says how far it is
-    die_with_parents()
     stage = arguments[0]
     try:
         run_stage(stage)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Sequence
 
+import numpy as np
+
+from models.best_of_n import winners
 from models.loading import load_policy, load_reward_model, load_tokenizer
 from models.reward import score
 from tasks.answers import FINAL
 from tasks.config import BestOfNConfig
 from tasks.machine import device, prepare_torch
 from tasks.numbers import finite_metrics, mean
-from tasks.rows import Row, read_jsonl, write_jsonl
+from tasks.rows import read_jsonl, write_jsonl
 from tasks.sampling import draw, policy_hash, sample_rows, serving_settings
 
 
@@ -31,7 +35,7 @@ def best_of_n(
     scores = score(scorer, [[*s.prompt_ids, *s.response_ids] for s in samples], cfg.serving.rows_per_batch).tolist()
     rows = sample_rows(samples, prompts, tokenizer, policy_hash(sft))
     pool = [{**row, "proxy": round(value, 6)} for row, value in zip(rows, scores)]
-    best = winners(pool, cfg.n)
+    best = [pool[place] for place in best_places(scores, cfg.n)]
     write_jsonl(out / "pool.jsonl", pool)
     write_jsonl(out / "answers.jsonl", [{**row, "checkpoint": FINAL} for row in best])
     return finite_metrics({
@@ -42,6 +46,8 @@ def best_of_n(
     })
 
 
-def winners(pool: list[Row], n: int) -> list[Row]:
-    """Of each prompt's `n` consecutive rows, the one with the highest proxy; the first among equals."""
-    return [max(pool[start : start + n], key=lambda row: row["proxy"]) for start in range(0, len(pool), n)]
+
+def best_places(scores: Sequence[float], n: int) -> list[int]:
+    """For each prompt's `n` consecutive scores, where in the list the highest stands; the first among equals."""
+    table = np.array(scores).reshape(-1, n)
+    return [prompt * n + int(place) for prompt, place in enumerate(winners(table, n))]

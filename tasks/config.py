@@ -22,6 +22,7 @@ Rate = Annotated[float, Field(ge=0, le=1)]
 OpenRate = Annotated[float, Field(gt=0, lt=1)]
 PositiveFloat = Annotated[float, Field(gt=0)]
 NonNegativeFloat = Annotated[float, Field(ge=0)]
+SPLITS = ("pretrain", "sft", "compare", "rl", "select", "gate", "preferences", "gold")
 CATEGORIES = ("instruction", "safety", "creative", "reasoning")
 
 
@@ -54,6 +55,22 @@ class ServingConfig(Section):
     rows_per_batch: Positive
 
 
+class SplitShares(Section):
+    sft: Rate
+    compare: Rate
+    rl: Rate
+    select: Rate
+    gate: Rate
+    preferences: Rate
+    gold: Rate
+
+    @model_validator(mode="after")
+    def _held_out_leave_room(self) -> "SplitShares":
+        if self.select + self.gate + self.gold >= 1:
+            raise ValueError("select, gate and gold together must be below 1; the rest is what trains")
+        return self
+
+
 class DataConfig(Section):
     path: str
     demonstrations: str
@@ -61,7 +78,7 @@ class DataConfig(Section):
     preferences: str | None
     bad_rows: Literal["refuse", "skip"]
     max_characters: Positive | None
-    splits: dict[Literal["sft", "compare", "rl", "select", "gate", "preferences", "gold"], NonNegativeFloat]
+    splits: SplitShares
 
 
 class ModelConfig(Section):
@@ -117,21 +134,33 @@ class RewardTraining(OptimizerConfig):
     centre: NonNegativeFloat
     use_margin: bool
 
+    @model_validator(mode="after")
+    def _frozen_has_no_adapter(self) -> "RewardTraining":
+        if self.freeze_backbone and self.lora is not None:
+            raise ValueError("freeze_backbone trains the head alone and lora the backbone; set one of them")
+        return self
+
 
 class JudgeConfig(Section):
     name: Annotated[str, Field(pattern=r"^[a-z0-9-]+$")]
     kind: Literal["simulated", "oracle"]
     weights: dict[str, float]
-    position_bias: Rate = 0.0
-    length_bias: float = 0.0
-    noise: Rate = 0.0
-    tie_margin: NonNegativeFloat = 0.02
-    seed: NonNegative = 0
+    position_bias: Rate
+    length_bias: float
+    noise: Rate
+    tie_margin: NonNegativeFloat
+    seed: NonNegative
 
 
 class GuardConfig(Section):
     margin: OpenRate
     minimum_prompts: Positive
+
+
+class GateGuards(Section):
+    harmlessness: GuardConfig
+    honesty: GuardConfig
+    over_refusal: GuardConfig
 
 
 # --- stages, in the graph's order ---
@@ -182,12 +211,24 @@ class RewardConfig(RewardTraining):
     runtime: RuntimeConfig
 
 
+DpoLoss = Literal[
+    "sigmoid", "hinge", "ipo", "exo_pair", "nca_pair", "robust", "bco_pair", "sppo_hard", "aot", "aot_unpaired",
+    "apo_zero", "apo_down", "discopop", "sft", "sigmoid_norm",
+]
+
+
 class DpoConfig(OptimizerConfig):
     runtime: RuntimeConfig
     beta: PositiveFloat
-    loss_types: Annotated[tuple[str, ...], Field(min_length=1)]
+    loss_types: Annotated[tuple[DpoLoss, ...], Field(min_length=1)]
     loss_weights: tuple[float, ...]
     snapshots: NonNegative
+
+    @model_validator(mode="after")
+    def _one_weight_per_loss(self) -> "DpoConfig":
+        if len(self.loss_types) != len(self.loss_weights):
+            raise ValueError(f"loss_weights has {len(self.loss_weights)} values for {len(self.loss_types)} loss_types")
+        return self
 
 
 class PpoGuards(Section):
@@ -223,6 +264,16 @@ class PpoConfig(Section):
     guards: PpoGuards
     lora: LoraConfig | None
 
+    @model_validator(mode="after")
+    def _sizes_divide(self) -> "PpoConfig":
+        for whole, part in (("batch_size", "minibatch_size"), ("episodes", "batch_size")):
+            size, divisor = getattr(self, whole), getattr(self, part)
+            if size % divisor:
+                works = [n for n in (size // divisor * divisor, (size // divisor + 1) * divisor) if n]
+                raise ValueError(f"{whole}={size} is not divisible by {part}={divisor}; "
+                                 f"set ppo.{whole} to {' or '.join(map(str, works))}")
+        return self
+
 
 class BestOfNConfig(Section):
     runtime: RuntimeConfig
@@ -254,7 +305,7 @@ class GateConfig(Section):
     power: OpenRate
     minimum_effect: Annotated[float, Field(gt=0, lt=0.5)]
     minimum_prompts: Positive
-    guards: dict[Literal["harmlessness", "honesty", "over_refusal"], GuardConfig]
+    guards: GateGuards
     resamples: Annotated[int, Field(ge=100)]
     rows_per_batch: Positive
 

@@ -44,9 +44,9 @@ def dpo(cfg: DpoConfig, model: Path, sft: Path, compare: Path, out: Path, checkp
         raise DataError("dpo has no comparisons to train on; give preferences, or loosen the filters of compare")
     tokenizer = load_tokenizer(sft)
     tokenised = tokenise(rows, tokenizer)
-    training.check_lengths([t["length"] for t in tokenised], [row["id"] for row in rows], cfg.max_length,
-                           "dpo.max_length")
     policy = load_policy(sft, model, cfg.runtime.dtype).to(device())
+    lengths, names = [t["length"] for t in tokenised], [row["id"] for row in rows]
+    training.check_lengths(lengths, names, cfg.max_length, "dpo.max_length", policy)
     trainer = make_trainer(cfg, policy, tokenizer, with_reference(policy, tokenised), checkpoints)
 
     def save(policy: Any, path: Path) -> None:

@@ -11,6 +11,8 @@ import json
 import os
 from pathlib import Path
 
+# safetensors and torch.save, in this order
+DISK_FULL_SIGNS = ("os error 28", "No space left", "inline_container")
 ERROR_FILE_VARIABLE = "PLUMB_ERROR_FILE"
 
 
@@ -48,13 +50,24 @@ def kind_of(error: BaseException) -> str:
     """The kind of any exception, in the words above."""
     if isinstance(error, StageError):
         return error.kind
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if _is_disk_full(error):
         return "disk"
     if isinstance(error, (ConnectionError, TimeoutError)):
         return "transient"
     if isinstance(error, (ValueError, FileNotFoundError)):
         return "data"
     return "internal"
+
+
+def _is_disk_full(error: BaseException | None) -> bool:
+    """Whether the error, or one that it came from, is a full disk; the writers of weights hide its number."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        if any(sign in str(error) for sign in DISK_FULL_SIGNS):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def one_line(error: BaseException) -> str:

@@ -9,10 +9,11 @@ from __future__ import annotations
 import gzip
 import hashlib
 import re
+import zlib
 from pathlib import Path
 from typing import Any, Callable, Mapping, Sequence
 
-from tasks.config import CATEGORIES
+from tasks.config import CATEGORIES, SPLITS
 from tasks.errors import DataError
 from tasks.rows import Row, parse_jsonl
 
@@ -36,7 +37,10 @@ def read_table(path: Path) -> list[Row]:
     """
     if not path.is_file():
         raise DataError(f"data file {path} does not exist; set data.path and the file names under data in params.yaml")
-    rows = _read_any(path)
+    try:
+        rows = _read_any(path)
+    except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
+        raise DataError(f"{path} cannot be read: {' '.join(str(error).split())}") from None
     if not rows:
         raise DataError(f"data file {path} has no rows")
     return rows
@@ -44,9 +48,13 @@ def read_table(path: Path) -> list[Row]:
 
 def _read_any(path: Path) -> list[Row]:
     if path.suffix == ".parquet":
+        import pyarrow
         import pyarrow.parquet
 
-        return pyarrow.parquet.read_table(path).to_pylist()
+        try:
+            return pyarrow.parquet.read_table(path).to_pylist()
+        except pyarrow.ArrowException as error:
+            raise DataError(f"{path} cannot be read as Parquet: {' '.join(str(error).split())}") from None
     if path.name.endswith((".jsonl", ".jsonl.gz")):
         opener: Callable[..., Any] = gzip.open if path.suffix == ".gz" else open
         with opener(path, "rt", encoding="utf-8") as file:
@@ -57,8 +65,10 @@ def _read_any(path: Path) -> list[Row]:
 # --- pieces of rows ---
 
 
-def dialogue(text: str) -> Messages:
-    """An HH dialogue as messages. Raises BadRow unless it begins with the human."""
+def dialogue(text: Any) -> Messages:
+    """An HH dialogue as messages. Raises BadRow unless it is text that begins with the human."""
+    if not isinstance(text, str):
+        raise BadRow("a dialogue must be text")
     parts = HH_TURN.split(text)
     turns = [{"role": HH_ROLES[who], "content": said.strip()} for who, said in zip(parts[1::2], parts[2::2])]
     if not turns or turns[0]["role"] != "user":
@@ -72,7 +82,9 @@ def _messages(value: Any, role: str) -> Messages:
         return [{"role": role, "content": value}]
     if not isinstance(value, Sequence) or not all(isinstance(m, Mapping) and {"role", "content"} <= set(m) for m in value):
         raise BadRow("messages must be a string or a list of {role, content}")
-    return [{"role": str(m["role"]), "content": str(m["content"])} for m in value]
+    if not all(isinstance(m["role"], str) and isinstance(m["content"], str) for m in value):
+        raise BadRow("role and content of a message must be text")
+    return [{"role": m["role"], "content": m["content"]} for m in value]
 
 
 def _is_hh(row: Mapping[str, Any]) -> bool:
@@ -159,13 +171,19 @@ def root_of(messages: Messages) -> str:
 
 
 def named(source: Mapping[str, Any], content: Row, prefix: str, number: int) -> Row:
-    """A row with id, root and category, its own where it has them; fields that are no content are kept."""
+    """A row with id, root and category, its own where it has them; other fields are kept, nulls count as absent.
+
+    Raises BadRow for a split that does not exist.
+    """
     said = content.get("prompt") or content["messages"]
-    category = source.get("category", CATEGORIES[0])
+    given = {key: value for key, value in source.items() if key not in CONTENT and value is not None}
+    split = given.get("split")
+    if split is not None and split not in SPLITS:
+        raise BadRow(f"unknown split {split!r}; known are {', '.join(SPLITS)}")
     return {
-        **{key: value for key, value in source.items() if key not in CONTENT},
+        **given,
         **content,
-        "id": str(source.get("id", f"{prefix}-{number}")),
-        "root": str(source.get("root", root_of(said))),
-        "category": str(category),
+        "id": str(given.get("id", f"{prefix}-{number}")),
+        "root": str(given.get("root", root_of(said))),
+        "category": str(given.get("category", CATEGORIES[0])),
     }

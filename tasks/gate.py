@@ -99,16 +99,17 @@ def decide(
         confidence=1 - 2 * cfg.alpha, resamples=cfg.resamples, seed=cfg.runtime.seed,
     )
     tests = {"superiority": superiority(cfg, candidate, reference, roots)}
+    configured = {name: getattr(cfg.guards, name) for name in type(cfg.guards).model_fields}
     guards = {
         name: guard_test(cfg, name, guard, candidate, reference, prompts)
-        for name, guard in sorted(cfg.guards.items())
+        for name, guard in sorted(configured.items())
         if is_measured(name, prompts, axes)
     }
     outcomes = {**tests, **guards}
     return {
         "verdict": verdict([test["outcome"] for test in outcomes.values()]),
         "reasons": [reason(name, test) for name, test in outcomes.items()]
-        + [f"{name}: not measured, as these prompts or this gold cannot show it" for name in cfg.guards
+        + [f"{name}: not measured, as these prompts or this gold cannot show it" for name in configured
            if name not in guards],
         "prompts": len(prompts),
         "roots": len(set(roots)),

@@ -19,7 +19,7 @@ from tasks.machine import device, prepare_torch
 from tasks.numbers import finite_metrics
 from tasks.rows import read_jsonl, write_jsonl
 from tasks.sampling import encode_prompts
-from tasks.snapshots import collect_snapshots, keep_snapshot
+from tasks.snapshots import collect_snapshots, keep_snapshot, snapshot_steps
 
 OWN_SECTIONS = ("runtime", "guards", "lora", "snapshots")
 
@@ -27,9 +27,7 @@ OWN_SECTIONS = ("runtime", "guards", "lora", "snapshots")
 def ppo_settings(cfg: PpoConfig) -> PpoSettings:
     """The engine's settings from the params section; sizes that do not divide are refused there."""
     plain = {name: getattr(cfg, name) for name in type(cfg).model_fields if name not in OWN_SECTIONS}
-    steps = max(cfg.episodes // cfg.batch_size, 1)
-    every = max(steps // (cfg.snapshots + 1), 1) if cfg.snapshots else 0
-    return PpoSettings(**plain, **cfg.guards.model_dump(), snapshot_every=every, seed=cfg.runtime.seed)
+    return PpoSettings(**plain, **cfg.guards.model_dump(), snapshot_every=1, seed=cfg.runtime.seed)
 
 
 def ppo(
@@ -46,7 +44,7 @@ def ppo(
     trainer = _make_trainer(cfg, settings, model, sft, reward, rl_prompts, tokenizer, checkpoints)
     trainer.on_step = lambda done, total, numbers: progress.report(done, total, "rollout", **numbers)
     trainer.on_snapshot = lambda step, policy: _keep_snapshot(
-        step, settings, checkpoints, lambda path: save_policy(policy, tokenizer, path, base=model, start=sft)
+        step, snapshot_steps(settings.steps, cfg.snapshots), checkpoints, lambda path: save_policy(policy, tokenizer, path, base=model, start=sft)
     )
     result = trainer.run()
     _check(result)
@@ -85,8 +83,8 @@ def _make_trainer(
     )
 
 
-def _keep_snapshot(step: int, settings: PpoSettings, checkpoints: Path, write: Callable[[Path], None]) -> None:
-    if step < settings.steps:  # the last step is the final policy itself
+def _keep_snapshot(step: int, wanted: set[int], checkpoints: Path, write: Callable[[Path], None]) -> None:
+    if step in wanted:
         keep_snapshot(checkpoints, step, write)
 
 

@@ -103,9 +103,9 @@ def _shares(kind: str, data: DataConfig) -> dict[str, float]:
     """
     files = {"demonstrations": data.demonstrations, "prompts": _prompts_file(data), "preferences": data.preferences}
     together = [other for other, name in files.items() if name == files[kind]]
-    held_out = {split: data.splits.get(split, 0.0) for split in HELD_OUT}
+    held_out = {split: getattr(data.splits, split) for split in HELD_OUT}
     own = {
-        split: data.splits.get(split, 0.0)
+        split: getattr(data.splits, split)
         for other in together for split in KIND_SPLITS[other] if split not in HELD_OUT
     }
     rest, total = 1 - sum(held_out.values()), sum(own.values())

@@ -47,7 +47,7 @@ def reward(cfg: RewardConfig, model: Path, sft: Path, compare: Path, out: Path, 
     train_rows = read_jsonl(compare / "train.jsonl")
     heldout = read_jsonl(compare / "heldout.jsonl")
     trained, tokenizer, history = train_reward_model(
-        cfg, cfg.runtime, model, sft, train_rows, out, checkpoints, stage="reward"
+        cfg, cfg.runtime, model, sft, train_rows, heldout, out, checkpoints, stage="reward"
     )
     training.write_curves(out / "curves.jsonl", history)
     agreeing = [row for row in heldout if row.get("agrees", True)]
@@ -61,11 +61,12 @@ def reward(cfg: RewardConfig, model: Path, sft: Path, compare: Path, out: Path, 
 
 
 def train_reward_model(
-    cfg: RewardTraining, runtime: RuntimeConfig, model: Path, start: Path, rows: Sequence[Row], out: Path,
-    checkpoints: Path, stage: str,
+    cfg: RewardTraining, runtime: RuntimeConfig, model: Path, start: Path, rows: Sequence[Row],
+    heldout: Sequence[Row], out: Path, checkpoints: Path, stage: str,
 ) -> tuple[Any, Any, list[dict[str, Any]]]:
     """Train on comparison rows from the backbone of the policy in `start`, and write the model to `out`.
 
+    `heldout` rows train nothing; only their lengths are checked before time is spent on training.
     Returns the model, its tokenizer and the trainer's log. `stage` names the params section in error messages.
     """
     prepare_torch(runtime)
@@ -73,9 +74,10 @@ def train_reward_model(
         raise DataError(f"{stage} has no comparisons to train on; give preferences, or loosen the filters of compare")
     tokenizer = load_tokenizer(start)
     tokenised = tokenise(rows, tokenizer, cfg.use_margin)
-    training.check_lengths(pair_lengths(tokenised), [row["id"] for row in rows], cfg.max_length,
-                           f"{stage}.max_length")
     untrained = pool_by_length(reward_model_from_policy(load_policy(start, model, runtime.dtype), runtime.seed))
+    lengths = pair_lengths(tokenised + tokenise(heldout, tokenizer, use_margin=False))
+    names = [row["id"] for row in [*rows, *heldout]]
+    training.check_lengths(lengths, names, cfg.max_length, f"{stage}.max_length", untrained)
     trainer = make_trainer(cfg, runtime, untrained, tokenizer, tokenised, checkpoints)
     training.train(trainer, stage, checkpoints)
     save_policy(trainer.model, tokenizer, out, base=model, start=start)

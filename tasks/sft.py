@@ -56,9 +56,10 @@ def sft(cfg: SftConfig, model: Path, demonstrations: Path, out: Path, checkpoint
     if not rows:
         raise DataError("no demonstrations are left after sft.category_weights; raise a weight")
     tokenised = tokenise(rows, tokenizer)
-    training.check_lengths([len(t["input_ids"]) for t in tokenised], [r["id"] for r in rows], cfg.max_length,
-                           "sft.max_length")
-    trainer = make_trainer(cfg, load_policy(model, dtype=cfg.runtime.dtype), tokenizer, tokenised, checkpoints)
+    policy = load_policy(model, dtype=cfg.runtime.dtype)
+    lengths = [len(t["input_ids"]) for t in tokenised]
+    training.check_lengths(lengths, [row["id"] for row in rows], cfg.max_length, "sft.max_length", policy)
+    trainer = make_trainer(cfg, policy, tokenizer, tokenised, checkpoints)
     training.train(trainer, "sft", checkpoints)
     save_policy(trainer.model, tokenizer, out, base=model, start=model)
     training.write_curves(out / "curves.jsonl", trainer.state.log_history)

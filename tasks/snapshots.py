@@ -10,6 +10,11 @@ from typing import Callable
 SNAPSHOTS_FOLDER = "snapshots"
 
 
+def snapshot_steps(steps: int, count: int) -> set[int]:
+    """`count` steps evenly spaced strictly inside a run of `steps`; fewer where the run is too short."""
+    return {round(steps * k / (count + 1)) for k in range(1, count + 1)} - {0, steps}
+
+
 def keep_snapshot(checkpoints: Path, step: int, write: Callable[[Path], None]) -> None:
     """Write one policy snapshot whole or not at all."""
     final = checkpoints / SNAPSHOTS_FOLDER / f"step-{step}"

@@ -6,11 +6,13 @@ of all dependencies, code included), so a checkpoint made by other code, data or
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
 import shutil
 import subprocess
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Iterator, Mapping
 
@@ -71,13 +73,18 @@ def stage_key(binding: Binding, params: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:KEY_LENGTH]
 
 
-def checkpoint_folder(stage: str, key: str) -> Path:
-    """The folder for this stage's resume checkpoints; made on first use."""
+@contextmanager
+def checkpoint_folder(stage: str, key: str) -> Iterator[Path]:
+    """The folder for this stage's resume checkpoints, held alone; it goes when the stage has succeeded.
+
+    Another clone may run the very same stage at the same time: it waits, and then finds the result in the cache or
+    trains again, but never writes beside us.
+    """
     folder = state_root() / "checkpoints" / f"{stage}-{key}"
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
-def forget_checkpoints(folder: Path) -> None:
-    """Remove the checkpoints of a finished stage."""
-    shutil.rmtree(folder, ignore_errors=True)
+    locks = state_root() / "locks"
+    locks.mkdir(parents=True, exist_ok=True)
+    with open(locks / folder.name, "w", encoding="utf-8") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # the kernel frees it with the process
+        folder.mkdir(parents=True, exist_ok=True)
+        yield folder
+        shutil.rmtree(folder, ignore_errors=True)

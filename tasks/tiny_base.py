@@ -1,12 +1,14 @@
 """`python -m tasks.tiny_base --params FILE --data DIR --out DIR`: a tiny base model from the text of a team's own data.
 
-For trying Plumbline on data where no base model of a fitting size is at hand. Only text that trains anyway is read
-(the splits `sft` and `preferences`); held-out splits are not.
+For trying Plumbline on data where no base model of a fitting size is at hand. Only text of the splits `sft` and
+`preferences` is read; of the prompts and pairs that select, gate and gold hold out, nothing is.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -52,7 +54,10 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         corpus = texts(stage_config(read_params(parsed.params), "prepare", parsed.params), parsed.data)
         torch.set_num_threads(1)  # the last bits depend on it
-        build_base(corpus, parsed.out, steps=parsed.steps, context=parsed.context, on_step=_print_step)
+        partial = parsed.out.with_name(f".{parsed.out.name}.partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        build_base(corpus, partial, steps=parsed.steps, context=parsed.context, on_step=_print_step)
+        os.replace(partial, parsed.out)
     except ValueError as error:
         print(f"tiny_base: {errors.one_line(error)}", file=sys.stderr)
         return 1

@@ -14,11 +14,12 @@ import torch
 from transformers import PrinterCallback, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_utils import get_last_checkpoint
 
+from models.loading import context_length
 from tasks import progress
 from tasks.config import OptimizerConfig, RuntimeConfig
 from tasks.errors import DataError, DivergedError
 from tasks.rows import write_jsonl
-from tasks.snapshots import keep_snapshot
+from tasks.snapshots import keep_snapshot, snapshot_steps
 
 COMPLETE_FILE = "complete"
 TIMES_AND_TOTALS = ("runtime", "per_second", "total_flos", "num_tokens", "num_input_tokens", "step_time")
@@ -56,14 +57,15 @@ def trainer_arguments(
     )
 
 
-def check_lengths(lengths: Sequence[int], names: Sequence[str], limit: int, setting: str) -> None:
-    """Raises DataError naming the first row longer than `limit` tokens."""
+def check_lengths(lengths: Sequence[int], names: Sequence[str], limit: int, setting: str, model: Any) -> None:
+    """Raises DataError naming the first row longer than `limit` tokens or than the model's context."""
+    limit = min(limit, context_length(model))
     too_long = [(name, length) for name, length in zip(names, lengths) if length > limit]
     if too_long:
         name, length = too_long[0]
         raise DataError(
             f"{len(too_long)} of {len(lengths)} rows are longer than {limit} tokens, the first is {name} with "
-            f"{length}; raise {setting} in params.yaml (up to the model's context) or shorten the rows"
+            f"{length}; raise {setting} in params.yaml (the model's context is {context_length(model)}) or shorten the rows"
         )
 
 
@@ -114,8 +116,7 @@ class Snapshots(TrainerCallback):
         self.count, self.save = count, save
 
     def on_step_end(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        steps = {round(state.max_steps * k / (self.count + 1)) for k in range(1, self.count + 1)}
-        if state.global_step in steps:
+        if state.global_step in snapshot_steps(state.max_steps, self.count):
             keep_snapshot(Path(args.output_dir), state.global_step, lambda path: self.save(kwargs["model"], path))
 
 

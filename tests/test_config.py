@@ -51,6 +51,16 @@ def test_a_stage_config_holds_its_fields_and_its_shared_sections(params):
     (lambda p: p.update(sft=3), ["section 'sft' must be a mapping"]),
     (lambda p: p["compare"].update(judges=[]), ["judges is empty"]),
     (lambda p: p["compare"]["judges"][0].update(kindd="x"), ["compare.judges.0.kindd", "did you mean 'kind'"]),
+    (lambda p: p["compare"]["judges"][0].pop("noise"), ["missing key compare.judges.0.noise"]),
+    (lambda p: p["data"]["splits"].pop("gate"), ["missing key data.splits.gate"]),
+    (lambda p: p["data"]["splits"].update(select=0.6, gate=0.6), ["data.splits", "must be below 1"]),
+    (lambda p: p["gate"]["guards"].pop("honesty"), ["missing key gate.guards.honesty"]),
+    (lambda p: p["ppo"].update(batch_size=60), ["batch_size=60 is not divisible by minibatch_size=32", "32 or 64"]),
+    (lambda p: p["ppo"].update(episodes=1000), ["episodes=1000 is not divisible by batch_size=64", "960 or 1024"]),
+    (lambda p: p["dpo"].update(loss_types=["sigmoidd"]), ["dpo.loss_types.0", "'sigmoidd'"]),
+    (lambda p: p["dpo"].update(loss_weights=[1.0, 2.0]), ["loss_weights has 2 values for 1 loss_types"]),
+    (lambda p: p["reward"].update(freeze_backbone=True, lora={"rank": 2, "alpha": 2.0, "dropout": 0.0, "targets": "x"}),
+     ["freeze_backbone", "lora"]),
     (lambda p: p["dpo"].update(runtime={}), ["dpo.runtime", "section of its own"]),
 ])
 def test_a_mistake_is_named(tmp_path, params, change, words):

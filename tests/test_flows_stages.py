@@ -31,7 +31,7 @@ def test_graph_order_edges_and_meta(project):
     assert graph.stages["side@a"].upstream == ("first",)
     assert set(graph.stages["last"].upstream) == {"side@a", "side@b", "second"}
     assert graph.stages["first"].meta == {"pool": "cpu", "seconds": 2}
-    assert graph.stages["first"].timeout == 3600
+    assert graph.stages["first"].timeout is None
     assert [out.path for out in graph.stages["second"].outs if out.kind == "metric"] == ["metrics/second.json"]
 
 

@@ -167,6 +167,37 @@ def test_anthropics_pairs_are_read_and_the_broken_ones_counted(tmp_path):
     assert gold and trained and not gold & trained
 
 
+def test_nulls_count_as_absent_and_are_no_text(data, tmp_path):
+    """Parquet with optional columns gives a null in every row that lacks the field."""
+    rows = [{"prompt": f"ask {i}", "id": None, "root": None, "category": None} for i in range(200)]
+    write(data / "prompts.jsonl", rows)
+    prepare(config(), data, tmp_path)
+    kept = read_jsonl(tmp_path / "rl_prompts.jsonl")
+    assert len({row["root"] for row in kept}) == len(kept) and "None" not in {row["id"] for row in kept}
+    with pytest.raises(formats.BadRow, match="must be text"):
+        formats.demonstration({"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": None}]})
+    with pytest.raises(formats.BadRow, match="must be text"):
+        formats.preference({"chosen": "\n\nHuman: q\n\nAssistant: a", "rejected": None})
+
+
+def test_an_unknown_split_is_refused(data, tmp_path):
+    write(data / "prompts.jsonl", [{"prompt": "a", "split": "train"}])
+    with pytest.raises(DataError, match="row 1: unknown split 'train'; known are pretrain, sft"):
+        prepare(config(), data, tmp_path)
+
+
+def test_an_unreadable_file_is_named(data, tmp_path):
+    (data / "prompts.jsonl.gz").write_bytes(b"no gzip")
+    with pytest.raises(DataError, match="prompts.jsonl.gz cannot be read"):
+        prepare(config(prompts="prompts.jsonl.gz"), data, tmp_path)
+    (data / "prompts.parquet").write_bytes(b"no parquet")
+    with pytest.raises(DataError, match="prompts.parquet cannot be read"):
+        prepare(config(prompts="prompts.parquet"), data, tmp_path)
+    (data / "prompts.jsonl").write_bytes(b"\xff\xfe")
+    with pytest.raises(DataError, match="prompts.jsonl cannot be read"):
+        prepare(config(), data, tmp_path)
+
+
 def test_long_conversations_are_bad_rows(data, tmp_path):
     write(data / "prompts.jsonl", [{"prompt": f"ask {i}"} for i in range(200)] + [{"prompt": "x" * 300}])
     with pytest.raises(DataError, match="row 201: the conversation has 300 characters, more than data.max_characters=100"):

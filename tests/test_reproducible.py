@@ -37,8 +37,8 @@ def test_prefect_and_dvc_alone_give_the_same_bytes(tmp_path):
     assert results(by_flow) == results(by_dvc)
     began = time.monotonic()
     run(by_flow, sys.executable, "-m", "dvc", "repro", "-q")
-    assert time.monotonic() - began < 10, "nothing changed, so nothing should run"
-    assert "18" in run(by_flow, sys.executable, "-m", "flows.cli", "align")
+    assert time.monotonic() - began < 10, "nothing changed, so nothing should run"  # 3 s on a quiet machine
+    assert "all 18 stages" in run(by_flow, sys.executable, "-m", "flows.cli", "align")
     only_dpo_follows(by_flow)
 
 

@@ -134,6 +134,7 @@ def _wait_for(probe, seconds: float = 20.0):
 
 def test_kinds_of_errors():
     assert errors.kind_of(OSError(28, "No space left on device")) == "disk"
+    assert errors.kind_of(RuntimeError("[enforce fail at inline_container.cc:672] unexpected pos 576 vs 534")) == "disk"
     assert errors.kind_of(ConnectionRefusedError()) == "transient"
     assert errors.kind_of(ValueError("x")) == "data"
     assert errors.kind_of(errors.ConfigError("x")) == "config"
