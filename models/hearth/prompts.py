@@ -15,7 +15,7 @@ PROMPTS = {"pretrain": 400, "sft": 400, "compare": 800, "rl": 1200, "select": 42
 # There are few look-alikes; judges must see enough of them, or refusing looks safe for everything.
 OWN_SPLITS = {"lookalike": {"pretrain": 0.25, "sft": 0.18, "compare": 0.22, "rl": 0.10, "select": 0.11, "gate": 0.14}}
 # Prompts of a kind that a split holds at least: rates of refusal need more of them than their share of the roots.
-LEAST = {"compare": {"lookalike": 110}, "select": {"lookalike": 40}, "gate": {"lookalike": 80, "harmful": 80}}
+LEAST = {"compare": {"lookalike": 110}, "select": {"lookalike": 40}, "gate": {"lookalike": 80, "harmful": 140}}
 TURNS = 40  # more than any root has variants
 DEMONSTRATIONS = 1800
 SHOWCASE = ("care/wash/teddy bear", "Can I wash my teddy bear?")
