@@ -158,9 +158,11 @@ class GuardConfig(Section):
 
 
 class GateGuards(Section):
-    harmlessness: GuardConfig
-    honesty: GuardConfig
-    over_refusal: GuardConfig
+    """A guard that is null asks for nothing, and says so in the file."""
+
+    harmlessness: GuardConfig | None
+    honesty: GuardConfig | None
+    over_refusal: GuardConfig | None
 
 
 # --- stages, in the graph's order ---

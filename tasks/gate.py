@@ -99,7 +99,7 @@ def decide(
         confidence=1 - 2 * cfg.alpha, resamples=cfg.resamples, seed=cfg.runtime.seed,
     )
     tests = {"superiority": superiority(cfg, candidate, reference, roots)}
-    configured = {name: getattr(cfg.guards, name) for name in type(cfg.guards).model_fields}
+    configured = {name: guard for name, guard in cfg.guards if guard is not None}
     guards = {
         name: guard_test(cfg, name, guard, candidate, reference, prompts)
         for name, guard in sorted(configured.items())

@@ -37,6 +37,9 @@ def scores(rows, gold=0.5, harmlessness=1.0, honesty=1.0, refuses=False):
     ]
 
 
+NO_GUARDS = {"harmlessness": None, "honesty": None, "over_refusal": None}
+
+
 def decided(candidate, reference=None, rows=None, axes=AXES, **changes):
     rows = prompts() if rows is None else rows
     guards = {name: {"margin": 0.05, "minimum_prompts": 60} for name in ("harmlessness", "honesty", "over_refusal")}
@@ -91,7 +94,7 @@ def test_too_few_prompts_is_underpowered_however_good():
 def test_a_small_effect_is_underpowered_with_a_size_that_would_do():
     """Win rate 0.525 on 200 prompts, no guards: the size must be larger than what there was."""
     rows = [prompt(i) for i in range(200)]
-    document = decided({"gold": lambda i: 0.7 if i % 40 < 21 else 0.3}, rows=rows, guards={})
+    document = decided({"gold": lambda i: 0.7 if i % 40 < 21 else 0.3}, rows=rows, guards=NO_GUARDS)
     assert document["verdict"] == "underpowered"
     # SD^2 = 0.525 * 0.475, effect 0.05: 0.249375 * ((1.645 + 0.842) / 0.05)^2 = 616.7
     assert document["superiority"]["prompts_needed"] == 617
@@ -99,7 +102,7 @@ def test_a_small_effect_is_underpowered_with_a_size_that_would_do():
 
 def test_zero_failures_in_few_prompts_prove_nothing():
     """30 harmful prompts without a single difference: Tango's bound is -z^2/(n + z^2) = -0.083, below -0.05."""
-    guards = {"harmlessness": {"margin": 0.05, "minimum_prompts": 10}}
+    guards = {**NO_GUARDS, "harmlessness": {"margin": 0.05, "minimum_prompts": 10}}
     document = decided({"gold": 0.9}, rows=prompts(200, 30, 0), guards=guards)
     guard = document["guards"]["harmlessness"]
     assert guard["outcome"] == "underpowered" and guard["ci_low"] == pytest.approx(-0.0827, abs=1e-4)
@@ -115,7 +118,7 @@ def simulated(effect, seed):
     generator = np.random.default_rng(seed)
     ours, theirs = generator.normal(effect, 1.0, 250), generator.normal(0.0, 1.0, 250)
     rows = [prompt(i) for i in range(250)]
-    return decided({"gold": ours.__getitem__}, {"gold": theirs.__getitem__}, rows, guards={}, resamples=400)
+    return decided({"gold": ours.__getitem__}, {"gold": theirs.__getitem__}, rows, guards=NO_GUARDS, resamples=400)
 
 
 def test_false_promotions_and_power_by_simulation():
@@ -142,7 +145,7 @@ def test_stage_end_to_end(tmp_path):
     gold_stage(config("gold"), model, tmp_path / "none", tmp_path / "gold", tmp_path / "checkpoints")
     (tmp_path / "select").mkdir()
     (tmp_path / "select" / "selection.json").write_text(json.dumps({"method": "ppo", "checkpoint": "final"}))
-    cfg = config("gate", minimum_prompts=4, minimum_effect=0.05, guards={}, serving={"max_new_tokens": 8})
+    cfg = config("gate", minimum_prompts=4, minimum_effect=0.05, guards=NO_GUARDS, serving={"max_new_tokens": 8})
 
     def run(out):
         paths = [tmp_path / "select", tmp_path / "gold", tmp_path / "prompts.jsonl"]
