@@ -8,7 +8,6 @@ from flows.stages import Stage, flatten
 
 MODELS = ("base", "sft", "dpo", "ppo", "best_of_n")
 AXES = ("helpfulness", "harmlessness", "honesty", "friendliness", "conciseness")
-COLUMNS = ("model", "gold [95% CI]", *AXES, "KL to SFT (nats)", "mean length", "distinct-2")
 ABSENT = "–"
 EXAMPLES_SHOWN = 4
 
@@ -31,8 +30,14 @@ def stage_metrics(root: Path, stage: Stage) -> dict[str, float]:
     return numbers
 
 
+def columns(root: Path) -> tuple[str, ...]:
+    """The heads of the score table; the interval's is `evaluate.confidence`."""
+    confidence = (read_json(root / "metrics" / "evaluate.json") or {}).get("confidence", 0.95)
+    return ("model", f"gold [{100 * confidence:.4g}% CI]", *AXES, "KL to SFT (nats)", "mean length", "distinct-2")
+
+
 def score_rows(root: Path) -> list[tuple[str, ...]]:
-    """One row of text per model, in the order of COLUMNS; empty before the first evaluation."""
+    """One row of text per model, in the order of `columns`; empty before the first evaluation."""
     models = (read_json(root / "metrics" / "evaluate.json") or {}).get("models", {})
     return [_score_row(name, scores) for name, scores in _in_order(models).items()]
 
@@ -84,7 +89,8 @@ def report_path(root: Path) -> Path | None:
 
 def as_markdown(root: Path) -> str:
     """The same as `show`, for the Prefect page."""
-    lines = [f"| {' | '.join(COLUMNS)} |", "|" + "---|" * len(COLUMNS)]
+    heads = columns(root)
+    lines = [f"| {' | '.join(heads)} |", "|" + "---|" * len(heads)]
     lines += [f"| {' | '.join(row)} |" for row in score_rows(root)]
     for prompt, answers in examples(root):
         lines += ["", f"**{_cell(prompt)}**", "", "| model | answer |", "|---|---|"]
@@ -106,7 +112,7 @@ def show(root: Path, console) -> None:
 
     rows = score_rows(root)
     if rows:
-        table = Table(*COLUMNS, title="Scores on unseen prompts", title_justify="left", header_style="bold")
+        table = Table(*columns(root), title="Scores on unseen prompts", title_justify="left", header_style="bold")
         for row in rows:
             table.add_row(*(Text(cell) for cell in row))
         console.print()

@@ -8,6 +8,7 @@ from flows.results import ABSENT, read_json
 
 TRAINED = ("dpo", "ppo", "best_of_n")
 REWARD_ACCURACY = 0.75
+UNSEEN_PROMPTS = 400  # fewer prove too little
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,9 @@ def broken_promises(seed: Seed) -> list[str]:
         low = seed.versus_sft(model).get("ci_low")
         if low is None or low <= 0:
             broken.append(f"seed {seed.seed}: {model} is not clear of sft (interval of the difference {_interval(seed, model)})")
+    prompts = seed.evaluate.get("prompts", 0)
+    if prompts < UNSEEN_PROMPTS:
+        broken.append(f"seed {seed.seed}: evaluated on {prompts} prompts, fewer than {UNSEEN_PROMPTS}")
     accuracy = seed.reward_accuracy
     if accuracy is None or accuracy < REWARD_ACCURACY:
         broken.append(f"seed {seed.seed}: reward model accuracy {_text(accuracy)} is below {REWARD_ACCURACY}")

@@ -13,6 +13,7 @@ from pathlib import Path
 
 # safetensors and torch.save, in this order
 DISK_FULL_SIGNS = ("os error 28", "No space left", "inline_container")
+OWN_CODE = tuple(Path(__file__).resolve().parent.parent / name for name in ("models", "tasks"))
 ERROR_FILE_VARIABLE = "PLUMB_ERROR_FILE"
 
 
@@ -54,9 +55,18 @@ def kind_of(error: BaseException) -> str:
         return "disk"
     if isinstance(error, (ConnectionError, TimeoutError)):
         return "transient"
-    if isinstance(error, (ValueError, FileNotFoundError)):
+    if isinstance(error, FileNotFoundError) or (isinstance(error, ValueError) and _raised_here(error)):
         return "data"
     return "internal"
+
+
+def _raised_here(error: BaseException) -> bool:
+    """Whether our own code raised it, with a message for the user; a library's ValueError wants its traceback."""
+    place = error.__traceback__
+    while place is not None and place.tb_next is not None:
+        place = place.tb_next
+    file = Path(place.tb_frame.f_code.co_filename) if place is not None else Path()
+    return any(file.is_relative_to(folder) for folder in OWN_CODE)
 
 
 def _is_disk_full(error: BaseException | None) -> bool:

@@ -17,6 +17,7 @@ from pathlib import Path
 
 PR_SET_PDEATHSIG = 1
 WATCHED_GENERATIONS = 3
+STARTED_BY_DVC = "DVC_STAGE"  # dvc sets this variable for the commands that it starts
 POLL_SECONDS = 0.2
 
 
@@ -42,6 +43,13 @@ def _ancestors() -> list[tuple[int, str]]:
     return found
 
 
+def _is_dvc(pid: int) -> bool:
+    try:
+        return b"dvc" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False
+
+
 def _watch(ancestors: list[tuple[int, str]]) -> None:
     while True:
         for pid, started in ancestors:
@@ -54,12 +62,15 @@ def _watch(ancestors: list[tuple[int, str]]) -> None:
 def die_with_parents() -> None:
     """Kill this process as soon as its parent, or its parent's parent up to the third generation, is gone.
 
-    Started without dvc (a notebook, a test, a shell), the ancestors are the terminal's, and the same holds.
+    Started without dvc (a notebook, a test, a shell), the ancestors are the terminal's, and the same holds. A dvc that
+    died before this was called is missed by neither: its command line is then no ancestor's.
     """
     if not sys.platform.startswith("linux"):
         return
     parent = os.getppid()
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != parent:
+    ancestors = _ancestors()
+    orphaned = STARTED_BY_DVC in os.environ and not any(_is_dvc(pid) for pid, _ in ancestors)
+    if os.getppid() != parent or orphaned:
         os.kill(os.getpid(), signal.SIGKILL)
-    threading.Thread(target=_watch, args=(_ancestors(),), daemon=True).start()
+    threading.Thread(target=_watch, args=(ancestors,), daemon=True).start()

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from models.batching import by_length
 from tasks import __main__ as runner
 from tasks import errors, state
 from tasks.pipeline import bind
@@ -136,7 +137,10 @@ def test_kinds_of_errors():
     assert errors.kind_of(OSError(28, "No space left on device")) == "disk"
     assert errors.kind_of(RuntimeError("[enforce fail at inline_container.cc:672] unexpected pos 576 vs 534")) == "disk"
     assert errors.kind_of(ConnectionRefusedError()) == "transient"
-    assert errors.kind_of(ValueError("x")) == "data"
+    assert errors.kind_of(ValueError("raised elsewhere")) == "internal"
+    with pytest.raises(ValueError) as refused:
+        list(by_length([1], rows_per_batch=0))
+    assert errors.kind_of(refused.value) == "data"
     assert errors.kind_of(errors.ConfigError("x")) == "config"
     assert errors.kind_of(KeyError("x")) == "internal"
     assert errors.one_line(ValueError("a\n b")) == "a b"
