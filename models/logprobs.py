@@ -89,14 +89,18 @@ def head_is_plain(model: nn.Module) -> bool:
     return _HEAD_IS_PLAIN[inner]
 
 
-def response_logits(model: nn.Module, batch: ResponseBatch) -> Tensor:
-    """Logits (response tokens, vocabulary), before any temperature."""
-    inner = unwrapped(model)
-    if not head_is_plain(model):
+def states_and_logits(model: nn.Module, batch: ResponseBatch) -> tuple[Tensor, Tensor]:
+    """One forward pass, read twice: hidden states (response tokens, hidden) that choose each response token, and
+    their logits (response tokens, vocabulary), before any temperature."""
+    inner, backbone = unwrapped(model), backbone_of(model)
+    if head_is_plain(model):
+        states = token_states(backbone, batch.ids, batch.lengths)[batch.states]
+        return states, inner.get_output_embeddings()(states)
+    seen: list[Tensor] = []
+    with backbone.register_forward_hook(lambda module, args, out: seen.append(out.last_hidden_state)):
         logits = inner(input_ids=batch.ids, use_cache=False).logits
-        return logits[length_mask(batch.lengths, batch.ids.shape[1])][batch.states]
-    states = token_states(backbone_of(inner), batch.ids, batch.lengths)
-    return inner.get_output_embeddings()(states[batch.states])
+    real = length_mask(batch.lengths, batch.ids.shape[1])
+    return seen[0][real][batch.states], logits[real][batch.states]
 
 
 def batch_logprobs(
@@ -107,9 +111,21 @@ def batch_logprobs(
     Raises:
         ValueError: temperature is not above 0.
     """
+    _, logits = states_and_logits(model, batch)
+    return logits_to_logprobs(logits, batch, temperature, entropy=entropy)
+
+
+def logits_to_logprobs(
+    logits: Tensor, batch: ResponseBatch, temperature: float, *, entropy: bool = False
+) -> ResponseLogprobs:
+    """Log-probs of a joined batch from its logits (response tokens, vocabulary).
+
+    Raises:
+        ValueError: temperature is not above 0.
+    """
     if temperature <= 0:
         raise ValueError(f"temperature={temperature} must be above 0; use 1 for log-probs of greedy responses")
-    logits = response_logits(model, batch).float()
+    logits = logits.float()
     log_distribution = torch.log_softmax(logits if temperature == 1 else logits / temperature, dim=-1)
     chosen = log_distribution.gather(1, batch.targets[:, None]).squeeze(1)
     entropies = None

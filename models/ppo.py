@@ -14,19 +14,19 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from models import ppo_checkpoint
+from models import ppo_checkpoint, processes
 from models.advantages import explained_variance
 from models.batching import by_length, device_of, evaluating, length_mask
 from models.kl import AdaptiveKl, FixedKl
 from models.logprobs import join, response_logprobs
 from models.ppo_guards import tripped
 from models.ppo_settings import PpoSettings
-from models.ppo_update import check_finite, make_optimizer, set_learning_rate, update
+from models.ppo_update import check_finite, make_optimizer, set_learning_rate, trainable, update
 from models.randomness import generator
-from models.reward import RewardSignal
+from models.reward import RewardSignal, Scorer
 from models.rollout import Rollout, advantages_and_returns, penalise_missing_stop, rollout_metrics, token_rewards
 from models.sampler import Sample, SamplingSettings, check_prompts, sample
-from models.value import ValueModel
+from models.value import SharedValue, ValueModel, check_critic
 
 # Log-probs of the sampler that differ by more from a forward pass are not reused as the old ones.
 LOGPROB_TOLERANCE = 1e-4
@@ -45,9 +45,13 @@ class PpoResult:
 class PpoTrainer:
     """Trains a policy in place.
 
+    Where `processes.start` has joined several, each samples, scores and learns from its share of the rows; whitening,
+    guards, metrics and normalisation see all of them, and the main process alone writes and calls back.
+
     Args:
         policy: causal language model; with peft, its adapter alone is trained.
-        value: the critic, with a backbone of its own.
+        value: the critic, with a backbone of its own or a head on the policy's; one in reward units is taken to be in
+            those of the first signal.
         rewards: signals whose weighted sum is maximised; a model that scores tokens must share the policy's tokenizer.
         reference: frozen policy to stay close to; None is the peft policy with its adapter off.
         stop_ids: tokens that end a response.
@@ -65,7 +69,7 @@ class PpoTrainer:
         self,
         *,
         policy: nn.Module,
-        value: ValueModel,
+        value: ValueModel | SharedValue,
         rewards: Sequence[RewardSignal],
         reference: nn.Module | None,
         stop_ids: frozenset[int],
@@ -77,6 +81,8 @@ class PpoTrainer:
         on_rollout: Callable[[int, Rollout], None] | None = None,
     ):
         _check(policy, reference, rewards, prompts)
+        check_critic(policy, value)
+        settings.check_processes(processes.count())
         self.sampling = SamplingSettings(settings.temperature, settings.max_new_tokens, settings.seed)
         check_prompts(policy, prompts, self.sampling)
         self.policy, self.value, self.reference = policy, value, reference
@@ -99,8 +105,10 @@ class PpoTrainer:
             for model in filter(None, (self.policy, self.value, self.reference)):
                 stack.enter_context(evaluating(model))
             first = self._resume()
+            processes.copy_from_main([*trainable(self.policy), *trainable(self.value)])
             if first == 0:
                 self._normalise_rewards()
+                self._normalise_critic()
             for step in range(first, self.settings.steps):
                 stop_reason = self._step(step)
                 if stop_reason is not None:
@@ -116,8 +124,7 @@ class PpoTrainer:
             rollout = self._score(samples)
             clock.append(time.perf_counter())
             metrics = self._rollout_metrics(rollout)
-            if self.on_rollout is not None:
-                self.on_rollout(step, rollout)
+            _tell(self.on_rollout, step, rollout)
             reason = tripped([*self.history, metrics], self.settings)
             if reason is not None:
                 return f"{reason} (at step {step + 1})"
@@ -144,8 +151,11 @@ class PpoTrainer:
         return self._respond(batch)
 
     def _respond(self, batch: Sequence[tuple[str, Sequence[int]]]) -> list[Sample]:
-        return sample(self.policy, batch, 1, self.sampling, stop_ids=self.stop_ids,
-                      rows_per_batch=self.settings.rows_per_batch)
+        def some(rows: list[int]) -> list[Sample]:
+            return sample(self.policy, [batch[i] for i in rows], 1, self.sampling, stop_ids=self.stop_ids,
+                          rows_per_batch=self.settings.rows_per_batch)
+
+        return processes.spread(some, len(batch))
 
     @torch.no_grad()
     def _score(self, samples: list[Sample]) -> Rollout:
@@ -154,7 +164,7 @@ class PpoTrainer:
         logprobs, mask = self._old_logprobs(samples)
         with self.policy.disable_adapter() if self.reference is None else nullcontext():
             reference_logprobs = self._logprobs(self.reference or self.policy, prompt_ids, response_ids)
-        values = self._values(prompt_ids, response_ids, mask)
+        values = self._over_rows(self._values, prompt_ids, response_ids)
         finished = torch.tensor([s.finished for s in samples], device=mask.device)
         signals = self._signals(prompt_ids, response_ids)
         scores = penalise_missing_stop(self._total(signals), finished, self.settings.missing_eos_penalty,
@@ -166,9 +176,22 @@ class PpoTrainer:
         return Rollout(prompt_ids, response_ids, finished, mask, logprobs, reference_logprobs, values, signals, scores,
                        rewards, advantages, returns)
 
+    def _over_rows(self, compute: Scorer, prompt_ids, response_ids) -> Tensor:
+        """`compute(prompts, responses)`, (batch,) or (batch, time), of all rows, each process doing its share."""
+        def some(rows: list[int]) -> list[Tensor]:
+            part = compute([prompt_ids[i] for i in rows], [response_ids[i] for i in rows])
+            return [row.clone() for row in part.float().cpu()]  # a view would be sent with all it is a view of
+
+        rows = processes.spread(some, len(prompt_ids))
+        whole = nn.utils.rnn.pad_sequence(rows, batch_first=True) if rows[0].dim() else torch.stack(rows)
+        return whole.to(device_of(self.policy))
+
     def _logprobs(self, model: nn.Module, prompt_ids, response_ids) -> Tensor:
-        return response_logprobs(model, prompt_ids, response_ids, self.settings.temperature,
-                                 rows_per_batch=self.settings.rows_per_batch).logprobs
+        def compute(prompts, responses) -> Tensor:
+            return response_logprobs(model, prompts, responses, self.settings.temperature,
+                                     rows_per_batch=self.settings.rows_per_batch).logprobs
+
+        return self._over_rows(compute, prompt_ids, response_ids)
 
     def _old_logprobs(self, samples: list[Sample]) -> tuple[Tensor, Tensor]:
         """The sampler's log-probs where they are a forward pass's too, else that pass's; and the response mask."""
@@ -183,18 +206,17 @@ class PpoTrainer:
             self.reuse_logprobs = bool((sampled - recomputed).abs().max() <= LOGPROB_TOLERANCE)
         return recomputed, mask
 
-    def _values(self, prompt_ids, response_ids, mask: Tensor) -> Tensor:
-        values = torch.zeros(mask.shape, device=mask.device)
+    def _values(self, prompt_ids, response_ids) -> Tensor:
+        device = device_of(self.policy)
+        values = torch.zeros(len(response_ids), max(len(response) for response in response_ids), device=device)
         sizes = [len(p) + len(r) for p, r in zip(prompt_ids, response_ids, strict=True)]
         for rows in by_length(sizes, self.settings.rows_per_batch):
-            batch = join([prompt_ids[i] for i in rows], [response_ids[i] for i in rows], mask.device)
-            part = self.value(batch)
-            values[torch.tensor(rows, device=mask.device), : part.shape[1]] = part
+            part = self.value(join([prompt_ids[i] for i in rows], [response_ids[i] for i in rows], device))
+            values[torch.tensor(rows, device=device), : part.shape[1]] = part
         return values
 
     def _signals(self, prompt_ids, response_ids) -> dict[str, Tensor]:
-        device = device_of(self.policy)
-        signals = {s.name: s.score(prompt_ids, response_ids).to(device).float() for s in self.rewards}
+        signals = {s.name: self._over_rows(s.score, prompt_ids, response_ids) for s in self.rewards}
         check_finite({f"reward {name}": float(scores.sum()) for name, scores in signals.items()})
         return signals
 
@@ -216,8 +238,12 @@ class PpoTrainer:
         # A constant signal has no scale; leave it at 1.
         self.scales = {name: (float(x.mean()), float(x.std(correction=0)) if x.std(correction=0) > 1e-6 else 1.0)
                        for name, x in signals.items()}
-        if self.value.in_reward_units and len(self.rewards) == 1:
-            self.value.normalise(*self.scales[self.rewards[0].name])
+
+    def _normalise_critic(self) -> None:
+        """A critic that starts as the first signal expects what is left of it after scaling; the others' mean is 0."""
+        if self.value.in_reward_units:
+            first = self.rewards[0]
+            self.value.normalise(*self.scales[first.name], first.weight)
 
     def _rollout_metrics(self, rollout: Rollout) -> dict[str, float]:
         metrics = rollout_metrics(rollout)
@@ -230,15 +256,14 @@ class PpoTrainer:
     def _finish_step(self, done: int, metrics: dict[str, float], clock: list[float]) -> None:
         self.history.append(metrics)
         # The snapshot first: a run killed between the two makes it again, instead of never.
-        if self.on_snapshot is not None and self.settings.snapshot_every and done % self.settings.snapshot_every == 0:
-            self.on_snapshot(done, self.policy)
+        if self.settings.snapshot_every and done % self.settings.snapshot_every == 0:
+            _tell(self.on_snapshot, done, self.policy)
         every = self.settings.checkpoint_every
         if self.checkpoint_dir is not None and every and (done % every == 0 or done == self.settings.steps):
             self._save(done)
-        if self.on_step is not None:
-            seconds = {f"seconds_{name}": after - before for name, before, after
-                       in zip(("sample", "score", "update"), clock, clock[1:], strict=False)}
-            self.on_step(done, self.settings.steps, {**metrics, **seconds})
+        seconds = {f"seconds_{name}": after - before for name, before, after
+                   in zip(("sample", "score", "update"), clock, clock[1:], strict=False)}
+        _tell(self.on_step, done, self.settings.steps, {**metrics, **seconds})
 
     def _fingerprint(self) -> str:
         """What a checkpoint must have in common with this run."""
@@ -247,6 +272,8 @@ class PpoTrainer:
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
     def _save(self, done: int) -> None:
+        if not processes.is_main():
+            return
         state = {"fingerprint": self._fingerprint(), "kl": self.kl.state_dict(), "history": self.history,
                  "scales": self.scales, "reuse_logprobs": self.reuse_logprobs}
         ppo_checkpoint.save(self.checkpoint_dir, done, self.policy, self.value, self.optimizer, state)
@@ -264,6 +291,11 @@ class PpoTrainer:
         self.history, self.reuse_logprobs = state["history"], state["reuse_logprobs"]
         self.scales = {name: tuple(scale) for name, scale in state["scales"].items()}
         return state["step"]
+
+
+def _tell(callback: Callable[..., None] | None, *news) -> None:
+    if callback is not None and processes.is_main():
+        callback(*news)
 
 
 def _check(policy, reference, rewards: Sequence[RewardSignal], prompts: Sequence[tuple[str, Sequence[int]]]) -> None:

@@ -21,7 +21,8 @@ class PpoSettings:
         missing_eos_mode: "subtract" it from the score, or "replace" the score by its negative.
         normalise_reward: scale each reward signal to mean 0 and deviation 1 on `normalise_samples` samples of the
             policy before training.
-        max_grad_norm: of policy and critic separately, so that neither's gradient shrinks the other's.
+        max_grad_norm: of policy and critic separately, so that neither's gradient shrinks the other's; a critic that
+            shares the policy's backbone is its head alone here.
         reuse_sampling_logprobs: take the sampler's log-probs as the old ones if they agree with a forward pass within
             1e-4 on the first batch; else, or when False, recompute them.
         checkpoint_every, snapshot_every: steps; 0 is never.
@@ -88,6 +89,17 @@ class PpoSettings:
                  "must be above 0, or null for a fixed coefficient")
         _divides(self.batch_size, "batch_size", self.minibatch_size, "minibatch_size")
         _divides(self.episodes, "episodes", self.batch_size, "batch_size")
+
+    def check_processes(self, count: int) -> None:
+        """Raises ValueError for sizes that leave one of `count` processes without its share, naming one that works."""
+        if self.minibatch_size % count:
+            sizes = [n for n in range(count, self.batch_size + 1, count) if self.batch_size % n == 0]
+            nearest = min(sizes, key=lambda n: abs(n - self.minibatch_size), default=None)
+            fewer = max(n for n in range(1, count) if self.minibatch_size % n == 0)
+            raise ValueError(f"minibatch_size={self.minibatch_size} is not divisible by {count} processes; "
+                             + (f"set minibatch_size to {nearest} or " if nearest else "") + f"start {fewer}")
+        _require(self.normalise_samples >= count, "normalise_samples", self.normalise_samples,
+                 f"is less than one for each of {count} processes; set it to {count} or more")
 
     def as_dict(self) -> dict:
         return asdict(self)

@@ -5,21 +5,22 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from models import processes
 from models.batching import by_length, device_of
-from models.logprobs import batch_logprobs, join
-from models.losses import ppo_policy_loss, ppo_value_loss
+from models.logprobs import ResponseLogprobs, batch_logprobs, join
+from models.losses import PolicyLoss, ValueLoss, ppo_policy_loss, ppo_value_loss
 from models.ppo_settings import PpoSettings
 from models.randomness import generator
 from models.rollout import Rollout
-from models.value import ValueModel
+from models.value import SharedValue, ValueModel
 
 
 def trainable(model: nn.Module) -> list[nn.Parameter]:
     return [parameter for parameter in model.parameters() if parameter.requires_grad]
 
 
-def make_optimizer(policy: nn.Module, value: ValueModel, settings: PpoSettings) -> torch.optim.AdamW:
-    """One AdamW over both networks, in two groups: policy, value."""
+def make_optimizer(policy: nn.Module, value: ValueModel | SharedValue, settings: PpoSettings) -> torch.optim.AdamW:
+    """One AdamW in two groups: policy, value (the head alone where the policy's backbone is shared)."""
     groups = [{"params": trainable(policy)}, {"params": trainable(value)}]
     return torch.optim.AdamW(groups, lr=settings.learning_rate, eps=settings.adam_eps, weight_decay=0.0, fused=True)
 
@@ -34,7 +35,7 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, settings: PpoSettings, s
 
 def update(
     policy: nn.Module,
-    value: ValueModel,
+    value: ValueModel | SharedValue,
     optimizer: torch.optim.Optimizer,
     rollout: Rollout,
     settings: PpoSettings,
@@ -60,15 +61,21 @@ def update(
 
 
 def _minibatch_step(policy, value, optimizer, rollout: Rollout, rows: list[int], settings) -> dict[str, float]:
-    """One optimizer step: losses averaged over the tokens of the whole minibatch, whatever the micro-batches."""
+    """One optimizer step: losses averaged over the tokens of the whole minibatch, whatever the micro-batches.
+
+    Every process takes its share of the rows; summed, their gradients are the minibatch's.
+    """
     optimizer.zero_grad(set_to_none=True)
     tokens = sum(len(rollout.response_ids[i]) for i in rows)
-    sizes = [len(rollout.prompt_ids[i]) + len(rollout.response_ids[i]) for i in rows]
+    mine = [rows[i] for i in processes.share(len(rows))]
+    sizes = [len(rollout.prompt_ids[i]) + len(rollout.response_ids[i]) for i in mine]
     parts = [
-        _backward(policy, value, rollout, [rows[i] for i in micro], tokens, settings)
-        for micro in by_length(sizes, settings.rows_per_backward or len(rows))
+        _backward(policy, value, rollout, [mine[i] for i in micro], tokens, settings)
+        for micro in by_length(sizes, settings.rows_per_backward or len(mine))
     ]
-    statistics = dict(zip(parts[0], torch.stack([torch.stack(list(p.values())) for p in parts]).sum(0), strict=True))
+    sums = torch.stack([torch.stack(list(p.values())) for p in parts]).sum(0)
+    processes.add_up([sums, *(p.grad for p in trainable(policy) + trainable(value) if p.grad is not None)])
+    statistics = dict(zip(parts[0], sums, strict=True))
     for name, model in (("policy", policy), ("value", value)):
         statistics[f"{name}_gradient_norm"] = nn.utils.clip_grad_norm_(trainable(model), settings.max_grad_norm)
     numbers = dict(zip(statistics, torch.stack(list(statistics.values())).tolist(), strict=True))
@@ -83,13 +90,23 @@ def _backward(policy, value, rollout: Rollout, rows: Sequence[int], tokens: int,
     mask = batch.response_mask
     index, width = torch.tensor(rows, device=mask.device), mask.shape[1]
 
-    new_logprobs = batch_logprobs(policy, batch, settings.temperature).logprobs
-    policy_loss = ppo_policy_loss(new_logprobs, rollout.logprobs[index, :width],
-                                  rollout.advantages[index, :width], mask, settings.clip_range, tokens)
-    policy_loss.loss.backward()
-    value_loss = ppo_value_loss(value(batch), rollout.values[index, :width], rollout.returns[index, :width], mask,
-                                settings.value_clip_range, tokens)
-    (settings.value_coefficient * value_loss.loss).backward()
+    def policy_part(new: ResponseLogprobs) -> PolicyLoss:
+        return ppo_policy_loss(new.logprobs, rollout.logprobs[index, :width], rollout.advantages[index, :width], mask,
+                               settings.clip_range, tokens)
+
+    def value_part(values: Tensor) -> ValueLoss:
+        return ppo_value_loss(values, rollout.values[index, :width], rollout.returns[index, :width], mask,
+                              settings.value_clip_range, tokens)
+
+    if isinstance(value, SharedValue):
+        new, values = value.with_logprobs(batch, settings.temperature)
+        policy_loss, value_loss = policy_part(new), value_part(values)
+        (policy_loss.loss + settings.value_coefficient * value_loss.loss).backward()
+    else:  # one after the other, so that the graphs of two networks never lie in memory together
+        policy_loss = policy_part(batch_logprobs(policy, batch, settings.temperature))
+        policy_loss.loss.backward()
+        value_loss = value_part(value(batch))
+        (settings.value_coefficient * value_loss.loss).backward()
     return {
         "policy_loss": policy_loss.loss.detach(),
         "value_loss": value_loss.loss.detach(),

@@ -76,6 +76,11 @@ def model_scorer(model: nn.Module, rows_per_batch: int) -> Scorer:
     return scorer
 
 
+def length_scorer(prompt_ids: Sequence[Sequence[int]], response_ids: Sequence[Sequence[int]]) -> Tensor:
+    """Tokens of each response (n,), its stop token included; a negative weight asks for short responses."""
+    return torch.tensor([float(len(response)) for response in response_ids])
+
+
 def text_scorer(
     decode: Callable[[Sequence[int]], str], rate: Callable[[list[str], list[str]], Sequence[float]]
 ) -> Scorer:

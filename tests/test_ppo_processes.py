@@ -1,0 +1,94 @@
+"""Several processes train as one does: the same weights, metrics and checkpoints."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import ppo_worker
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from models import processes
+
+ROOT = Path(__file__).parent.parent
+# With --cpu, accelerate starts one process only; --multi_gpu hands over to torchrun, which needs no GPU.
+LAUNCH = [Path(sys.executable).with_name("accelerate"), "launch", "--multi_gpu", "--num_processes", "2",
+          "--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"]
+
+
+def launch(out, kind, *more):
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
+    command = [*LAUNCH, str(ROOT / "tests" / "ppo_worker.py"), str(out), kind, *more]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+
+
+def weights_of(folder):
+    return torch.cat([tensor.flatten() for _, tensor in sorted(load_file(folder / "weights.safetensors").items())])
+
+
+@pytest.mark.parametrize("kind", ["own", "shared"])
+def test_two_processes_train_as_one(tmp_path, kind):
+    one, two = tmp_path / "one", tmp_path / "two"
+    one.mkdir()
+    two.mkdir()
+    ppo_worker.run(one, kind)
+    done = launch(two, kind)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert (weights_of(one) - weights_of(two)).abs().max() < 1e-5
+    histories = [json.loads((folder / "history.json").read_text()) for folder in (one, two)]
+    for mine, other in zip(*histories, strict=True):
+        assert mine == pytest.approx(other, rel=1e-3, abs=1e-5)
+    assert sorted(p.name for p in two.iterdir()) == ["checkpoints", "history.json", "told-0", "weights.safetensors"]
+
+
+def test_two_processes_resume(tmp_path):
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    whole.mkdir()
+    cut.mkdir()
+    assert launch(whole, "own").returncode == 0
+    assert launch(cut, "own", "2").returncode != 0
+    assert [p.name for p in (cut / "checkpoints").iterdir()] == ["checkpoint-00000002"]
+    done = launch(cut, "own")
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert torch.equal(weights_of(whole), weights_of(cut))
+    assert (cut / "told-0").read_text().split() == ["1", "2", "3"]
+
+
+def test_alone_nothing_is_divided(monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    processes.start()
+    assert (processes.rank(), processes.count(), processes.is_main()) == (0, 1, True)
+    assert processes.spread(lambda rows: [10 * row for row in rows], 3) == [0, 10, 20]
+    tensor = torch.ones(2)
+    processes.add_up([tensor])
+    assert tensor.tolist() == [1, 1]
+    processes.wait()
+    processes.stop()
+
+
+@pytest.mark.parametrize(
+    "minibatch, count, message",
+    [
+        (8, 3, "minibatch_size=8 is not divisible by 3 processes; set minibatch_size to 6 or start 2$"),
+        (8, 5, "minibatch_size=8 is not divisible by 5 processes; start 4$"),
+        (4, 8, "minibatch_size=4 is not divisible by 8 processes; set minibatch_size to 8 or start 4$"),
+    ],
+)
+def test_sizes_that_leave_a_process_without_rows_are_named(minibatch, count, message):
+    import dataclasses
+
+    batch = 24 if count != 5 else 16
+    settings = dataclasses.replace(ppo_worker.SETTINGS, batch_size=batch, minibatch_size=minibatch)
+    with pytest.raises(ValueError, match=message):
+        settings.check_processes(count)
+
+
+def test_every_process_needs_a_sample_to_normalise_by():
+    import dataclasses
+
+    settings = dataclasses.replace(ppo_worker.SETTINGS, normalise_samples=3)
+    with pytest.raises(ValueError, match="normalise_samples=3 is less than one for each of 4 processes; set it to 4"):
+        settings.check_processes(4)
