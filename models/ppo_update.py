@@ -70,7 +70,7 @@ def _minibatch_step(policy, value, optimizer, rollout: Rollout, rows: list[int],
     mine = [rows[i] for i in processes.share(len(rows))]
     sizes = [len(rollout.prompt_ids[i]) + len(rollout.response_ids[i]) for i in mine]
     parts = [
-        _backward(policy, value, rollout, [mine[i] for i in micro], tokens, settings)
+        accumulate_gradients(policy, value, rollout, [mine[i] for i in micro], tokens, settings)
         for micro in by_length(sizes, settings.rows_per_backward or len(mine))
     ]
     sums = torch.stack([torch.stack(list(p.values())) for p in parts]).sum(0)
@@ -84,8 +84,18 @@ def _minibatch_step(policy, value, optimizer, rollout: Rollout, rows: list[int],
     return numbers
 
 
-def _backward(policy, value, rollout: Rollout, rows: Sequence[int], tokens: int, settings) -> dict[str, Tensor]:
-    """Adds the gradients of some rows' share of the minibatch loss."""
+def accumulate_gradients(
+    policy: nn.Module, value: ValueModel | SharedValue, rollout: Rollout, rows: Sequence[int], tokens: int,
+    settings: PpoSettings,
+) -> dict[str, Tensor]:
+    """Adds the gradients of some rows' share of the minibatch loss, policy loss + value_coefficient · value loss.
+
+    Args:
+        tokens: response tokens of the whole minibatch.
+
+    Returns:
+        The rows' share of each loss and statistic, scalars that add up to the minibatch's.
+    """
     batch = join([rollout.prompt_ids[i] for i in rows], [rollout.response_ids[i] for i in rows], device_of(policy))
     mask = batch.response_mask
     index, width = torch.tensor(rows, device=mask.device), mask.shape[1]

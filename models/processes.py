@@ -92,5 +92,5 @@ def copy_from_main(tensors: Sequence[Tensor]) -> None:
     """Overwrites each tensor with the main process's."""
     if count() > 1:
         for tensor in tensors:
-            dist.broadcast(tensor, src=0)
+            dist.broadcast(tensor.detach(), src=0)
 

@@ -1,4 +1,4 @@
-"""A small PPO run for `accelerate launch`: `ppo_worker.py OUT KIND [STEPS]`; the main process writes what came of it.
+"""Small PPO runs for `accelerate launch`: `ppo_worker.py OUT KINDS [STEPS]` makes OUT/KIND for each of `own,shared`.
 
 It runs as where nothing but the training code is installed: importing Prefect, MLflow or DVC fails here. STEPS is
 after how many steps to die, leaving a checkpoint.
@@ -43,6 +43,7 @@ def make(kind: str, checkpoints: Path) -> PpoTrainer:
 
 def run(out: Path, kind: str, steps: int | None = None) -> None:
     """Trains; the main process writes `weights.safetensors` and `history.json`, each process the steps it was told."""
+    out.mkdir(parents=True, exist_ok=True)
     trainer = make(kind, out / "checkpoints")
 
     def report(step: int, total: int, metrics: dict[str, float]) -> None:
@@ -53,10 +54,9 @@ def run(out: Path, kind: str, steps: int | None = None) -> None:
     trainer.on_rollout = lambda step, rollout: sys.exit(3) if step == steps else None
     result = trainer.run()
     tensors = [*trainable(trainer.policy), *trainable(trainer.value)]
-    # What is not the same everywhere shows as a difference to the mean.
-    means = [tensor.detach().clone() for tensor in tensors]
-    processes.add_up(means)
-    assert all(torch.equal(m, t * processes.count()) for m, t in zip(means, tensors, strict=True))
+    sums = [tensor.detach().clone() for tensor in tensors]
+    processes.add_up(sums)
+    assert all(torch.equal(s, t * processes.count()) for s, t in zip(sums, tensors, strict=True))  # equal everywhere
     if processes.is_main():
         save_file({str(i): t.detach().contiguous() for i, t in enumerate(tensors)}, out / "weights.safetensors")
         (out / "history.json").write_text(json.dumps(result.history))
@@ -65,5 +65,6 @@ def run(out: Path, kind: str, steps: int | None = None) -> None:
 if __name__ == "__main__":
     torch.set_num_threads(1)
     processes.start()
-    run(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]) if len(sys.argv) > 3 else None)
+    for each in sys.argv[2].split(","):
+        run(Path(sys.argv[1]) / each, each, int(sys.argv[3]) if len(sys.argv) > 3 else None)
     processes.stop()

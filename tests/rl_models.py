@@ -4,6 +4,8 @@ import random
 
 import torch
 from transformers import (
+    CohereConfig,
+    CohereForCausalLM,
     GPT2Config,
     GPT2ForSequenceClassification,
     GPT2LMHeadModel,
@@ -56,6 +58,14 @@ def qwen2(seed=0):
                          num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=128,
                          pad_token_id=2, eos_token_id=2, initializer_range=0.3)
     return Qwen2ForCausalLM(config).eval()
+
+
+def cohere(seed=0):
+    """Its logits are scaled after the head."""
+    torch.manual_seed(seed)
+    config = CohereConfig(vocab_size=VOCAB, hidden_size=32, intermediate_size=48, num_hidden_layers=1,
+                          num_attention_heads=4, logit_scale=0.25, initializer_range=0.3)
+    return CohereForCausalLM(config).eval()
 
 
 def lora(model, task_type="CAUSAL_LM", seed=0):

@@ -1,5 +1,6 @@
 """Several processes train as one does: the same weights, metrics and checkpoints."""
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -19,9 +20,9 @@ LAUNCH = [Path(sys.executable).with_name("accelerate"), "launch", "--multi_gpu",
           "--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"]
 
 
-def launch(out, kind, *more):
+def launch(out, *arguments):
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
-    command = [*LAUNCH, str(ROOT / "tests" / "ppo_worker.py"), str(out), kind, *more]
+    command = [*LAUNCH, str(ROOT / "tests" / "ppo_worker.py"), str(out), *arguments]
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
 
 
@@ -29,32 +30,47 @@ def weights_of(folder):
     return torch.cat([tensor.flatten() for _, tensor in sorted(load_file(folder / "weights.safetensors").items())])
 
 
-@pytest.mark.parametrize("kind", ["own", "shared"])
-def test_two_processes_train_as_one(tmp_path, kind):
-    one, two = tmp_path / "one", tmp_path / "two"
-    one.mkdir()
-    two.mkdir()
-    ppo_worker.run(one, kind)
-    done = launch(two, kind)
+@pytest.fixture(scope="module")
+def two(tmp_path_factory):
+    """Where two processes have trained both kinds."""
+    folder = tmp_path_factory.mktemp("two")
+    done = launch(folder, "own,shared")
     assert done.returncode == 0, done.stderr[-2000:]
-    assert (weights_of(one) - weights_of(two)).abs().max() < 1e-5
-    histories = [json.loads((folder / "history.json").read_text()) for folder in (one, two)]
+    assert "c10d" not in done.stderr  # torch warns of collectives that autograd would see
+    return folder
+
+
+@pytest.mark.parametrize("kind", ["own", "shared"])
+def test_two_processes_train_as_one(tmp_path, two, kind):
+    ppo_worker.run(tmp_path, kind)
+    assert (weights_of(tmp_path) - weights_of(two / kind)).abs().max() < 1e-5
+    histories = [json.loads((folder / "history.json").read_text()) for folder in (tmp_path, two / kind)]
     for mine, other in zip(*histories, strict=True):
         assert mine == pytest.approx(other, rel=1e-3, abs=1e-5)
-    assert sorted(p.name for p in two.iterdir()) == ["checkpoints", "history.json", "told-0", "weights.safetensors"]
+    written = sorted(path.name for path in (two / kind).iterdir())
+    assert written == ["checkpoints", "history.json", "told-0", "weights.safetensors"]
 
 
-def test_two_processes_resume(tmp_path):
-    whole, cut = tmp_path / "whole", tmp_path / "cut"
-    whole.mkdir()
-    cut.mkdir()
-    assert launch(whole, "own").returncode == 0
-    assert launch(cut, "own", "2").returncode != 0
-    assert [p.name for p in (cut / "checkpoints").iterdir()] == ["checkpoint-00000002"]
-    done = launch(cut, "own")
+@pytest.mark.slow
+def test_two_processes_resume(tmp_path, two):
+    assert launch(tmp_path, "own", "2").returncode != 0
+    assert [p.name for p in (tmp_path / "own" / "checkpoints").iterdir()] == ["checkpoint-00000002"]
+    done = launch(tmp_path, "own")
     assert done.returncode == 0, done.stderr[-2000:]
-    assert torch.equal(weights_of(whole), weights_of(cut))
-    assert (cut / "told-0").read_text().split() == ["1", "2", "3"]
+    assert torch.equal(weights_of(tmp_path / "own"), weights_of(two / "own"))
+    assert (tmp_path / "own" / "told-0").read_text().split() == ["1", "2", "3"]
+
+
+def test_an_error_in_one_process_stops_all(monkeypatch):
+    """Else the others would wait for it for ever."""
+    def other_fails(outcomes, mine):
+        outcomes[:] = [mine, FloatingPointError("in process 1")]
+
+    for name, value in (("is_initialized", lambda: True), ("get_world_size", lambda: 2), ("get_rank", lambda: 0),
+                        ("all_gather_object", other_fails)):
+        monkeypatch.setattr(torch.distributed, name, value)
+    with pytest.raises(FloatingPointError, match="in process 1"):
+        processes.spread(lambda rows: rows, 4)
 
 
 def test_alone_nothing_is_divided(monkeypatch):
@@ -78,8 +94,6 @@ def test_alone_nothing_is_divided(monkeypatch):
     ],
 )
 def test_sizes_that_leave_a_process_without_rows_are_named(minibatch, count, message):
-    import dataclasses
-
     batch = 24 if count != 5 else 16
     settings = dataclasses.replace(ppo_worker.SETTINGS, batch_size=batch, minibatch_size=minibatch)
     with pytest.raises(ValueError, match=message):
@@ -87,8 +101,6 @@ def test_sizes_that_leave_a_process_without_rows_are_named(minibatch, count, mes
 
 
 def test_every_process_needs_a_sample_to_normalise_by():
-    import dataclasses
-
     settings = dataclasses.replace(ppo_worker.SETTINGS, normalise_samples=3)
     with pytest.raises(ValueError, match="normalise_samples=3 is less than one for each of 4 processes; set it to 4"):
         settings.check_processes(4)
