@@ -16,7 +16,9 @@ def trainable_tensors(model: nn.Module) -> dict[str, Tensor]:
     return {name: parameter.data for name, parameter in model.named_parameters() if parameter.requires_grad}
 
 
-def save(folder: Path, step: int, policy: nn.Module, value: nn.Module, optimizer: torch.optim.Optimizer, state: dict) -> Path:
+def save(
+    folder: Path, step: int, policy: nn.Module, value: nn.Module, optimizer: torch.optim.Optimizer, state: dict
+) -> Path:
     """Writes a checkpoint under a temporary name, renames it, and removes older ones.
 
     Args:

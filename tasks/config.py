@@ -234,10 +234,22 @@ class DpoConfig(OptimizerConfig):
 
 
 class PpoGuards(Section):
-    kl_budget: PositiveFloat
-    entropy_floor: NonNegativeFloat
-    eos_rate_floor: Rate
-    distinct_floor: Rate
+    """A guard that is null is off."""
+
+    kl_budget: PositiveFloat | None
+    entropy_floor: NonNegativeFloat | None
+    eos_rate_floor: Rate | None
+    distinct_floor: Rate | None
+
+
+class PpoRewards(Section):
+    """What PPO maximises: the weighted sum of these signals, each scaled to mean 0 and deviation 1 first.
+
+    The reward model is always among them (the critic starts from it); a weight of 0 leaves another signal out.
+    """
+
+    reward_model: PositiveFloat
+    length: float
 
 
 class PpoConfig(Section):
@@ -249,6 +261,8 @@ class PpoConfig(Section):
     learning_rate: PositiveFloat
     temperature: PositiveFloat
     max_new_tokens: Positive
+    rewards: PpoRewards
+    value_backbone: Literal["own", "shared"]
     kl_coefficient: NonNegativeFloat
     kl_target: PositiveFloat | None
     kl_horizon_episodes: Positive
@@ -263,6 +277,7 @@ class PpoConfig(Section):
     max_grad_norm: PositiveFloat
     checkpoint_every: Positive
     snapshots: NonNegative
+    examples: NonNegative
     guards: PpoGuards
     lora: LoraConfig | None
 

@@ -4,29 +4,31 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any, Sequence
 
+from models import processes
 from models.loading import load_policy, load_reward_model, load_tokenizer, save_policy, stop_ids
 from models.ppo import PpoResult, PpoTrainer
 from models.ppo_settings import PpoSettings
-from models.reward import RewardSignal, model_scorer
-from models.value import ValueModel
+from models.reward import RewardSignal, length_scorer, model_scorer
+from models.value import SharedValue, ValueModel
 from tasks import progress
 from tasks.config import PpoConfig
-from tasks.errors import DivergedError
+from tasks.errors import DataError, DivergedError
 from tasks.lora import peft_config
 from tasks.machine import device, prepare_torch
 from tasks.numbers import finite_metrics
-from tasks.rows import read_jsonl, write_jsonl
+from tasks.ppo_samples import KeptSamples, sample_steps
+from tasks.rows import Row, read_jsonl, write_jsonl
 from tasks.sampling import encode_prompts
 from tasks.snapshots import collect_snapshots, keep_snapshot, snapshot_steps
 
-OWN_SECTIONS = ("runtime", "guards", "lora", "snapshots")
+NOT_THE_ENGINES = ("runtime", "guards", "lora", "snapshots", "examples", "rewards", "value_backbone")
 
 
 def ppo_settings(cfg: PpoConfig) -> PpoSettings:
     """The engine's settings from the params section; sizes that do not divide are refused there."""
-    plain = {name: getattr(cfg, name) for name in type(cfg).model_fields if name not in OWN_SECTIONS}
+    plain = {name: getattr(cfg, name) for name in type(cfg).model_fields if name not in NOT_THE_ENGINES}
     return PpoSettings(**plain, **cfg.guards.model_dump(), snapshot_every=1, seed=cfg.runtime.seed)
 
 
@@ -35,35 +37,61 @@ def ppo(
 ) -> dict[str, float]:
     """Train the SFT policy against the reward model, keeping snapshots for `select`.
 
-    A guard that stops early leaves its reason in `stopped.json`; that is a result, with fewer steps.
-    Raises ValueError for settings that do not divide, DivergedError for non-finite numbers.
+    Writes the policy, `checkpoints/step-N` (snapshots), `curves.jsonl`, `samples.jsonl` (answers to a few fixed
+    prompts on the way) and `stopped.json`: a guard that stops early leaves its reason there, which is a result with
+    fewer steps. Under `accelerate launch` every process trains and the main one writes.
+
+    Raises ValueError for settings that do not divide, DataError for a reward model on another vocabulary,
+    DivergedError for non-finite numbers.
     """
     settings = ppo_settings(cfg)
+    processes.start()
     prepare_torch(cfg.runtime)
-    tokenizer = load_tokenizer(sft)
-    trainer = _make_trainer(cfg, settings, model, sft, reward, rl_prompts, tokenizer, checkpoints)
+    tokenizer, prompts = load_tokenizer(sft), read_jsonl(rl_prompts)
+    trainer = _make_trainer(cfg, settings, model, sft, reward, prompts, tokenizer, checkpoints)
+    shown = prompts[:: max(1, len(prompts) // max(1, cfg.examples))][: cfg.examples]
+    samples = KeptSamples(trainer, tokenizer, shown, checkpoints / "samples")
+
+    def save(path: Path) -> None:
+        save_policy(trainer.policy, tokenizer, path, base=model, start=sft)
+
+    def on_snapshot(step: int, _: Any) -> None:
+        if step in snapshot_steps(settings.steps, cfg.snapshots):
+            keep_snapshot(checkpoints, step, save)
+        if step in sample_steps(settings.steps):
+            samples.keep(step)
+
     trainer.on_step = lambda done, total, numbers: progress.report(done, total, "rollout", **numbers)
-    trainer.on_snapshot = lambda step, policy: _keep_snapshot(
-        step, snapshot_steps(settings.steps, cfg.snapshots), checkpoints, lambda path: save_policy(policy, tokenizer, path, base=model, start=sft)
-    )
+    trainer.on_snapshot = on_snapshot
+    if processes.is_main():
+        samples.keep(0)  # a resumed run has them already
     result = trainer.run()
     _check(result)
-    save_policy(trainer.policy, tokenizer, out, base=model, start=sft)
-    collect_snapshots(checkpoints, out)
-    write_jsonl(out / "curves.jsonl", [{"step": n, **step} for n, step in enumerate(result.history, start=1)])
-    stopped = {"reason": result.stop_reason, "steps_asked": result.steps_asked, "steps_done": result.steps_done}
-    (out / "stopped.json").write_text(json.dumps(stopped, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    if processes.is_main():
+        save(out)
+        collect_snapshots(checkpoints, out)
+        samples.keep(result.steps_done)
+        samples.collect(out)
+        _write_history(result, out)
+    processes.stop()
     return metrics(result)
 
 
+def _write_history(result: PpoResult, out: Path) -> None:
+    write_jsonl(out / "curves.jsonl", [{"step": n, **step} for n, step in enumerate(result.history, start=1)])
+    stopped = {"reason": result.stop_reason, "steps_asked": result.steps_asked, "steps_done": result.steps_done}
+    (out / "stopped.json").write_text(json.dumps(stopped, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
 def _make_trainer(
-    cfg: PpoConfig, settings: PpoSettings, model: Path, sft: Path, reward: Path, rl_prompts: Path, tokenizer: Any,
-    checkpoints: Path,
+    cfg: PpoConfig, settings: PpoSettings, model: Path, sft: Path, reward: Path, prompts: Sequence[Row],
+    tokenizer: Any, checkpoints: Path,
 ) -> PpoTrainer:
+    check_vocabulary(tokenizer, load_tokenizer(reward))
     place = device()
     policy = load_policy(sft, model, cfg.runtime.dtype).to(place)
     reward_model = load_reward_model(reward, model, cfg.runtime.dtype).to(place)
-    prompts = encode_prompts(tokenizer, read_jsonl(rl_prompts), policy, cfg.max_new_tokens)
+    encoded = encode_prompts(tokenizer, prompts, policy, cfg.max_new_tokens)
     reference = None
     if cfg.lora is None:
         reference = load_policy(sft, model, cfg.runtime.dtype).to(place).requires_grad_(False)
@@ -73,19 +101,32 @@ def _make_trainer(
         policy = peft.get_peft_model(policy, peft_config(cfg.lora, "CAUSAL_LM"))
     return PpoTrainer(
         policy=policy,
-        value=ValueModel.from_reward_model(reward_model),
-        rewards=[RewardSignal("reward_model", model_scorer(reward_model, settings.rows_per_batch), 1.0)],
+        value=SharedValue(policy) if cfg.value_backbone == "shared" else ValueModel.from_reward_model(reward_model),
+        rewards=reward_signals(cfg, reward_model, settings.rows_per_batch),
         reference=reference,
         stop_ids=stop_ids(tokenizer),
-        prompts=prompts,
+        prompts=encoded,
         settings=settings,
         checkpoint_dir=checkpoints,
     )
 
 
-def _keep_snapshot(step: int, wanted: set[int], checkpoints: Path, write: Callable[[Path], None]) -> None:
-    if step in wanted:
-        keep_snapshot(checkpoints, step, write)
+def reward_signals(cfg: PpoConfig, reward_model: Any, rows_per_batch: int) -> list[RewardSignal]:
+    """What `ppo.rewards` asks for, the reward model first; a weight of 0 leaves a signal out."""
+    signals = [RewardSignal("reward_model", model_scorer(reward_model, rows_per_batch), cfg.rewards.reward_model),
+               RewardSignal("length", length_scorer, cfg.rewards.length)]
+    return [signal for signal in signals if signal.weight]
+
+
+def check_vocabulary(policy_tokenizer: Any, reward_tokenizer: Any) -> None:
+    """Raises DataError unless both tokenizers mean the same by every token id: the reward model reads the policy's."""
+    ours, theirs = policy_tokenizer.get_vocab(), reward_tokenizer.get_vocab()
+    if ours != theirs:
+        differ = len(ours.items() ^ theirs.items())
+        raise DataError(
+            f"the reward model's tokenizer has {len(theirs)} tokens and the policy's {len(ours)}, and {differ} (token, "
+            "id) pairs are only in one; train the reward model from this SFT policy: run the reward stage again"
+        )
 
 
 def _check(result: PpoResult) -> None:

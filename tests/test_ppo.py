@@ -6,13 +6,17 @@ import math
 import pytest
 import torch
 from rl_models import gpt2, gpt2_reward, llama, llama_reward, lora, prompts
+from safetensors.torch import load_file
 
 from models import ppo_checkpoint
+from models.logprobs import batch_logprobs, join
+from models.losses import ppo_policy_loss, ppo_value_loss
 from models.ppo import PpoTrainer
 from models.ppo_guards import tripped
 from models.ppo_settings import PpoSettings
-from models.reward import RewardSignal, model_scorer
-from models.value import ValueModel
+from models.ppo_update import accumulate_gradients, make_optimizer, trainable
+from models.reward import RewardSignal, length_scorer, model_scorer
+from models.value import SharedValue, ValueModel
 
 SETTINGS = PpoSettings(episodes=64, batch_size=16, minibatch_size=8, max_new_tokens=10, learning_rate=1e-3, epochs=2,
                        normalise_samples=32, rows_per_batch=16)
@@ -37,10 +41,14 @@ def settings(**changes):
     return dataclasses.replace(SETTINGS, **changes)
 
 
-def test_reward_rises():
+@pytest.mark.parametrize("shared", [False, True], ids=["own", "shared"])
+def test_reward_rises(shared):
     """A bandit: the share of token 7 starts near 1/40 and must rise several-fold."""
-    run = trainer(settings=settings(episodes=64 * 12, batch_size=64, minibatch_size=16, learning_rate=5e-3,
-                                    kl_coefficient=0.0, missing_eos_penalty=None)).run()
+    policy = llama(initializer_range=0.1)
+    value = SharedValue(policy) if shared else ValueModel.with_zero_head(policy)
+    given = settings(episodes=64 * 12, batch_size=64, minibatch_size=16, learning_rate=5e-3, kl_coefficient=0.0,
+                     missing_eos_penalty=None)
+    run = trainer(policy, value=value, settings=given).run()
     rewards = [step["reward_sevens"] for step in run.history]
     assert run.steps_done == run.steps_asked == 12 and run.stop_reason is None
     assert rewards[0] < 0.1 and rewards[-1] > 0.5
@@ -79,11 +87,13 @@ class Killed(Exception):
     pass
 
 
+@pytest.mark.parametrize("shared", [False, True], ids=["own", "shared"])
 @pytest.mark.parametrize("adapter", [False, True], ids=["full", "lora"])
-def test_resume_equals_uninterrupted_bit_for_bit(tmp_path, adapter):
+def test_resume_equals_uninterrupted_bit_for_bit(tmp_path, adapter, shared):
     def make(**changes):
         policy = lora(llama(initializer_range=0.1)) if adapter else llama(initializer_range=0.1)
-        value = ValueModel.from_reward_model(llama_reward(initializer_range=0.1))
+        reward = llama_reward(initializer_range=0.1)
+        value = SharedValue(policy) if shared else ValueModel.from_reward_model(reward)
         given = dict(value=value, settings=settings(checkpoint_every=1, kl_target=0.05), checkpoint_dir=tmp_path / "a")
         return trainer(policy, reference=None if adapter else llama(initializer_range=0.1), **{**given, **changes})
 
@@ -138,6 +148,41 @@ def test_lora_reference_is_the_policy_without_adapter():
     trained = dict(policy.named_parameters())
     assert all(torch.equal(trained[n], p) for n, p in frozen.items())
     assert any(p.requires_grad and p.abs().sum() > 0 for n, p in trained.items() if "lora_B" in n)
+
+
+@pytest.mark.parametrize("adapter", [False, True], ids=["full", "lora"])
+@pytest.mark.parametrize("shared", [False, True], ids=["own", "shared"])
+def test_every_parameter_is_optimised_clipped_and_saved_once(tmp_path, adapter, shared):
+    policy = lora(llama()) if adapter else llama()
+    value = SharedValue(policy) if shared else ValueModel.with_zero_head(policy)
+    groups = [{id(p) for p in group["params"]} for group in make_optimizer(policy, value, SETTINGS).param_groups]
+    assert groups == [{id(p) for p in trainable(policy)}, {id(p) for p in trainable(value)}]
+    assert not groups[0] & groups[1]
+    run = trainer(policy, value=value, reference=None if adapter else llama(), checkpoint_dir=tmp_path,
+                  settings=settings(episodes=16, checkpoint_every=1))
+    run.run()
+    saved = [tensor for path in tmp_path.glob("*/[pv]*.safetensors") for tensor in load_file(path).values()]
+    assert sum(tensor.numel() for tensor in saved) == sum(p.numel() for p in trainable(policy) + trainable(value))
+
+
+def test_the_one_backward_pass_of_a_shared_critic_gives_both_gradients():
+    """The gradient of policy loss + value_coefficient · value loss, each from a forward pass of its own."""
+    seen = []
+    policy = llama(initializer_range=0.1)
+    value = SharedValue(policy)
+    trainer(policy, value=value, settings=settings(episodes=16), on_rollout=lambda *args: seen.append(args[1])).run()
+    rollout, tensors = seen[0], [*trainable(policy), *trainable(value)]
+    batch, tokens = join(rollout.prompt_ids, rollout.response_ids), int(rollout.response_mask.sum())
+    surrogate = ppo_policy_loss(batch_logprobs(policy, batch, 1.0).logprobs, rollout.logprobs, rollout.advantages,
+                                rollout.response_mask, 0.2).loss
+    error = ppo_value_loss(value(batch), rollout.values, rollout.returns, rollout.response_mask, 0.2).loss
+    parts = (torch.autograd.grad(loss, tensors, materialize_grads=True) for loss in (surrogate, error))
+    expected = [a + 0.1 * b for a, b in zip(*parts, strict=True)]
+    for tensor in tensors:
+        tensor.grad = None
+    accumulate_gradients(policy, value, rollout, range(16), tokens, SETTINGS)
+    for tensor, gradient in zip(tensors, expected, strict=True):
+        torch.testing.assert_close(tensor.grad, gradient, rtol=1e-3, atol=1e-6)
 
 
 def test_micro_batches_do_not_change_the_update():

@@ -1,0 +1,137 @@
+"""The PPO stage on a two-layer model: what it writes, its rewards, its guards, and what it refuses."""
+
+import json
+
+import pytest
+import yaml
+
+from models.loading import load_policy, load_tokenizer, reward_model_from_policy
+from tasks import ppo as ppo_stage
+from tasks.config import stage_config
+from tasks.errors import ConfigError, DataError
+from tasks.rows import read_jsonl, write_jsonl
+from tests.import_closure import ROOT
+from tests.tiny_models import make_gpt2, make_qwen2
+
+SMALL = {"episodes": 32, "batch_size": 8, "minibatch_size": 4, "max_new_tokens": 8, "checkpoint_every": 1,
+         "learning_rate": 0.01, "examples": 2}
+NO_GUARDS = {"kl_budget": None, "entropy_floor": None, "eos_rate_floor": None, "distinct_floor": None}
+LORA = {"rank": 2, "alpha": 4.0, "dropout": 0.0, "targets": "all-linear"}
+
+
+def params(guards=None, **changes):
+    every = yaml.safe_load((ROOT / "params.yaml").read_text())
+    every["ppo"] |= SMALL | changes | {"guards": NO_GUARDS | (guards or {})}
+    return every
+
+
+def config(**changes):
+    return stage_config(params(**changes), "ppo")
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory):
+    """base, reward model and prompts."""
+    folder = tmp_path_factory.mktemp("inputs")
+    base = make_gpt2(folder / "base")
+    reward_model_from_policy(load_policy(base)).save_pretrained(folder / "reward")
+    load_tokenizer(base).save_pretrained(folder / "reward")
+    rows = [{"id": f"p{i}", "root": f"r{i}", "category": "reasoning",
+             "prompt": [{"role": "user", "content": f"What is {i}?"}]} for i in range(10)]
+    write_jsonl(folder / "rl_prompts.jsonl", rows)
+    return {"model": base, "sft": base, "reward": folder / "reward", "rl_prompts": folder / "rl_prompts.jsonl"}
+
+
+def run(cfg, inputs, folder, checkpoints="checkpoints"):
+    (folder / "out").mkdir()
+    (folder / checkpoints).mkdir(exist_ok=True)
+    return ppo_stage.ppo(cfg, **inputs, out=folder / "out", checkpoints=folder / checkpoints)
+
+
+def test_what_is_written(inputs, tmp_path):
+    numbers = run(config(), inputs, tmp_path)
+    out = tmp_path / "out"
+    assert (numbers["steps_asked"], numbers["steps_done"], numbers["stopped_by_guard"]) == (4, 4, 0.0)
+    assert json.loads((out / "stopped.json").read_text()) == {"reason": None, "steps_asked": 4, "steps_done": 4}
+    assert [p.name for p in (out / "checkpoints").iterdir()] == ["step-2"]
+    logged = {"entropy", "kl", "kl_coefficient", "clip_fraction", "ratio", "returns", "explained_variance", "eos_rate",
+              "response_tokens", "reward_reward_model", "score", "policy_loss", "value_loss", "approx_kl"}
+    curves = read_jsonl(out / "curves.jsonl")
+    assert [row["step"] for row in curves] == [1, 2, 3, 4] and all(logged <= row.keys() for row in curves)
+
+
+def test_samples_before_during_and_after(inputs, tmp_path):
+    """Five points of four steps are every step; the first is the reference's own, at no distance from itself."""
+    run(config(), inputs, tmp_path)
+    rows = read_jsonl(tmp_path / "out" / "samples.jsonl")
+    assert [(row["step"], row["prompt_id"]) for row in rows] == [(s, p) for s in range(5) for p in ("p0", "p5")]
+    assert rows[0]["prompt"] == "What is 0?" and isinstance(rows[0]["response"], str) and rows[0]["tokens"] <= 8
+    assert [row["kl"] for row in rows[:2]] == pytest.approx([0, 0], abs=1e-4)
+    assert any(abs(row["kl"]) > 1e-3 for row in rows[-2:])
+
+
+@pytest.mark.parametrize("lora", [None, LORA], ids=["full", "lora"])
+def test_a_shared_critic_with_two_rewards(inputs, tmp_path, lora):
+    cfg = config(value_backbone="shared", rewards={"reward_model": 1.0, "length": -0.5}, lora=lora)
+    run(cfg, inputs, tmp_path)
+    last = read_jsonl(tmp_path / "out" / "curves.jsonl")[-1]
+    assert last["reward_length"] == pytest.approx(last["response_tokens"]) and "reward_reward_model" in last
+    assert read_jsonl(tmp_path / "out" / "samples.jsonl")
+
+
+def test_a_guard_stops_says_why_and_keeps_what_select_may_choose(inputs, tmp_path):
+    """Of two steps one is done: the second rollout in a row has a response without end, and the guard asks for none."""
+    numbers = run(config(guards={"eos_rate_floor": 1.0}, episodes=16), inputs, tmp_path)
+    out = tmp_path / "out"
+    stopped = json.loads((out / "stopped.json").read_text())
+    assert (stopped["steps_asked"], stopped["steps_done"]) == (2, 1) == (numbers["steps_asked"], numbers["steps_done"])
+    assert stopped["reason"].startswith("eos_rate: ") and stopped["reason"].endswith("floor of 1 (at step 2)")
+    assert numbers["stopped_by_guard"] == 1.0
+    for kept in (out, out / "checkpoints" / "step-1"):
+        load_policy(kept)
+    assert [row["step"] for row in read_jsonl(out / "samples.jsonl")] == [0, 0, 1, 1]
+
+
+def test_a_killed_stage_resumes_to_the_same_bytes(inputs, tmp_path, monkeypatch):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    run(config(), inputs, tmp_path / "a")
+    report = ppo_stage.progress.report
+
+    def die(done, *rest, **numbers):
+        if done == 2:
+            raise KeyboardInterrupt
+        report(done, *rest, **numbers)
+
+    monkeypatch.setattr(ppo_stage.progress, "report", die)
+    with pytest.raises(KeyboardInterrupt):
+        run(config(), inputs, tmp_path / "b")
+    (tmp_path / "b" / "out").rmdir()
+    monkeypatch.setattr(ppo_stage.progress, "report", report)
+    run(config(), inputs, tmp_path / "b")
+    files = [p.relative_to(tmp_path / "a") for p in (tmp_path / "a" / "out").rglob("*") if p.is_file()]
+    assert len(files) > 6
+    for file in files:
+        assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes(), file
+
+
+def test_another_tokenizer_is_refused(inputs, tmp_path):
+    qwen = make_qwen2(tmp_path / "qwen")
+    reward_model_from_policy(load_policy(qwen)).save_pretrained(tmp_path / "reward")
+    load_tokenizer(qwen).save_pretrained(tmp_path / "reward")
+    with pytest.raises(DataError, match=r"reward model's tokenizer has 3\d\d tokens and the policy's 3\d\d, .* again"):
+        run(config(), {**inputs, "reward": tmp_path / "reward"}, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "changes, words",
+    [
+        ({"rewards": {"reward_model": 1.0}}, "missing key ppo.rewards.length"),
+        ({"rewards": {"reward_model": 1.0, "lenght": 0.1}}, "unknown key ppo.rewards.lenght; did you mean 'length'"),
+        ({"rewards": {"reward_model": 0.0, "length": 1.0}}, "ppo.rewards.reward_model: input should be greater than 0"),
+        ({"value_backbone": "none"}, "ppo.value_backbone: input should be 'own' or 'shared', found 'none'"),
+    ],
+)
+def test_bad_settings_are_named(changes, words):
+    with pytest.raises(ConfigError, match=words):
+        config(**changes)
