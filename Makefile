@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help setup demo demo-seeds demo-hh test test-slow bench clean
+.PHONY: help setup demo demo-seeds demo-hh test test-slow bench bench-ppo clean
 
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -38,6 +38,12 @@ test-slow: setup  ## killed processes and runs compared byte by byte
 
 bench: setup  ## cost of the pipeline against bare trainers, as ratios
 	@$(BIN)/python -m benchmarks
+
+bench-ppo: setup .bench/trl-1.12.0  ## PPO beside TRL 1.12.0; ARGS=--write keeps the numbers
+	@$(BIN)/python -m benchmarks.ppo $(ARGS)
+
+.bench/trl-1.12.0: | setup
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target $@ trl==1.12.0
 
 clean:  ## remove results; keeps .venv and the DVC cache
 	@rm -rf artifacts metrics .prefect .logs mlflow.db mlartifacts

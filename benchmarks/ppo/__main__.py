@@ -1,0 +1,124 @@
+"""`python -m benchmarks.ppo`: gates, then PPO and its sampler beside TRL 1.12.0, in one run; `--write` keeps the numbers."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from benchmarks.ppo import processes
+from benchmarks.ppo.floors import Machine
+from benchmarks.ppo.gates import CurveGate, LossGate
+from benchmarks.ppo.processes import ROOT
+from benchmarks.ppo.race import Child, sampling, training
+from benchmarks.ppo.report import Findings, show, show_gates
+from benchmarks.ppo.workload import SIZES, Workload, workload
+from tasks.config import read_params
+
+RESULTS = ROOT / "benchmarks" / "results"
+PLACE = ROOT / ".bench"
+SAMPLER_PROMPTS = 512
+# Large enough steps to learn from few rollouts; the random head's scores are then about as far apart as a trained one's.
+CURVES = {"steps": 8, "batch_size": 64, "minibatch_size": 32, "learning_rate": 5e-4, "reward_scale": 30.0}
+QUICK = {"steps": 2, "batch_size": 16, "minibatch_size": 8}
+
+
+def options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """The command line. On a GPU, where nothing else is asked for, the 1 B model is the size."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.ppo", description=__doc__)
+    parser.add_argument("--size", nargs="+", choices=SIZES, help="default: hearth 30m; 1b on a GPU")
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=2, help="of torch, on both sides")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda")
+    parser.add_argument("--dtype", default="float32", choices=("float32", "bfloat16"))
+    parser.add_argument("--trl", type=Path, default=PLACE / "trl-1.12.0", help="folder with TRL 1.12.0")
+    parser.add_argument("--quick", action="store_true", help="tiny sizes and no reward curves: try whether it runs")
+    parser.add_argument("--write", action="store_true", help="write benchmarks/results/ppo.json (ppo-cuda.json on a GPU)")
+    found = parser.parse_args(arguments)
+    found.size = found.size or (["1b"] if found.device.startswith("cuda") else ["hearth", "30m"])
+    return found
+
+
+def data() -> tuple[Path, Path, Path]:
+    """Hearth's base, prompts and demonstrations, pulled where the clone does not have them yet."""
+    params = read_params(ROOT / "params.yaml")
+    folder, base = ROOT / params["data"]["path"], ROOT / params["model"]["path"]
+    prompts, demonstrations = folder / params["data"]["prompts"], folder / params["data"]["demonstrations"]
+    if not all(path.exists() for path in (base, prompts, demonstrations)):
+        from flows.data import pull
+
+        pull(ROOT)
+    return base, prompts, demonstrations
+
+
+def make_workload(size: str, chosen: argparse.Namespace, child: Child, **changes: Any) -> Workload:
+    """The workload of a size; the 30 M model is made the first time and kept under .bench."""
+    base, prompts, demonstrations = data()
+    ppo = read_params(ROOT / "params.yaml")["ppo"]
+    machine = {"threads": chosen.threads, "device": chosen.device, "dtype": chosen.dtype}
+    work = workload(size, base, prompts, ppo, **machine, **(QUICK if chosen.quick else {}), **changes)
+    if size != "30m":
+        return work
+    work = replace(work, base=str(PLACE / "llama-30m"))
+    if not (PLACE / "llama-30m" / "tokenizer.json").exists():
+        child("prepare", replace(work, prompts=json.dumps([str(base), str(demonstrations)]), seed=0))
+    return work
+
+
+def gates(chosen: argparse.Namespace, child: Child) -> tuple[LossGate, CurveGate | None]:
+    """Losses, and unless in a hurry reward curves, both of hearth's base in float32."""
+    base, prompts, _ = data()
+    work = workload("hearth", base, prompts, read_params(ROOT / "params.yaml")["ppo"], threads=chosen.threads,
+                    device=chosen.device)  # fmt: skip
+    losses = LossGate({name: tuple(pair) for name, pair in child("losses", work).items()})
+    if chosen.quick:
+        return losses, None
+    curves = {side: child(f"curves-{side}", replace(work, **CURVES))["curves"] for side in ("ours", "theirs")}
+    return losses, CurveGate(**curves)
+
+
+def measure(chosen: argparse.Namespace, child: Child, console: Console) -> Findings:
+    """Everything, in order. Raises AssertionError when a gate fails or the sides did different work."""
+    works = [make_workload(size, chosen, child) for size in chosen.size]
+    peaks = child("peaks", works[0])
+    name, trl = peaks.pop("device_name"), "1.12.0"
+    found = Findings(chosen.repeats, chosen.threads, chosen.device, name, trl, Machine(**peaks))
+    found.losses, found.curves = gates(chosen, child)
+    show_gates(found, console)
+    assert found.losses.passed, "the losses differ; nothing was timed"
+    assert found.curves is None or found.curves.passed, "the reward curves do not overlap; nothing was timed"
+    for work in works:
+        found.trainings.append(training(work, chosen.repeats, child))
+    size = {"batch_size": 32 if chosen.quick else SAMPLER_PROMPTS, "minibatch_size": 32, "steps": 1}
+    found.samplers.append(sampling(replace(works[0], **size), chosen.repeats, child))
+    if chosen.device.startswith("cuda"):
+        found.stages = {stage: child(stage, works[0]) for stage in ("sft", "dpo")}
+    return found
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit code 0 whether promises are kept or not; 1 when a gate fails or the sides did different work."""
+    chosen = options(arguments)
+    console = Console() if sys.stdout.isatty() else Console(width=200)
+    try:
+        found = measure(chosen, partial(processes.run, trl=chosen.trl.resolve()), console)
+    except (AssertionError, RuntimeError, ValueError) as error:
+        console.print(str(error), style="red", markup=False)
+        return 1
+    show(found, console)
+    if chosen.write:
+        RESULTS.mkdir(exist_ok=True)
+        name = "ppo-cuda.json" if chosen.device.startswith("cuda") else "ppo.json"
+        (RESULTS / name).write_text(json.dumps(found.document(), indent=2) + "\n", encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,88 @@
+"""What the comparison stands on: the machine's measured peaks, and a 30 M-parameter model that can answer."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from benchmarks.ppo.workload import Workload
+from benchmarks.ppo.world import finish
+from models.batching import by_length
+from models.loading import encode_prompt, encode_response, load_tokenizer
+
+# 29.8 M weights with hearth's vocabulary.
+THIRTY_MILLION = dict(
+    hidden_size=512, intermediate_size=1408, num_hidden_layers=9, num_attention_heads=8, num_key_value_heads=8,
+    max_position_embeddings=256, tie_word_embeddings=True, rms_norm_eps=1e-6,
+)  # fmt: skip
+TRAINING_STEPS, ROWS, LEARNING_RATE = 80, 16, 1e-3
+MEASURED = 5
+
+
+def _best(work: Callable[[], Any], device: str) -> float:
+    """The least seconds of a few runs, after one that warms up."""
+    times = []
+    for _ in range(MEASURED + 1):
+        started = time.perf_counter()
+        work()
+        finish(device)
+        times.append(time.perf_counter() - started)
+    return min(times[1:])
+
+
+def peaks(work: Workload) -> dict[str, float | str]:
+    """Operations per second of a matrix product, and bytes per second of a copy (read and written), of this machine."""
+    on_gpu = work.device.startswith("cuda")
+    size, numbers = (8192, 2**30) if on_gpu else (2048, 2**26)
+    kind = {"device": work.device, "dtype": getattr(torch, work.dtype)}
+    left, right = torch.randn(size, size, **kind), torch.randn(size, size, **kind)
+    product = torch.empty_like(left)
+    flops = 2 * size**3 / _best(lambda: torch.mm(left, right, out=product), work.device)
+    source, copy = torch.ones(numbers, **kind), torch.empty(numbers, **kind)
+    moved = 2 * numbers * source.element_size()
+    name = torch.cuda.get_device_name() if on_gpu else "cpu"
+    return {"device_name": name, "flops": flops, "bandwidth": moved / _best(lambda: copy.copy_(source), work.device)}
+
+
+def prepare(work: Workload) -> dict[str, float]:
+    """Writes the 30 M model to `work.base`: random weights, then a short training on hearth's demonstrations.
+
+    Random weights would hardly ever emit EOS. A minute of training gives answers that end by themselves, at lengths
+    like those of the demonstrations; what they say does not matter here. The hearth base and its demonstrations are
+    the two places in `work.prompts`, as JSON.
+    """
+    base, demonstrations = map(Path, json.loads(work.prompts))
+    tokenizer = load_tokenizer(base)
+    torch.manual_seed(work.seed)
+    model = LlamaForCausalLM(LlamaConfig(
+        vocab_size=len(tokenizer), bos_token_id=None, eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id, **THIRTY_MILLION,
+    ))  # fmt: skip
+    loss = _teach(model, tokenizer, demonstrations, work.seed)
+    model.eval().save_pretrained(work.base)
+    tokenizer.save_pretrained(work.base)
+    return {"loss": loss}
+
+
+def _teach(model: Any, tokenizer: Any, demonstrations: Path, seed: int) -> float:
+    """A few steps on whole conversations; returns the last loss, in nats per token."""
+    rows = [json.loads(line)["messages"] for line in demonstrations.read_text(encoding="utf-8").splitlines()]
+    ids = [[*encode_prompt(tokenizer, row[:-1]), *encode_response(tokenizer, row[-1]["content"])] for row in rows]
+    batches = list(by_length([len(row) for row in ids], ROWS))
+    order = torch.randperm(len(batches), generator=torch.Generator().manual_seed(seed)).tolist()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, weight_decay=0.0, fused=True)
+    for step, place in enumerate(order[:TRAINING_STEPS]):
+        optimizer.param_groups[0]["lr"] = LEARNING_RATE * (1 - step / TRAINING_STEPS)
+        chosen = [torch.tensor(ids[i]) for i in batches[place]]
+        labels = torch.nn.utils.rnn.pad_sequence(chosen, batch_first=True, padding_value=-100)
+        loss = model(input_ids=labels.clamp(min=0), labels=labels, use_cache=False).loss
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return float(loss.detach())

@@ -1,0 +1,77 @@
+"""Our side: `models.ppo` and `models.sampler` on a workload."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+from benchmarks.ppo import world
+from benchmarks.ppo.workload import Workload
+from models.loading import load_tokenizer
+from models.ppo import PpoTrainer
+from models.ppo_settings import PpoSettings
+from models.reward import RewardSignal, model_scorer
+from models.sampler import SamplingSettings, sample
+from models.value import ValueModel
+
+SHARED = (
+    "episodes", "batch_size", "minibatch_size", "epochs", "rows_per_batch", "max_new_tokens", "temperature",
+    "learning_rate", "kl_coefficient", "clip_range", "value_clip_range", "value_coefficient", "gamma", "lam",
+    "missing_eos_penalty", "adam_eps", "max_grad_norm", "seed",
+)  # fmt: skip
+
+
+def settings(work: Workload) -> PpoSettings:
+    """The engine's settings; it normalises no reward, because TRL cannot."""
+    return PpoSettings(normalise_reward=False, **{name: getattr(work, name) for name in SHARED})
+
+
+def trainer(work: Workload, tokenizer: Any, **callbacks: Any) -> PpoTrainer:
+    """Our trainer on the workload's models and prompts."""
+    policy = world.policy(work)
+    reward = world.reward_model(work, policy)
+    return PpoTrainer(
+        policy=policy,
+        value=ValueModel.from_reward_model(world.critic(policy)),
+        rewards=[RewardSignal("reward_model", model_scorer(reward, work.rows_per_batch))],
+        reference=world.no_gradients(world.policy(work)),
+        stop_ids=frozenset({tokenizer.eos_token_id} if work.stops else ()),
+        prompts=world.prompts(work, tokenizer),
+        settings=settings(work),
+        **callbacks,
+    )
+
+
+def train(work: Workload) -> dict[str, Any]:
+    """Trains through the workload; what was noted on the way."""
+    notes = world.Notes(work.device)
+
+    def on_rollout(_: int, rollout: Any) -> None:
+        pairs = zip(rollout.prompt_ids, rollout.response_ids, strict=True)
+        notes.lengths.append([(len(prompt), len(response)) for prompt, response in pairs])
+
+    def on_step(_: int, __: int, metrics: dict[str, float]) -> None:
+        notes.rollout_done()
+        notes.scores.append(metrics["score"])
+        notes.phases.append({name: metrics[f"seconds_{name}"] for name in ("sample", "score", "update")})
+
+    engine = trainer(work, load_tokenizer(Path(work.base)), on_rollout=on_rollout, on_step=on_step)
+    result = engine.run()
+    assert result.steps_done == work.steps, result.stop_reason
+    return {**notes.result(), "shape": vars(world.shape(engine.policy))}
+
+
+def sampler(work: Workload) -> dict[str, float]:
+    """Seconds for, and tokens of, one response to each of the first `episodes` prompts; a batch warms up."""
+    tokenizer, policy = load_tokenizer(Path(work.base)), world.policy(work)
+    rows = world.prompts(work, tokenizer)[: work.episodes]
+    how = SamplingSettings(work.temperature, work.max_new_tokens, work.seed)
+    stop = frozenset({tokenizer.eos_token_id})
+    sample(policy, rows[: work.rows_per_batch], 1, how, stop_ids=stop, rows_per_batch=work.rows_per_batch)
+    world.finish(work.device)
+    started, cpu = time.perf_counter(), time.process_time()
+    samples = sample(policy, rows, 1, how, stop_ids=stop, rows_per_batch=work.rows_per_batch)
+    world.finish(work.device)
+    return {"seconds": time.perf_counter() - started, "cpu_seconds": time.process_time() - cpu,
+            "tokens": sum(len(s.response_ids) for s in samples)}

@@ -1,0 +1,115 @@
+"""The comparisons: both sides in turn, each repeat with a seed of its own and in processes of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from statistics import mean, median
+from typing import Any
+
+from benchmarks.measure import Comparison, Cost, alternate, times_faster_at_least
+from benchmarks.ppo.floors import Machine, Shape, Share, shares
+from benchmarks.ppo.workload import Workload
+
+FLOOR, GOAL = 2.0, 2.5
+# Mean response lengths of the two sides may differ by this share of theirs.
+LENGTHS_AGREE_WITHIN = 0.05
+TOKENS_TIMED = 10_000
+
+Child = Callable[[str, Workload], dict[str, Any]]
+
+
+def mean_length(runs: Sequence[dict[str, Any]]) -> float:
+    """Response tokens per episode over all timed rollouts."""
+    return mean(response for run in runs for rollout in run["lengths"] for _, response in rollout)
+
+
+@dataclass(frozen=True)
+class Training:
+    """PPO on both sides: `comparison` is of seconds for `work.timed_episodes` episodes each."""
+
+    work: Workload
+    comparison: Comparison
+    ours: Sequence[dict[str, Any]]
+    theirs: Sequence[dict[str, Any]]
+
+    def episodes_per_second(self, side: str) -> list[float]:
+        return [self.work.timed_episodes / seconds for seconds in self.comparison.times(side)]
+
+    def memory(self, side: str, name: str = "peak_mib") -> list[float]:
+        return [run[name] for run in getattr(self, side)]
+
+    @property
+    def less_memory(self) -> bool:
+        return median(self.memory("ours")) < median(self.memory("theirs"))
+
+    @property
+    def lengths(self) -> tuple[float, float]:
+        return mean_length(self.ours), mean_length(self.theirs)
+
+    @property
+    def lengths_agree(self) -> bool:
+        ours, theirs = self.lengths
+        return abs(ours - theirs) <= LENGTHS_AGREE_WITHIN * theirs
+
+    def shares(self, machine: Machine) -> list[Share]:
+        """Our phases beside the machine's limit, in the run of median seconds."""
+        run = sorted(self.ours, key=lambda run: run["seconds"])[len(self.ours) // 2]
+        return shares(run["phases"], run["lengths"], Shape(**run["shape"]), machine, self.work.epochs,
+                      self.work.optimizer_steps_per_rollout)
+
+    def document(self, machine: Machine) -> dict[str, Any]:
+        sides = {
+            side: {
+                "episodes_per_second": [round(x, 3) for x in self.episodes_per_second(side)],
+                "peak_mib": [round(x, 1) for x in self.memory(side)],
+                "baseline_mib": [round(x, 1) for x in self.memory(side, "baseline_mib")],
+                "mean_response_tokens": round(length, 3),
+                "sampling_seconds": [round(run["phases"]["sample"], 4) for run in getattr(self, side)],
+            }
+            for side, length in zip(("ours", "theirs"), self.lengths, strict=True)
+        }
+        return {**self.comparison.document(), "workload": self.work.document(), **sides,
+                "optimizer_steps": self.ours[0]["optimizer_steps"], "lower_peak_memory": self.less_memory,
+                "lengths_agree": self.lengths_agree, "phases": [share.document() for share in self.shares(machine)]}
+
+
+def training(work: Workload, repeats: int, child: Child) -> Training:
+    """Times both sides. Raises AssertionError when they take different numbers of optimizer steps."""
+    runs: dict[str, list[dict[str, Any]]] = {"ours": [], "theirs": []}
+
+    def way(side: str) -> Callable[[], Cost]:
+        def once() -> Cost:
+            run = child(f"train-{side}", replace(work, seed=len(runs[side])))
+            runs[side].append(run)
+            return Cost(run["seconds"], run["cpu_seconds"])
+
+        return once
+
+    costs = alternate(way("ours"), way("theirs"), repeats)
+    counts = {side: {run["optimizer_steps"] for run in found} for side, found in runs.items()}
+    wanted = {work.steps * work.optimizer_steps_per_rollout}
+    assert counts["ours"] == counts["theirs"] == wanted, f"optimizer steps {counts} are not {wanted} on both sides"
+    note = f"{work.timed_episodes} episodes timed after {work.batch_size}, {wanted.pop()} optimizer steps on both sides"
+    name = f"PPO, {work.size} / TRL's PPOTrainer"
+    comparison = Comparison(name, *costs, times_faster_at_least(FLOOR), note)
+    return Training(work, comparison, runs["ours"], runs["theirs"])
+
+
+def sampling(work: Workload, repeats: int, child: Child) -> Comparison:
+    """Our sampler against `model.generate` as TRL calls it: seconds per ten thousand tokens."""
+    tokens: dict[str, list[float]] = {"ours": [], "theirs": []}
+
+    def way(side: str) -> Callable[[], Cost]:
+        def once() -> Cost:
+            run = child(f"sampler-{side}", replace(work, seed=len(tokens[side])))
+            tokens[side].append(run["tokens"])
+            return Cost(run["seconds"], run["cpu_seconds"]).scaled(TOKENS_TIMED / run["tokens"])
+
+        return once
+
+    costs = alternate(way("ours"), way("theirs"), repeats)
+    lengths = {side: mean(found) / work.episodes for side, found in tokens.items()}
+    note = (f"seconds per {TOKENS_TIMED} tokens; {work.episodes} prompts, {work.rows_per_batch} side by side; mean"
+            f" response {lengths['ours']:.1f} / {lengths['theirs']:.1f} tokens")
+    return Comparison(f"sampler, {work.size} / model.generate as TRL calls it", *costs, times_faster_at_least(FLOOR), note)
