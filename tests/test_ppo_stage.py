@@ -48,7 +48,8 @@ def run(cfg, inputs, folder, checkpoints="checkpoints"):
     return ppo_stage.ppo(cfg, **inputs, out=folder / "out", checkpoints=folder / checkpoints)
 
 
-def test_what_is_written(inputs, tmp_path):
+def test_what_is_written(inputs, tmp_path, monkeypatch):
+    monkeypatch.setenv("PLUMB_LIVE", str(tmp_path))
     numbers = run(config(), inputs, tmp_path)
     out = tmp_path / "out"
     assert (numbers["steps_asked"], numbers["steps_done"], numbers["stopped_by_guard"]) == (4, 4, 0.0)
@@ -58,6 +59,8 @@ def test_what_is_written(inputs, tmp_path):
               "response_tokens", "reward_reward_model", "score", "policy_loss", "value_loss", "approx_kl"}
     curves = read_jsonl(out / "curves.jsonl")
     assert [row["step"] for row in curves] == [1, 2, 3, 4] and all(logged <= row.keys() for row in curves)
+    live = [line for line in read_jsonl(tmp_path / "live.jsonl") if line["unit"] == "rollout"]
+    assert [line["done"] for line in live] == [1, 2, 3, 4] and all(logged <= line["metrics"].keys() for line in live)
 
 
 def test_samples_before_during_and_after(inputs, tmp_path):
