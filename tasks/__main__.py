@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 import sys
+import tempfile
 import traceback
 from pathlib import Path
 from typing import Any, Callable, Mapping
@@ -88,8 +89,18 @@ def run_stage(stage: str) -> None:
     if CHECKPOINT_PARAMETER not in function.__annotations__:
         _produce(binding, lambda out: function(config, **binding.inputs, out=out))
         return
-    with state.checkpoint_folder(stage, state.stage_key(binding, params)) as checkpoints:
+    key = state.stage_key(binding, params)
+    if _helps():
+        with tempfile.TemporaryDirectory() as unused:
+            function(config, **binding.inputs, out=Path(unused), checkpoints=state.checkpoint_path(stage, key))
+        return
+    with state.checkpoint_folder(stage, key) as checkpoints:
         _produce(binding, lambda out: function(config, **binding.inputs, out=out, checkpoints=checkpoints))
+
+
+def _helps() -> bool:
+    """Whether `accelerate launch` started this process beside a main one, which alone holds and writes the files."""
+    return os.environ.get("RANK", "0") != "0"
 
 
 def _produce(binding: Binding, call: Callable[[Path], Mapping[str, Any]]) -> None:

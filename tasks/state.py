@@ -73,6 +73,10 @@ def stage_key(binding: Binding, params: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:KEY_LENGTH]
 
 
+def checkpoint_path(stage: str, key: str) -> Path:
+    return state_root() / "checkpoints" / f"{stage}-{key}"
+
+
 @contextmanager
 def checkpoint_folder(stage: str, key: str) -> Iterator[Path]:
     """The folder for this stage's resume checkpoints, held alone; it goes when the stage has succeeded.
@@ -80,7 +84,7 @@ def checkpoint_folder(stage: str, key: str) -> Iterator[Path]:
     Another clone may run the very same stage at the same time: it waits, and then finds the result in the cache or
     trains again, but never writes beside us.
     """
-    folder = state_root() / "checkpoints" / f"{stage}-{key}"
+    folder = checkpoint_path(stage, key)
     locks = state_root() / "locks"
     locks.mkdir(parents=True, exist_ok=True)
     with open(locks / folder.name, "w", encoding="utf-8") as lock:

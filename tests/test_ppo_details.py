@@ -181,7 +181,7 @@ def test_the_controller_moves_the_price_of_kl():
 
 @pytest.mark.parametrize("weight", [1.0, 2.0])
 def test_the_critic_expects_what_the_weighted_reward_leaves(weight):
-    """Its values as they are in the reward model's unit, scaled as the first of two signals: weight · (v − mean) / sd."""
+    """Its values as they are in the reward model's unit, scaled as first of two signals: weight · (v − mean) / sd."""
     reward = gpt2_reward()
     value = ValueModel.from_reward_model(reward)
     run = trainer(gpt2(), reference=gpt2(), value=value, settings=settings(episodes=16),

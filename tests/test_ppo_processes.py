@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,10 @@ import torch
 from safetensors.torch import load_file
 
 from models import processes
+from models.loading import load_policy, reward_model_from_policy
+from tasks.__main__ import run_stage
+from tasks.rows import read_jsonl, write_jsonl
+from tests.small_project import hearth_project
 
 ROOT = Path(__file__).parent.parent
 # With --cpu, accelerate starts one process only; --multi_gpu hands over to torchrun, which needs no GPU.
@@ -49,6 +54,30 @@ def test_two_processes_train_as_one(tmp_path, two, kind):
         assert mine == pytest.approx(other, rel=1e-3, abs=1e-5)
     written = sorted(path.name for path in (two / kind).iterdir())
     assert written == ["checkpoints", "history.json", "told-0", "weights.safetensors"]
+
+
+@pytest.mark.slow
+def test_two_processes_run_the_stage(tmp_path, monkeypatch):
+    """`accelerate launch -m tasks ppo` publishes what `python -m tasks ppo` does, once, and leaves nothing behind."""
+    folder = hearth_project(tmp_path / "project", ppo={"value_backbone": "shared", "snapshots": 1})
+    for name in ("sft", "reward"):
+        shutil.copytree(folder / "base", folder / "artifacts" / name)
+    reward_model_from_policy(load_policy(folder / "base")).save_pretrained(folder / "artifacts" / "reward")
+    rows = read_jsonl(folder / "data" / "prompts.jsonl")
+    write_jsonl(folder / "artifacts" / "data" / "rl_prompts.jsonl", [row for row in rows if row["split"] == "rl"])
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("PLUMB_STATE", str(tmp_path / "state"))
+    run_stage("ppo")
+    Path("artifacts/ppo").rename("one")
+    done = subprocess.run([*LAUNCH, "-m", "tasks", "ppo"], env={**os.environ, "CUDA_VISIBLE_DEVICES": ""},
+                          capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-2000:]
+    files = sorted(path.relative_to("one") for path in Path("one").rglob("*") if path.is_file())
+    assert files == sorted(p.relative_to("artifacts/ppo") for p in Path("artifacts/ppo").rglob("*") if p.is_file())
+    for file in (file for file in files if file.suffix == ".safetensors"):
+        mine, other = load_file("one" / file), load_file("artifacts/ppo" / file)
+        assert all((mine[name] - other[name]).abs().max() < 1e-5 for name in mine), file
+    assert not list((tmp_path / "state" / "checkpoints").iterdir()) and not list(Path("artifacts").glob(".*"))
 
 
 @pytest.mark.slow
