@@ -13,7 +13,6 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from benchmarks.ppo.workload import Workload
 from benchmarks.ppo.world import finish
-from models.batching import by_length
 from models.loading import encode_prompt, encode_response, load_tokenizer
 
 # 29.8 M weights with hearth's vocabulary.
@@ -74,12 +73,11 @@ def _teach(model: Any, tokenizer: Any, demonstrations: Path, seed: int) -> float
     """A few steps on whole conversations; returns the last loss, in nats per token."""
     rows = [json.loads(line)["messages"] for line in demonstrations.read_text(encoding="utf-8").splitlines()]
     ids = [[*encode_prompt(tokenizer, row[:-1]), *encode_response(tokenizer, row[-1]["content"])] for row in rows]
-    batches = list(by_length([len(row) for row in ids], ROWS))
-    order = torch.randperm(len(batches), generator=torch.Generator().manual_seed(seed)).tolist()
+    order = torch.randperm(len(ids), generator=torch.Generator().manual_seed(seed)).tolist()
     optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, weight_decay=0.0, fused=True)
-    for step, place in enumerate(order[:TRAINING_STEPS]):
+    for step in range(TRAINING_STEPS):
         optimizer.param_groups[0]["lr"] = LEARNING_RATE * (1 - step / TRAINING_STEPS)
-        chosen = [torch.tensor(ids[i]) for i in batches[place]]
+        chosen = [torch.tensor(ids[i]) for i in order[step * ROWS : (step + 1) * ROWS]]
         labels = torch.nn.utils.rnn.pad_sequence(chosen, batch_first=True, padding_value=-100)
         loss = model(input_ids=labels.clamp(min=0), labels=labels, use_cache=False).loss
         optimizer.zero_grad()
