@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help setup demo demo-seeds demo-hh test test-slow bench bench-ppo clean
+.PHONY: help setup demo demo-seeds demo-hacking demo-hh test test-slow bench bench-ppo clean
 
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -24,6 +24,9 @@ demo: setup  ## align the tiny assistant, end to end
 
 demo-seeds: setup  ## the demo on seeds 0, 1 and 2, and whether it keeps its promises
 	@$(BIN)/plumb seeds --seeds 0,1,2
+
+demo-hacking: setup  ## a judge that loves length and no KL penalty: proxy up, gold down; then the guards
+	@$(BIN)/plumb hacking
 
 demo-hh: setup  ## Anthropic's human preferences as a team's own data: make demo-hh DATA=DIR
 	@test -d "$(DATA)" || { echo "make demo-hh DATA=DIR: DIR holds harmless-base-test.jsonl.gz of anthropics/hh-rlhf"; exit 2; }

@@ -172,6 +172,26 @@ def seeds(
     raise typer.Exit(seeding.report(found, console))
 
 
+@app.command()
+def hacking(settings: Settings = None):
+    """Show reward hacking on purpose: a judge that loves length, no KL penalty; guards off, then on.
+
+    Exit code 1 unless the proxy rises while gold falls with the guards off, and a guard stops PPO when they are on.
+    """
+    from flows import hacking as hacked
+    from flows import local
+
+    root, console = _root(), _console()
+    found = []
+    with local.Prefect(root) as prefect:
+        for name, guards in (("off", hacked.WITHOUT_GUARDS), ("on", ())):
+            place = _place(root, [*hacked.HACKED, *guards, *(settings or [])], None, console)
+            if local.align(place, console, prefect) != 0:
+                raise typer.Exit(1)
+            found.append(hacked.Hacked.read(name, place))
+    raise typer.Exit(hacked.report(*found, console))
+
+
 def _numbers(text: str) -> list[int]:
     try:
         return [int(part) for part in text.split(",")]
