@@ -1,4 +1,4 @@
-"""A key-value cache layer that grows in place.
+"""A key-value cache layer that grows in place and whose rows can be replaced one by one.
 
 transformers' DynamicLayer copies the whole cache for every token (torch.cat). This one allocates room ahead and hands
 out views, which halves the cost of a sampling step on small models.
@@ -12,7 +12,7 @@ BLOCK_TOKENS = 64
 
 
 class GrowingLayer(DynamicLayer):
-    """`keys` and `values` (rows, heads, length, head size) are views of buffers with room for more tokens."""
+    """`keys` and `values` (rows, heads, columns, head size) are views of buffers with room for more columns."""
 
     def __init__(self, keys: Tensor, values: Tensor, room: int):
         super().__init__()
@@ -25,27 +25,36 @@ class GrowingLayer(DynamicLayer):
         self.value_buffer = values.new_empty((*values.shape[:-2], length + room, values.shape[-1]))
         self.key_buffer[..., :length, :] = keys
         self.value_buffer[..., :length, :] = values
-        self._view(length)
+        self._view(0, length)
 
-    def _view(self, length: int) -> None:
-        self.keys = self.key_buffer[..., :length, :]
-        self.values = self.value_buffer[..., :length, :]
+    def _view(self, first: int, end: int) -> None:
+        self.first, self.end = first, end
+        self.keys = self.key_buffer[..., first:end, :]
+        self.values = self.value_buffer[..., first:end, :]
 
     def update(self, key_states: Tensor, value_states: Tensor, *args, **kwargs) -> tuple[Tensor, Tensor]:
-        start = self.keys.shape[-2]
-        end = start + key_states.shape[-2]
-        if end > self.key_buffer.shape[-2]:
-            self._hold(self.keys, self.values, max(BLOCK_TOKENS, key_states.shape[-2]))
-        self.key_buffer[..., start:end, :] = key_states
-        self.value_buffer[..., start:end, :] = value_states
-        self._view(end)
+        new = key_states.shape[-2]
+        if self.end + new > self.key_buffer.shape[-2]:
+            self._hold(self.keys, self.values, max(BLOCK_TOKENS, new))
+        self.key_buffer[..., self.end : self.end + new, :] = key_states
+        self.value_buffer[..., self.end : self.end + new, :] = value_states
+        self._view(self.first, self.end + new)
         return self.keys, self.values
 
     def batch_select_indices(self, indices: Tensor) -> None:
-        length = self.keys.shape[-2]
-        self.key_buffer = self.key_buffer[indices]
-        self.value_buffer = self.value_buffer[indices]
-        self._view(length)
+        """Keeps the rows `indices` (kept,)."""
+        self._hold(self.keys[indices], self.values[indices], self.key_buffer.shape[-2] - self.end)
+
+    def forget(self, columns: int) -> None:
+        """Drops the first `columns` columns of every row."""
+        self._view(self.first + columns, self.end)
+
+    def replace(self, rows: Tensor, keys: Tensor, values: Tensor) -> None:
+        """Overwrites the last columns of `rows` (replaced,) with those of other sequences, no wider than the cache."""
+        start = self.end - keys.shape[-2]
+        assert start >= self.first, "a prompt wider than the cache cannot take a row's place"
+        self.key_buffer[rows, :, start : self.end] = keys
+        self.value_buffer[rows, :, start : self.end] = values
 
 
 def grow_in_place(cache: DynamicCache, rows: Tensor, new_tokens: int) -> DynamicCache:

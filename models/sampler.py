@@ -5,7 +5,7 @@ turned into a token by the inverse of the distribution's cumulative sum. So the 
 other batch sizes the same texts but for rounding. The model's own generation config is never consulted.
 """
 
-import inspect
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -13,12 +13,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from models.batching import FILLER_ID, by_length, device_of, evaluating, pad_left, unwrapped
-from models.kv_cache import grow_in_place
+from models.batching import FILLER_ID, device_of, evaluating, unwrapped
+from models.decoder import Decoder
 from models.randomness import generator
 
-# A batch is compacted once this share of its rows has finished: each compaction copies the whole cache.
-COMPACT_SHARE = 0.2
+# Finished rows give way to waiting ones once they are this share of the batch: each exchange costs a forward pass.
+EXCHANGE_SHARE = 0.2
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def sample(
         prompts: (prompt id, token ids).
         stop_ids: a response ends with the first of these, which is part of it; without one it is unfinished.
         rows_per_batch: responses sampled side by side.
-        on_batch: called with (responses done, responses in total) after each batch.
+        on_batch: called with (responses done, responses in total) each time `rows_per_batch` more are done.
 
     Returns:
         Samples in the prompts' order, then by index.
@@ -75,16 +75,20 @@ def sample(
     """
     if n < 1:
         raise ValueError(f"n={n} samples per prompt must be at least 1")
+    if rows_per_batch < 1:
+        raise ValueError(f"rows_per_batch={rows_per_batch} must be at least 1; set it to 1 or more")
     check_prompts(model, prompts, settings)
-    rows = [(prompt, index) for prompt in range(len(prompts)) for index in range(n)]
+    rows = [_Row(p * n + index, *prompt, index) for p, prompt in enumerate(prompts) for index in range(n)]
+    # The longest first: what takes the place of a finished row is then never wider than the cache.
+    waiting = deque(sorted(rows, key=lambda row: -len(row.prompt_ids)))
     samples: dict[int, Sample] = {}
     with evaluating(model), torch.inference_mode():
-        for batch in by_length([len(prompts[prompt][1]) for prompt, _ in rows], rows_per_batch):
-            drawn = _sample_batch(model, [(*prompts[rows[i][0]], rows[i][1]) for i in batch], settings, stop_ids)
-            samples.update(zip(batch, drawn, strict=True))
-            if on_batch is not None:
-                on_batch(len(samples), len(rows))
-    return [samples[i] for i in range(len(rows))]
+        while waiting:
+            for place, drawn in _Batch(model, _take(waiting, rows_per_batch), settings, stop_ids).run(waiting):
+                samples[place] = drawn
+                if on_batch is not None and (len(samples) % rows_per_batch == 0 or len(samples) == len(rows)):
+                    on_batch(len(samples), len(rows))
+    return [samples[row.place] for row in rows]
 
 
 def check_prompts(model: nn.Module, prompts: Sequence[tuple[str, Sequence[int]]], settings: SamplingSettings) -> None:
@@ -103,47 +107,6 @@ def check_prompts(model: nn.Module, prompts: Sequence[tuple[str, Sequence[int]]]
                 f" the model's context of {context}; shorten it to {max(context - settings.max_new_tokens, 0)} tokens"
                 f" or set max_new_tokens to {max(context - len(ids), 0)}"
             )
-
-
-class _Decoder:
-    """Runs the model one token at a time over the rows still in the batch."""
-
-    def __init__(self, model: nn.Module, prompt_rows: Sequence[Sequence[int]], max_new_tokens: int):
-        self.model = model
-        accepted = inspect.signature(unwrapped(model).forward).parameters
-        self.takes_positions = "position_ids" in accepted
-        self.extra = {"logits_to_keep": 1} if "logits_to_keep" in accepted else {}
-        # Samples of one prompt share its prefill.
-        unique = list(dict.fromkeys(map(tuple, prompt_rows)))
-        place = {ids: i for i, ids in enumerate(unique)}
-        device = device_of(model)
-        ids, mask = pad_left(unique, device)
-        position_ids = (mask.long().cumsum(1) - 1).clamp(min=0)
-        logits, self.cache = self._forward(ids, mask.long(), position_ids, None)
-        spread = torch.tensor([place[tuple(row)] for row in prompt_rows], device=device)
-        self.cache = grow_in_place(self.cache, spread, max_new_tokens)
-        self.logits = logits[spread]
-        self.width = ids.shape[1]
-        self.mask = torch.ones(len(prompt_rows), self.width + max_new_tokens, dtype=torch.long, device=device)
-        self.mask[:, : self.width] = mask[spread]
-        self.positions = mask.sum(1)[spread][:, None]
-
-    def _forward(self, ids: Tensor, mask: Tensor, position_ids: Tensor, cache) -> tuple[Tensor, object]:
-        positions = {"position_ids": position_ids} if self.takes_positions else {}
-        out = self.model(input_ids=ids, attention_mask=mask, past_key_values=cache, use_cache=True, **positions,
-                         **self.extra)
-        return out.logits[:, -1].float(), out.past_key_values
-
-    def step(self, tokens: Tensor) -> None:
-        """Appends one token per row: `tokens` (rows,)."""
-        self.width += 1
-        self.logits, self.cache = self._forward(tokens[:, None], self.mask[:, : self.width], self.positions, self.cache)
-        self.positions = self.positions + 1
-
-    def keep(self, rows: Tensor) -> None:
-        """Drops every row but `rows` (kept,) from the batch and its cache."""
-        self.cache.batch_select_indices(rows)
-        self.mask, self.positions = self.mask[rows], self.positions[rows]
 
 
 def next_tokens(logits: Tensor, temperature: float, uniform: Tensor) -> tuple[Tensor, Tensor]:
@@ -167,45 +130,103 @@ def next_tokens(logits: Tensor, temperature: float, uniform: Tensor) -> tuple[Te
     return tokens, logprobs.gather(1, tokens[:, None]).squeeze(1)
 
 
-def _sample_batch(
-    model: nn.Module,
-    rows: Sequence[tuple[str, Sequence[int], int]],
-    settings: SamplingSettings,
-    stop_ids: frozenset[int],
-) -> Iterator[Sample]:
-    device, steps = device_of(model), settings.max_new_tokens
-    draws = np.stack([uniforms(settings.seed, prompt_id, index, steps) for prompt_id, _, index in rows])
-    draws = torch.from_numpy(draws).to(device)
-    stops = torch.tensor(sorted(stop_ids), dtype=torch.long, device=device)
-    tokens = torch.full((len(rows), steps), FILLER_ID, device=device)
-    logprobs = torch.zeros(len(rows), steps, device=device)
-    lengths = torch.full((len(rows),), steps, device=device)
-    stopped = torch.zeros(len(rows), dtype=torch.bool, device=device)
+@dataclass(frozen=True)
+class _Row:
+    """A response to sample; `place` is where it stands in the result."""
 
-    decoder = _Decoder(model, [ids for _, ids, _ in rows], steps)
-    alive = torch.arange(len(rows), device=device)  # the batch rows that the decoder still runs
-    for t in range(steps):
-        new, new_logprobs = next_tokens(decoder.logits, settings.temperature, draws[alive, t])
-        tokens[alive, t], logprobs[alive, t] = new, new_logprobs
-        ends = torch.isin(new, stops) & ~stopped[alive]
-        lengths[alive[ends]] = t + 1
-        stopped[alive[ends]] = True
-        running = ~stopped[alive]
-        remaining = int(running.sum())
-        if remaining == 0 or t + 1 == steps:
-            break
-        if len(alive) - remaining >= COMPACT_SHARE * len(alive):
-            kept = running.nonzero().squeeze(1)
-            decoder.keep(kept)
-            alive, new = alive[kept], new[kept]
-        decoder.step(new)
-    yield from _collect(rows, tokens, logprobs, lengths, stopped)
+    place: int
+    prompt_id: str
+    prompt_ids: Sequence[int]
+    index: int
 
 
-def _collect(rows, tokens: Tensor, logprobs: Tensor, lengths: Tensor, stopped: Tensor) -> Iterator[Sample]:
-    columns = zip(rows, tokens.tolist(), logprobs.tolist(), lengths.tolist(), stopped.tolist(), strict=True)
-    for (prompt_id, ids, index), row_tokens, row_logprobs, length, finished in columns:
-        kept = tuple(row_logprobs[:length])
-        if not np.isfinite(kept).all():
-            raise FloatingPointError(f"prompt {prompt_id!r}: the model's logits are not finite; its weights diverged")
-        yield Sample(prompt_id, index, tuple(ids), tuple(row_tokens[:length]), kept, finished)
+def _take(waiting: deque[_Row], count: int) -> list[_Row]:
+    return [waiting.popleft() for _ in range(min(count, len(waiting)))]
+
+
+class _Batch:
+    """Responses sampled side by side. Every tensor has one entry per row of the decoder."""
+
+    def __init__(self, model: nn.Module, rows: list[_Row], settings: SamplingSettings, stop_ids: frozenset[int]):
+        self.settings, self.device, self.rows = settings, device_of(model), rows
+        self.decoder = Decoder(model, [row.prompt_ids for row in rows], settings.max_new_tokens)
+        self.stops = torch.tensor(sorted(stop_ids), dtype=torch.long, device=self.device)
+        self.draws = self._uniforms(rows)
+        # As wide as `draws`, one more than the longest response: what a row draws after its end goes nowhere.
+        self.tokens = torch.full(self.draws.shape, FILLER_ID, device=self.device)
+        self.logprobs = torch.zeros(self.draws.shape, device=self.device)
+        self.lengths = torch.zeros(len(rows), dtype=torch.long, device=self.device)
+        self.stopped = torch.zeros(len(rows), dtype=torch.bool, device=self.device)
+
+    def run(self, waiting: deque[_Row]) -> Iterator[tuple[int, Sample]]:
+        """Samples until no row is left, with rows from `waiting` in the place of finished ones where that is possible.
+
+        Yields (place, sample) as responses are finished.
+        """
+        new = self._draw(self.decoder.logits, self._every_row())
+        while True:
+            over = self.stopped | (self.lengths == self.settings.max_new_tokens)
+            if int(over.sum()) >= EXCHANGE_SHARE * len(self.rows):
+                finished = over.nonzero().squeeze(1)
+                yield from self._collect(finished)
+                new = self._exchange(new, finished, waiting)
+                if not self.rows:
+                    return
+            self.decoder.step(new)
+            new = self._draw(self.decoder.logits, self._every_row())
+
+    def _every_row(self) -> Tensor:
+        return torch.arange(len(self.rows), device=self.device)
+
+    def _uniforms(self, rows: Sequence[_Row]) -> Tensor:
+        count = self.settings.max_new_tokens + 1
+        draws = [uniforms(self.settings.seed, row.prompt_id, row.index, count) for row in rows]
+        return torch.from_numpy(np.stack(draws)).to(self.device)
+
+    def _draw(self, logits: Tensor, rows: Tensor) -> Tensor:
+        """One token for each of `rows` (drawn,), from `logits` (drawn, vocabulary)."""
+        at = self.lengths[rows]
+        new, logprobs = next_tokens(logits, self.settings.temperature, self.draws[rows, at])
+        self.tokens[rows, at], self.logprobs[rows, at] = new, logprobs
+        running = ~self.stopped[rows] & (at < self.settings.max_new_tokens)
+        self.lengths[rows] = at + running
+        self.stopped[rows] |= running & (new[:, None] == self.stops).any(1)
+        return new
+
+    def _exchange(self, new: Tensor, finished: Tensor, waiting: deque[_Row]) -> Tensor:
+        """Replaces the rows `finished` (finished,), or drops them; returns the last token of every row left."""
+        incoming = _take(waiting, len(finished)) if self.decoder.rows_are_replaceable else []
+        replaced, dropped = finished[: len(incoming)], finished[len(incoming) :]
+        if incoming:
+            new[replaced] = self._replace(replaced, incoming)
+        if len(dropped):
+            kept = torch.ones(len(self.rows), dtype=torch.bool, device=self.device).index_fill(0, dropped, False)
+            self._keep(kept.nonzero().squeeze(1))
+            new = new[kept]
+        return new
+
+    def _replace(self, replaced: Tensor, incoming: Sequence[_Row]) -> Tensor:
+        for place, row in zip(replaced.tolist(), incoming, strict=True):
+            self.rows[place] = row
+        self.draws[replaced] = self._uniforms(incoming)
+        self.lengths[replaced], self.stopped[replaced] = 0, False
+        self.decoder.replace(replaced, [row.prompt_ids for row in incoming])
+        return self._draw(self.decoder.logits[replaced], replaced)
+
+    def _keep(self, kept: Tensor) -> None:
+        self.rows = [self.rows[place] for place in kept.tolist()]
+        self.draws, self.tokens, self.logprobs = self.draws[kept], self.tokens[kept], self.logprobs[kept]
+        self.lengths, self.stopped = self.lengths[kept], self.stopped[kept]
+        if self.rows:
+            self.decoder.keep(kept)
+
+    def _collect(self, finished: Tensor) -> Iterator[tuple[int, Sample]]:
+        columns = (self.tokens, self.logprobs, self.lengths, self.stopped)
+        values = zip(finished.tolist(), *(column[finished].tolist() for column in columns), strict=True)
+        for place, tokens, logprobs, length, stopped in values:
+            row, kept = self.rows[place], tuple(logprobs[:length])
+            if not np.isfinite(kept).all():
+                raise FloatingPointError(
+                    f"prompt {row.prompt_id!r}: the model's logits are not finite; its weights diverged"
+                )
+            yield row.place, Sample(row.prompt_id, row.index, tuple(row.prompt_ids), tuple(tokens[:length]), kept, stopped)
