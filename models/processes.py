@@ -1,6 +1,7 @@
 """Several processes as one: each takes its share of the rows, and everyone knows the whole.
 
 `accelerate launch` (or torchrun) starts the processes and says in the environment who is who; `start` connects them.
+On CPUs, too, accelerate needs `--multi_gpu` for that: with `--cpu` it starts one process, whatever `--num_processes`.
 Alone, every function here does nothing, or nothing more than the plain computation.
 """
 
@@ -93,4 +94,3 @@ def copy_from_main(tensors: Sequence[Tensor]) -> None:
     if count() > 1:
         for tensor in tensors:
             dist.broadcast(tensor.detach(), src=0)
-
