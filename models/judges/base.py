@@ -2,10 +2,11 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 Row = Mapping[str, Any]
+Ratings = dict[str, float]  # criterion -> rating in [0, 1]
 Winner = Literal["first", "second", "tie", "invalid"]
 
 
@@ -13,11 +14,14 @@ Winner = Literal["first", "second", "tie", "invalid"]
 class Verdict:
     """One answer of one judge to one order: `p_first` in [0, 1] is the preference for the response shown first.
 
-    `valid` is False when the judge gave no usable answer; `p_first` is then 0.5 and must not be counted.
+    `valid` is False when the judge gave no usable answer; `p_first` is then 0.5 and must not be counted. `criteria`:
+    the same preference per criterion, where the judge was asked for it. `raw`: what the judge said, word for word.
     """
 
     p_first: float
     valid: bool = True
+    criteria: Mapping[str, float] = field(default_factory=dict, hash=False)
+    raw: str = ""
 
     @property
     def winner(self) -> Winner:
@@ -26,6 +30,22 @@ class Verdict:
         if self.p_first == 0.5:
             return "tie"
         return "first" if self.p_first > 0.5 else "second"
+
+
+@dataclass(frozen=True, eq=False)
+class Question:
+    """One question to one judge: is `first` better than `second`, shown in this order; without `second`, a rating.
+
+    `key` tells repeated questions apart for judges that toss coins.
+    """
+
+    row: Row
+    first: str
+    second: str | None = None
+    key: str = ""
+
+
+Answer = Verdict | Ratings  # a verdict on a pair, ratings of one response (empty: none given)
 
 
 class Judge(Protocol):

@@ -1,6 +1,7 @@
-"""Gold where there is no oracle: a reward model trained on human pairs that the proxy never saw."""
+"""A reward model as gold, where there is no oracle (trained on pairs that the proxy never saw), and as a judge."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 import torch
 
 from models import loading
-from models.judges.base import Row
+from models.judges.base import Answer, Question, Ratings, Row, Verdict
 from models.reward import score
 
 
@@ -46,3 +47,44 @@ class RewardModelScorer:
         sequences = [[*encoded[name], *ids, end] for (name, _), ids in zip(pairs, texts, strict=True)]
         known = dict(zip(pairs, score(self.model, sequences, self.rows_per_batch).tolist(), strict=True))
         return [known[row["id"], text] for row, text in zip(rows, responses, strict=True)]
+
+
+@dataclass(frozen=True)
+class RewardModelJudge:
+    """Prefers by the difference of two rewards: sigmoid(difference / temperature), Bradley-Terry's probability at 1.
+
+    It sees each response alone, so order cannot matter. Its ratings are one criterion, `reward`, through the same
+    sigmoid: 0.5 at a reward of 0.
+    """
+
+    name: str
+    scorer: RewardModelScorer
+    description: Mapping[str, Any]
+    temperature: float = 1.0
+    batch_size: int = 512  # questions between two writes to the store
+
+    def compare(self, row: Row, first: str, second: str, *, key: str) -> Verdict:
+        return self.answer_all([Question(row, first, second, key)])[0]
+
+    def rate(self, row: Row, response: str) -> Ratings:
+        return self.answer_all([Question(row, response)])[0]
+
+    def answer_all(self, questions: Sequence[Question]) -> list[Answer]:
+        """One answer per question, in order; a response that stands in several is scored once."""
+        asked = [(question.row, text) for question in questions for text in (question.first, question.second)]
+        asked = [(row, text) for row, text in asked if text is not None]
+        values = iter(self.scorer.values([row for row, _ in asked], [text for _, text in asked]))
+        return [
+            self._rating(next(values)) if question.second is None else self._verdict(next(values), next(values))
+            for question in questions
+        ]
+
+    def _rating(self, value: float) -> Ratings:
+        return {"reward": _sigmoid(value / self.temperature)}
+
+    def _verdict(self, first: float, second: float) -> Verdict:
+        return Verdict(_sigmoid((first - second) / self.temperature), raw=f"{first:.6g} against {second:.6g}")
+
+
+def _sigmoid(value: float) -> float:
+    return 0.5 * (1 + math.tanh(value / 2))

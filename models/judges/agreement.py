@@ -1,0 +1,117 @@
+"""Agreement and its uncertainty: every number here is a function of counts that add up over prompt roots.
+
+All variants of one question share a root and are not independent, so the bootstrap draws whole roots.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+_CELLS_PER_BLOCK = 5_000_000  # resamples x roots held at once
+
+
+@dataclass(frozen=True)
+class Bootstrap:
+    """How intervals are made: percentiles of `resamples` draws of whole roots."""
+
+    confidence: float = 0.95
+    resamples: int = 2000
+    seed: int = 0
+
+
+def interval(
+    counts: np.ndarray, roots: Sequence[str], statistic: Callable[[np.ndarray], np.ndarray], settings: Bootstrap
+) -> dict[str, float] | None:
+    """`statistic` of the summed counts, with its percentile interval.
+
+    Args:
+        counts: (units, cells), what each unit adds to each cell.
+        roots: the root of each unit.
+        statistic: (..., cells) summed counts -> (...) values; nan where it is undefined.
+
+    Returns:
+        {"value", "ci_low", "ci_high", "n"} with n = units; None where the statistic is undefined.
+    """
+    if len(counts) == 0:
+        return None
+    names, index = np.unique(np.asarray(roots, dtype=str), return_inverse=True)
+    sums = np.zeros((len(names), counts.shape[1]))
+    np.add.at(sums, index, counts)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        value = float(statistic(sums.sum(axis=0)))
+        drawn = np.concatenate([statistic(part) for part in _resampled(sums, settings)])
+    if not np.isfinite(value):
+        return None
+    tail = (1 - settings.confidence) / 2
+    low, high = np.quantile(drawn[np.isfinite(drawn)], [tail, 1 - tail])
+    return {"value": value, "ci_low": float(low), "ci_high": float(high), "n": len(counts)}
+
+
+def _resampled(sums: np.ndarray, settings: Bootstrap):
+    """Blocks (resamples, cells) of counts summed over roots drawn with replacement; the same draws for equal roots."""
+    generator, roots = np.random.default_rng(settings.seed), len(sums)
+    block = max(1, _CELLS_PER_BLOCK // roots)
+    for start in range(0, settings.resamples, block):
+        size = min(block, settings.resamples - start)
+        yield generator.multinomial(roots, np.full(roots, 1 / roots), size=size) @ sums
+
+
+def share(cells: np.ndarray) -> np.ndarray:
+    """Cells (..., 2): a part and its whole -> part / whole."""
+    return cells[..., 0] / cells[..., 1]
+
+
+def share_interval(
+    parts: Sequence[float], wholes: Sequence[float], roots: Sequence[str], settings: Bootstrap
+) -> dict[str, float] | None:
+    """Sum of `parts` over sum of `wholes`, with its interval; `n` is the number of units with a whole above 0."""
+    counts = np.column_stack([np.asarray(parts, dtype=float), np.asarray(wholes, dtype=float)])
+    used = counts[:, 1] > 0
+    return interval(counts[used], [root for root, use in zip(roots, used, strict=True) if use], share, settings)
+
+
+def cohen_kappa(table: np.ndarray) -> np.ndarray:
+    """(observed - expected) / (1 - expected) agreement of two raters (Cohen 1960, Eq. 1).
+
+    Args:
+        table: (..., k * k) counts, cell i * k + j: the one said label i, the other j.
+
+    Returns:
+        (...) in [-1, 1]; nan where both always say the same one label.
+    """
+    k = round(table.shape[-1] ** 0.5)
+    shares = table.reshape(*table.shape[:-1], k, k) / table.sum(axis=-1)[..., None, None]
+    observed = np.trace(shares, axis1=-2, axis2=-1)
+    expected = (shares.sum(axis=-1) * shares.sum(axis=-2)).sum(axis=-1)
+    return (observed - expected) / (1 - expected)
+
+
+def confusion(judge: Sequence[str], reference: Sequence[str], labels: Sequence[str]) -> np.ndarray:
+    """(units, k * k): one count per unit at its pair of labels, as `cohen_kappa` reads it."""
+    place, k = {label: number for number, label in enumerate(labels)}, len(labels)
+    cells = np.zeros((len(judge), k * k))
+    for unit, (ours, theirs) in enumerate(zip(judge, reference, strict=True)):
+        cells[unit, place[ours] * k + place[theirs]] = 1
+    return cells
+
+
+def krippendorff_cells(units: Sequence[Mapping[str, str]], labels: Sequence[str]) -> np.ndarray:
+    """(units, 1 + k): the disagreement observed in a unit and its count of each label; units with fewer than two
+    annotators say nothing and count as zeros. A unit is annotator -> label."""
+    cells = np.zeros((len(units), 1 + len(labels)))
+    for number, unit in enumerate(units):
+        counts = np.array([sum(said == label for said in unit.values()) for label in labels], dtype=float)
+        total = counts.sum()
+        if total >= 2:
+            cells[number] = [(total**2 - (counts**2).sum()) / (total - 1), *counts]
+    return cells
+
+
+def krippendorff_alpha(cells: np.ndarray) -> np.ndarray:
+    """1 - observed / expected disagreement for nominal labels, any number of annotators, any of them missing
+    (Krippendorff 2011, "Computing Krippendorff's Alpha-Reliability", part C). Cells as `krippendorff_cells` gives them."""
+    counts = cells[..., 1:]
+    total = counts.sum(axis=-1)
+    expected = (total**2 - (counts**2).sum(axis=-1)) / (total - 1)
+    return 1 - cells[..., 0] / expected

@@ -1,0 +1,221 @@
+"""The judge card: what a judge's verdicts say about the judge. A pure function of judged pairs.
+
+A *call* is one verdict on one order; a *pair* has both. A label is what a pair's verdict says once both orders are in:
+the winner, or a tie where the judge flips or stays within the tie margin. Rates have percentile intervals by root.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from models.judges.agreement import (
+    Bootstrap,
+    cohen_kappa,
+    confusion,
+    interval,
+    krippendorff_alpha,
+    krippendorff_cells,
+    share_interval,
+)
+from models.judges.base import Verdict
+from models.judges.panel import PairVerdict
+
+LABELS = ("a", "b", "tie")
+_MIRRORED = {"a": "b", "b": "a", "tie": "tie"}
+
+
+@dataclass(frozen=True)
+class CardPair:
+    """One judged pair of responses.
+
+    `reference`: gold's or people's preference for a: above 0.5 is a, below is b, 0.5 a tie; None where there is none.
+    `criteria` and `reference_criteria`: the judges' and the reference's preference for a by criterion. `kept`: the pair
+    became a comparison. `annotations`: person -> preference for a, where people judged.
+    """
+
+    root: str
+    a: str
+    b: str
+    verdict: PairVerdict
+    kept: bool
+    reference: float | None = None
+    criteria: Mapping[str, float] = field(default_factory=dict)
+    reference_criteria: Mapping[str, float] = field(default_factory=dict)
+    annotations: Mapping[str, float] = field(default_factory=dict)
+
+
+def judge_card(
+    pairs: Sequence[CardPair], names: Sequence[str], tie_margin: float, settings: Bootstrap = Bootstrap()
+) -> dict[str, Any]:
+    """The card of a panel: of all its judges together, of each alone, and how far they agree.
+
+    Args:
+        names: the judges, in the order of each verdict's tuples.
+
+    Returns:
+        {"pairs", "kept", "confidence", "panel", "judges": {name: …}, "agreement_between_judges",
+        "agreement_between_annotators", "agreement_with_reference", "by_criterion"}; intervals are {"value", "ci_low",
+        "ci_high", "n"}, and null where nothing can be said.
+    """
+    alone = {
+        name: [CardPair(pair.root, pair.a, pair.b, pair.verdict.of(place), pair.kept, pair.reference) for pair in pairs]
+        for place, name in enumerate(names)
+    }
+    return {
+        "pairs": len(pairs),
+        "kept": sum(pair.kept for pair in pairs),
+        "confidence": settings.confidence,
+        "panel": {**behaviour(pairs, tie_margin, settings), **reference_agreement(pairs, tie_margin, settings)},
+        "judges": {
+            name: {**behaviour(own, tie_margin, settings), **reference_agreement(own, tie_margin, settings)}
+            for name, own in alone.items()
+        },
+        "agreement_between_judges": _alpha(
+            [{name: label(own[place].verdict, tie_margin) for name, own in alone.items()} for place in range(len(pairs))],
+            pairs, settings,
+        ),
+        "agreement_between_annotators": _alpha(
+            [{who: preferred(value) for who, value in pair.annotations.items()} for pair in pairs], pairs, settings
+        ),
+        "by_criterion": criterion_agreement(pairs, settings),
+    }
+
+
+def preferred(preference: float, margin: float = 0.0) -> str:
+    """The label of a preference for a; within `margin` of 0.5 is a tie."""
+    if abs(preference - 0.5) <= margin:
+        return "tie"
+    return "a" if preference > 0.5 else "b"
+
+
+def label(verdict: PairVerdict, tie_margin: float) -> str | None:
+    """The label of a pair; None without a valid verdict on both orders. A flip is a tie, not a win."""
+    if not verdict.valid:
+        return None
+    return "tie" if verdict.flips else preferred(verdict.p_a, tie_margin)
+
+
+def behaviour(pairs: Sequence[CardPair], tie_margin: float, settings: Bootstrap) -> dict[str, Any]:
+    """What the judge does, whoever is right: of pairs (flips, ties), of calls (invalid, the first, the longer)."""
+    roots = [pair.root for pair in pairs]
+    labels = [label(pair.verdict, tie_margin) for pair in pairs]
+    valid = [name is not None for name in labels]
+    calls = [list(_calls(pair)) for pair in pairs]
+
+    def of_calls(counts: Callable[[tuple[Verdict, int]], bool], among: Callable[[tuple[Verdict, int]], bool]):
+        wholes = [sum(among(call) for call in own) for own in calls]
+        parts = [sum(among(call) and counts(call) for call in own) for own in calls]
+        return share_interval(parts, wholes, roots, settings)
+
+    return {
+        "calls": sum(map(len, calls)),
+        "valid_pairs": sum(valid),
+        "swap_flip_rate": share_interval([pair.verdict.flips for pair in pairs], valid, roots, settings),
+        "tie_rate": share_interval(
+            [name == "tie" and not pair.verdict.flips for name, pair in zip(labels, pairs, strict=True)],
+            valid, roots, settings,
+        ),
+        "invalid_rate": of_calls(lambda call: not call[0].valid, lambda call: True),
+        "prefers_first": of_calls(lambda call: call[0].winner == "first", _decided),
+        "prefers_longer": of_calls(_names_longer, lambda call: _decided(call) and call[1] != 0),
+    }
+
+
+def _calls(pair: CardPair) -> Iterator[tuple[Verdict, int]]:
+    """Each call with how many words the response shown first is longer than the other."""
+    longer = len(pair.a.split()) - len(pair.b.split())
+    yield from ((verdict, longer) for verdict in pair.verdict.a_first)
+    yield from ((verdict, -longer) for verdict in pair.verdict.a_second)
+
+
+def _decided(call: tuple[Verdict, int]) -> bool:
+    return call[0].winner in ("first", "second")
+
+
+def _names_longer(call: tuple[Verdict, int]) -> bool:
+    return (call[0].winner == "first") == (call[1] > 0)
+
+
+def reference_agreement(pairs: Sequence[CardPair], tie_margin: float, settings: Bootstrap) -> dict[str, Any]:
+    """Agreement with gold or people on all pairs and on kept pairs, beside two baselines that read nothing.
+
+    Pairs that the reference ties are left out. Without a reference the values are null.
+    """
+    known = [pair for pair in pairs if pair.reference not in (None, 0.5)]
+    judged = [(pair, label(pair.verdict, tie_margin)) for pair in known]
+    groups = {
+        "all": [(pair, name) for pair, name in judged if name is not None],
+        "kept": [(pair, name) for pair, name in judged if name is not None and pair.kept],
+    }
+    agreement = {name: _agreement(group, settings) for name, group in groups.items()}
+    return {"agreement_with_reference": {**agreement, "reference_ties": sum(pair.reference == 0.5 for pair in pairs)}}
+
+
+def _agreement(judged: Sequence[tuple[CardPair, str]], settings: Bootstrap) -> dict[str, Any]:
+    pairs, said = [pair for pair, _ in judged], [name for _, name in judged]
+    truth = [preferred(pair.reference) for pair in pairs]
+    return {
+        **accuracy_and_kappa(said, truth, [pair.root for pair in pairs], settings),
+        "pick_longest": accuracy_and_kappa([_longest(pair) for pair in pairs], truth, [p.root for p in pairs], settings),
+        "pick_first": _pick_first(truth, pairs, settings),
+    }
+
+
+def accuracy_and_kappa(
+    said: Sequence[str], truth: Sequence[str], roots: Sequence[str], settings: Bootstrap
+) -> dict[str, Any]:
+    """Accuracy, where a tie is half right, and Cohen's kappa, where a tie is a label of its own.
+
+    Which response is called a is arbitrary, so for kappa each pair counts in both ways of naming them.
+    """
+    right = [0.5 if ours == "tie" else float(ours == theirs) for ours, theirs in zip(said, truth, strict=True)]
+    mirrored = confusion([_MIRRORED[one] for one in said], [_MIRRORED[one] for one in truth], LABELS)
+    return {
+        "accuracy": share_interval(right, [1.0] * len(right), roots, settings),
+        "kappa": interval(confusion(said, truth, LABELS) + mirrored, roots, cohen_kappa, settings),
+    }
+
+
+def _longest(pair: CardPair) -> str:
+    a, b = len(pair.a.split()), len(pair.b.split())
+    return preferred(0.5 + 0.5 * ((a > b) - (a < b)))
+
+
+def _pick_first(truth: Sequence[str], pairs: Sequence[CardPair], settings: Bootstrap) -> dict[str, Any]:
+    """Over the calls that were made: with both orders asked it is right exactly half the time."""
+    firsts = [["a"] * len(pair.verdict.a_first) + ["b"] * len(pair.verdict.a_second) for pair in pairs]
+    said = [name for own in firsts for name in own]
+    repeated = [name for name, own in zip(truth, firsts, strict=True) for _ in own]
+    roots = [pair.root for pair, own in zip(pairs, firsts, strict=True) for _ in own]
+    return accuracy_and_kappa(said, repeated, roots, settings)
+
+
+def criterion_agreement(pairs: Sequence[CardPair], settings: Bootstrap) -> dict[str, Any]:
+    """Accuracy and kappa per criterion that both the judges and the reference speak of."""
+    names = sorted({name for pair in pairs for name in pair.criteria if name in pair.reference_criteria})
+    found = {}
+    for name in names:
+        both = [
+            (preferred(pair.criteria[name]), preferred(pair.reference_criteria[name]), pair.root)
+            for pair in pairs
+            if name in pair.criteria and pair.reference_criteria.get(name, 0.5) != 0.5
+        ]
+        said, truth, roots = zip(*both, strict=True) if both else ((), (), ())
+        found[name] = accuracy_and_kappa(said, truth, roots, settings)
+    return found
+
+
+def _alpha(
+    units: Sequence[Mapping[str, str | None]], pairs: Sequence[CardPair], settings: Bootstrap
+) -> dict[str, float] | None:
+    """Krippendorff's alpha over pairs with at least two labels, each pair in both ways of naming its responses."""
+    said = [{who: name for who, name in unit.items() if name is not None} for unit in units]
+    used = [(unit, pair.root) for unit, pair in zip(said, pairs, strict=True) if len(unit) >= 2]
+    if not used:
+        return None
+    straight = krippendorff_cells([unit for unit, _ in used], LABELS)
+    mirrored = krippendorff_cells([{who: _MIRRORED[name] for who, name in unit.items()} for unit, _ in used], LABELS)
+    both = np.asarray(straight + mirrored)
+    return interval(both, [root for _, root in used], krippendorff_alpha, settings)

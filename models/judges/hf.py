@@ -1,0 +1,138 @@
+"""A local causal language model as judge: no sampling, but the probability of each verdict as the next token.
+
+For every criterion the model is asked which candidate is better; the preference is p(A) / (p(A) + p(B)) at the place
+where the assistant begins to speak (a soft label). Ratings are expectations over the tokens 1 to 5.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from models import loading
+from models.batching import by_length, device_of, evaluating
+from models.judges.base import Answer, Question, Ratings, Row, Verdict, checked_weights, weighted_mean
+from models.judges.templates import CRITERIA, Template, messages
+from models.logprobs import join, states_and_logits
+
+LETTERS = ("A", "B")
+POINTS = ("1", "2", "3", "4", "5")
+TEMPLATE = Template(
+    pair_system=(
+        "You compare two answers, A and B, that assistants gave in a conversation.\n{rule}\n"
+        "Neither the order of the candidates nor their length says anything about their quality.\n"
+        "Criterion:\n{criteria}\nReply with one letter, A or B."
+    ),
+    pair_user="{conversation}\n\n{first}\n\n{second}\n\nThe letter of the better candidate:",
+    rate_system=(
+        "You rate an answer that an assistant gave in a conversation.\n{rule}\nLength says nothing about quality.\n"
+        "Criterion:\n{criteria}\nReply with one digit from 1 (very poor) to 5 (excellent)."
+    ),
+    rate_user="{conversation}\n\n{first}\n\nThe digit:",
+)
+
+
+@dataclass
+class HfJudge:
+    """`model` and `tokenizer` as transformers loads them; `weights`: criterion -> weight of its preference.
+
+    A verdict is invalid where the model gives the two letters together less than `minimum_mass` probability: it did
+    not answer the question. Raises ValueError for unknown criteria, or a tokenizer that cannot tell the answers apart.
+    """
+
+    name: str
+    model: Any
+    tokenizer: Any
+    weights: Mapping[str, float]
+    weights_sha256: str = ""
+    revision: str = ""
+    epoch: int = 0
+    minimum_mass: float = 0.0
+    batch_size: int = 64  # questions between two writes to the store
+    rows_per_batch: int = 8
+    rates: bool = True
+    _letters: list[int] = field(init=False, repr=False)
+    _points: list[int] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        checked_weights(self.weights, tuple(CRITERIA), f"judge {self.name!r}")
+        self._letters, self._points = self._first_ids(LETTERS), self._first_ids(POINTS)
+
+    @classmethod
+    def load(cls, name: str, path: Path, weights: Mapping[str, float], *, dtype: str = "float32", **more: Any) -> "HfJudge":
+        """The judge in a model directory. Raises ValueError for a directory that is no causal model with a chat template."""
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        model = loading.load_policy(path, dtype=dtype).to(device)
+        sha256 = loading.weights_hash(path)
+        return cls(name, model, loading.load_tokenizer(path), weights, weights_sha256=sha256, **more)
+
+    @property
+    def description(self) -> dict[str, Any]:
+        return {
+            "kind": "hf",
+            "name": self.name,
+            "model": self.weights_sha256,
+            "dtype": str(self.model.dtype),
+            "revision": self.revision,
+            "epoch": self.epoch,
+            "weights": dict(self.weights),
+            "minimum_mass": self.minimum_mass,
+            "template": TEMPLATE.sha256,
+        }
+
+    def _first_ids(self, words: Sequence[str]) -> list[int]:
+        """The token with which each word begins. Raises ValueError where two words begin alike."""
+        ids = [self.tokenizer(word, add_special_tokens=False)["input_ids"][0] for word in words]
+        if len(set(ids)) < len(ids):
+            raise ValueError(f"judge {self.name!r}: its tokenizer begins {' and '.join(words)} with the same token; "
+                             "use another model as judge")
+        return ids
+
+    def compare(self, row: Row, first: str, second: str, *, key: str) -> Verdict:
+        return self.answer_all([Question(row, first, second, key)])[0]
+
+    def rate(self, row: Row, response: str) -> Ratings:
+        return self.answer_all([Question(row, response)])[0]
+
+    def answer_all(self, questions: Sequence[Question]) -> list[Answer]:
+        """One answer per question, in order; each criterion is a forward pass of its own. Ratings only if it `rates`."""
+        asked = [
+            (place, criterion)
+            for place, question in enumerate(questions)
+            if question.second is not None or self.rates
+            for criterion in self.weights
+        ]
+        prompts = [
+            loading.encode_prompt(self.tokenizer, messages(questions[place], [criterion], TEMPLATE))
+            for place, criterion in asked
+        ]
+        found: list[dict[str, torch.Tensor]] = [{} for _ in questions]
+        for (place, criterion), logprobs in zip(asked, self._next_token_logprobs(prompts), strict=True):
+            found[place][criterion] = logprobs
+        return [self._answer(question, by_criterion) for question, by_criterion in zip(questions, found, strict=True)]
+
+    def _next_token_logprobs(self, prompts: Sequence[Sequence[int]]) -> torch.Tensor:
+        """Log-probabilities (prompts, letters and points) in nats of the tokens that can begin an answer."""
+        ids = torch.tensor([*self._letters, *self._points], device=device_of(self.model))
+        logprobs = torch.zeros(len(prompts), len(ids))
+        with evaluating(self.model), torch.no_grad():
+            for rows in by_length([len(prompt) for prompt in prompts], self.rows_per_batch):
+                # The response is a filler: what is read is the distribution of the token in its place.
+                batch = join([prompts[i] for i in rows], [[0]] * len(rows), device_of(self.model))
+                _, logits = states_and_logits(self.model, batch)
+                logprobs[rows] = torch.log_softmax(logits.float(), dim=-1)[:, ids].cpu()
+        return logprobs
+
+    def _answer(self, question: Question, by_criterion: Mapping[str, torch.Tensor]) -> Answer:
+        letters, points = len(LETTERS), len(POINTS)
+        if question.second is None:
+            scale = torch.arange(points) / (points - 1)
+            return {name: float(row[letters:].softmax(0) @ scale) for name, row in by_criterion.items()}
+        preferences = {name: float(row[:letters].softmax(0)[0]) for name, row in by_criterion.items()}
+        masses = {name: float(row[:letters].exp().sum()) for name, row in by_criterion.items()}
+        raw = ", ".join(f"{name}: p(A)={preferences[name]:.4f} mass={masses[name]:.4f}" for name in preferences)
+        if min(masses.values()) < self.minimum_mass:
+            return Verdict(0.5, valid=False, raw=raw)
+        return Verdict(weighted_mean(preferences, self.weights), criteria=preferences, raw=raw)

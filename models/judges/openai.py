@@ -1,0 +1,235 @@
+"""A judge behind any endpoint that speaks OpenAI's chat completions: a hosted model, vLLM, Ollama, `transformers serve`.
+
+The address and the key stand in environment variables that the settings name; neither determines a verdict. Answers
+are forced into a JSON schema at temperature 0. A server that refuses the schema is asked for any JSON object, and one
+that refuses that too for plain text; what comes back is then read as well as it can be.
+"""
+
+import os
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+from openai import (
+    APIConnectionError,
+    APIError,
+    APIStatusError,
+    AsyncOpenAI,
+    AuthenticationError,
+    BadRequestError,
+    NotFoundError,
+    PermissionDeniedError,
+    UnprocessableEntityError,
+)
+
+from models.judges.asking import JudgeError, Passing, Reply, Unusable
+from models.judges.base import Answer, Question, Verdict, checked_weights
+from models.judges.replies import MalformedReply, read_ratings, read_verdict
+from models.judges.templates import CRITERIA, TEMPLATE, Template, answer_schema, messages
+
+FORMATS = ("json_schema", "json_object", "text")
+_PASSING_STATUS = (408, 409, 425, 429)  # and all from 500
+_REFUSED_FOR_ITS_TEXT = ("context_length_exceeded", "content_filter", "content_policy_violation")
+_MESSAGE_TOKENS = 16  # more than a chat template puts around one message
+_MILLION = 1_000_000
+_TOKENS_PER_CRITERION, _TOKENS_AROUND = 16, 64
+
+
+@dataclass
+class OpenAIJudge:
+    """Asks for one verdict or rating per criterion in a single call; `weights`: criterion -> weight of its verdict.
+
+    `revision` and `epoch` change nothing that is sent; they tell verdicts apart when the model behind a name changes.
+    `input_price`, `output_price`: per million tokens. Raises ValueError for unknown criteria, JudgeError without an
+    address or a key in the environment.
+    """
+
+    name: str
+    model: str
+    weights: Mapping[str, float]
+    revision: str = ""
+    epoch: int = 0
+    url_variable: str = "PLUMB_JUDGE_URL"
+    key_variable: str | None = "PLUMB_JUDGE_KEY"
+    max_tokens: int | None = None
+    seed: int | None = 0
+    input_price: float = 0.0
+    output_price: float = 0.0
+    timeout_seconds: float = 60.0
+    rates: bool = True
+    template: Template = TEMPLATE
+    format: str | None = field(default=None, init=False)  # the first of FORMATS that the server took
+    _client: AsyncOpenAI | None = field(default=None, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        checked_weights(self.weights, tuple(CRITERIA), f"judge {self.name!r}")
+        if self.max_tokens is None:
+            self.max_tokens = _TOKENS_AROUND + _TOKENS_PER_CRITERION * len(self.weights)
+
+    @property
+    def description(self) -> dict[str, Any]:
+        """Everything that determines an answer besides the question."""
+        return {
+            "kind": "openai",
+            "name": self.name,
+            "model": self.model,
+            "revision": self.revision,
+            "epoch": self.epoch,
+            "weights": dict(self.weights),
+            "template": self.template.sha256,
+            "sampling": {"temperature": 0, "max_tokens": self.max_tokens, "seed": self.seed},
+        }
+
+    def worst_cost(self, question: Question) -> float:
+        """No token is shorter than a byte, and no answer longer than `max_tokens`."""
+        sent = messages(question, list(self.weights), self.template)
+        tokens = sum(len(message["content"].encode()) + _MESSAGE_TOKENS for message in sent)
+        return self._cost(tokens, self.max_tokens)
+
+    def _cost(self, input_tokens: int, output_tokens: int) -> float:
+        return (input_tokens * self.input_price + output_tokens * self.output_price) / _MILLION
+
+    async def __aenter__(self) -> "OpenAIJudge":
+        url = self._environment(self.url_variable, "the address of the judge's endpoint, for example http://localhost:8000/v1")
+        if not re.match(r"https?://[^/\s]+", url):
+            raise JudgeError(f"judge {self.name!r}: {self.url_variable}={url!r} is no address; it begins with http:// or https://")
+        key = "none" if self.key_variable is None else self._environment(self.key_variable, "the judge's API key")
+        self._client = AsyncOpenAI(base_url=url, api_key=key, max_retries=0, timeout=self.timeout_seconds)
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self._client.close()
+
+    def _environment(self, variable: str, what: str) -> str:
+        value = os.environ.get(variable, "").strip()
+        if not value:
+            raise JudgeError(f"judge {self.name!r} needs {what}, in the environment variable {variable}, which is not set")
+        return value
+
+    async def ask(self, question: Question) -> Reply:
+        """One call; more only until the first answer, where the server refuses a format.
+
+        Raises Passing, Unusable or JudgeError, as asking.py wants them.
+        """
+        for form in FORMATS if self.format is None else (self.format,):
+            try:
+                reply = await self._ask(question, form)
+            except (BadRequestError, UnprocessableEntityError) as error:
+                refusal = error
+                continue
+            except Unusable:
+                self.format = form
+                raise
+            self.format = form
+            return reply
+        return self._refused(refusal, question)
+
+    @property
+    def formats_refused(self) -> int:
+        """How many ways of forcing the answer's form the server refused, of the two that there are."""
+        return FORMATS.index(self.format) if self.format else 0
+
+    async def _ask(self, question: Question, form: str) -> Reply:
+        criteria = list(self.weights)
+        try:
+            completion = await self._client.chat.completions.create(
+                model=self.model,
+                messages=messages(question, criteria, self.template),
+                temperature=0,
+                max_tokens=self.max_tokens,
+                **({} if self.seed is None else {"seed": self.seed}),
+                **self._response_format(form, criteria, question.second is not None),
+            )
+        except (BadRequestError, UnprocessableEntityError):
+            raise
+        except APIStatusError as error:
+            raise self._status_failure(error) from None
+        except APIConnectionError as error:
+            # Whether the call was paid for, nobody knows.
+            cause = error.__cause__ or error
+            message = f"no connection to {self._client.base_url} ({self.url_variable}): {type(cause).__name__} {cause}"
+            raise Passing(message, cost=self.worst_cost(question)) from None
+        except (APIError, ValueError) as error:  # a body that is no completion
+            raise self._unusable(question, f"{type(error).__name__} {error}", "") from None
+        return self._read(question, completion)
+
+    def _response_format(self, form: str, criteria: list[str], paired: bool) -> dict[str, Any]:
+        if form == "text":
+            return {}
+        if form == "json_object":
+            return {"response_format": {"type": "json_object"}}
+        schema = {"name": "judgement", "strict": True, "schema": answer_schema(criteria, paired)}
+        return {"response_format": {"type": "json_schema", "json_schema": schema}}
+
+    def _read(self, question: Question, completion: Any) -> Reply:
+        try:
+            text = completion.choices[0].message.content or ""
+        except (AttributeError, IndexError, TypeError):
+            raise self._unusable(question, "the server's reply holds no message", "") from None
+        usage = getattr(completion, "usage", None)
+        try:
+            tokens = usage.prompt_tokens, usage.completion_tokens
+            cost = self._cost(*tokens)
+        except (AttributeError, TypeError):  # no usage said: charge the most that it can have been
+            tokens, cost = (0, 0), self.worst_cost(question)
+        try:
+            answer = self._answer(question, text)
+        except MalformedReply as error:
+            raise Unusable(str(error), Reply(_invalid(question, text), text, *tokens, cost)) from None
+        return Reply(answer, text, *tokens, cost)
+
+    def _answer(self, question: Question, text: str) -> Answer:
+        return read_ratings(text, list(self.weights)) if question.second is None else read_verdict(text, self.weights)
+
+    def _unusable(self, question: Question, message: str, text: str) -> Unusable:
+        return Unusable(message, Reply(_invalid(question, text), text, cost=self.worst_cost(question)))
+
+    def _refused(self, refusal: APIStatusError, question: Question) -> Reply:
+        """An invalid answer to a question that the server will not take (too long, filtered).
+
+        Raises JudgeError where no question was ever taken: then it is the settings that are wrong.
+        """
+        said = _said(refusal)
+        if self.format is None and refusal.code not in _REFUSED_FOR_ITS_TEXT:
+            where = f"judge {self.name!r}: {self._client.base_url} refuses its first question in every form"
+            raise JudgeError(f"{where} ({said}); correct the judge's settings in params.yaml")
+        return Reply(_invalid(question, said), said)
+
+    def _status_failure(self, error: APIStatusError) -> Exception:
+        """What a status says about whether to try again."""
+        where = f"judge {self.name!r}: {self._client.base_url} answers {error.status_code} ({_said(error)})"
+        if isinstance(error, (AuthenticationError, PermissionDeniedError)):
+            key = self.key_variable or "key_variable in params.yaml, which is null,"
+            return JudgeError(f"{where}; put a key that it accepts into {key}")
+        if isinstance(error, NotFoundError):
+            return JudgeError(f"{where}; it lacks the model {self.model!r} (set it in params.yaml) or the address in "
+                              f"{self.url_variable} is not that of its API, which mostly ends in /v1")
+        if error.code == "insufficient_quota":
+            return JudgeError(f"{where}; the account behind {self.key_variable} is used up")
+        if error.status_code in _PASSING_STATUS or error.status_code >= 500:
+            return Passing(where, retry_after=retry_after(error.response.headers))
+        return JudgeError(where)
+
+
+def retry_after(headers: Mapping[str, str], now: float | None = None) -> float:
+    """Seconds that the server asks us to wait (RFC 9110, 10.2.3: a number or a date; some say it in milliseconds); 0 if none."""
+    try:
+        if "retry-after-ms" in headers:
+            return max(0.0, float(headers["retry-after-ms"]) / 1000)
+        value = headers.get("retry-after", "0")
+        if re.fullmatch(r"[\d.]+", value.strip()):
+            return float(value)
+        return max(0.0, parsedate_to_datetime(value).timestamp() - (time.time() if now is None else now))
+    except ValueError:
+        return 0.0
+
+
+def _said(error: APIStatusError) -> str:
+    return " ".join(str(error.message).split())[:300]
+
+
+def _invalid(question: Question, text: str) -> Answer:
+    return {} if question.second is None else Verdict(0.5, valid=False, raw=text)

@@ -1,0 +1,107 @@
+"""Several judges asked in both orders, and what their verdicts say together: by their mean, or by majority."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from models.judges.asking import Asker
+from models.judges.base import Judge, Question, Ratings, Row, Verdict
+
+Method = Literal["mean", "majority"]
+
+
+@dataclass(frozen=True)
+class PairVerdict:
+    """The panel's verdicts on one pair (a, b): per judge, a shown first and a shown second."""
+
+    a_first: tuple[Verdict, ...]
+    a_second: tuple[Verdict, ...]
+    method: Method = "mean"
+
+    @property
+    def p_a_by_order(self) -> tuple[float | None, float | None]:
+        """The panel's preference for a when it was shown first, and second; None where no verdict was valid."""
+        combine = METHODS[self.method]
+        return (
+            combine([verdict.p_first for verdict in self.a_first if verdict.valid]),
+            combine([1 - verdict.p_first for verdict in self.a_second if verdict.valid]),
+        )
+
+    @property
+    def valid(self) -> bool:
+        """Both orders were answered by at least one judge."""
+        return None not in self.p_a_by_order
+
+    @property
+    def p_a(self) -> float:
+        """Preference for a, over judges by the method and then over orders by mean: position cancels. 0.5 when invalid."""
+        shown_first, shown_second = self.p_a_by_order
+        if shown_first is None or shown_second is None:
+            return 0.5
+        return (shown_first + shown_second) / 2
+
+    @property
+    def flips(self) -> bool:
+        """The panel prefers one response in one order and the other in the other: a tie, not a win."""
+        return self.valid and (self.p_a_by_order[0] - 0.5) * (self.p_a_by_order[1] - 0.5) < 0
+
+    @property
+    def agrees(self) -> bool:
+        """The panel names the same winner in both orders."""
+        return self.valid and (self.p_a_by_order[0] - 0.5) * (self.p_a_by_order[1] - 0.5) > 0
+
+    def of(self, judge: int) -> "PairVerdict":
+        """What one judge alone said."""
+        return PairVerdict((self.a_first[judge],), (self.a_second[judge],))
+
+
+def mean(preferences: Sequence[float]) -> float | None:
+    return sum(preferences) / len(preferences) if preferences else None
+
+
+def majority(preferences: Sequence[float]) -> float | None:
+    """1 where more judges prefer the response than the other, 0 where fewer do, 0.5 where as many; ties abstain."""
+    if not preferences:
+        return None
+    votes = sum((preference > 0.5) - (preference < 0.5) for preference in preferences)
+    return 0.5 + 0.5 * ((votes > 0) - (votes < 0))
+
+
+METHODS: Mapping[str, Callable[[Sequence[float]], float | None]] = {"mean": mean, "majority": majority}
+
+
+def ask_both_orders(
+    asker: Asker, judges: Sequence[Judge], pairs: Sequence[tuple[Row, str, str]], *, key: str, method: Method = "mean"
+) -> list[PairVerdict | None]:
+    """Every judge on (a, b) and on (b, a) for each (row, a, b): 2 * len(judges) verdicts a pair.
+
+    None for a pair that the budget left without some of its verdicts.
+    """
+    items = [
+        (judge, Question(row, first, second, key))
+        for row, a, b in pairs
+        for first, second in ((a, b), (b, a))
+        for judge in judges
+    ]
+    answers, width = asker.ask(items), len(judges)
+    verdicts: list[PairVerdict | None] = []
+    for start in range(0, len(answers), 2 * width):
+        both = answers[start : start + 2 * width]
+        verdicts.append(None if None in both else PairVerdict(tuple(both[:width]), tuple(both[width:]), method))
+    return verdicts
+
+
+def ask_ratings(
+    asker: Asker, judges: Sequence[Judge], responses: Sequence[tuple[Row, str]]
+) -> list[tuple[Ratings, ...] | None]:
+    """Each judge's ratings of each (row, response); None for a response that the budget left without some of them."""
+    answers = asker.ask([(judge, Question(row, text)) for row, text in responses for judge in judges])
+    width = len(judges)
+    groups = [answers[start : start + width] for start in range(0, len(answers), width)]
+    return [None if None in group else tuple(group) for group in groups]
+
+
+def mean_ratings(ratings: Sequence[Ratings]) -> Ratings:
+    """Criterion -> mean over the judges that rate it; empty when none does."""
+    names = sorted({name for one in ratings for name in one})
+    return {name: mean([one[name] for one in ratings if name in one]) for name in names}
