@@ -39,7 +39,7 @@ class HfJudge:
     """`model` and `tokenizer` as transformers loads them; `weights`: criterion -> weight of its preference.
 
     A verdict is invalid where the model gives the two letters together less than `minimum_mass` probability: it did
-    not answer the question. Raises ValueError for unknown criteria, or a tokenizer that cannot tell the answers apart.
+    not answer the question; also where a question is longer than the model's context. Raises ValueError for unknown criteria, or a tokenizer that cannot tell the answers apart.
     """
 
     name: str
@@ -108,8 +108,12 @@ class HfJudge:
             loading.encode_prompt(self.tokenizer, messages(questions[place], [criterion], TEMPLATE))
             for place, criterion in asked
         ]
+        longest = loading.context_length(self.model) - 1
+        too_long = {place for (place, _), prompt in zip(asked, prompts, strict=True) if len(prompt) > longest}
+        readable = [number for number, (place, _) in enumerate(asked) if place not in too_long]
         found: list[dict[str, torch.Tensor]] = [{} for _ in questions]
-        for (place, criterion), logprobs in zip(asked, self._next_token_logprobs(prompts), strict=True):
+        for number, logprobs in zip(readable, self._next_token_logprobs([prompts[i] for i in readable]), strict=True):
+            place, criterion = asked[number]
             found[place][criterion] = logprobs
         return [self._answer(question, by_criterion) for question, by_criterion in zip(questions, found, strict=True)]
 
@@ -130,6 +134,8 @@ class HfJudge:
         if question.second is None:
             scale = torch.arange(points) / (points - 1)
             return {name: float(row[letters:].softmax(0) @ scale) for name, row in by_criterion.items()}
+        if not by_criterion:
+            return Verdict(0.5, valid=False, raw="the question is longer than the model's context")
         preferences = {name: float(row[:letters].softmax(0)[0]) for name, row in by_criterion.items()}
         masses = {name: float(row[:letters].exp().sum()) for name, row in by_criterion.items()}
         raw = ", ".join(f"{name}: p(A)={preferences[name]:.4f} mass={masses[name]:.4f}" for name in preferences)

@@ -94,11 +94,13 @@ def ask_both_orders(
 def ask_ratings(
     asker: Asker, judges: Sequence[Judge], responses: Sequence[tuple[Row, str]]
 ) -> list[tuple[Ratings, ...] | None]:
-    """Each judge's ratings of each (row, response); None for a response that the budget left without some of them."""
-    answers = asker.ask([(judge, Question(row, text)) for row, text in responses for judge in judges])
-    width = len(judges)
-    groups = [answers[start : start + width] for start in range(0, len(answers), width)]
-    return [None if None in group else tuple(group) for group in groups]
+    """Each judge's ratings of each (row, response), empty from judges that only compare; None for a response that the
+    budget left without some of them."""
+    raters = [getattr(judge, "rates", True) for judge in judges]
+    asked = [judge for judge, rates in zip(judges, raters, strict=True) if rates]
+    answers = iter(asker.ask([(judge, Question(row, text)) for row, text in responses for judge in asked]))
+    groups = [tuple(next(answers) if rates else {} for rates in raters) for _ in responses]
+    return [None if None in group else group for group in groups]
 
 
 def mean_ratings(ratings: Sequence[Ratings]) -> Ratings:

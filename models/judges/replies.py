@@ -49,9 +49,9 @@ def _readings(text: str, criteria: Sequence[str]) -> Iterator[Mapping[str, Any]]
         if isinstance(found, Mapping):
             yield found
     yield {
-        name: match.group(1)
+        name: match.group(1).rstrip(".")
         for name in criteria
-        if (match := re.search(rf"\b{re.escape(name)}\b[\"'*]*\s*[:=-]\s*[\"'*]*(\w+)", text, re.IGNORECASE))
+        if (match := re.search(rf"\b{re.escape(name)}\b[\"'*]*\s*[:=-]\s*[\"'*]*([\w.]+)", text, re.IGNORECASE))
     }
     bare = text.strip().strip("\"'*.[]()")
     yield {name: bare for name in criteria}

@@ -1,0 +1,143 @@
+"""The judge card and the statistics under it, against numbers worked out by hand and against libraries."""
+
+import numpy as np
+import pytest
+from sklearn.metrics import cohen_kappa_score
+
+from models.judges.agreement import (
+    Bootstrap,
+    cohen_kappa,
+    confusion,
+    krippendorff_alpha,
+    krippendorff_cells,
+    share_interval,
+)
+from models.judges.base import Verdict
+from models.judges.card import CardPair, judge_card
+from models.judges.panel import PairVerdict, majority, mean
+
+LABELS = ("a", "b", "tie")
+FEW = Bootstrap(resamples=200)
+
+
+def test_kappa_against_scikit_learn():
+    generator = np.random.default_rng(0)
+    ours, theirs = (generator.choice(LABELS, 200).tolist() for _ in range(2))
+    table = confusion(ours, theirs, LABELS).sum(axis=0)
+    assert float(cohen_kappa(table)) == pytest.approx(cohen_kappa_score(ours, theirs))
+
+
+def test_kappa_by_hand():
+    """20 yes/yes, 5 yes/no, 10 no/yes, 15 no/no: observed 0.7, expected 0.5, kappa 0.4 (a textbook's example)."""
+    assert float(cohen_kappa(np.array([20.0, 5, 10, 15]))) == pytest.approx(0.4)
+
+
+def test_krippendorff_against_a_published_example():
+    """Krippendorff 2011, part C: nominal data, 4 observers, 12 units, missing values; alpha = 0.743."""
+    rows = ["1 2 3 3 2 1 4 1 2 . . .", "1 2 3 3 2 2 4 1 2 5 . 3", ". 3 3 3 2 3 4 2 2 5 1 .", "1 2 3 3 2 4 4 1 2 5 1 ."]
+    columns = zip(*(row.split() for row in rows), strict=True)
+    units = [{str(who): value for who, value in enumerate(column) if value != "."} for column in columns]
+    cells = krippendorff_cells(units, ("1", "2", "3", "4", "5")).sum(axis=0)
+    assert float(krippendorff_alpha(cells)) == pytest.approx(0.743, abs=5e-4)
+
+
+def test_an_interval_draws_whole_roots():
+    """Ten units of one root are one draw: the interval of a rate over two roots that are all 0 and all 1 is [0, 1]."""
+    values, roots = [0.0] * 10 + [1.0] * 10, ["r"] * 10 + ["s"] * 10
+    found = share_interval(values, [1.0] * 20, roots, FEW)
+    assert found == {"value": 0.5, "ci_low": 0.0, "ci_high": 1.0, "n": 20}
+    apart = share_interval(values, [1.0] * 20, [str(i) for i in range(20)], FEW)
+    assert 0.2 < apart["ci_low"] < 0.4 and 0.6 < apart["ci_high"] < 0.8
+    assert share_interval([], [], [], FEW) is None and share_interval([0.0], [0.0], ["r"], FEW) is None
+
+
+def test_mean_and_majority():
+    assert mean([1.0, 0.0, 1.0, 0.5]) == 0.625 and mean([]) is None
+    assert majority([1.0, 0.0, 0.9, 0.5]) == 1.0 and majority([1.0, 0.0]) == 0.5 and majority([0.5]) == 0.5
+    assert majority([0.2]) == 0.0 and majority([]) is None
+    pair = PairVerdict((Verdict(1.0), Verdict(0.4), Verdict(0.4)), (Verdict(0.0), Verdict(0.6), Verdict(0.6)), "majority")
+    assert pair.p_a == 0.0 and pair.agrees and pair.of(0).p_a == 1.0
+
+
+def judged(number, rule, *, kept=True, reference=None, a="one two three", b="one", **more):
+    """A pair judged in both orders by `rule(first, second)` -> p_first, None for an invalid answer."""
+    said = [rule(*texts) for texts in ((a, b), (b, a))]
+    first, second = (Verdict(0.5, valid=False) if p is None else Verdict(p) for p in said)
+    return CardPair(f"r{number}", a, b, PairVerdict((first,), (second,)), kept, reference, **more)
+
+
+def longer(first, second):
+    return float(len(first) > len(second))
+
+
+def value(found):
+    return None if found is None else found["value"]
+
+
+def card(pairs):
+    document = judge_card(pairs, ["j"], 0.05, FEW)
+    assert {key: document["judges"]["j"][key] for key in document["panel"]} == document["panel"]
+    return document["panel"]
+
+
+def test_always_first():
+    """Every pair flips: a tie, half right; the first is preferred in all calls, the longer in half of them."""
+    panel = card([judged(i, lambda first, second: 1.0, reference=1.0) for i in range(10)])
+    assert value(panel["swap_flip_rate"]) == value(panel["prefers_first"]) == 1.0
+    assert value(panel["tie_rate"]) == value(panel["invalid_rate"]) == 0.0 and value(panel["prefers_longer"]) == 0.5
+    agreement = panel["agreement_with_reference"]["all"]
+    assert value(agreement["accuracy"]) == 0.5 and value(agreement["kappa"]) == 0.0
+    assert value(agreement["pick_longest"]["accuracy"]) == 1.0 and value(agreement["pick_longest"]["kappa"]) == 1.0
+    assert value(agreement["pick_first"]["accuracy"]) == 0.5 and value(agreement["pick_first"]["kappa"]) == 0.0
+
+
+def test_always_the_longer():
+    """Right on the 6 pairs where gold prefers the longer, wrong on 2, and 2 that gold ties are left out: 6/8."""
+    truth = [1.0] * 6 + [0.0] * 2 + [0.5] * 2
+    panel = card([judged(i, longer, reference=gold) for i, gold in enumerate(truth)])
+    assert value(panel["swap_flip_rate"]) == 0.0 and value(panel["prefers_longer"]) == 1.0
+    assert value(panel["prefers_first"]) == 0.5
+    agreement = panel["agreement_with_reference"]
+    assert agreement["reference_ties"] == 2 and agreement["all"]["accuracy"]["n"] == 8
+    assert value(agreement["all"]["accuracy"]) == 0.75 and value(agreement["all"]["kappa"]) == pytest.approx(0.5)
+    assert agreement["all"]["pick_longest"]["accuracy"] == agreement["all"]["accuracy"]
+
+
+def test_always_wrong_and_kept_pairs_beside_all():
+    """Wrong on every kept pair, right on as many that are not kept: 0 of kept, half of all."""
+    pairs = [judged(i, longer, reference=float(i < 5), kept=i >= 5) for i in range(10)]
+    agreement = card(pairs)["agreement_with_reference"]
+    assert value(agreement["kept"]["accuracy"]) == 0.0 and value(agreement["kept"]["kappa"]) == pytest.approx(-1.0)
+    assert value(agreement["all"]["accuracy"]) == 0.5 and agreement["kept"]["accuracy"]["n"] == 5
+
+
+def test_half_the_time_invalid():
+    """Silent whenever the longer stands second: no pair has both orders, 10 of 20 calls are invalid."""
+    panel = card([judged(i, lambda a, b: 1.0 if len(a) > len(b) else None, reference=1.0) for i in range(10)])
+    assert value(panel["invalid_rate"]) == 0.5 and panel["calls"] == 20 and panel["valid_pairs"] == 0
+    assert panel["swap_flip_rate"] is None and panel["tie_rate"] is None
+    assert value(panel["prefers_first"]) == value(panel["prefers_longer"]) == 1.0
+    assert panel["agreement_with_reference"]["all"]["accuracy"] is None
+
+
+def test_equal_lengths_say_nothing_of_length_and_no_reference_nothing_of_right():
+    panel = card([judged(i, lambda first, second: 0.5, a="x y", b="y x") for i in range(3)])
+    assert panel["prefers_longer"] is None and panel["prefers_first"] is None and value(panel["tie_rate"]) == 1.0
+    assert panel["agreement_with_reference"]["all"]["kappa"] is None
+
+
+def test_criteria_annotators_and_judges_that_disagree():
+    """Honesty right on 3 of 4; two judges that always differ; two people who always agree on both sides."""
+    pairs = []
+    for i in range(4):
+        verdict = PairVerdict((Verdict(1.0), Verdict(0.0)), (Verdict(0.0), Verdict(1.0)))
+        people = {"ann": float(i % 2), "bob": float(i % 2)}
+        pairs.append(CardPair(f"r{i}", "x", "y z", verdict, True, 1.0, {"honesty": float(i > 0), "other": 1.0},
+                              {"honesty": 1.0}, people))
+    document = judge_card(pairs, ["one", "two"], 0.05, FEW)
+    assert value(document["by_criterion"]["honesty"]["accuracy"]) == 0.75 and set(document["by_criterion"]) == {"honesty"}
+    assert value(document["judges"]["one"]["agreement_with_reference"]["all"]["accuracy"]) == 1.0
+    assert value(document["judges"]["two"]["agreement_with_reference"]["all"]["accuracy"]) == 0.0
+    assert value(document["agreement_between_annotators"]) == 1.0
+    assert value(document["agreement_between_judges"]) < 0
+    assert judge_card([], [], 0.05, FEW)["pairs"] == 0
