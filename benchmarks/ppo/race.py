@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from statistics import mean, median
+from statistics import mean, median, variance
 from typing import Any
 
 from benchmarks.measure import Comparison, Cost, alternate, times_faster_at_least
@@ -12,16 +12,16 @@ from benchmarks.ppo.floors import Machine, Shape, Share, shares
 from benchmarks.ppo.workload import Workload
 
 FLOOR, GOAL = 2.0, 2.5
-# Mean response lengths of the two sides may differ by this share of theirs.
-LENGTHS_AGREE_WITHIN = 0.05
+# Mean response lengths of the two sides may differ by this share of theirs, or by as many standard errors.
+LENGTHS_AGREE_WITHIN, STANDARD_ERRORS = 0.05, 2.0
 TOKENS_TIMED = 10_000
 
 Child = Callable[[str, Workload], dict[str, Any]]
 
 
-def mean_length(runs: Sequence[dict[str, Any]]) -> float:
-    """Response tokens per episode over all timed rollouts."""
-    return mean(response for run in runs for rollout in run["lengths"] for _, response in rollout)
+def response_lengths(runs: Sequence[dict[str, Any]]) -> list[int]:
+    """Response tokens of each timed episode."""
+    return [response for run in runs for rollout in run["lengths"] for _, response in rollout]
 
 
 @dataclass(frozen=True)
@@ -45,12 +45,15 @@ class Training:
 
     @property
     def lengths(self) -> tuple[float, float]:
-        return mean_length(self.ours), mean_length(self.theirs)
+        """Mean response tokens of ours and theirs."""
+        return mean(response_lengths(self.ours)), mean(response_lengths(self.theirs))
 
     @property
     def lengths_agree(self) -> bool:
         ours, theirs = self.lengths
-        return abs(ours - theirs) <= LENGTHS_AGREE_WITHIN * theirs
+        found = [response_lengths(runs) for runs in (self.ours, self.theirs)]
+        error = sum(variance(lengths) / len(lengths) for lengths in found) ** 0.5
+        return abs(ours - theirs) <= max(LENGTHS_AGREE_WITHIN * theirs, STANDARD_ERRORS * error)
 
     def shares(self, machine: Machine) -> list[Share]:
         """Our phases beside the machine's limit, in the run of median seconds."""

@@ -82,8 +82,8 @@ def workload(size: str, base: Path, prompts: Path, ppo: dict[str, Any], **change
     if size not in SIZES:
         raise ValueError(f"size={size!r} is unknown; use one of {', '.join(SIZES)}")
     batch, minibatch = ppo["batch_size"], ppo["minibatch_size"]
-    # A rollout of the 30 M model at hearth's batch would take minutes with TRL on two cores.
-    sizes = {"hearth": (4, batch, minibatch), "30m": (3, 32, 16), "1b": (4, batch, minibatch)}
+    # With 128 episodes a rollout, the 30 M model would keep TRL busy for minutes on two cores.
+    sizes = {"hearth": (3, batch, minibatch), "30m": (3, 32, 16), "1b": (4, batch, minibatch)}
     steps, batch, minibatch = sizes[size]
     shared = {name: ppo[name] for name in FROM_PARAMS}
     found = Workload(size=size, base=str(base), prompts=str(prompts), steps=steps, batch_size=batch,
