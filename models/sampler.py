@@ -32,13 +32,16 @@ class SamplingSettings:
 
 @dataclass(frozen=True)
 class Sample:
-    """One response. `logprobs`: nats per response token under the sampling policy at the sampling temperature."""
+    """One response. `logprobs`: nats per response token under the sampling policy at the sampling temperature.
+
+    They are None where an engine of models/samplers/ cannot tell them; `sample` below always does.
+    """
 
     prompt_id: str
     index: int
     prompt_ids: tuple[int, ...]
     response_ids: tuple[int, ...]
-    logprobs: tuple[float, ...]
+    logprobs: tuple[float, ...] | None
     finished: bool
 
 
@@ -229,4 +232,5 @@ class _Batch:
                 raise FloatingPointError(
                     f"prompt {row.prompt_id!r}: the model's logits are not finite; its weights diverged"
                 )
-            yield row.place, Sample(row.prompt_id, row.index, tuple(row.prompt_ids), tuple(tokens[:length]), kept, stopped)
+            prompt_ids, response_ids = tuple(row.prompt_ids), tuple(tokens[:length])
+            yield row.place, Sample(row.prompt_id, row.index, prompt_ids, response_ids, kept, stopped)

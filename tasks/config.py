@@ -191,6 +191,16 @@ class GenerateConfig(Section):
     temperatures: Annotated[tuple[PositiveFloat, ...], Field(min_length=1)]
     max_new_tokens: Positive
     rows_per_batch: Positive
+    sampler: Literal["batched", "continuous", "vllm", "openai"]
+    served_model: str | None
+
+    @model_validator(mode="after")
+    def _an_endpoint_serves_a_named_model(self) -> "GenerateConfig":
+        if self.sampler == "openai" and not self.served_model:
+            raise ValueError("sampler openai needs served_model, the model's name at the endpoint")
+        if self.sampler != "openai" and self.served_model is not None:
+            raise ValueError(f"served_model is for sampler openai; set it to null with sampler {self.sampler}")
+        return self
 
 
 class CompareConfig(Section):

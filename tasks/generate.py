@@ -1,16 +1,23 @@
-"""Samples several answers to each prompt from the SFT policy; `compare` judges them later."""
+"""Samples several answers to each prompt from the SFT policy; `compare` judges them later.
+
+Only this stage lets params choose the sampler: its answers are judged as texts, so any engine will do. PPO learns from
+the log-probs of its samples, and evaluation compares models answer by answer under one seed; both need the promises of
+the batched sampler.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from models.loading import load_policy, load_tokenizer
-from models.sampler import SamplingSettings
+from models.sampler import Sample, SamplingSettings
+from models.samplers import Prompt, Sampler, make_sampler, with_logprobs
+from tasks import progress
 from tasks.config import GenerateConfig
 from tasks.machine import device, prepare_torch
 from tasks.numbers import share
 from tasks.rows import Row, read_jsonl, write_jsonl
-from tasks.sampling import draw, policy_hash, sample_rows
+from tasks.sampling import encode_prompts, policy_hash, sample_rows
 
 
 def generate(cfg: GenerateConfig, model: Path, sft: Path, compare_prompts: Path, out: Path) -> dict[str, float]:
@@ -19,13 +26,13 @@ def generate(cfg: GenerateConfig, model: Path, sft: Path, compare_prompts: Path,
     prompts = read_jsonl(compare_prompts)
     tokenizer = load_tokenizer(sft)
     policy = load_policy(sft, model, cfg.runtime.dtype).to(device())
-    name, rows = policy_hash(sft), []
+    sampler = make_sampler(cfg.sampler, policy, tokenizer, cfg.rows_per_batch, cfg.served_model)
+    name, rows = cfg.served_model or policy_hash(sft), []
+    encoded = encode_prompts(tokenizer, prompts, policy, cfg.max_new_tokens)
+    asked = [Prompt(row["id"], row["prompt"], tuple(ids)) for row, (_, ids) in zip(prompts, encoded, strict=True)]
     for turn, temperature in enumerate(cfg.temperatures):
-        count = len(range(turn, cfg.samples_per_prompt, len(cfg.temperatures)))
-        if count:
-            settings = SamplingSettings(temperature, cfg.max_new_tokens, cfg.runtime.seed)
-            drawn = draw(policy, tokenizer, prompts, count, settings, cfg.rows_per_batch)
-            rows += _in_turn(sample_rows(drawn, prompts, tokenizer, name, temperature=temperature), turn, cfg)
+        drawn = with_logprobs(policy, _draw(sampler, asked, turn, cfg), temperature, cfg.rows_per_batch)
+        rows += _in_turn(sample_rows(drawn, prompts, tokenizer, name, temperature=temperature), turn, cfg)
     rows.sort(key=lambda row: (row["prompt_id"], row["index"]))
     write_jsonl(out / "samples.jsonl", rows)
     return {
@@ -35,6 +42,15 @@ def generate(cfg: GenerateConfig, model: Path, sft: Path, compare_prompts: Path,
         "finished": share([row["finished"] for row in rows]),
         "distinct": share([len({(r["prompt_id"], r["response"]) for r in rows})], len(rows)),
     }
+
+
+def _draw(sampler: Sampler, prompts: list[Prompt], turn: int, cfg: GenerateConfig) -> list[Sample]:
+    """The samples of the temperature whose turn it is."""
+    count = len(range(turn, cfg.samples_per_prompt, len(cfg.temperatures)))
+    if not count or not prompts:
+        return []
+    settings = SamplingSettings(cfg.temperatures[turn], cfg.max_new_tokens, cfg.runtime.seed)
+    return sampler.sample(prompts, count, settings, lambda done, total: progress.report(done, total, "sample"))
 
 
 def _in_turn(rows: list[Row], turn: int, cfg: GenerateConfig) -> list[Row]:
