@@ -1,120 +1,85 @@
 """Judge pairs of generated answers in both orders; write comparisons (train and held-out) and battles."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import combinations
+import json
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
-from models.judges import Judge, Verdict, make_pool
-from models.judges.base import uniform
-from models.judges.pool import PairVerdict, ask_both_orders, mean_ratings
+from models.judges.base import Judge, Verdict
+from models.judges.human import HumanJudge
+from models.judges.making import make_pool
+from models.judges.panel import PairVerdict
 from tasks.config import CompareConfig
 from tasks.errors import DataError
-from tasks.progress import report
+from tasks.judging import Judged, JudgedPair, asking_numbers, described, judge_pairs, make_asker
+from tasks.pairing import drawn_prompts, mean_rating, samples_by_prompt
 from tasks.rows import Row, read_jsonl, write_jsonl
 from tasks.splits import split_by_root
-
-_PROGRESS_EVERY = 100  # pairs
-
-
-@dataclass(frozen=True)
-class JudgedPair:
-    """Two samples of one prompt, what the pool said about them, and its mean ratings of each."""
-
-    prompt: Row
-    a: Row
-    b: Row
-    verdict: PairVerdict
-    ratings: Mapping[str, Mapping[str, float]]  # sample id -> criterion -> rating
 
 
 def compare(
     cfg: CompareConfig, generate: Path, compare_prompts: Path, preferences: Path, out: Path
 ) -> dict[str, float]:
-    """Writes `train.jsonl`, `heldout.jsonl`, `battles.jsonl` and `ratings.jsonl` under `out`; returns flat numbers.
+    """Writes comparisons (`train.jsonl`, `heldout.jsonl`), what was said (`battles.jsonl`, `pairs.jsonl`,
+    `ratings.jsonl`) and by whom (`judges.json`) under `out`; returns flat numbers.
 
     A flip (the pool contradicts itself after a swap) and a tie train nothing; held-out rows keep both, and say in
     `agrees` whether the pool named the same winner in both orders. Given comparisons are mixed in as `cfg.given` says.
-    Raises DataError for samples without a known prompt, and when nothing is left to train on or to hold out.
+    Raises DataError for samples without a known prompt, and when nothing is left to train on or to hold out; JudgeError
+    and JudgeUnreachable from judges across a network, whose answers so far are kept and not asked for again.
     """
-    judges = make_pool([judge.model_dump() for judge in cfg.judges])
-    judged: list[JudgedPair] = []
-    duplicates = 0
-    if cfg.given != "only":
-        groups, duplicates = samples_by_prompt(read_jsonl(generate / "samples.jsonl"))
-        judged = judge_pairs(cfg, judges, groups, prompts_by_id(read_jsonl(compare_prompts)))
-    rows = [comparison_row(pair, judges, cfg.tie_margin) for pair in judged if pair.verdict.valid]
+    samples = read_jsonl(generate / "samples.jsonl") if cfg.given != "only" else []
+    specs = [judge.model_dump() for judge in cfg.judges] if cfg.given != "only" else []
+    judges = make_pool(specs, samples)
+    groups, duplicates = samples_by_prompt(samples)
+    asker = make_asker(cfg, judges)
+    judged = judge_pairs(cfg, judges, asker, drawn_prompts(cfg, groups), prompts_by_id(read_jsonl(compare_prompts)))
+    rows = [comparison_row(pair, judges, cfg) for pair in judged.pairs if pair.verdict.valid]
     given = [given_row(row) for row in read_jsonl(preferences)] if cfg.given != "none" else []
     train, heldout = split_by_root(rows + given, cfg.heldout_fraction)
     train = [row for row in train if row["kept"]]
     _check_split(train, heldout, cfg)
     write_jsonl(out / "train.jsonl", train)
     write_jsonl(out / "heldout.jsonl", heldout)
-    write_jsonl(out / "battles.jsonl", (battle for pair in judged for battle in battle_rows(pair, judges)))
-    write_jsonl(out / "ratings.jsonl", rating_rows(judged))
+    _write_what_was_said(cfg, judged, judges, specs, out)
     counts = {"train": len(train), "heldout": len(heldout), "given": len(given), "duplicates": duplicates}
-    return {name: float(value) for name, value in {**counts, **judge_numbers(judged, judges, cfg.tie_margin)}.items()}
+    numbers = {**judge_numbers(judged.pairs, judges, cfg.tie_margin), **asking_numbers(asker, judges, judged)}
+    return {name: float(value) for name, value in {**counts, **numbers}.items()}
 
 
 def prompts_by_id(prompts: Sequence[Row]) -> dict[str, Row]:
     return {row["id"]: row for row in prompts}
 
 
-def samples_by_prompt(samples: Sequence[Row]) -> tuple[dict[str, list[Row]], int]:
-    """(prompt id -> samples with distinct texts in index order, number of duplicates dropped)."""
-    groups: dict[str, dict[str, Row]] = {}
-    for sample in sorted(samples, key=lambda row: (row["prompt_id"], row["index"])):
-        groups.setdefault(sample["prompt_id"], {}).setdefault(sample["response"].strip(), sample)
-    distinct = {prompt: list(texts.values()) for prompt, texts in groups.items()}
-    return distinct, len(samples) - sum(map(len, distinct.values()))
+def _write_what_was_said(
+    cfg: CompareConfig, judged: Judged, judges: Sequence[Judge], specs: Sequence[dict[str, Any]], out: Path
+) -> None:
+    write_jsonl(out / "battles.jsonl", (battle for pair in judged.pairs for battle in battle_rows(pair, judges)))
+    write_jsonl(out / "pairs.jsonl", (pair_row(pair, judges, cfg.tie_margin) for pair in judged.pairs))
+    write_jsonl(out / "ratings.jsonl", rating_rows(judged.pairs))
+    document = {"panel": cfg.panel, "tie_margin": cfg.tie_margin, "judges": described(specs, judges)}
+    (out / "judges.json").write_text(json.dumps(document, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
-def judge_pairs(
-    cfg: CompareConfig, judges: Sequence[Judge], groups: Mapping[str, list[Row]], prompts: Mapping[str, Row]
-) -> list[JudgedPair]:
-    """Every chosen pair of every prompt, asked in both orders, prompts in the order of their ids."""
-    unknown = sorted(set(groups) - set(prompts))
-    if unknown:
-        raise DataError(f"samples answer prompt {unknown[0]!r}, which compare_prompts lacks; generate them again")
-    judged: list[JudgedPair] = []
-    for position, (prompt_id, samples) in enumerate(groups.items()):
-        prompt = prompts[prompt_id]
-        ratings = {sample["id"]: mean_ratings(judges, prompt, sample["response"]) for sample in samples}
-        for a, b in chosen_pairs(cfg, samples, ratings):
-            verdict = ask_both_orders(judges, prompt, a["response"], b["response"], key=str(cfg.runtime.seed))
-            judged.append(JudgedPair(prompt, a, b, verdict, ratings))
-        if position % _PROGRESS_EVERY == 0:
-            report(position, len(groups), unit="prompt")
-    return judged
+def outcome(verdict: PairVerdict, tie_margin: float) -> str:
+    """invalid, flip, tie or kept: why a pair trains nothing, or that it does."""
+    if not verdict.valid:
+        return "invalid"
+    if verdict.flips:
+        return "flip"
+    return "kept" if max(verdict.p_a, 1 - verdict.p_a) - 0.5 > tie_margin else "tie"
 
 
-def chosen_pairs(
-    cfg: CompareConfig, samples: Sequence[Row], ratings: Mapping[str, Mapping[str, float]]
-) -> list[tuple[Row, Row]]:
-    """At most `cfg.pairs_per_prompt` pairs by the strategy; the same for equal samples, whatever their order on disk."""
-    if cfg.strategy == "best_vs_worst":
-        ranked = sorted(samples, key=lambda sample: (-_mean_rating(ratings[sample["id"]]), sample["id"]))
-        pairs = list(zip(ranked[: len(ranked) // 2], reversed(ranked), strict=False))
-    else:
-        pairs = list(combinations(samples, 2))
-    if cfg.strategy == "random":
-        pairs.sort(key=lambda pair: uniform("pair", cfg.runtime.seed, pair[0]["id"], pair[1]["id"]))
-    return pairs[: cfg.pairs_per_prompt]
+def comparison_row(pair: JudgedPair, judges: Sequence[Judge], cfg: CompareConfig) -> Row:
+    """One comparison; `soft_label` is the pool's preference for `chosen` over judges and orders, in [0.5, 1].
 
-
-def _mean_rating(ratings: Mapping[str, float]) -> float:
-    if not ratings:
-        raise DataError("strategy best_vs_worst needs judges that rate; set compare.strategy to random")
-    return sum(ratings.values()) / len(ratings)
-
-
-def comparison_row(pair: JudgedPair, judges: Sequence[Judge], tie_margin: float) -> Row:
-    """One comparison; `soft_label` is the pool's mean preference for `chosen` over judges and orders, in [0.5, 1]."""
+    `verdicts` holds each judge's own preference for `chosen`, once shown first and once shown second.
+    """
     prefers_a = pair.verdict.p_a >= 0.5
     chosen, rejected = (pair.a, pair.b) if prefers_a else (pair.b, pair.a)
     soft_label = max(pair.verdict.p_a, 1 - pair.verdict.p_a)
     chosen_ratings, rejected_ratings = pair.ratings[chosen["id"]], pair.ratings[rejected["id"]]
-    gap = _mean_rating(chosen_ratings) - _mean_rating(rejected_ratings) if chosen_ratings else 0.0
+    gap = mean_rating(chosen_ratings) - mean_rating(rejected_ratings) if chosen_ratings else 0.0
     return {
         "id": f"{chosen['id']}>{rejected['id'].rpartition('#')[2]}",
         "root": pair.prompt["root"],
@@ -128,8 +93,24 @@ def comparison_row(pair: JudgedPair, judges: Sequence[Judge], tie_margin: float)
         "judge": "+".join(judge.name for judge in judges),
         "source": "judged",
         "policy": chosen.get("policy", ""),
+        "seed": cfg.runtime.seed,
         "agrees": pair.verdict.agrees,
-        "kept": not pair.verdict.flips and soft_label - 0.5 > tie_margin,
+        "kept": outcome(pair.verdict, cfg.tie_margin) == "kept",
+        "verdicts": [_raw_verdicts(pair.verdict.of(place), judge, prefers_a) for place, judge in enumerate(judges)],
+    }
+
+
+def _raw_verdicts(verdict: PairVerdict, judge: Judge, a_is_chosen: bool) -> Row:
+    """One judge's two answers about a comparison; null for an invalid one."""
+    first, second = verdict.p_a_by_order
+    said = [(first, verdict.a_first[0].raw), (second, verdict.a_second[0].raw)]
+    if not a_is_chosen:  # b was shown first where a was shown second
+        said = [(None if p is None else 1 - p, raw) for p, raw in reversed(said)]
+    return {
+        "judge": judge.name,
+        "chosen_first": said[0][0],
+        "chosen_second": said[1][0],
+        "raw": [said[0][1], said[1][1]],
     }
 
 
@@ -146,6 +127,8 @@ def given_row(row: Row) -> Row:
         "judge": "human",
         "source": "given",
         "policy": "",
+        "seed": None,
+        "verdicts": [],
     }
     return {**defaults, **{key: value for key, value in row.items() if value is not None}, "agrees": True, "kept": True}
 
@@ -172,6 +155,25 @@ def battle_rows(pair: JudgedPair, judges: Sequence[Judge]) -> Iterator[Row]:
                 "p_first": verdict.p_first,
                 "winner": verdict.winner,
             }
+
+
+def pair_row(pair: JudgedPair, judges: Sequence[Judge], tie_margin: float) -> Row:
+    """What the pool said about a pair: its preference for a, in all and by criterion, and what became of the pair."""
+    return {
+        "prompt_id": pair.prompt["id"],
+        "root": pair.prompt["root"],
+        "a": pair.a["id"],
+        "b": pair.b["id"],
+        "p_a": pair.verdict.p_a,
+        "outcome": outcome(pair.verdict, tie_margin),
+        "criteria": pair.criteria,
+        "annotations": {
+            who: value
+            for judge in judges
+            if isinstance(judge, HumanJudge)
+            for who, value in judge.said(pair.prompt, pair.a["response"], pair.b["response"]).items()
+        },
+    }
 
 
 def rating_rows(judged: Sequence[JudgedPair]) -> Iterator[Row]:

@@ -141,15 +141,105 @@ class RewardTraining(OptimizerConfig):
         return self
 
 
-class JudgeConfig(Section):
-    name: Annotated[str, Field(pattern=r"^[a-z0-9-]+$")]
-    kind: Literal["simulated", "oracle"]
+JudgeName = Annotated[str, Field(pattern=r"^[a-z0-9-]+$")]
+
+
+class SimulatedJudgeConfig(Section):
+    name: JudgeName
+    kind: Literal["simulated"]
     weights: dict[str, float]
     position_bias: Rate
     length_bias: float
     noise: Rate
     tie_margin: NonNegativeFloat
     seed: NonNegative
+
+
+class OracleJudgeConfig(Section):
+    name: JudgeName
+    kind: Literal["oracle"]
+    weights: dict[str, float]
+    tie_margin: NonNegativeFloat
+
+
+class OpenAIJudgeConfig(Section):
+    """Address and key stand in the environment variables that are named here, never in params."""
+
+    name: JudgeName
+    kind: Literal["openai"]
+    model: str
+    revision: str
+    epoch: NonNegative
+    weights: dict[str, float]
+    rates: bool
+    url_variable: str
+    key_variable: str | None
+    seed: NonNegative | None
+    max_tokens: Positive | None
+    input_price: NonNegativeFloat
+    output_price: NonNegativeFloat
+    timeout_seconds: PositiveFloat
+
+
+class HfJudgeConfig(Section):
+    name: JudgeName
+    kind: Literal["hf"]
+    path: str
+    sha256: str
+    revision: str
+    epoch: NonNegative
+    weights: dict[str, float]
+    rates: bool
+    dtype: Literal["float32", "bfloat16"]
+    minimum_mass: Rate
+    rows_per_batch: Positive
+
+
+class RewardModelJudgeConfig(Section):
+    name: JudgeName
+    kind: Literal["reward_model"]
+    path: str
+    sha256: str
+    epoch: NonNegative
+    temperature: PositiveFloat
+    rows_per_batch: Positive
+
+
+class HumanJudgeConfig(Section):
+    name: JudgeName
+    kind: Literal["human"]
+    file: str
+    sha256: str
+
+
+JudgeConfig = Annotated[
+    SimulatedJudgeConfig | OracleJudgeConfig | OpenAIJudgeConfig | HfJudgeConfig | RewardModelJudgeConfig
+    | HumanJudgeConfig,
+    Field(discriminator="kind"),
+]
+
+
+class FilterConfig(Section):
+    """Pairs that are not worth a judge's time; null asks for nothing."""
+
+    near_identical: Rate | None
+    max_length_ratio: Annotated[float, Field(ge=1)] | None
+    min_rating_gap: NonNegativeFloat | None
+
+
+class AskingConfig(Section):
+    concurrency: Positive
+    attempts: Positive
+    first_wait_seconds: NonNegativeFloat
+    longest_wait_seconds: NonNegativeFloat
+
+
+class BudgetConfig(Section):
+    """What the comparisons may cost in all; null is no limit."""
+
+    max_prompts: Positive | None
+    max_calls: Positive | None
+    max_cost: PositiveFloat | None
 
 
 class GuardConfig(Section):
@@ -206,10 +296,15 @@ class GenerateConfig(Section):
 class CompareConfig(Section):
     runtime: RuntimeConfig
     given: Literal["none", "only", "mixed"]
-    strategy: Literal["random", "best_vs_worst", "all"]
+    strategy: Literal["random", "best_vs_worst", "nearest_margin", "all"]
+    labels: Literal["verdicts", "ratings"]
+    panel: Literal["mean", "majority"]
     pairs_per_prompt: Positive
     tie_margin: Annotated[float, Field(ge=0, lt=0.5)]
     heldout_fraction: OpenRate
+    filters: FilterConfig
+    budget: BudgetConfig
+    asking: AskingConfig
     judges: tuple[JudgeConfig, ...]
 
     @model_validator(mode="after")
@@ -217,6 +312,12 @@ class CompareConfig(Section):
         if self.given != "only" and not self.judges:
             raise ValueError("judges is empty; name at least one judge, or set given to 'only'")
         return self
+
+
+class JudgeCardConfig(Section):
+    runtime: RuntimeConfig
+    resamples: Annotated[int, Field(ge=100)]
+    confidence: OpenRate
 
 
 class RewardConfig(RewardTraining):
@@ -352,6 +453,7 @@ STAGES: dict[str, type[Section]] = {
     "sft": SftConfig,
     "generate": GenerateConfig,
     "compare": CompareConfig,
+    "judge": JudgeCardConfig,
     "reward": RewardConfig,
     "dpo": DpoConfig,
     "ppo": PpoConfig,
@@ -441,29 +543,47 @@ def _explain(error: ValidationError, model: type[Section], section: str) -> str:
     """The first problem of a validation, as one line about one key."""
     unknown_first = sorted(error.errors(), key=lambda problem: problem["type"] != "extra_forbidden")
     first = unknown_first[0]
-    location = [str(part) for part in first["loc"]]
+    location, beside = _without_tags(model, first["loc"])
     if location and location[0] in SHARED and location[0] in model.model_fields:
         dotted = ".".join(location)
     else:
         dotted = ".".join([section, *location])
     if first["type"] == "extra_forbidden":
-        return f"unknown key {dotted}{_nearest(location[-1], _keys_beside(model, location[:-1]))}"
+        return f"unknown key {dotted}{_nearest(location[-1], list(beside.model_fields))}"
     if first["type"] == "missing":
         return f"missing key {dotted}"
-    found = "" if first["type"] == "value_error" else f", found {first['input']!r}"
+    if first["type"] == "union_tag_not_found":
+        return f"missing key {dotted}.kind"
+    found = "" if first["type"] in ("value_error", "union_tag_invalid") else f", found {first['input']!r}"
     message = first["msg"].removeprefix("Value error, ")
     return f"{dotted}: {message[0].lower()}{message[1:]}{found}"
 
 
-def _keys_beside(model: type[Section], location: list[str]) -> list[str]:
-    """The right names at the place of an unknown key."""
-    for part in location:
-        field = model.model_fields.get(part)
-        options = [] if field is None else _sections_in(field.annotation)
-        if not options:
-            return list(model.model_fields)
-        model = options[0]
-    return list(model.model_fields)
+def _without_tags(model: type[Section], place: tuple[str | int, ...]) -> tuple[list[str], type[Section]]:
+    """(the keys of a place as they stand in the file, the section that the last of them belongs to).
+
+    Where sections are told apart by their kind, pydantic puts the kind into the place.
+    """
+    keys: list[str] = []
+    options: list[type[Section]] = []
+    for part in place:
+        tagged = [option for option in options if part in _tags(option)]
+        if tagged:
+            model, options = tagged[0], []
+            continue
+        if len(options) == 1 and not isinstance(part, int):
+            model = options[0]
+        keys.append(str(part))
+        if not isinstance(part, int):
+            field = model.model_fields.get(part)
+            options = [] if field is None else _sections_in(field.annotation)
+    return keys, model
+
+
+def _tags(option: type[Section]) -> tuple[str, ...]:
+    """The kinds by which a section is told apart from others."""
+    field = option.model_fields.get("kind")
+    return getattr(field.annotation, "__args__", ()) if field is not None else ()
 
 
 def _sections_in(annotation: Any) -> list[type[Section]]:

@@ -3,8 +3,12 @@
 import pytest
 from evaluation_rows import GOOD, PLAIN, WRONG, answer, config, prompt
 
+from judge_server import JudgeServer
+from test_judge_server import longer_wins
+
 from models.judges.base import Verdict
 from tasks import compare as stage
+from tasks import judge as card_stage
 from tasks.errors import DataError
 from tasks.rows import read_jsonl, write_jsonl
 from tasks.splits import split_by_root
@@ -13,39 +17,51 @@ TEXTS = ("one", "one two", "one two three", "one")  # the last is a duplicate of
 
 
 class KnownJudge:
-    """Answers by a rule over (first, second) texts; rates by length."""
+    """Answers by a rule over (first, second) texts; rates by length, or as `ratings` says by text."""
 
-    def __init__(self, rule, name="known"):
-        self.rule, self.name = rule, name
+    def __init__(self, rule, name="known", ratings=None, silent=lambda row: False):
+        self.rule, self.name, self.ratings, self.silent = rule, name, ratings, silent
 
     def compare(self, row, first, second, *, key):
-        return self.rule(first, second)
+        return Verdict(0.5, valid=False) if self.silent(row) else self.rule(first, second)
 
     def rate(self, row, response):
-        return {"length": len(response.split()) / 3}
+        return self.ratings[response] if self.ratings else {"length": len(response.split()) / 3}
 
 
 ALWAYS_FIRST = KnownJudge(lambda first, second: Verdict(1.0))
 LONGER = KnownJudge(lambda first, second: Verdict(float(len(first) > len(second))))
 TIE = KnownJudge(lambda first, second: Verdict(0.5))
-SILENT = KnownJudge(lambda first, second: Verdict(0.5, valid=False))
+SILENT = KnownJudge(lambda first, second: Verdict(0.5, valid=False), "silent")
+
+
+def spec(name):
+    """Settings of the judge that a known one stands in for."""
+    return {"name": name, "kind": "oracle", "weights": {"honesty": 1.0}, "tie_margin": 0.0}
+
+
+OFF = {"near_identical": None, "max_length_ratio": None, "min_rating_gap": None}
+NO_LIMIT = {"max_prompts": None, "max_calls": None, "max_cost": None}
 
 
 @pytest.fixture
 def run(tmp_path, monkeypatch):
     """Runs the stage on 40 prompts with TEXTS as samples and the given judges."""
 
-    def run_stage(*judges, given="none", preferences=(), prompts=40, **changes):
+    def run_stage(*judges, given="none", preferences=(), prompts=40, texts=TEXTS, filters=(), budget=(), **changes):
         rows = [prompt(i) for i in range(prompts)]
-        samples = [answer(row, text, index) for row in rows for index, text in enumerate(TEXTS)]
+        samples = [answer(row, text, index) for row in rows for index, text in enumerate(texts)]
         write_jsonl(tmp_path / "in" / "samples.jsonl", samples)
         write_jsonl(tmp_path / "prompts.jsonl", rows)
         write_jsonl(tmp_path / "preferences.jsonl", preferences)
-        monkeypatch.setattr(stage, "make_pool", lambda specs: list(judges))
+        if judges:
+            monkeypatch.setattr(stage, "make_pool", lambda specs, samples: list(judges))
+            changes = {"judges": [spec(judge.name) for judge in judges], **changes}
+        changes |= {"filters": {**OFF, **dict(filters)}, "budget": {**NO_LIMIT, **dict(budget)}}
         cfg = config("compare", given=given, **{"strategy": "all", "pairs_per_prompt": 3, "heldout_fraction": 0.25, **changes})
         out = tmp_path / "out"
         metrics = stage.compare(cfg, tmp_path / "in", tmp_path / "prompts.jsonl", tmp_path / "preferences.jsonl", out)
-        files = {name: read_jsonl(out / f"{name}.jsonl") for name in ("train", "heldout", "battles", "ratings")}
+        files = {name: read_jsonl(out / f"{name}.jsonl") for name in ("train", "heldout", "battles", "ratings", "pairs")}
         return metrics, files
 
     return run_stage
@@ -75,7 +91,7 @@ def test_judge_that_says_first_trains_nothing(run):
 
 def test_flips_are_counted_and_marked(run):
     """One judge always says first; beside two who love length the pool still names the longer in both orders."""
-    metrics, files = run(ALWAYS_FIRST, LONGER, KnownJudge(LONGER.rule, "again"))
+    metrics, files = run(KnownJudge(ALWAYS_FIRST.rule, "first"), LONGER, KnownJudge(LONGER.rule, "again"))
     assert metrics["flip_rate"] == 0.0 and metrics["flip_rate_per_judge"] == pytest.approx(1 / 3)
     assert [row["soft_label"] for row in files["train"]] == [pytest.approx(5 / 6)] * len(files["train"])
     assert metrics["prefers_first"] == pytest.approx((1 + 0.5 + 0.5) / 3)
@@ -95,7 +111,7 @@ def test_ties_and_invalid_answers(run):
         run(TIE)
     metrics, files = run(SILENT, LONGER)
     assert metrics["invalid_rate"] == 0.5 and metrics["invalid_pairs"] == 0
-    assert {row["winner"] for row in files["battles"] if row["judge"] == "known"} >= {"invalid"}
+    assert {row["winner"] for row in files["battles"] if row["judge"] == "silent"} == {"invalid"}
     assert {row["soft_label"] for row in files["train"]} == {1.0}
     half_tie = KnownJudge(lambda first, second: Verdict(0.5), "tie")
     metrics, files = run(half_tie, LONGER)
@@ -116,6 +132,208 @@ def test_best_vs_worst_needs_ratings(run):
     mute.rate = lambda row, response: {}
     with pytest.raises(DataError, match="set compare.strategy to random"):
         run(mute, strategy="best_vs_worst")
+
+
+def test_nearest_margin_takes_what_is_rated_alike(run):
+    """Ratings 1/3, 2/3, 1: the gap of 2 words against 1 and 3 against 2 is a third, of 3 against 1 two thirds."""
+    metrics, files = run(LONGER, strategy="nearest_margin", pairs_per_prompt=2)
+    assert metrics["pairs"] == 80 and {row["id"].partition("#")[2] for row in files["train"]} == {"1>0", "2>1"}
+
+
+def test_filters_take_pairs_out_before_anybody_is_asked(run):
+    """Of "one", "one two", "one two three": similar 2/3, 1/2, 4/5; length ratios 2, 3, 1.5; rating gaps 1/3, 2/3, 1/3."""
+    metrics, files = run(LONGER, filters={"near_identical": 0.8})
+    assert metrics["filtered_near_identical"] == 40 and metrics["pairs"] == 80
+    metrics, files = run(LONGER, filters={"max_length_ratio": 2.0})
+    assert metrics["filtered_length_ratio"] == 40 and {row["id"].partition("#")[2] for row in files["train"]} == {"1>0", "2>1"}
+    metrics, files = run(LONGER, filters={"min_rating_gap": 0.5})
+    assert metrics["filtered_rating_gap"] == 80 and {row["id"].partition("#")[2] for row in files["train"]} == {"2>0"}
+    metrics, files = run(LONGER, filters={"near_identical": 0.8, "max_length_ratio": 2.0}, pairs_per_prompt=1)
+    assert metrics["pairs"] == 40 and metrics["calls"] == 80, "the next pair takes the place of one that is filtered"
+
+
+def test_labels_from_ratings_ask_for_no_verdicts(run):
+    def never(first, second):
+        raise AssertionError("asked for a verdict")
+
+    metrics, files = run(KnownJudge(never), labels="ratings", filters={"min_rating_gap": 0.5})
+    assert {(row["id"].partition("#")[2], row["soft_label"]) for row in files["train"]} == {("2>0", 1.0)}
+    mute = KnownJudge(never, ratings={text: {} for text in TEXTS})
+    with pytest.raises(DataError, match="compare.labels to verdicts"):
+        run(mute, labels="ratings")
+
+
+def test_a_majority_is_no_mean(run):
+    """Two of three judges prefer the longer weakly (0.6), one the shorter wholly: the mean says shorter, most say longer."""
+    weakly = [KnownJudge(lambda a, b: Verdict(0.6 if len(a) > len(b) else 0.4), name) for name in ("x", "y")]
+    shorter = KnownJudge(lambda a, b: Verdict(float(len(a) < len(b))), "z")
+    for method, side, label in (("majority", "chosen", 1.0), ("mean", "rejected", 0.6)):
+        metrics, files = run(*weakly, shorter, panel=method)
+        row = next(row for row in files["train"] if "2" in row["id"].partition("#")[2])
+        assert row[side][0]["content"] == "one two three" and row["soft_label"] == pytest.approx(label)
+
+
+def test_a_budget_in_prompts(run):
+    metrics, files = run(LONGER, budget={"max_prompts": 10})
+    assert metrics["pairs"] == 30 and len({row["prompt_id"] for row in files["pairs"]}) == 10
+
+
+def test_every_comparison_says_where_it_comes_from(run):
+    """`first` says first both times: of a pair it prefers the chosen once; `known` always prefers the chosen, the longer."""
+    metrics, files = run(KnownJudge(lambda a, b: Verdict(1.0, raw=f"{a}!"), "first"), LONGER, panel="mean", seed=7)
+    for row in files["train"]:
+        chosen, rejected = row["chosen"][0]["content"], row["rejected"][0]["content"]
+        assert row["seed"] == 7 and row["policy"] == "0" * 64 and row["judge"] == "first+known"
+        assert row["verdicts"] == [
+            {"judge": "first", "chosen_first": 1.0, "chosen_second": 0.0, "raw": [f"{chosen}!", f"{rejected}!"]},
+            {"judge": "known", "chosen_first": 1.0, "chosen_second": 1.0, "raw": ["", ""]},
+        ]
+    _, files = run(SILENT, LONGER)
+    assert {str(row["verdicts"][0]["chosen_first"]) for row in files["train"]} == {"None"}
+
+
+# --- known answers through compare and the card ---
+
+SPOKEN = {"ok": (0.6, 0.5), "dear friend": (0.2, 1.0), "a b c": (0.9, 0.0)}  # text: gold, friendliness
+
+
+class KnownGold:
+    """Gold by SPOKEN: of the three pairs it prefers ok, "a b c" and "a b c"; the friendlier is never the better."""
+
+    kind, axes = "known", ("friendliness",)
+
+    def score(self, rows, responses):
+        return [{"gold": SPOKEN[text][0], "friendliness": SPOKEN[text][1]} for text in responses]
+
+
+def prefers(place, sign=1, **more):
+    """A judge that prefers what has more (sign 1) or less (-1) of gold (0) or friendliness (1), and rates by it."""
+    ratings = {text: {"friendliness": values[1]} for text, values in SPOKEN.items()}
+    rule = lambda a, b: Verdict(float(sign * SPOKEN[a][place] > sign * SPOKEN[b][place]))  # noqa: E731
+    return KnownJudge(rule, ratings=ratings, **more)
+
+
+@pytest.fixture
+def carded(run, tmp_path, monkeypatch):
+    """compare and then judge, on 40 prompts with the texts of SPOKEN: (metrics, files, document)."""
+
+    def both(judge, **changes):
+        metrics, files = run(judge, texts=tuple(SPOKEN), **changes)
+        monkeypatch.setattr(card_stage, "load_gold", lambda gold, model: KnownGold())
+        document = card_stage.judge(config("judge", resamples=100), tmp_path, tmp_path / "in", tmp_path / "out",
+                                    tmp_path / "prompts.jsonl", tmp_path, tmp_path / "card")
+        return metrics, files, document
+
+    return both
+
+
+def value(found):
+    return None if found is None else round(found["value"], 9)
+
+
+def agreement(document, pairs="all"):
+    found = document["panel"]["agreement_with_reference"][pairs]
+    return value(found["accuracy"]), value(found["kappa"])
+
+
+def chosen_texts(files):
+    return {(row["chosen"][0]["content"], row["rejected"][0]["content"]) for row in files["train"] + files["heldout"]}
+
+
+@pytest.mark.parametrize(("judge", "pairs", "right", "longer"), [
+    (KnownJudge(lambda a, b: Verdict(float(len(a.split()) > len(b.split())))),
+     {("dear friend", "ok"), ("a b c", "ok"), ("a b c", "dear friend")}, 2 / 3, 1.0),
+    (prefers(1), {("dear friend", "ok"), ("ok", "a b c"), ("dear friend", "a b c")}, 0.0, 1 / 3),
+    (prefers(0, -1), {("dear friend", "ok"), ("ok", "a b c"), ("dear friend", "a b c")}, 0.0, 1 / 3),
+    (prefers(0), {("ok", "dear friend"), ("a b c", "ok"), ("a b c", "dear friend")}, 1.0, 2 / 3),
+])
+def test_a_known_judge_through_comparisons_and_card(carded, judge, pairs, right, longer):
+    """The longer, the friendlier, the worse and the better: in both orders, so nothing flips and first is half."""
+    metrics, files, document = carded(judge)
+    assert chosen_texts(files) == pairs and metrics["train"] + metrics["heldout"] == 120
+    assert document["outcomes"] == {"kept": 120, "tie": 0, "flip": 0, "invalid": 0} and document["reference"] == "known"
+    panel = document["panel"]
+    assert value(panel["swap_flip_rate"]) == 0.0 and value(panel["prefers_first"]) == 0.5
+    assert value(panel["prefers_longer"]) == round(metrics["prefers_longer"], 9) == round(longer, 9)
+    # kappa: the expected agreement is one half, as each pair counts in both namings
+    assert agreement(document) == agreement(document, "kept") == (round(right, 9), round(2 * right - 1, 9))
+    assert value(panel["agreement_with_reference"]["all"]["pick_longest"]["accuracy"]) == round(2 / 3, 9)
+
+
+def test_a_judge_that_always_says_first_through_the_card(carded, monkeypatch):
+    """Nothing to train on: every pair flips, which is half right and no better than chance."""
+    with pytest.raises(DataError, match="0 comparisons to train on"):
+        carded(ALWAYS_FIRST)
+    monkeypatch.setattr(stage, "_check_split", lambda train, heldout, cfg: None)
+    metrics, files, document = carded(ALWAYS_FIRST)
+    assert metrics["train"] == 0 and metrics["flip_rate"] == 1.0 and document["outcomes"]["flip"] == 120
+    assert value(document["panel"]["prefers_first"]) == 1.0 and value(document["panel"]["prefers_longer"]) == 0.5
+    assert agreement(document) == (0.5, 0.0) and agreement(document, "kept") == (None, None)
+
+
+def test_a_judge_that_is_silent_half_the_time(carded):
+    """Silent on every second prompt: 60 of 120 pairs and half the calls are invalid; the rest is as good as ever."""
+    judge = prefers(0, silent=lambda row: int(row["id"][1:]) % 2 == 0)
+    metrics, files, document = carded(judge)
+    assert metrics["invalid_pairs"] == 60 and metrics["train"] + metrics["heldout"] == 60
+    assert document["outcomes"] == {"kept": 60, "tie": 0, "flip": 0, "invalid": 60}
+    assert value(document["panel"]["invalid_rate"]) == metrics["invalid_rate"] == 0.5
+    assert agreement(document) == (1.0, 1.0) and {int(row["root"][1:]) % 2 for row in files["train"]} == {1}
+
+
+def test_a_criterion_is_judged_by_its_own_axis(carded):
+    """Rates friendliness rightly, prefers the worse all in all."""
+    _, _, document = carded(prefers(0, -1))
+    assert agreement(document) == (0.0, -1.0)
+    assert value(document["by_criterion"]["friendliness"]["accuracy"]) == 1.0
+
+
+def test_the_card_of_given_comparisons_is_empty(run, tmp_path):
+    run(given="only", preferences=[human(i) for i in range(100, 140)])
+    document = card_stage.judge(config("judge"), tmp_path, tmp_path / "in", tmp_path / "out", tmp_path / "prompts.jsonl",
+                                tmp_path, tmp_path / "card")
+    assert document["pairs"] == 0 and document["reference"] is None and document["judges"] == {}
+
+
+# --- an endpoint ---
+
+ENDPOINT = {
+    "name": "remote", "kind": "openai", "model": "m", "revision": "", "epoch": 0, "weights": {"helpfulness": 1.0},
+    "rates": True, "url_variable": "PLUMB_JUDGE_URL", "key_variable": None, "seed": 0, "max_tokens": None,
+    "input_price": 1.0, "output_price": 2.0, "timeout_seconds": 10.0,
+}
+
+
+@pytest.fixture
+def server(monkeypatch, tmp_path):
+    with JudgeServer(longer_wins) as running:
+        monkeypatch.setenv("PLUMB_JUDGE_URL", running.url)
+        monkeypatch.setenv("PLUMB_STATE", str(tmp_path / "state"))
+        yield running
+
+
+def test_the_stage_with_an_endpoint_as_judge(run, server, tmp_path):
+    """40 prompts of 3 texts: 120 ratings and 240 verdicts, 100 tokens in and 10 out each; run again, nothing is asked."""
+    metrics, files = run(judges=[ENDPOINT])
+    assert len(server.calls) == metrics["paid_calls"] == 360 and metrics["pairs"] == 120
+    assert metrics["cost"] == pytest.approx(360 * (100 * 1.0 + 10 * 2.0) / 1e6)
+    assert metrics["prefers_longer"] == 1.0 and metrics["flip_rate"] == 0.0
+    assert {row["judge"] for row in files["train"]} == {"remote"}
+    assert all(row["verdicts"][0]["raw"] == ['{"helpfulness": "A"}', '{"helpfulness": "B"}'] for row in files["train"])
+    described = (tmp_path / "out" / "judges.json").read_text()
+    assert '"template"' in described and "PLUMB_JUDGE_URL" in described and server.url not in described
+    before = {file.name: file.read_bytes() for file in (tmp_path / "out").iterdir()}
+    again, _ = run(judges=[ENDPOINT])
+    assert again == metrics and len(server.calls) == 360
+    assert {file.name: file.read_bytes() for file in (tmp_path / "out").iterdir()} == before
+
+
+def test_a_budget_that_ends_keeps_whole_pairs_and_says_so(run, server):
+    """Without ratings a pair is two calls: 101 calls are 50 pairs and one half that is left out."""
+    metrics, files = run(judges=[{**ENDPOINT, "rates": False}], budget={"max_calls": 101})
+    assert len(server.calls) == 101 and metrics["pairs"] == 50 and metrics["budget_exhausted"] == 1.0
+    assert metrics["unasked_pairs"] == 70 and len(files["battles"]) == 100
+    assert metrics["train"] + metrics["heldout"] == 50
 
 
 def human(number):

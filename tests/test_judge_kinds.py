@@ -13,8 +13,8 @@ from models.judges.hf import HfJudge
 from models.judges.human import COLUMNS, HumanJudge, read_verdicts
 from models.judges.making import make_judge
 from models.judges.openai import OpenAIJudge
-from models.judges.panel import ask_both_orders, ask_ratings
 from models.judges.reward_model import RewardModelJudge, RewardModelScorer
+from models.judges.rounds import ask_both_orders, ask_ratings
 from models.judges.simulated import SimulatedJudge
 from models.judges.store import Store, question_key
 from models.loading import load_policy, load_tokenizer, reward_model_from_policy, weights_hash
@@ -41,7 +41,7 @@ def test_people_are_averaged_and_mirrored(tmp_path, name):
     assert judge.compare(prompt(0), "good", "bad", key="").p_first == pytest.approx(2.5 / 3)
     assert judge.compare(prompt(0), "bad", "good", key="").p_first == pytest.approx(0.5 / 3)
     assert not judge.compare(prompt(0), "good", "fair", key="").valid
-    assert judge.annotations == [{"ann": 0.0, "bob": 0.0, "cy": 0.5}], "of the pair (bad, good)"
+    assert judge.said(prompt(0), "bad", "good") == {"ann": 0.0, "bob": 0.0, "cy": 0.5}
     assert judge.counts.used == 3 and judge.rate(prompt(0), "good") == {}
 
 

@@ -4,10 +4,13 @@ import pytest
 from evaluation_rows import GOOD, HARSH, PLAIN, REFUSAL, WRONG, prompt
 
 from models.hearth import oracle
-from models.judges import base, make_judge, make_pool, make_scorer
+from models.judges import base, make_scorer
+from models.judges.asking import Asker
 from models.judges.base import Verdict
-from models.judges.pool import PairVerdict, ask_both_orders, mean_ratings
+from models.judges.making import make_judge, make_pool
+from models.judges.panel import PairVerdict, mean_ratings
 from models.judges.refusal import refuses
+from models.judges.rounds import ask_both_orders, ask_ratings
 from models.judges.simulated import SimulatedJudge
 
 WEIGHTS = {"helpfulness": 1.0}
@@ -101,9 +104,10 @@ def test_make_pool_refuses_a_name_twice_and_reads_each_answer_once(monkeypatch):
     read = []
     monkeypatch.setattr(oracle, "score", lambda row, text: read.append(text) or {"helpfulness": 1.0})
     pool = make_pool([{"name": "a", **spec}, {"name": "b", **spec}])
-    ask_both_orders(pool, prompt(0), "x", "y", key="")
-    mean_ratings(pool, prompt(0), "x")
+    verdicts = ask_both_orders(Asker(), pool, [(prompt(0), "x", "y")], key="")
+    ratings = ask_ratings(Asker(), pool, [(prompt(0), "x")])
     assert sorted(read) == ["x", "y"]
+    assert len(verdicts[0].a_first) == len(ratings[0]) == 2 and set(mean_ratings(ratings[0])) == {"helpfulness"}
 
 
 def test_oracle_judge_and_scorer():

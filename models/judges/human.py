@@ -44,20 +44,19 @@ class HumanJudge:
     counts: ImportCounts = field(default_factory=ImportCounts)
 
     def compare(self, row: Row, first: str, second: str, *, key: str) -> Verdict:
-        said = self.verdicts.get(_pair(row["id"], first, second))
+        said = self.said(row, first, second)
         if not said:
             return Verdict(0.5, valid=False)
-        preference = sum(said.values()) / len(said)
         raw = ", ".join(f"{who}: {value:g}" for who, value in sorted(said.items()))
-        return Verdict(preference if first <= second else 1 - preference, raw=raw)
+        return Verdict(sum(said.values()) / len(said), raw=raw)
+
+    def said(self, row: Row, first: str, second: str) -> dict[str, float]:
+        """Annotator -> preference for `first`, for each who judged the pair."""
+        said = self.verdicts.get(_pair(row["id"], first, second), {})
+        return {who: value if first <= second else 1 - value for who, value in said.items()}
 
     def rate(self, row: Row, response: str) -> Ratings:
         return {}
-
-    @property
-    def annotations(self) -> list[dict[str, float]]:
-        """One annotator -> preference per pair, for their agreement; pairs in a fixed order."""
-        return [dict(said) for _, said in sorted(self.verdicts.items())]
 
 
 def read_verdicts(name: str, path: Path, samples: Sequence[Row]) -> HumanJudge:

@@ -1,0 +1,107 @@
+"""The judge card: how far the judges of the training comparisons can be believed. Gold is read here and trains nothing."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from models.judges import Scorer, Verdict
+from models.judges.agreement import Bootstrap
+from models.judges.card import CardPair, judge_card
+from models.judges.panel import PairVerdict
+from tasks.config import JudgeCardConfig
+from tasks.errors import DataError
+from tasks.machine import prepare_torch
+from tasks.rows import Row, read_jsonl, write_jsonl
+from tasks.scoring import load_gold
+
+_TIE = 1e-9  # gold values nearer than this are equal
+
+
+def judge(
+    cfg: JudgeCardConfig, model: Path, generate: Path, compare: Path, compare_prompts: Path, gold: Path, out: Path
+) -> dict[str, Any]:
+    """Writes `references.jsonl` (what gold says of each judged pair) and returns the document judge.json.
+
+    `model` is the base, for a gold reward model that is an adapter. Raises DataError for pairs whose samples or
+    battles are missing.
+    """
+    prepare_torch(cfg.runtime)
+    document = json.loads((compare / "judges.json").read_text(encoding="utf-8"))
+    names = [one["name"] for one in document["judges"]]
+    rows = read_jsonl(compare / "pairs.jsonl")
+    verdicts = verdicts_by_pair(read_jsonl(compare / "battles.jsonl"), names, document["panel"])
+    samples = {row["id"]: row for row in read_jsonl(generate / "samples.jsonl")} if rows else {}
+    scorer = load_gold(gold, model) if rows else None
+    prompts = {row["id"]: row for row in read_jsonl(compare_prompts)}
+    references = reference_rows(rows, samples, prompts, scorer) if scorer else []
+    write_jsonl(out / "references.jsonl", references)
+    pairs = [card_pair(row, samples, verdicts, said) for row, said in zip(rows, references, strict=True)]
+    settings = Bootstrap(cfg.confidence, cfg.resamples, cfg.runtime.seed)
+    return {
+        "reference": scorer.kind if scorer else None,
+        "panel_method": document["panel"],
+        "outcomes": {name: sum(row["outcome"] == name for row in rows) for name in ("kept", "tie", "flip", "invalid")},
+        **judge_card(pairs, names, document["tie_margin"], settings),
+    }
+
+
+def verdicts_by_pair(
+    battles: Sequence[Row], names: Sequence[str], method: str
+) -> dict[tuple[str, str], PairVerdict]:
+    """(a, b) -> the panel's verdict, for either naming of the two; judges in the order of `names`."""
+    said: dict[tuple[str, str], dict[str, Verdict]] = {}
+    for battle in battles:
+        verdict = Verdict(battle["p_first"], battle["winner"] != "invalid")
+        said.setdefault((battle["first"], battle["second"]), {})[battle["judge"]] = verdict
+    return {
+        (first, second): PairVerdict(
+            tuple(by_judge[name] for name in names), tuple(said[second, first][name] for name in names), method
+        )
+        for (first, second), by_judge in said.items()
+    }
+
+
+def reference_rows(
+    rows: Sequence[Row], samples: Mapping[str, Row], prompts: Mapping[str, Row], scorer: Scorer
+) -> list[Row]:
+    """Gold's preference for a of each pair, in all and by axis: 1, 0, or 0.5 where gold ties."""
+    missing = [row[side] for row in rows for side in ("a", "b") if row[side] not in samples]
+    if missing:
+        raise DataError(f"a judged pair names sample {missing[0]!r}, which generate lacks; run compare again")
+    wanted = sorted({row[side] for row in rows for side in ("a", "b")})
+    asked = [samples[sample_id] for sample_id in wanted]
+    scored = scorer.score([prompts[sample["prompt_id"]] for sample in asked], [sample["response"] for sample in asked])
+    scores = dict(zip(wanted, scored, strict=True))
+    return [
+        {
+            "a": row["a"],
+            "b": row["b"],
+            "gold": _preference(scores[row["a"]]["gold"], scores[row["b"]]["gold"]),
+            "axes": {axis: _preference(scores[row["a"]][axis], scores[row["b"]][axis]) for axis in scorer.axes},
+        }
+        for row in rows
+    ]
+
+
+def _preference(ours: float, theirs: float) -> float:
+    return 0.5 if abs(ours - theirs) < _TIE else float(ours > theirs)
+
+
+def card_pair(
+    row: Row, samples: Mapping[str, Row], verdicts: Mapping[tuple[str, str], PairVerdict], reference: Row
+) -> CardPair:
+    """One row of pairs.jsonl as the card reads it."""
+    if (row["a"], row["b"]) not in verdicts:
+        raise DataError(f"pair {row['a']!r}, {row['b']!r} has no battles; run compare again")
+    return CardPair(
+        root=row["root"],
+        a=samples[row["a"]]["response"],
+        b=samples[row["b"]]["response"],
+        verdict=verdicts[row["a"], row["b"]],
+        kept=row["outcome"] == "kept",
+        reference=reference["gold"],
+        criteria=row["criteria"],
+        reference_criteria=reference["axes"],
+        annotations=row["annotations"],
+    )
