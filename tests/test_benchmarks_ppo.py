@@ -63,7 +63,7 @@ def test_training_flops_by_hand():
 
 
 def test_trl_formulas_by_hand():
-    """Ratio 2 with advantage 1 is clipped to 1.2, ratio 1 with −1 is not: −(1.2 − 1)/2. The masked place is garbage."""
+    """Ratio 2 with advantage 1 is clipped to 1.2, ratio 1 with −1 is not: −(1.2 − 1)/2. What is masked is garbage."""
     mask = torch.tensor([[True, True, False]])
     old, new = torch.zeros(1, 3), torch.tensor([[2.0, 1.0, 9.0]]).log()
     loss = gates.trl_policy_loss(new, old, torch.tensor([[1.0, -1.0, 0.0]]), mask, 0.2)
@@ -71,7 +71,8 @@ def test_trl_formulas_by_hand():
     # Values 1 and 0 from 0 with returns 0 and 1: 1 unclipped beats 0.04 clipped; then 1 on both. ½ · (1 + 1)/2.
     value = gates.trl_value_loss(torch.tensor([[1.0, 0.0, 5.0]]), old, torch.tensor([[0.0, 1.0, 0.0]]), mask, 0.2)
     assert float(value) == pytest.approx(0.5)
-    assert gates.trl_advantages(torch.tensor([[0.0, 0.0, 1.0]]), torch.zeros(1, 3), 1.0, 1.0).tolist() == [[1.0, 1.0, 1.0]]
+    advantages = gates.trl_advantages(torch.tensor([[0.0, 0.0, 1.0]]), torch.zeros(1, 3), 1.0, 1.0)
+    assert advantages.tolist() == [[1.0, 1.0, 1.0]]
 
 
 def test_our_losses_are_the_formulas_on_our_own_rollout(work):
@@ -218,5 +219,6 @@ def test_nothing_is_timed_after_a_failed_gate(monkeypatch, tmp_path, capsys):
 
 def test_spreads_and_findings():
     assert spread([3.0, 1.0, 2.0], 1) == "2.0 (1.0 to 3.0)"
-    document = Findings(1, 2, "cpu", "cpu", "1.12.0", MACHINE, stages={"sft": {"flops": 50.0, "seconds": 1.0}}).document()
+    stages = {"sft": {"flops": 50.0, "seconds": 1.0}}
+    document = Findings(1, 2, "cpu", "cpu", "1.12.0", MACHINE, stages=stages).document()
     assert document["utilisation"]["sft"]["share_of_peak"] == 0.5 and document["versions"]["trl"] == "1.12.0"

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.ppo`: gates, then PPO and its sampler beside TRL 1.12.0, in one run; `--write` keeps the numbers."""
+"""`python -m benchmarks.ppo`: gates, then PPO and its sampler beside TRL 1.12.0; `--write` keeps the numbers."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--dtype", default="float32", choices=("float32", "bfloat16"))
     parser.add_argument("--trl", type=Path, default=PLACE / "trl-1.12.0", help="folder with TRL 1.12.0")
     parser.add_argument("--quick", action="store_true", help="tiny sizes and no reward curves: try whether it runs")
-    parser.add_argument("--write", action="store_true", help="write benchmarks/results/ppo.json (ppo-cuda.json on a GPU)")
+    parser.add_argument("--write", action="store_true", help="write results/ppo.json (ppo-cuda.json on a GPU)")
     found = parser.parse_args(arguments)
     found.size = found.size or (["1b"] if found.device.startswith("cuda") else ["hearth", "30m"])
     return found

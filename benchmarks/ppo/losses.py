@@ -78,7 +78,8 @@ def formulas(rollout: Rollout, work: Workload, seed: int = 0) -> dict[str, tuple
     """
     noise = torch.Generator().manual_seed(seed)
     mask = rollout.response_mask
-    new, values = (old + 0.3 * torch.randn(old.shape, generator=noise).to(old) for old in (rollout.logprobs, rollout.values))
+    old = rollout.logprobs, rollout.values
+    new, values = (x + 0.3 * torch.randn(x.shape, generator=noise).to(x) for x in old)
     clip, value_clip = work.clip_range, work.value_clip_range
     raw = gae(rollout.rewards, rollout.values, mask, work.gamma, work.lam)
     theirs = gates.trl_advantages(rollout.rewards, rollout.values, work.gamma, work.lam)

@@ -1,4 +1,4 @@
-"""Runs a measurement in a fresh process, so that its peak memory is its own; TRL 1.12.0 is on the path of theirs alone."""
+"""Runs a measurement in a fresh process, so that its peak memory is its own; TRL 1.12.0 is on theirs' path alone."""
 
 from __future__ import annotations
 

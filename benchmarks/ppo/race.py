@@ -115,4 +115,5 @@ def sampling(work: Workload, repeats: int, child: Child) -> Comparison:
     lengths = {side: mean(found) / work.episodes for side, found in tokens.items()}
     note = (f"seconds per {TOKENS_TIMED} tokens; {work.episodes} prompts, {work.rows_per_batch} side by side; mean"
             f" response {lengths['ours']:.1f} / {lengths['theirs']:.1f} tokens")
-    return Comparison(f"sampler, {work.size} / model.generate as TRL calls it", *costs, times_faster_at_least(FLOOR), note)
+    name = f"sampler, {work.size} / model.generate as TRL calls it"
+    return Comparison(name, *costs, times_faster_at_least(FLOOR), note)

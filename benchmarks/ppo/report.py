@@ -38,18 +38,23 @@ class Findings:
     samplers: list[Comparison] = field(default_factory=list)
     stages: Mapping[str, dict[str, float]] = field(default_factory=dict)
 
+    def gates(self) -> dict[str, LossGate | CurveGate]:
+        """Those that were looked at."""
+        return {name: gate for name, gate in (("losses", self.losses), ("curves", self.curves)) if gate is not None}
+
     def document(self) -> dict[str, Any]:
         """The numbers with what they were measured on; nothing that names a place on this machine."""
         return {
             "machine": {
                 "platform": platform.platform(), "cpus": os.cpu_count(), "python": platform.python_version(),
-                "processor": processor(), "device": self.device, "device_name": self.device_name, "threads": self.threads,
+                "processor": processor(), "threads": self.threads, "device": self.device,
+                "device_name": self.device_name,
                 "peak_gigaflops": round(self.machine.flops / 1e9, 2),
                 "peak_gigabytes_per_second": round(self.machine.bandwidth / 1e9, 2),
             },
             "versions": {**{name: version(name) for name in PACKAGES}, "trl": self.trl},
             "repeats": self.repeats,
-            "gates": {"losses": self.losses and self.losses.document(), "curves": self.curves and self.curves.document()},
+            "gates": {name: gate.document() for name, gate in self.gates().items()},
             "ppo": [training.document(self.machine) for training in self.trainings],
             "sampler": [comparison.document() for comparison in self.samplers],
             "utilisation": {
@@ -103,18 +108,23 @@ def show(found: Findings, console: Console) -> None:
 
 def _races(found: Findings) -> Table:
     table = Table(
-        "what (ours / theirs)", "ours", "theirs", "median pair", "median pair, CPU", "promise", "", "peak memory, MiB", "",
-        header_style="bold", title=f"{found.repeats} repeats, in turn: median (least to most)", show_lines=True,
+        "what (ours / theirs)", "ours", "theirs", "median pair", "median pair, CPU", "promise", "",
+        "peak memory, MiB (after imports)", "", header_style="bold", show_lines=True,
+        title=f"{found.repeats} repeats, in turn: median (least to most)",
     )  # fmt: skip
     for training in found.trainings:
         rates = [f"{spread(training.episodes_per_second(side), 2)} episodes/s" for side in ("ours", "theirs")]
-        memory = " / ".join(f"{median(training.memory(side)):.0f} (imports {median(training.memory(side, 'baseline_mib')):.0f})"
-                            for side in ("ours", "theirs"))
-        table.add_row(training.comparison.name, *rates, *_ratio(training.comparison), memory, _verdict(training.less_memory))
+        memory = " / ".join(_memory(training, side) for side in ("ours", "theirs"))
+        ratio, verdict = _ratio(training.comparison), _verdict(training.less_memory)
+        table.add_row(training.comparison.name, *rates, *ratio, memory, verdict)
     for comparison in found.samplers:
         rates = [f"{spread([10_000 / s for s in comparison.times(side)], 0)} tokens/s" for side in ("ours", "theirs")]
         table.add_row(comparison.name, *rates, *_ratio(comparison), "", "")
     return table
+
+
+def _memory(training: Training, side: str) -> str:
+    return f"{median(training.memory(side)):.0f} ({median(training.memory(side, 'baseline_mib')):.0f})"
 
 
 def _ratio(comparison: Comparison) -> tuple[str, str, str, str]:
@@ -128,8 +138,9 @@ def _phases(training: Training, machine: Machine) -> Table:
                   title=f"our phases, {training.work.size}: the machine reaches {machine.flops / 1e9:.0f} GFLOP/s and"
                         f" {machine.bandwidth / 1e9:.1f} GB/s")  # fmt: skip
     for share in training.shares(machine):
-        table.add_row(share.phase, f"{share.seconds:.2f}", f"{share.work.flops / 1e9:.1f}", f"{share.work.bytes / 1e9:.2f}",
-                      f"{share.floor:.3f}", share.work.limited_by(machine), f"{share.of_limit:.1%}")  # fmt: skip
+        work = share.work
+        table.add_row(share.phase, f"{share.seconds:.2f}", f"{work.flops / 1e9:.1f}", f"{work.bytes / 1e9:.2f}",
+                      f"{share.floor:.3f}", work.limited_by(machine), f"{share.of_limit:.1%}")  # fmt: skip
     return table
 
 

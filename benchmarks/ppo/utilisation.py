@@ -38,7 +38,9 @@ class _Clock(TrainerCallback):
         self.times.append(time.perf_counter())
 
 
-def measure(stage: str, work: Workload, *, tokens: int = TOKENS, rows: int = ROWS, steps: int = STEPS) -> dict[str, float]:
+def measure(
+    stage: str, work: Workload, *, tokens: int = TOKENS, rows: int = ROWS, steps: int = STEPS
+) -> dict[str, float]:
     """FLOPs and seconds of `steps` optimizer steps of `stage` (sft or dpo), and the most memory held.
 
     DPO's pair counts as two rows of `tokens`; the reference's log-probs are computed beforehand, as the stage does,
@@ -47,9 +49,9 @@ def measure(stage: str, work: Workload, *, tokens: int = TOKENS, rows: int = ROW
     total = steps + WARM_UP
     runtime = {"dtype": work.dtype, "threads": work.threads}
     params = read_params(PARAMS)
-    changes = {"batch_size": rows, "epochs": 1.0, "checkpoint_every": total + 1, "gradient_accumulation": 1, "lora": None}
-    cfg = stage_config({**params, "runtime": {**params["runtime"], **runtime},
-                        stage: {**params[stage], **changes, "learning_rate": work.learning_rate}}, stage)
+    changes = {"batch_size": rows, "epochs": 1.0, "checkpoint_every": total + 1, "gradient_accumulation": 1,
+               "lora": None, "learning_rate": work.learning_rate}
+    cfg = stage_config({**params, "runtime": {**params["runtime"], **runtime}, stage: {**params[stage], **changes}}, stage)
     prepare_torch(cfg.runtime)
     tokenizer, policy, clock = load_tokenizer(Path(work.base)), world.policy(work), _Clock(work.device)
     ids = torch.randint(len(tokenizer), (2 * total * rows, tokens), generator=torch.Generator().manual_seed(0)).tolist()
