@@ -51,7 +51,8 @@ def measure(
     params = read_params(PARAMS)
     changes = {"batch_size": rows, "epochs": 1.0, "checkpoint_every": total + 1, "gradient_accumulation": 1,
                "lora": None, "learning_rate": work.learning_rate}
-    cfg = stage_config({**params, "runtime": {**params["runtime"], **runtime}, stage: {**params[stage], **changes}}, stage)
+    changed = {"runtime": {**params["runtime"], **runtime}, stage: {**params[stage], **changes}}
+    cfg = stage_config({**params, **changed}, stage)
     prepare_torch(cfg.runtime)
     tokenizer, policy, clock = load_tokenizer(Path(work.base)), world.policy(work), _Clock(work.device)
     ids = torch.randint(len(tokenizer), (2 * total * rows, tokens), generator=torch.Generator().manual_seed(0)).tolist()
