@@ -1,10 +1,21 @@
 """The compare stage with known-answer judges: what comes out is worked out by hand."""
 
+import os
+import socket
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+from urllib.request import urlopen
+
 import pytest
+import torch
 from evaluation_rows import GOOD, PLAIN, WRONG, answer, config, prompt
 
 from judge_server import JudgeServer
 from test_judge_server import longer_wins
+from transformers import AutoTokenizer, GPT2LMHeadModel
 
 from models.judges.base import Verdict
 from tasks import compare as stage
@@ -12,6 +23,7 @@ from tasks import judge as card_stage
 from tasks.errors import DataError
 from tasks.rows import read_jsonl, write_jsonl
 from tasks.splits import split_by_root
+from tests.tiny_models import make_gpt2
 
 TEXTS = ("one", "one two", "one two three", "one")  # the last is a duplicate of the first
 
@@ -334,6 +346,47 @@ def test_a_budget_that_ends_keeps_whole_pairs_and_says_so(run, server):
     assert len(server.calls) == 101 and metrics["pairs"] == 50 and metrics["budget_exhausted"] == 1.0
     assert metrics["unasked_pairs"] == 70 and len(files["battles"]) == 100
     assert metrics["train"] + metrics["heldout"] == 50
+
+
+def says_a(path):
+    """A GPT-2 with room for a judge's instructions whose next token is always the letter A."""
+    make_gpt2(path)
+    model, tokenizer = GPT2LMHeadModel.from_pretrained(path), AutoTokenizer.from_pretrained(path)
+    model.config.n_positions = 4096
+    model.transformer.wpe = torch.nn.Embedding(4096, model.config.n_embd)
+    with torch.no_grad():
+        letter = tokenizer("A")["input_ids"][0]
+        model.transformer.ln_f.weight.zero_()
+        model.transformer.ln_f.bias.copy_(100 * model.transformer.wte.weight[letter])
+    model.save_pretrained(path)
+    return path
+
+
+@pytest.mark.slow
+def test_the_stage_against_transformers_serve(run, tmp_path, monkeypatch):
+    """A real endpoint, and a model that always says A: every pair flips; what trains are the given comparisons."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    model = says_a(tmp_path / "model")
+    command = [Path(sys.executable).parent / "transformers", "serve", model, "--host", "127.0.0.1", "--port", str(port),
+               "--device", "cpu"]
+    serving = subprocess.Popen(command, env={**os.environ, "HF_HUB_OFFLINE": "1"})
+    try:
+        for _ in range(600):
+            time.sleep(0.2)
+            with suppress(OSError), urlopen(f"http://127.0.0.1:{port}/health"):
+                break
+        monkeypatch.setenv("PLUMB_JUDGE_URL", f"http://127.0.0.1:{port}/v1")
+        monkeypatch.setenv("PLUMB_STATE", str(tmp_path / "state"))
+        judge = {**ENDPOINT, "model": str(model), "rates": False, "max_tokens": 1}
+        metrics, files = run(judges=[judge], prompts=4, given="mixed", preferences=[human(i) for i in range(100, 140)])
+    finally:
+        serving.terminate()
+        serving.wait()
+    assert metrics["pairs"] == 12 and metrics["paid_calls"] == 24 and metrics["invalid_rate"] == 0.0
+    assert metrics["flip_rate"] == metrics["prefers_first"] == 1.0 and metrics["input_tokens"] > 24 * 100
+    assert {row["source"] for row in files["train"]} == {"given"}
 
 
 def human(number):

@@ -265,8 +265,9 @@ class _Remote:
         """Take finished calls out of the window; raises what one of them raised."""
         finished = {task for task in self.pending if task.done()}
         self.pending -= finished
-        for task in finished:
-            task.result()
+        failures = [failure for task in finished if (failure := task.exception())]
+        if failures:
+            raise failures[0]
 
     async def _stop(self) -> None:
         for task in self.pending:

@@ -134,15 +134,17 @@ class OpenAIJudge:
 
     async def _ask(self, question: Question, form: str) -> Reply:
         criteria = list(self.weights)
+        body = {
+            "model": self.model,
+            "messages": messages(question, criteria, self.template),
+            "temperature": 0,
+            "max_tokens": self.max_tokens,
+            **({} if self.seed is None else {"seed": self.seed}),
+            **self._response_format(form, criteria, question.second is not None),
+        }
         try:
-            completion = await self._client.chat.completions.create(
-                model=self.model,
-                messages=messages(question, criteria, self.template),
-                temperature=0,
-                max_tokens=self.max_tokens,
-                **({} if self.seed is None else {"seed": self.seed}),
-                **self._response_format(form, criteria, question.second is not None),
-            )
+            # chat.completions.create does the same, and spends 2 ms more of our time on the types of each request.
+            completion = await self._client.post("/chat/completions", cast_to=object, body=body)
         except (BadRequestError, UnprocessableEntityError):
             raise
         except APIStatusError as error:
@@ -166,14 +168,13 @@ class OpenAIJudge:
 
     def _read(self, question: Question, completion: Any) -> Reply:
         try:
-            text = completion.choices[0].message.content or ""
-        except (AttributeError, IndexError, TypeError):
+            text = completion["choices"][0]["message"]["content"] or ""
+        except (KeyError, IndexError, TypeError):
             raise self._unusable(question, "the server's reply holds no message", "") from None
-        usage = getattr(completion, "usage", None)
         try:
-            tokens = usage.prompt_tokens, usage.completion_tokens
+            tokens = completion["usage"]["prompt_tokens"], completion["usage"]["completion_tokens"]
             cost = self._cost(*tokens)
-        except (AttributeError, TypeError):  # no usage said: charge the most that it can have been
+        except (KeyError, TypeError):  # no usage said: charge the most that it can have been
             tokens, cost = (0, 0), self.worst_cost(question)
         try:
             answer = self._answer(question, text)
