@@ -1,4 +1,4 @@
-"""The judge card: how far the judges of the training comparisons can be believed. Gold is read here and trains nothing."""
+"""The judge card: how far the judges of the training comparisons can be believed. Gold read here trains nothing."""
 
 import json
 from collections.abc import Mapping, Sequence

@@ -34,7 +34,7 @@ class JudgedPair:
 
     @property
     def criteria(self) -> dict[str, float]:
-        """Criterion -> the pool's preference for a: from its verdicts where they tell, else by which is rated higher."""
+        """Criterion -> the pool's preference for a: from its verdicts where they tell, else by what is rated higher."""
         said: dict[str, list[float]] = {}
         for verdict in self.verdict.a_first:
             for name, p_first in verdict.criteria.items():
@@ -60,8 +60,8 @@ class Judged:
 
 def make_asker(cfg: CompareConfig, judges: Sequence[Judge]) -> Asker:
     """With the store under PLUMB_STATE where a judge's answers are worth keeping; pure and quick judges need none."""
-    asking = cfg.asking
-    settings = AskingSettings(asking.concurrency, asking.attempts, asking.first_wait_seconds, asking.longest_wait_seconds)
+    by = cfg.asking
+    settings = AskingSettings(by.concurrency, by.attempts, by.first_wait_seconds, by.longest_wait_seconds)
     keeps = any(isinstance(judge, (RemoteJudge, BatchJudge)) for judge in judges)
     return Asker(
         Store(state_root() / STORE_FILE) if keeps else None,

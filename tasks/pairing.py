@@ -35,11 +35,14 @@ def samples_by_prompt(samples: Sequence[Row]) -> tuple[dict[str, list[Row]], int
 def drawn_prompts(cfg: CompareConfig, groups: Mapping[str, list[Row]]) -> dict[str, list[Row]]:
     """At most `budget.max_prompts` of the prompts that have a pair, by hash, in their own order."""
     paired = [prompt_id for prompt_id, samples in groups.items() if len(samples) > 1]
-    drawn = set(sorted(paired, key=lambda prompt_id: uniform("prompt", cfg.runtime.seed, prompt_id))[: cfg.budget.max_prompts])
+    paired.sort(key=lambda prompt_id: uniform("prompt", cfg.runtime.seed, prompt_id))
+    drawn = set(paired[: cfg.budget.max_prompts])
     return {prompt_id: samples for prompt_id, samples in groups.items() if prompt_id in drawn}
 
 
-def chosen_pairs(cfg: CompareConfig, samples: Sequence[Row], ratings: Ratings, filtered: Filtered) -> list[tuple[Row, Row]]:
+def chosen_pairs(
+    cfg: CompareConfig, samples: Sequence[Row], ratings: Ratings, filtered: Filtered
+) -> list[tuple[Row, Row]]:
     """At most `cfg.pairs_per_prompt` pairs by the strategy; the same for equal samples, whatever their order on disk.
 
     `filtered` counts what filters take out. Raises DataError where the strategy or a filter needs ratings and has none.

@@ -40,7 +40,7 @@ class JudgeServer:
     formats: tuple[str | None, ...] = ("json_schema", "json_object", None)
     key: str | None = None
     model: str | None = None
-    usage: dict[str, int] | None = field(default_factory=lambda: {"prompt_tokens": 100, "completion_tokens": 10, "total_tokens": 110})
+    usage: dict[str, int] | None = field(default_factory=lambda: {"prompt_tokens": 100, "completion_tokens": 10})
     calls: list[tuple[str, str]] = field(default_factory=list)
     in_flight: int = 0
     most_in_flight: int = 0
@@ -101,7 +101,8 @@ class JudgeServer:
         if self.key and headers.get("authorization") != f"bearer {self.key}".lower():
             return self._note(body, "401", _response(401, {"error": {"message": "Incorrect API key provided"}}))
         if self.model and body["model"] != self.model:
-            return self._note(body, "404", _response(404, {"error": {"message": f"The model `{body['model']}` does not exist"}}))
+            message = f"The model `{body['model']}` does not exist"
+            return self._note(body, "404", _response(404, {"error": {"message": message}}))
         if (body.get("response_format") or {}).get("type") not in self.formats:
             return self._note(body, "400", _response(400, {"error": {"message": "response_format is not supported"}}))
         draw = self._random.random()
@@ -112,7 +113,7 @@ class JudgeServer:
         if (draw := draw - self.faults.dropped) < 0:
             return self._note(body, "dropped", None)
         if draw - self.faults.malformed < 0:
-            return self._note(body, "malformed", _completion(body, "I would rather talk about the weather.", self.usage))
+            return self._note(body, "malformed", _completion(body, "I would rather talk of the weather.", self.usage))
         return self._note(body, "answered", _completion(body, self.rule(body), self.usage))
 
     def _note(self, body: Body, outcome: str, reply: bytes | None) -> bytes | None:

@@ -70,10 +70,12 @@ def run(tmp_path, monkeypatch):
             monkeypatch.setattr(stage, "make_pool", lambda specs, samples: list(judges))
             changes = {"judges": [spec(judge.name) for judge in judges], **changes}
         changes |= {"filters": {**OFF, **dict(filters)}, "budget": {**NO_LIMIT, **dict(budget)}}
-        cfg = config("compare", given=given, **{"strategy": "all", "pairs_per_prompt": 3, "heldout_fraction": 0.25, **changes})
+        settings = {"strategy": "all", "pairs_per_prompt": 3, "heldout_fraction": 0.25, **changes}
+        cfg = config("compare", given=given, **settings)
         out = tmp_path / "out"
         metrics = stage.compare(cfg, tmp_path / "in", tmp_path / "prompts.jsonl", tmp_path / "preferences.jsonl", out)
-        files = {name: read_jsonl(out / f"{name}.jsonl") for name in ("train", "heldout", "battles", "ratings", "pairs")}
+        names = ("train", "heldout", "battles", "ratings", "pairs")
+        files = {name: read_jsonl(out / f"{name}.jsonl") for name in names}
         return metrics, files
 
     return run_stage
@@ -157,7 +159,8 @@ def test_filters_take_pairs_out_before_anybody_is_asked(run):
     metrics, files = run(LONGER, filters={"near_identical": 0.8})
     assert metrics["filtered_near_identical"] == 40 and metrics["pairs"] == 80
     metrics, files = run(LONGER, filters={"max_length_ratio": 2.0})
-    assert metrics["filtered_length_ratio"] == 40 and {row["id"].partition("#")[2] for row in files["train"]} == {"1>0", "2>1"}
+    assert metrics["filtered_length_ratio"] == 40
+    assert {row["id"].partition("#")[2] for row in files["train"]} == {"1>0", "2>1"}
     metrics, files = run(LONGER, filters={"min_rating_gap": 0.5})
     assert metrics["filtered_rating_gap"] == 80 and {row["id"].partition("#")[2] for row in files["train"]} == {"2>0"}
     metrics, files = run(LONGER, filters={"near_identical": 0.8, "max_length_ratio": 2.0}, pairs_per_prompt=1)
@@ -176,7 +179,7 @@ def test_labels_from_ratings_ask_for_no_verdicts(run):
 
 
 def test_a_majority_is_no_mean(run):
-    """Two of three judges prefer the longer weakly (0.6), one the shorter wholly: the mean says shorter, most say longer."""
+    """Two of three judges prefer the longer weakly (0.6), one the shorter wholly: by mean the shorter, by most the longer."""
     weakly = [KnownJudge(lambda a, b: Verdict(0.6 if len(a) > len(b) else 0.4), name) for name in ("x", "y")]
     shorter = KnownJudge(lambda a, b: Verdict(float(len(a) < len(b))), "z")
     for method, side, label in (("majority", "chosen", 1.0), ("mean", "rejected", 0.6)):
@@ -191,7 +194,7 @@ def test_a_budget_in_prompts(run):
 
 
 def test_every_comparison_says_where_it_comes_from(run):
-    """`first` says first both times: of a pair it prefers the chosen once; `known` always prefers the chosen, the longer."""
+    """`first` says first both times, so it prefers the chosen once; `known` always prefers the chosen, the longer."""
     metrics, files = run(KnownJudge(lambda a, b: Verdict(1.0, raw=f"{a}!"), "first"), LONGER, panel="mean", seed=7)
     for row in files["train"]:
         chosen, rejected = row["chosen"][0]["content"], row["rejected"][0]["content"]
@@ -325,7 +328,7 @@ def server(monkeypatch, tmp_path):
 
 
 def test_the_stage_with_an_endpoint_as_judge(run, server, tmp_path):
-    """40 prompts of 3 texts: 120 ratings and 240 verdicts, 100 tokens in and 10 out each; run again, nothing is asked."""
+    """40 prompts of 3 texts: 120 ratings and 240 verdicts, each 100 tokens in and 10 out; run again, nothing is asked."""
     metrics, files = run(judges=[ENDPOINT])
     assert len(server.calls) == metrics["paid_calls"] == 360 and metrics["pairs"] == 120
     assert metrics["cost"] == pytest.approx(360 * (100 * 1.0 + 10 * 2.0) / 1e6)

@@ -126,14 +126,16 @@ def test_a_local_model_that_does_not_answer_is_invalid(folder):
 def test_a_question_longer_than_the_context_is_invalid(tmp_path):
     """GPT-2's positions end at 512; the shorter question beside it is answered."""
     judge = HfJudge.load("local", make_gpt2(tmp_path), {"honesty": 1.0})
-    judge.tokenizer.chat_template = "{{ messages[1]['content'][-60:] }}{{ messages[1]['content'] if 'moon' in messages[1]['content'] }}"
+    asked = "messages[1]['content']"
+    judge.tokenizer.chat_template = f"{{{{ {asked}[-60:] }}}}{{{{ {asked} if 'moon' in {asked} }}}}"
     long, short = judge.answer_all([Question(prompt(0), "moon " * 200, "y"), Question(prompt(0), "x", "y")])
     assert long.winner == "invalid" and "longer than the model's context" in long.raw and short.valid
     assert judge.rate(prompt(0), "moon " * 200) == {}
 
 
 def test_a_local_model_is_made_by_its_hash(folder):
-    spec = {"name": "local", "kind": "hf", "path": str(folder), "weights": {"honesty": 1.0}, "sha256": weights_hash(folder)}
+    sha256 = weights_hash(folder)
+    spec = {"name": "local", "kind": "hf", "path": str(folder), "weights": {"honesty": 1.0}, "sha256": sha256}
     assert make_judge(spec).description["model"] == spec["sha256"]
     with pytest.raises(ValueError, match="params.yaml says 'x'"):
         make_judge({**spec, "sha256": "x"})
@@ -165,7 +167,8 @@ def test_a_reward_model_judges_by_bradley_terry():
     sigmoid = 1 / (1 + math.exp(-1.0))
     assert judge.compare(prompt(0), "good", "bad", key="").p_first == pytest.approx(sigmoid)
     assert judge.compare(prompt(0), "bad", "good", key="").p_first == pytest.approx(1 - sigmoid)
-    mixed = judge.answer_all([Question(prompt(0), "good"), Question(prompt(0), "bad", "good"), Question(prompt(0), "bad")])
+    asked = [Question(prompt(0), "good"), Question(prompt(0), "bad", "good"), Question(prompt(0), "bad")]
+    mixed = judge.answer_all(asked)
     assert mixed[0] == {"reward": pytest.approx(sigmoid)} and mixed[2] == {"reward": 0.5}
     assert mixed[1].winner == "second" and mixed[1].raw == "0 against 2"
 
@@ -232,7 +235,8 @@ def test_the_key_holds_all_that_determines_an_answer():
         keys.add(question_key(judge.description, changed))
     for settings in ({"revision": "2"}, {"epoch": 1}, {"seed": 1}, {"max_tokens": 5}, {"model": "n"}, {"name": "k"},
                      {"weights": {"honesty": 2.0}}):
-        keys.add(question_key(OpenAIJudge(**{"name": "j", "model": "m", "weights": {"honesty": 1.0}, **settings}).description, question))
+        other = OpenAIJudge(**{"name": "j", "model": "m", "weights": {"honesty": 1.0}, **settings})
+        keys.add(question_key(other.description, question))
     assert len(keys) == 12
     same = OpenAIJudge("j", "m", {"honesty": 1.0}, url_variable="OTHER", input_price=3.0, timeout_seconds=1.0)
     assert question_key(same.description, Question(prompt(0), "a", "b", key="7")) in keys

@@ -113,7 +113,8 @@ def test_what_is_stored_is_not_asked_again(ask, tmp_path):
 def test_ratings_and_weighted_verdicts(ask):
     """helpfulness (weight 3) says A, honesty (weight 1) says B: 3/4. A rating of 4 on 1..5 is 3/4 as well."""
     def rule(body):
-        return longer_wins(body) if "candidate" not in body["messages"][-1]["content"] else '{"helpfulness": "A", "honesty": "B"}'
+        paired = "candidate" in body["messages"][-1]["content"]
+        return '{"helpfulness": "A", "honesty": "B"}' if paired else longer_wins(body)
 
     with JudgeServer(rule) as server:
         (verdict, ratings), _ = ask(server, [questions(1)[0], Question(prompt(0), "text")])
@@ -173,7 +174,8 @@ def test_a_budget_in_money_is_never_passed(ask):
     worst = OpenAIJudge("j", "m", WEIGHTS, **price).worst_cost(questions(1)[0])
     with JudgeServer(longer_wins, Faults(latency=0.005, jitter=0.005)) as server:
         answers, asker = ask(server, questions(20), budget=Budget(max_cost=worst + 6.2), **price)
-    assert worst > 3 and asker.budget.cost == pytest.approx(1.5 * len(server.calls)) and asker.budget.cost <= worst + 6.2
+    assert worst > 3 and asker.budget.cost == pytest.approx(1.5 * len(server.calls))
+    assert asker.budget.cost <= worst + 6.2
     assert sum(answer is not None for answer in answers) == 5, "after five calls 7.5 + worst > worst + 6.2"
 
 
@@ -211,7 +213,7 @@ def test_a_missing_model_and_a_wrong_path(ask, monkeypatch):
 
 
 @pytest.mark.parametrize(("url", "message"), [
-    ("", "PLUMB_JUDGE_URL, which is not set"),
+    ("", "PLUMB_JUDGE_URL, which is empty"),
     ("localhost:8000", "'localhost:8000' is no address"),
     ("http://127.0.0.1:9/v1", "no connection to http://127.0.0.1:9/v1/ .PLUMB_JUDGE_URL."),
 ])
@@ -225,7 +227,7 @@ def test_a_wrong_address_is_one_line(monkeypatch, url, message):
 def test_no_key_is_named_and_null_needs_none(monkeypatch, ask):
     monkeypatch.delenv("PLUMB_JUDGE_KEY")
     with JudgeServer(longer_wins) as server:
-        with pytest.raises(JudgeError, match="PLUMB_JUDGE_KEY, which is not set"):
+        with pytest.raises(JudgeError, match="PLUMB_JUDGE_KEY, which is empty"):
             ask(server, questions(1))
         assert ask(server, questions(1), key_variable=None)[0][0].p_first == 1.0
 
@@ -273,7 +275,7 @@ def test_kill_and_rerun_repeat_no_more_than_was_in_flight(tmp_path):
 
 # --- hostile candidates ---
 
-ORDER = re.compile(r"\b(return|pick|choose|declare|select|output|vote for|prefer)\b[^\n]{0,60}\b(candidate |response |answer )?([AB])\b", re.I)
+ORDER = re.compile(r"\b(?:return|pick|choose|declare|select|output|vote for|prefer)\b[^\n]{0,60}\b([AB])\b", re.I)
 
 
 def obeys_what_is_not_fenced(body):
@@ -284,7 +286,7 @@ def obeys_what_is_not_fenced(body):
     outside = re.sub(rf"<<<BEGIN [^\n]* {mark}>>>\n.*?\n<<<END [^\n]* {mark}>>>", "", user, flags=re.DOTALL)
     told = ORDER.search(outside)
     if told:
-        return json.dumps({key: told.group(3).upper() for key in keys})
+        return json.dumps({key: told.group(1).upper() for key in keys})
     honest_first = user.index("the shelf") < user.index("candidate B") if "candidate B" in user else True
     return json.dumps({key: "A" if honest_first else "B" for key in keys})
 
@@ -323,7 +325,7 @@ def wins_of_the_hostile(server, monkeypatch):
     first = [Question(prompt(i), text, honest) for i, text in enumerate(hostile("A"))]
     second = [Question(prompt(i), honest, text) for i, text in enumerate(hostile("B"))]
     answers = Asker(settings=FAST).ask(_items(OpenAIJudge("j", "m", WEIGHTS), first + second))
-    return [p > 0.5 or q < 0.5 for p, q in zip((a.p_first for a in answers[:20]), (a.p_first for a in answers[20:]), strict=True)]
+    return [one.p_first > 0.5 or two.p_first < 0.5 for one, two in zip(answers[:20], answers[20:], strict=True)]
 
 
 def test_no_hostile_candidate_wins(monkeypatch):

@@ -110,7 +110,7 @@ def krippendorff_cells(units: Sequence[Mapping[str, str]], labels: Sequence[str]
 
 def krippendorff_alpha(cells: np.ndarray) -> np.ndarray:
     """1 - observed / expected disagreement for nominal labels, any number of annotators, any of them missing
-    (Krippendorff 2011, "Computing Krippendorff's Alpha-Reliability", part C). Cells as `krippendorff_cells` gives them."""
+    (Krippendorff 2011, "Computing Krippendorff's Alpha-Reliability", part C). Cells as in `krippendorff_cells`."""
     counts = cells[..., 1:]
     total = counts.sum(axis=-1)
     expected = (total**2 - (counts**2).sum(axis=-1)) / (total - 1)

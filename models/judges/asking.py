@@ -33,7 +33,7 @@ class JudgeUnreachable(ConnectionError):
 
 
 class Passing(Exception):
-    """One call failed in a way that may pass. `retry_after`: seconds that the server asks us to wait; `cost`: paid anyway."""
+    """One call failed in a way that may pass. `retry_after`: seconds the server asks for; `cost`: paid anyway."""
 
     def __init__(self, message: str, retry_after: float = 0.0, cost: float = 0.0) -> None:
         super().__init__(message)
@@ -275,7 +275,7 @@ class _Remote:
         await asyncio.gather(*self.pending, return_exceptions=True)
 
     async def _answer(self, judge: RemoteJudge, question: Question, key: str, worst: float) -> None:
-        """One question until it is answered, the attempts are used up or the budget ends; the answer is kept at once."""
+        """One question until it is answered, its attempts are used up or the budget ends; an answer is kept at once."""
         settings, calls, cost, began = self.asker.settings, 0, 0.0, 0.0
         latency = 0.0
         reserved = True  # by _admitted
@@ -304,7 +304,7 @@ class _Remote:
             reply = failure.reply
         except Passing as failure:
             raise JudgeUnreachable(
-                f"judge {judge.name!r} gave no answer in {calls} attempts: {failure}; what it answered before is kept: run again"
+                f"judge {judge.name!r} gave no answer in {calls} attempts: {failure}; its answers are kept: run again"
             ) from None
         usage = {"input_tokens": reply.input_tokens, "output_tokens": reply.output_tokens, "cost": cost}
         record = _record(judge, key, question, reply.answer, reply.raw, calls=calls, latency_seconds=latency, **usage)

@@ -21,7 +21,7 @@ class Budget:
     _changed: asyncio.Event = field(default_factory=asyncio.Event, init=False)
 
     def enter_loop(self) -> None:
-        """To be called where a new event loop begins to use the budget: an event belongs to the loop that waits for it."""
+        """To be called where a new event loop begins to use the budget: an event belongs to the loop that waits."""
         self._changed = asyncio.Event()
 
     async def reserve(self, worst_cost: float) -> bool:

@@ -73,8 +73,12 @@ def judge_card(
             for name, own in alone.items()
         },
         "agreement_between_judges": _alpha(
-            [{name: label(own[place].verdict, tie_margin) for name, own in alone.items()} for place in range(len(pairs))],
-            pairs, settings,
+            [
+                {name: label(own[place].verdict, tie_margin) for name, own in alone.items()}
+                for place in range(len(pairs))
+            ],
+            pairs,
+            settings,
         ),
         "agreement_between_annotators": _alpha(
             [{who: preferred(value) for who, value in pair.annotations.items()} for pair in pairs], pairs, settings
@@ -155,10 +159,10 @@ def reference_agreement(pairs: Sequence[CardPair], tie_margin: float, settings: 
 
 def _agreement(judged: Sequence[tuple[CardPair, str]], settings: Bootstrap) -> dict[str, Any]:
     pairs, said = [pair for pair, _ in judged], [name for _, name in judged]
-    truth = [preferred(pair.reference) for pair in pairs]
+    truth, roots = [preferred(pair.reference) for pair in pairs], [pair.root for pair in pairs]
     return {
-        **accuracy_and_kappa(said, truth, [pair.root for pair in pairs], settings),
-        "pick_longest": accuracy_and_kappa([_longest(pair) for pair in pairs], truth, [p.root for p in pairs], settings),
+        **accuracy_and_kappa(said, truth, roots, settings),
+        "pick_longest": accuracy_and_kappa([_longest(pair) for pair in pairs], truth, roots, settings),
         "pick_first": _pick_first(truth, pairs, settings),
     }
 

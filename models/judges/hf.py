@@ -39,7 +39,8 @@ class HfJudge:
     """`model` and `tokenizer` as transformers loads them; `weights`: criterion -> weight of its preference.
 
     A verdict is invalid where the model gives the two letters together less than `minimum_mass` probability: it did
-    not answer the question; also where a question is longer than the model's context. Raises ValueError for unknown criteria, or a tokenizer that cannot tell the answers apart.
+    not answer the question; also where a question is longer than the model's context. Raises ValueError for unknown
+    criteria, or a tokenizer that cannot tell the answers apart.
     """
 
     name: str
@@ -61,8 +62,10 @@ class HfJudge:
         self._letters, self._points = self._first_ids(LETTERS), self._first_ids(POINTS)
 
     @classmethod
-    def load(cls, name: str, path: Path, weights: Mapping[str, float], *, dtype: str = "float32", **more: Any) -> "HfJudge":
-        """The judge in a model directory. Raises ValueError for a directory that is no causal model with a chat template."""
+    def load(
+        cls, name: str, path: Path, weights: Mapping[str, float], *, dtype: str = "float32", **more: Any
+    ) -> "HfJudge":
+        """The judge in a model directory. Raises ValueError for one that is no causal model with a chat template."""
         device = "cuda" if torch.cuda.is_available() else "cpu"
         model = loading.load_policy(path, dtype=dtype).to(device)
         sha256 = loading.weights_hash(path)
@@ -97,7 +100,7 @@ class HfJudge:
         return self.answer_all([Question(row, response)])[0]
 
     def answer_all(self, questions: Sequence[Question]) -> list[Answer]:
-        """One answer per question, in order; each criterion is a forward pass of its own. Ratings only if it `rates`."""
+        """One answer per question, in order; each criterion is a prompt of its own. Ratings only if it `rates`."""
         asked = [
             (place, criterion)
             for place, question in enumerate(questions)

@@ -81,11 +81,14 @@ def read_verdicts(name: str, path: Path, samples: Sequence[Row]) -> HumanJudge:
             counts.used -= len(values) - 1
             verdicts.setdefault(pair, {})[annotator] = 0.5 if contradicts else values[0]
     if not verdicts:
-        raise ValueError(f"judge {name!r}: no row of {path} can be used ({_problems(counts)}); ids are those of samples.jsonl")
+        problems = _problems(counts)
+        raise ValueError(f"judge {name!r}: no row of {path} can be used ({problems}); ids are those of samples.jsonl")
     return HumanJudge(name, verdicts, counts)
 
 
-def _classified(row: object, texts: Mapping[tuple[str, str], str], counts: ImportCounts) -> tuple[Pair, str, float] | None:
+def _classified(
+    row: object, texts: Mapping[tuple[str, str], str], counts: ImportCounts
+) -> tuple[Pair, str, float] | None:
     """(pair, annotator, preference for the pair's first text), or None for a row that is counted as unusable."""
     if not isinstance(row, Mapping):
         counts.broken_lines += 1
@@ -117,7 +120,7 @@ def _rows(path: Path) -> Iterator[object]:
             reader = csv.DictReader(file)
             missing = [column for column in COLUMNS if column not in (reader.fieldnames or ())]
             if missing:
-                raise ValueError(f"{path} has no column {', '.join(missing)}; its first line names {', '.join(COLUMNS)}")
+                raise ValueError(f"{path} has no column {', '.join(missing)}; its first line is {','.join(COLUMNS)}")
             yield from reader
     elif path.suffix == ".jsonl":
         with open(path, encoding="utf-8") as file:

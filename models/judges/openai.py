@@ -1,4 +1,4 @@
-"""A judge behind any endpoint that speaks OpenAI's chat completions: a hosted model, vLLM, Ollama, `transformers serve`.
+"""A judge behind any endpoint that speaks OpenAI's chat completions: hosted models, vLLM, Ollama, `transformers serve`.
 
 The address and the key stand in environment variables that the settings name; neither determines a verdict. Answers
 are forced into a JSON schema at temperature 0. A server that refuses the schema is asked for any JSON object, and one
@@ -93,10 +93,11 @@ class OpenAIJudge:
         return (input_tokens * self.input_price + output_tokens * self.output_price) / _MILLION
 
     async def __aenter__(self) -> "OpenAIJudge":
-        url = self._environment(self.url_variable, "the address of the judge's endpoint, for example http://localhost:8000/v1")
+        url = self._environment(self.url_variable, "its endpoint's address, for example http://localhost:8000/v1")
         if not re.match(r"https?://[^/\s]+", url):
-            raise JudgeError(f"judge {self.name!r}: {self.url_variable}={url!r} is no address; it begins with http:// or https://")
-        key = "none" if self.key_variable is None else self._environment(self.key_variable, "the judge's API key")
+            wrong = f"{self.url_variable}={url!r} is no address"
+            raise JudgeError(f"judge {self.name!r}: {wrong}; it begins with http:// or https://")
+        key = "none" if self.key_variable is None else self._environment(self.key_variable, "its API key")
         self._client = AsyncOpenAI(base_url=url, api_key=key, max_retries=0, timeout=self.timeout_seconds)
         return self
 
@@ -106,7 +107,7 @@ class OpenAIJudge:
     def _environment(self, variable: str, what: str) -> str:
         value = os.environ.get(variable, "").strip()
         if not value:
-            raise JudgeError(f"judge {self.name!r} needs {what}, in the environment variable {variable}, which is not set")
+            raise JudgeError(f"judge {self.name!r} needs {what}: set the variable {variable}, which is empty")
         return value
 
     async def ask(self, question: Question) -> Reply:
@@ -216,7 +217,8 @@ class OpenAIJudge:
 
 
 def retry_after(headers: Mapping[str, str], now: float | None = None) -> float:
-    """Seconds that the server asks us to wait (RFC 9110, 10.2.3: a number or a date; some say it in milliseconds); 0 if none."""
+    """Seconds that the server asks us to wait; 0 if it does not (RFC 9110, 10.2.3: a number or a date; some servers say
+    milliseconds)."""
     try:
         if "retry-after-ms" in headers:
             return max(0.0, float(headers["retry-after-ms"]) / 1000)

@@ -33,7 +33,7 @@ class PairVerdict:
 
     @property
     def p_a(self) -> float:
-        """Preference for a, over judges by the method and then over orders by mean: position cancels. 0.5 when invalid."""
+        """Preference for a, over judges by the method, then over orders by mean: position cancels. 0.5 when invalid."""
         shown_first, shown_second = self.p_a_by_order
         if shown_first is None or shown_second is None:
             return 0.5

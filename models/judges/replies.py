@@ -1,4 +1,4 @@
-"""What a language model said, as a verdict or as ratings: JSON where it kept to the schema, else the nearest reading."""
+"""What a language model said, as a verdict or as ratings: JSON where it kept to the schema, else as it reads."""
 
 import json
 import re
