@@ -87,6 +87,7 @@ def test_results_show_missing_axes_as_a_dash_and_brackets_as_they_are(tmp_path):
     models = {"sft": {"gold": gold, "helpfulness": None, "kl": 1.234}, "base": {"gold": gold}}
     examples = [{"prompt": "Can I wash my teddy bear?", "answers": {"sft": "Yes [by hand].\nGently."}}]
     (tmp_path / "metrics" / "evaluate.json").write_text(json.dumps({"models": models, "examples": examples}))
+    assert results.columns(tmp_path)[1] == "gold [95% CI]"
     (tmp_path / "metrics" / "gate.json").write_text(json.dumps({"verdict": "reject", "reasons": ["gold [low]"]}))
     rows = results.score_rows(tmp_path)
     assert [row[0] for row in rows] == ["base", "sft"]
@@ -104,15 +105,17 @@ def test_results_before_anything_ran(tmp_path):
     assert results.score_rows(tmp_path) == [] and "plumb up" in out.file.getvalue()
 
 
-def seed(low=0.1, sft=0.5, accuracy=0.8):
+def seed(low=0.1, sft=0.5, accuracy=0.8, prompts=400):
     models = {"base": {"gold": {"mean": 0.3}}, "sft": {"gold": {"mean": sft}}}
     versus = {name: {"difference": 0.2, "ci_low": low, "ci_high": 0.3} for name in seeds.TRAINED}
-    return seeds.Seed(3, {"models": models, "versus_sft": versus}, {"accuracy_where_judge_agrees": accuracy})
+    evaluation = {"prompts": prompts, "models": models, "versus_sft": versus}
+    return seeds.Seed(3, evaluation, {"accuracy_where_judge_agrees": accuracy})
 
 
 def test_promises_kept_and_broken():
     assert seeds.broken_promises(seed()) == []
     assert len(seeds.broken_promises(seed(low=0.0))) == 3
+    assert "on 399 prompts" in seeds.broken_promises(seed(prompts=399))[0]
     assert "not above base" in seeds.broken_promises(seed(sft=0.3))[0]
     assert "accuracy 0.740" in seeds.broken_promises(seed(accuracy=0.74))[0]
     assert len(seeds.broken_promises(seeds.Seed(0, {}, {}))) == 5
