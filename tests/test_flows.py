@@ -118,7 +118,7 @@ def test_promises_kept_and_broken():
     assert "on 399 prompts" in seeds.broken_promises(seed(prompts=399))[0]
     assert "not above base" in seeds.broken_promises(seed(sft=0.3))[0]
     assert "accuracy 0.740" in seeds.broken_promises(seed(accuracy=0.74))[0]
-    assert len(seeds.broken_promises(seeds.Seed(0, {}, {}))) == 5
+    assert len(seeds.broken_promises(seeds.Seed(0, {}, {}))) == 6
     out = console()
     assert seeds.report([seed(), seed(low=-0.1)], out) == 1
     assert "+0.200 (-0.100 to +0.300)" in out.file.getvalue()
