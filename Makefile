@@ -39,8 +39,8 @@ test: setup  ## fast tests and whole graphs on two-layer models
 test-slow: setup  ## killed processes and runs compared byte by byte
 	@$(BIN)/python -m pytest -q -m slow
 
-bench: setup  ## cost of the pipeline against bare trainers, as ratios
-	@$(BIN)/python -m benchmarks
+bench: setup  ## cost of the pipeline against bare trainers; ARGS=--write keeps the numbers
+	@$(BIN)/python -m benchmarks $(ARGS)
 
 bench-ppo: setup .bench/trl-1.12.0  ## PPO beside TRL 1.12.0; ARGS=--write keeps the numbers
 	@$(BIN)/python -m benchmarks.ppo $(ARGS)

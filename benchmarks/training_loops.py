@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from datasets import Dataset
-from transformers import PrinterCallback
+from transformers import PrinterCallback, set_seed
 from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
 
 from benchmarks.material import Material, comparisons
@@ -31,11 +31,11 @@ def sft_loop(material: Material, rows: int, repeats: int) -> Comparison:
 
     def ours(folder: Path) -> Cost:
         trainer = sft.make_trainer(cfg, load_policy(material.base), material.tokenizer, tokenised, folder)
-        return timed(lambda: training.train(trainer, "sft", folder))
+        return _timed(cfg, lambda: training.train(trainer, "sft", folder))
 
     def theirs(folder: Path) -> Cost:
         extra = {"dataset_kwargs": {"skip_prepare_dataset": True}}
-        return _bare(SFTTrainer(
+        return _bare(cfg, SFTTrainer(
             model=load_policy(material.base), processing_class=material.tokenizer,
             args=training.trainer_arguments(SFTConfig, cfg, cfg.runtime, folder, **extra),
             train_dataset=Dataset.from_list(tokenised),
@@ -64,11 +64,11 @@ def dpo_loop(material: Material, rows: int, repeats: int) -> Comparison:
         rows_with_reference = dpo.with_reference(policy, tokenised)
         trainer = dpo.make_trainer(cfg, policy, material.tokenizer, rows_with_reference, folder)
         trainer.add_callback(training.Snapshots(cfg.snapshots, save))
-        return timed(lambda: training.train(trainer, "dpo", folder))
+        return _timed(cfg, lambda: training.train(trainer, "dpo", folder))
 
     def theirs(folder: Path) -> Cost:
         extra = {"beta": cfg.beta, "loss_type": list(cfg.loss_types), "loss_weights": list(cfg.loss_weights)}
-        return _bare(OnTokenisedRows(
+        return _bare(cfg, OnTokenisedRows(
             model=load_policy(material.base), processing_class=material.tokenizer,
             args=training.trainer_arguments(
                 DPOConfig, cfg, cfg.runtime, folder, precompute_ref_log_probs=cfg.epochs >= 2, **extra
@@ -99,10 +99,16 @@ def _compare(
     return Comparison(name, *seconds, time_ratio_at_most(LIMIT), note)
 
 
-def _bare(trainer: Any) -> Cost:
+def _timed(cfg: Any, train: Callable[[], Any]) -> Cost:
+    """The cost of training on the same batches: they are drawn with random numbers that making a trainer may use up."""
+    set_seed(cfg.runtime.seed)
+    return timed(train)
+
+
+def _bare(cfg: Any, trainer: Any) -> Cost:
     """The cost of TRL's own train(); only the printing of its logs is taken away."""
     trainer.remove_callback(PrinterCallback)
-    return timed(trainer.train)
+    return _timed(cfg, trainer.train)
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from models.advantages import explained_variance
 from models.batching import by_length, device_of, evaluating, length_mask
 from models.kl import AdaptiveKl, FixedKl
 from models.logprobs import join, response_logprobs
-from models.ppo_guards import tripped
+from models.ppo_guards import breaches, tripped
 from models.ppo_settings import PpoSettings
 from models.ppo_update import check_finite, make_optimizer, set_learning_rate, trainable, update
 from models.randomness import generator
@@ -60,6 +60,8 @@ class PpoTrainer:
         on_step: called with (step, steps in total, metrics) after each step; times are in `seconds_*`.
         on_snapshot: called with (step, policy) every `snapshot_every` steps, to keep policies for later selection.
         on_rollout: called with (step, rollout) before its update, e.g. to show sampled responses.
+        on_breach: called with (steps done, policy) when a rollout breaks a guard's limit and the one before did not:
+            the policy as it crossed the limit, which is worth keeping when the guard trips later.
 
     Raises:
         ValueError: prompts, rewards or models that do not fit together.
@@ -79,6 +81,7 @@ class PpoTrainer:
         on_step: Callable[[int, int, dict[str, float]], None] | None = None,
         on_snapshot: Callable[[int, nn.Module], None] | None = None,
         on_rollout: Callable[[int, Rollout], None] | None = None,
+        on_breach: Callable[[int, nn.Module], None] | None = None,
     ):
         _check(policy, reference, rewards, prompts)
         check_critic(policy, value)
@@ -89,7 +92,8 @@ class PpoTrainer:
         self.rewards, self.stop_ids, self.settings = list(rewards), stop_ids, settings
         self.prompts = [(prompt_id, tuple(ids)) for prompt_id, ids in prompts]
         self.checkpoint_dir = checkpoint_dir
-        self.on_step, self.on_snapshot, self.on_rollout = on_step, on_snapshot, on_rollout
+        self.on_step, self.on_snapshot = on_step, on_snapshot
+        self.on_rollout, self.on_breach = on_rollout, on_breach
         self.optimizer = make_optimizer(policy, value, settings)
         self.kl = FixedKl(settings.kl_coefficient) if settings.kl_target is None else AdaptiveKl(
             settings.kl_coefficient, settings.kl_target, settings.kl_horizon_episodes)
@@ -125,6 +129,8 @@ class PpoTrainer:
             clock.append(time.perf_counter())
             metrics = self._rollout_metrics(rollout)
             _tell(self.on_rollout, step, rollout)
+            if self._crosses_a_limit(metrics):
+                _tell(self.on_breach, step, self.policy)
             reason = tripped([*self.history, metrics], self.settings)
             if reason is not None:
                 return f"{reason} (at step {step + 1})"
@@ -137,6 +143,10 @@ class PpoTrainer:
         self.kl.update(metrics["kl"], self.settings.batch_size)
         self._finish_step(step + 1, metrics, clock)
         return None
+
+    def _crosses_a_limit(self, metrics: dict[str, float]) -> bool:
+        before = breaches(self.history[-1], self.settings) if self.history else {}
+        return bool(breaches(metrics, self.settings)) and not before
 
     def _sample(self, step: int) -> list[Sample]:
         """One response to each of the step's prompts; the position in the data is a pure function of the step."""

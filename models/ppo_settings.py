@@ -28,7 +28,7 @@ class PpoSettings:
         checkpoint_every, snapshot_every: steps; 0 is never.
         kl_budget (nats per response), entropy_floor (nats per token), eos_rate_floor, distinct_floor (share of
             distinct bigrams): guards, None is off. A guard stops the run when `guard_patience` rollouts in a row
-            break it.
+            break it; a KL clearly above its budget (by two standard errors) at once.
     """
 
     episodes: int

@@ -39,7 +39,7 @@ def ppo(
 
     Writes the policy, `checkpoints/step-N` (snapshots), `curves.jsonl`, `samples.jsonl` (answers to a few fixed
     prompts on the way) and `stopped.json`: a guard that stops early leaves its reason there, which is a result with
-    fewer steps. Under `accelerate launch` every process trains and the main one writes.
+    fewer steps; the policy that crossed its limit is among the snapshots. Under `accelerate launch` every process trains and the main one writes.
 
     Raises ValueError for settings that do not divide, DataError for a reward model on another vocabulary,
     DivergedError for non-finite numbers.
@@ -63,6 +63,7 @@ def ppo(
 
     trainer.on_step = lambda done, total, numbers: progress.report(done, total, "rollout", **numbers)
     trainer.on_snapshot = on_snapshot
+    trainer.on_breach = lambda done, _: keep_snapshot(checkpoints, done, save) if done else None
     if processes.is_main():
         samples.keep(0)  # a resumed run has them already
     result = trainer.run()

@@ -279,6 +279,28 @@ def test_guards_wait_for_their_patience():
     assert tripped([high, low, low], guard) == "entropy: 0.5 nats per token is below the floor of 1"
 
 
+def test_two_guards_in_turn_are_not_one_in_a_row():
+    guard = settings(entropy_floor=1.0, eos_rate_floor=0.5, guard_patience=2)
+    assert tripped([{"entropy": 0.5, "eos_rate": 1.0}, {"entropy": 2.0, "eos_rate": 0.1}], guard) is None
+
+
+def test_a_kl_clearly_above_its_budget_is_not_waited_for():
+    """Budget 12: 13 +- 1 may be chance and is waited for, 13 +- 0.4 is two standard errors above and is not."""
+    guard = settings(kl_budget=12.0, guard_patience=2)
+    unclear, clear = {"kl": 13.0, "kl_standard_error": 1.0}, {"kl": 13.0, "kl_standard_error": 0.4}
+    assert tripped([unclear], guard) is None
+    assert tripped([clear], guard) == "kl: 13 nats per response exceeds the budget of 12"
+    assert tripped([unclear, unclear], guard) is not None
+
+
+def test_the_policy_that_crosses_a_limit_is_handed_over_once():
+    """Entropy falls below its floor in the first rollout and stays there: one crossing, before any update."""
+    crossed = []
+    given = settings(entropy_floor=9.0, guard_patience=3)
+    result = trainer(settings=given, on_breach=lambda done, policy: crossed.append(done)).run()
+    assert crossed == [0] and result.steps_done == 2
+
+
 def test_a_number_that_is_not_finite_stops_and_keeps_the_weights():
     def broken(prompt_ids, response_ids):
         calls.append(1)
