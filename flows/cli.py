@@ -202,7 +202,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print the numbers as JSON 
 def ratings(
     file: Annotated[Path, typer.Argument(help="Battles: .jsonl, .jsonl.gz, .csv or .parquet.")],
     style: Annotated[bool, typer.Option("--style", help="Control for length, headers, lists and bold.")] = False,
-    elo: Annotated[bool, typer.Option("--elo", help="Also show Elo, and how far the order of battles moves it.")] = False,
+    elo: Annotated[bool, typer.Option("--elo", help="Also show Elo, and how far order alone moves it.")] = False,
     anchor: Annotated[str | None, typer.Option(help="The model whose strength is 0 (default: the mean is).")] = None,
     resamples: Resamples = 1000,
     confidence: Confidence = 0.95,

@@ -175,11 +175,10 @@ def _outcome(row: Row, columns: set[str], players: tuple[str, str], number: int)
 
 
 def _winner(value: Any, first: str, second: str) -> float:
-    if value == first:
-        return 1.0
-    if value == second:
-        return 0.0
-    outcome = None if _missing(value) else WINNERS.get(str(value).strip().lower())
+    said = None if _missing(value) else str(value)
+    if said in (first, second):
+        return float(said == first)
+    outcome = None if said is None else WINNERS.get(said.strip().lower())
     if outcome is None:
         raise _Unknown(f"winner {value!r}")
     return outcome
@@ -198,12 +197,12 @@ def _number(row: Row, column: str, low: float, high: float, number: int) -> floa
 
 
 def _missing(value: Any) -> bool:
-    return value is None or value == "" or (isinstance(value, float) and math.isnan(value))
+    return _missing_text(value) or (isinstance(value, str) and not value)
 
 
 def _left_out(reasons: Counter[str], rows: int, shown: int = 4) -> str:
     named = [f"{reason} ({count})" for reason, count in reasons.most_common(shown)]
-    more = [f"{len(reasons) - shown} more reasons"] if len(reasons) > shown else []
+    more = [f"{len(reasons) - shown} more"] if len(reasons) > shown else []
     return f"{reasons.total()} of {rows} battles are left out: {', '.join([*named, *more])}"
 
 
@@ -260,7 +259,10 @@ def _measured(
 
 
 def _missing_text(value: Any) -> bool:
-    return value is None or (isinstance(value, float) and math.isnan(value))
+    """Whether there is nothing at all: None, nan, or pandas' marks; an empty text is a text."""
+    if isinstance(value, float | np.floating):
+        return bool(np.isnan(value))
+    return value is None or type(value).__name__ in ("NAType", "NaTType")
 
 
 def _total(counts: Any) -> float:

@@ -52,7 +52,7 @@ def estimates(values: np.ndarray, drawn: np.ndarray | None, clusters: int, confi
     the normal. Plain percentiles are too narrow by that much; the two agree for many clusters. Resamples that are nan
     do not count.
     """
-    if drawn is None:
+    if drawn is None or len(values) == 0:
         return [Estimate(float(value)) for value in values]
     stretch = np.sqrt(clusters / (clusters - 1))
     tail = ndtr(stretch * stdtrit(clusters - 1, (1 - confidence) / 2))

@@ -67,7 +67,7 @@ def covariates(battles: Battles, order_effect: bool, style: bool) -> Covariates:
 
 _LEFT_OUT = (
     "style: {name} does not differ, or differs as the models do; it is left out",
-    "the order effect is left out: every model is shown on one side only, so it cannot be told from the strengths",
+    "the order effect is left out: who is shown first is fixed by who plays, so it cannot be told from the strengths",
 )
 
 

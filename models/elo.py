@@ -10,7 +10,7 @@ from models.battles import Battles, read_battles
 
 @dataclass(frozen=True)
 class Elo:
-    """`rating` in the table's order; `low` and `high`, its least and largest value over shuffled orders."""
+    """`rating` in the table's order; `low` and `high`, its least and largest value over that and shuffled orders."""
 
     rating: float
     low: float

@@ -1,6 +1,6 @@
 """Ratings of models from battles: Bradley–Terry strengths, with intervals over prompts, and what limits them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -105,7 +105,7 @@ def rate(
         table: any table that `models.battles.read_battles` takes, or its result.
         order_effect: estimate the advantage of the response shown first, where the data can tell it.
         style: control for differences in length, headers, lists and bold; strengths are then those at equal style.
-        anchor: the model whose strength is 0; without one the mean of each group is.
+        anchor: the model whose strength is 0, for its group; without one the mean of each group is 0.
         settings: confidence, resamples and seed of the bootstrap.
 
     A tie counts half. Where the likelihood has no maximum (a model never lost), every model is given one tie with an
@@ -121,8 +121,10 @@ def rate(
     model = BradleyTerry(battles, added)
     full = model.fit(np.ones((battles.roots, 1)))
     drawn = _resampled(model, battles, full, settings)
-    strengths = [_relative(part.strengths, battles, anchor) if part else None for part in (full, drawn)]
-    rated = estimates(strengths[0][:, 0], strengths[1], battles.roots, settings.confidence)
+    if anchor is not None:
+        place = battles.models.index(anchor)
+        full, drawn = (part and _anchored(part, place, model.groups) for part in (full, drawn))
+    rated = estimates(full.strengths[:, 0], drawn.strengths if drawn else None, battles.roots, settings.confidence)
     effects = estimates(full.effects[:, 0], drawn.effects if drawn else None, battles.roots, settings.confidence)
     named = dict(zip(added.names, effects, strict=True))
     return Ratings(
@@ -148,8 +150,10 @@ def _resampled(model: BradleyTerry, battles: Battles, full: Fitted, settings: Bo
     )
 
 
-def _relative(strengths: np.ndarray, battles: Battles, anchor: str | None) -> np.ndarray:
-    return strengths if anchor is None else strengths - strengths[battles.models.index(anchor)]
+def _anchored(fitted: Fitted, place: int, groups: np.ndarray) -> Fitted:
+    """Strengths of the anchor's group relative to the anchor."""
+    inside = (groups == groups[place])[:, None]
+    return replace(fitted, strengths=fitted.strengths - np.where(inside, fitted.strengths[place], 0))
 
 
 def _table(battles: Battles, groups: np.ndarray, strengths: list[Estimate]) -> tuple[Rating, ...]:

@@ -5,7 +5,7 @@ judge's preference on the difference in length, read off where that difference i
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -94,36 +94,46 @@ def win_rate(
     battles = table if isinstance(table, Battles) else read_battles(table)
     pairs = _pairs(battles, model, against)
     notes = [*battles.notes, *_notes(pairs)]
-    blocks = list(draws(pairs.roots, settings, len(pairs.root))) if pairs.roots > 1 else []
-    raw = [_mean(pairs.preference[:, None], block[pairs.root]) for block in blocks]
-    controlled, effect = None, None
+    regression = None
     if np.isnan(pairs.gap).any():
         notes.append("lengths are unknown (no responses, no first_length and second_length): no length control")
     else:
         regression = LengthRegression.of(pairs, battles.prompts, difficulty, notes)
-        rates, effects = regression.rates(np.ones((len(pairs.root), 1)))
-        controlled = _estimate(rates[0], [regression.rates(block[pairs.root])[0] for block in blocks], pairs, settings)
-        effect = float(effects[0])
-        if abs(effect) > LARGEST_LENGTH_EFFECT:
-            notes.append(
-                f"the effect of length, {effect:.1f} log-odds, is more than judges show (up to {LARGEST_LENGTH_EFFECT}): "
-                "short answers are not wholly paid back for being short"
-            )
+    raw, controlled = [], []
+    for block in draws(pairs.roots, settings, len(pairs.root)) if pairs.roots > 1 else ():
+        weights = block[pairs.root]
+        raw.append(_mean(pairs.preference[:, None], weights))
+        if regression:
+            controlled.append(regression.rates(weights)[0])
+    rate, effect = regression.rates(np.ones((len(pairs.root), 1))) if regression else (None, None)
+    if effect is not None and abs(effect[0]) > LARGEST_LENGTH_EFFECT:
+        notes.append(_TOO_LARGE.format(effect=effect[0]))
     return WinRate(
         model=model,
         against=against,
         raw=_estimate(pairs.preference.mean(), raw, pairs, settings),
-        length_controlled=controlled,
-        length_effect=effect,
+        length_controlled=_estimate(rate[0], controlled, pairs, settings) if regression else None,
+        length_effect=float(effect[0]) if regression else None,
         pairs=len(pairs.root),
         prompts=len(np.unique(pairs.prompt)),
         notes=tuple(notes),
     )
 
 
+_TOO_LARGE = (
+    f"the effect of length, {{effect:.1f}} log-odds, is more than judges show (up to {LARGEST_LENGTH_EFFECT}): short "
+    "answers are not wholly paid back for being short"
+)
+
+
 def _estimate(value: float, drawn: list[np.ndarray], pairs: Pairs, settings: Bootstrap) -> Estimate:
     rows = np.concatenate(drawn)[None] if drawn else None
-    return estimates(np.array([value]), rows, pairs.roots, settings.confidence)[0]
+    found = estimates(np.array([value]), rows, pairs.roots, settings.confidence)[0]
+    if rows is None or pairs.preference.min() != pairs.preference.max() or pairs.preference[0] not in (0, 1):
+        return found
+    # Won or lost every time: no resample differs, and the far end is that of Clopper and Pearson (1934), over roots.
+    far = ((1 - settings.confidence) / 2) ** (1 / pairs.roots)
+    return replace(found, ci_low=far) if pairs.preference[0] == 1 else replace(found, ci_high=1 - far)
 
 
 def _mean(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
