@@ -192,6 +192,72 @@ def hacking(settings: Settings = None):
     raise typer.Exit(hacked.report(*found, console))
 
 
+Resamples = Annotated[int, typer.Option(min=2, help="Bootstrap resamples of the prompts.")]
+Confidence = Annotated[float, typer.Option(min=0.5, max=0.999, help="Of the intervals.")]
+Seed = Annotated[int, typer.Option(help="Of the resamples.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the numbers as JSON instead of a table.")]
+
+
+@app.command()
+def ratings(
+    file: Annotated[Path, typer.Argument(help="Battles: .jsonl, .jsonl.gz, .csv or .parquet.")],
+    style: Annotated[bool, typer.Option("--style", help="Control for length, headers, lists and bold.")] = False,
+    elo: Annotated[bool, typer.Option("--elo", help="Also show Elo, and how far order alone moves it.")] = False,
+    anchor: Annotated[str | None, typer.Option(help="The model whose strength is 0 (default: the mean is).")] = None,
+    resamples: Resamples = 1000,
+    confidence: Confidence = 0.95,
+    seed: Seed = 0,
+    as_json: AsJson = False,
+):
+    """Rate models from a table of battles: Bradley-Terry strengths with intervals over prompts.
+
+    A row is a battle: first and second (or model_a and model_b) name the models, p_first (0 to 1) or winner (first,
+    second, model_a, model_b, tie) the outcome, prompt_id or root the prompt. --style also needs the answers
+    (first_response and second_response, response_a and response_b, or the Arena's conversations). A tie counts half;
+    the advantage of being shown first is a parameter where the data can tell it.
+    """
+    import json
+
+    from flows.ratings import show_ratings
+    from tasks.tables import Bootstrap, rate_file
+
+    settings = Bootstrap(confidence, resamples, seed)
+    document = rate_file(file, style=style, anchor=anchor, with_elo=elo, settings=settings)
+    if as_json:
+        print(json.dumps(document, indent=1))
+    else:
+        show_ratings(document, _console())
+
+
+@app.command()
+def winrate(
+    file: Annotated[Path, typer.Argument(help="Judged answers: .jsonl, .jsonl.gz, .csv or .parquet.")],
+    against: Annotated[str, typer.Option(help="The model to compare with.")],
+    model: Annotated[list[str] | None, typer.Option(help="The model to rate; repeatable (default: all).")] = None,
+    pool: Annotated[Path | None, typer.Option(help="Judged answers of a frozen pool, for prompts' difficulty.")] = None,
+    resamples: Resamples = 1000,
+    confidence: Confidence = 0.95,
+    seed: Seed = 0,
+    as_json: AsJson = False,
+):
+    """Win rates against one model: raw, and length-controlled as in AlpacaEval 2, with intervals over prompts.
+
+    Rows are as in `plumb ratings`; both orders of a pair are averaged. Length control needs the answers, or their
+    lengths as first_length and second_length.
+    """
+    import json
+
+    from flows.ratings import show_win_rates
+    from tasks.tables import Bootstrap, win_rates_of_file
+
+    settings = Bootstrap(confidence, resamples, seed)
+    documents = win_rates_of_file(file, against, model or (), pool=pool, settings=settings)
+    if as_json:
+        print(json.dumps(documents, indent=1))
+    else:
+        show_win_rates(documents, _console())
+
+
 def _numbers(text: str) -> list[int]:
     try:
         return [int(part) for part in text.split(",")]

@@ -1,73 +1,210 @@
-"""Strengths from battles: Bradley–Terry by maximum likelihood, with the advantage of being shown first."""
+"""Ratings of models from battles: Bradley–Terry strengths, with intervals over prompts, and what limits them."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
-from scipy import optimize
 from scipy.special import expit
 
-RIDGE = 1e-4  # pull towards 0 per squared unit: a player that never lost gets a large strength, not an infinite one
+from models.battles import Battles, read_battles
+from models.bootstrap import Bootstrap, Estimate, draws, estimates
+from models.bradley_terry import BradleyTerry, Fitted, covariates
+
+ELO_PER_LOG_ODDS = 400 / np.log(10)
+RESAMPLES = Bootstrap(resamples=1000)
+
+
+@dataclass(frozen=True)
+class Rating:
+    """One model. `strength`: log-odds, relative to the mean of its group or to the anchor. `win_rate`: share of points
+    over all its battles, a tie is half. `rank`: within its group, 1 + the models whose interval lies wholly above; by
+    strength where there are no intervals. `flags`: why not to trust the strength."""
+
+    model: str
+    strength: Estimate
+    rank: int
+    win_rate: float
+    battles: int
+    group: int
+    flags: tuple[str, ...]
+
+    @property
+    def elo_scale(self) -> float:
+        """The strength where people expect Elo: 1000 + 400 / ln 10 per unit. Unlike Elo it depends on no order."""
+        return 1000 + ELO_PER_LOG_ODDS * self.strength.value
 
 
 @dataclass(frozen=True)
 class Ratings:
-    """`strengths`: player -> log-odds unit, mean 0. `order_effect`: log-odds added for the one shown first."""
+    """`models`: by group, the strongest first. `order_effect`: log-odds for the one shown first; None where it cannot
+    be told from the strengths. `style`: log-odds per root mean square of the difference. `notes`: one line each."""
 
-    strengths: dict[str, float]
-    order_effect: float
-    unbeaten: tuple[str, ...]  # never lost or never won a part of a battle: their strength is the ridge's doing
+    models: tuple[Rating, ...]
+    order_effect: Estimate | None
+    style: dict[str, Estimate]
+    battles: int
+    prompts: int
+    ties: float
+    notes: tuple[str, ...]
+
+    @property
+    def strengths(self) -> dict[str, float]:
+        return {rating.model: rating.strength.value for rating in self.models}
 
     def expected(self, first: str, second: str) -> float:
-        """Probability that `first` wins when shown first."""
-        return float(expit(self.strengths[first] - self.strengths[second] + self.order_effect))
+        """Probability that `first`, shown first, beats `second`, at equal style.
+
+        Raises ValueError for a model without battles, and across groups that no battles connect.
+        """
+        known = {rating.model: rating for rating in self.models}
+        for name in (first, second):
+            if name not in known:
+                raise ValueError(f"{name!r} has no battles; rated are {', '.join(known)}")
+        ours, theirs = known[first], known[second]
+        if ours.group != theirs.group:
+            raise ValueError(f"no battles connect {first!r} and {second!r}; they cannot be compared")
+        gap = ours.strength.value - theirs.strength.value
+        return float(expit(gap + (self.order_effect.value if self.order_effect else 0.0)))
+
+    def document(self) -> dict[str, Any]:
+        """Everything as plain values, for JSON."""
+        return {
+            "models": [
+                {
+                    "model": rating.model,
+                    "rank": rating.rank,
+                    "group": rating.group,
+                    "strength": rating.strength.document(),
+                    "elo_scale": rating.elo_scale,
+                    "win_rate": rating.win_rate,
+                    "battles": rating.battles,
+                    "flags": list(rating.flags),
+                }
+                for rating in self.models
+            ],
+            "order_effect": self.order_effect.document() if self.order_effect else None,
+            "style": {name: effect.document() for name, effect in self.style.items()},
+            "battles": self.battles,
+            "prompts": self.prompts,
+            "ties": self.ties,
+            "notes": list(self.notes),
+        }
 
 
-def bradley_terry(first: Sequence[str], second: Sequence[str], p_first: Sequence[float]) -> Ratings:
-    """Maximum likelihood of P(first wins) = sigmoid(s_first - s_second + order effect) (Bradley and Terry 1952).
+def rate(
+    table: Any,
+    *,
+    order_effect: bool = True,
+    style: bool = False,
+    anchor: str | None = None,
+    settings: Bootstrap = RESAMPLES,
+) -> Ratings:
+    """Strengths of all models in a table of battles, by maximum likelihood, with bootstrap intervals over prompts.
 
     Args:
-        first, second: players of each battle, (battles,).
-        p_first: outcome for the first, in [0, 1]; a tie is 0.5.
+        table: any table that `models.battles.read_battles` takes, or its result.
+        order_effect: estimate the advantage of the response shown first, where the data can tell it.
+        style: control for differences in length, headers, lists and bold; strengths are then those at equal style.
+        anchor: the model whose strength is 0, for its group; without one the mean of each group is 0.
+        settings: confidence, resamples and seed of the bootstrap.
+
+    A tie counts half. Where the likelihood has no maximum (a model never lost), every model is given one tie with an
+    average player, in the fit of the data and in each resample that needs it; `notes` says so.
 
     Raises:
-        ValueError: no battles, lengths that differ, a player against itself, or an outcome outside [0, 1].
+        ValueError: a table that cannot be read, an anchor that does not play, style without responses.
     """
-    outcomes = np.asarray(p_first, dtype=np.float64)
-    _check(first, second, outcomes)
-    players, index = np.unique(np.asarray([*first, *second], dtype=str), return_inverse=True)
-    left, right = index[: len(first)], index[len(first) :]
-
-    def loss(parameters: np.ndarray) -> tuple[float, np.ndarray]:
-        strengths, order_effect = parameters[:-1], parameters[-1]
-        logits = strengths[left] - strengths[right] + order_effect
-        error = expit(logits) - outcomes
-        gradient = np.bincount(left, error, len(players)) - np.bincount(right, error, len(players))
-        value = np.logaddexp(0, logits).sum() - (outcomes * logits).sum() + RIDGE / 2 * (strengths**2).sum()
-        return value, np.append(gradient + RIDGE * strengths, error.sum())
-
-    options = {"maxiter": 10_000, "ftol": 1e-15, "gtol": 1e-9}
-    found = optimize.minimize(loss, np.zeros(len(players) + 1), jac=True, method="L-BFGS-B", options=options).x
-    strengths = found[:-1] - found[:-1].mean()
+    battles = table if isinstance(table, Battles) else read_battles(table, markdown=style)
+    if anchor is not None and anchor not in battles.models:
+        raise ValueError(f"anchor {anchor!r} has no battles; rated are {', '.join(battles.models)}")
+    added = covariates(battles, order_effect, style)
+    model = BradleyTerry(battles, added)
+    full = model.fit(np.ones((battles.roots, 1)))
+    drawn = _resampled(model, battles, full, settings)
+    if anchor is not None:
+        place = battles.models.index(anchor)
+        full, drawn = (part and _anchored(part, place, model.groups) for part in (full, drawn))
+    rated = estimates(full.strengths[:, 0], drawn.strengths if drawn else None, battles.roots, settings.confidence)
+    effects = estimates(full.effects[:, 0], drawn.effects if drawn else None, battles.roots, settings.confidence)
+    named = dict(zip(added.names, effects, strict=True))
     return Ratings(
-        strengths=dict(zip(players.tolist(), strengths.tolist(), strict=True)),
-        order_effect=float(found[-1]),
-        unbeaten=_one_sided(players, left, right, outcomes),
+        models=_table(battles, model.groups, rated),
+        order_effect=named.pop("order", None),
+        style=named,
+        battles=len(battles.first),
+        prompts=len(battles.prompts),
+        ties=float((battles.p_first == 0.5).mean()),
+        notes=(*battles.notes, *added.notes, *_notes(battles, model.groups, full)),
     )
 
 
-def _check(first: Sequence[str], second: Sequence[str], outcomes: np.ndarray) -> None:
-    if len(first) == 0 or not len(first) == len(second) == len(outcomes):
-        raise ValueError(f"{len(first)}, {len(second)} and {len(outcomes)} values; give equally many, at least one battle")
-    if not ((outcomes >= 0) & (outcomes <= 1)).all():
-        bad = int(np.flatnonzero(~((outcomes >= 0) & (outcomes <= 1)))[0])
-        raise ValueError(f"battle {bad} has outcome {outcomes[bad]}; outcomes lie in [0, 1], a tie is 0.5")
-    same = [position for position, (a, b) in enumerate(zip(first, second, strict=True)) if a == b]
-    if same:
-        raise ValueError(f"battle {same[0]} sets {first[same[0]]!r} against itself; drop it")
+def _resampled(model: BradleyTerry, battles: Battles, full: Fitted, settings: Bootstrap) -> Fitted | None:
+    if battles.roots < 2:
+        return None
+    rows = max(len(model.first), len(battles.models) ** 2)
+    parts = [model.fit(drawn, full) for drawn in draws(battles.roots, settings, rows)]
+    return Fitted(
+        np.concatenate([part.strengths for part in parts], axis=1),
+        np.concatenate([part.effects for part in parts], axis=1),
+        np.concatenate([part.unbounded for part in parts]),
+    )
 
 
-def _one_sided(players: np.ndarray, left: np.ndarray, right: np.ndarray, outcomes: np.ndarray) -> tuple[str, ...]:
-    won = np.bincount(left, outcomes, len(players)) + np.bincount(right, 1 - outcomes, len(players))
-    played = np.bincount(left, minlength=len(players)) + np.bincount(right, minlength=len(players))
-    return tuple(players[(won == 0) | (won == played)].tolist())
+def _anchored(fitted: Fitted, place: int, groups: np.ndarray) -> Fitted:
+    """Strengths of the anchor's group relative to the anchor."""
+    inside = (groups == groups[place])[:, None]
+    return replace(fitted, strengths=fitted.strengths - np.where(inside, fitted.strengths[place], 0))
+
+
+def _table(battles: Battles, groups: np.ndarray, strengths: list[Estimate]) -> tuple[Rating, ...]:
+    count = len(battles.models)
+    played = np.bincount(battles.first, minlength=count) + np.bincount(battles.second, minlength=count)
+    won = np.bincount(battles.first, battles.p_first, count) + np.bincount(battles.second, 1 - battles.p_first, count)
+    ratings = [
+        Rating(
+            model=battles.models[place],
+            strength=strengths[place],
+            rank=_rank(place, groups, strengths),
+            win_rate=float(won[place] / played[place]),
+            battles=int(played[place]),
+            group=int(groups[place]) + 1,
+            flags=_flags(won[place], played[place]),
+        )
+        for place in range(count)
+    ]
+    return tuple(sorted(ratings, key=lambda rating: (rating.group, -rating.strength.value, rating.model)))
+
+
+def _rank(place: int, groups: np.ndarray, strengths: list[Estimate]) -> int:
+    """As on the Arena: one more than the models of the group that are certainly stronger."""
+    ours = strengths[place]
+    others = [strengths[other] for other in np.flatnonzero(groups == groups[place]) if other != place]
+    if ours.ci_high is None:
+        return 1 + sum(other.value > ours.value for other in others)
+    return 1 + sum(other.ci_low > ours.ci_high for other in others)
+
+
+def _flags(won: float, played: float) -> tuple[str, ...]:
+    if won == played:
+        return ("never lost",)
+    return ("never won",) if won == 0 else ()
+
+
+def _notes(battles: Battles, groups: np.ndarray, full: Fitted) -> list[str]:
+    notes = []
+    if battles.roots < 2:
+        notes.append("all battles belong to one prompt (or root): no intervals, which are over prompts")
+    if full.unbounded[0]:
+        notes.append(
+            "some strengths or effects have no finite maximum likelihood (someone, or a whole group, never lost to the "
+            "rest): every model was given one tie with an average player"
+        )
+    if groups.max() > 0:
+        named = "; ".join(f"{number + 1}: {_members(battles, groups == number)}" for number in range(groups.max() + 1))
+        notes.append(f"no battles connect these groups of models, so nothing ranks across them: {named}")
+    return notes
+
+
+def _members(battles: Battles, inside: np.ndarray, shown: int = 5) -> str:
+    names = [battles.models[place] for place in np.flatnonzero(inside)]
+    return ", ".join(names[:shown]) + (f" and {len(names) - shown} more" if len(names) > shown else "")

@@ -4,20 +4,12 @@ All variants of one question share a root and are not independent, so the bootst
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
+from models.bootstrap import Bootstrap
+
 _CELLS_PER_BLOCK = 5_000_000  # resamples x roots held at once
-
-
-@dataclass(frozen=True)
-class Bootstrap:
-    """How intervals are made: percentiles of `resamples` draws of whole roots."""
-
-    confidence: float = 0.95
-    resamples: int = 2000
-    seed: int = 0
 
 
 def interval(

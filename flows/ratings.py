@@ -1,0 +1,87 @@
+"""Ratings and win rates as tables on the terminal: `plumb ratings` and `plumb winrate`."""
+
+from typing import Any
+
+
+def show_ratings(document: dict[str, Any], console) -> None:
+    """Print what `tasks.tables.rate_file` found."""
+    from rich.table import Table
+    from rich.text import Text
+
+    elo = document.get("elo", {})
+    grouped = any(row["group"] > 1 for row in document["models"])
+    heads = [*(["group"] if grouped else []), "rank", "model", "strength [CI]", "as Elo", "win rate", "battles"]
+    table = Table(*heads, *(["Elo [range over orders]"] if elo else []), "flags", header_style="bold")
+    for row in document["models"]:
+        cells = [
+            *([str(row["group"])] if grouped else []),
+            str(row["rank"]),
+            row["model"],
+            _estimate(row["strength"], "+.2f"),
+            f"{row['elo_scale']:.0f}",
+            f"{row['win_rate']:.3f}",
+            str(row["battles"]),
+            *([_elo(elo[row["model"]])] if elo else []),
+            ", ".join(row["flags"]),
+        ]
+        table.add_row(*map(Text, cells))
+    console.print(table)
+    for line in _rating_lines(document):
+        console.print(line, markup=False, highlight=False)
+
+
+def _rating_lines(document: dict[str, Any]) -> list[str]:
+    lines = [
+        f"{document['battles']} battles on {document['prompts']} prompts, {document['ties']:.1%} ties. Strengths are "
+        "log-odds (1 is 73% against the mean); the rank counts the models that are certainly stronger."
+    ]
+    if document["order_effect"]:
+        lines.append(f"Shown first: {_estimate(document['order_effect'], '+.2f')} log-odds.")
+    if document["style"]:
+        effects = ", ".join(f"{name} {_estimate(effect, '+.2f')}" for name, effect in document["style"].items())
+        lines.append(f"Style, log-odds per typical difference: {effects}. Strengths are those at equal style.")
+    if document.get("elo"):
+        name, widest = max(document["elo"].items(), key=lambda item: item[1]["spread"])
+        lines.append(
+            f"Elo depends on the order of the battles: shuffling them alone moves {name} by {widest['spread']:.0f} "
+            "points. Rank by strength."
+        )
+    return [*lines, *(f"note: {note}" for note in document["notes"])]
+
+
+def show_win_rates(documents: list[dict[str, Any]], console) -> None:
+    """Print what `tasks.tables.win_rates_of_file` found."""
+    from rich.table import Table
+    from rich.text import Text
+
+    heads = ("model", "against", "prompts", "win rate [CI]", "length-controlled [CI]", "effect of length")
+    table = Table(*heads, header_style="bold")
+    for row in documents:
+        controlled, effect = row["length_controlled"], row["length_effect"]
+        cells = [
+            row["model"],
+            row["against"],
+            str(row["prompts"]),
+            _estimate(row["raw"], ".3f"),
+            _estimate(controlled, ".3f") if controlled else "–",
+            f"{effect:+.2f}" if effect is not None else "–",
+        ]
+        table.add_row(*map(Text, cells))
+    console.print(table)
+    said: dict[str, list[str]] = {}
+    for row in documents:
+        for note in row["notes"]:
+            said.setdefault(note, []).append(row["model"])
+    for note, models in said.items():
+        console.print(f"note ({', '.join(models)}): {note}", markup=False, highlight=False)
+
+
+def _estimate(estimate: dict[str, float | None], form: str) -> str:
+    value = f"{estimate['value']:{form}}"
+    if estimate["ci_low"] is None:
+        return value
+    return f"{value} [{estimate['ci_low']:{form}}, {estimate['ci_high']:{form}}]"
+
+
+def _elo(found: dict[str, float]) -> str:
+    return f"{found['rating']:.0f} [{found['low']:.0f}, {found['high']:.0f}]"

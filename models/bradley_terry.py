@@ -1,0 +1,190 @@
+"""Bradley–Terry as a logistic regression on battles, fitted to many resamples of the prompts at once."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from scipy import sparse
+from scipy.sparse.csgraph import connected_components
+
+from models.battles import Battles
+from models.logistic import Design, fit
+from models.style import STYLE, relative_difference
+
+SAME = 1e-8  # share of a covariate's sum of squares below which the others explain it wholly
+
+
+@dataclass(frozen=True, eq=False)
+class Covariates:
+    """What moves a battle beside the players: `values` (battles, covariates), `names`, and why any are missing."""
+
+    values: np.ndarray
+    names: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """One column per resample.
+
+    `strengths`: (models, resamples) log-odds, mean 0 in each group; nan for a model that was not drawn. `effects`:
+    (covariates, resamples) log-odds per unit. `unbounded`: (resamples,), True where the likelihood has no maximum.
+    """
+
+    strengths: np.ndarray
+    effects: np.ndarray
+    unbounded: np.ndarray
+
+
+def covariates(battles: Battles, order_effect: bool, style: bool) -> Covariates:
+    """The order effect (1 in every battle) and the style differences in units of their root mean square.
+
+    Root mean square, and no centring as in z-scores: swapping the two responses must change the sign and nothing else.
+    A covariate that the strengths and the covariates before it explain wholly cannot be estimated and is left out.
+    """
+    columns: dict[str, np.ndarray] = {"order": np.ones(len(battles.first))} if order_effect else {}
+    notes = []
+    if style:
+        counts = np.concatenate([battles.lengths[:, :, None], battles.markdown], axis=2)
+        if np.isnan(counts).any():
+            missing = int(np.isnan(counts).any(axis=(1, 2)).sum())
+            raise ValueError(
+                f"{missing} of {len(counts)} battles have no responses to measure style in; give response_a and "
+                "response_b (or first_response and second_response), or leave style out"
+            )
+        for name, difference in zip(STYLE, relative_difference(counts[:, 0], counts[:, 1]).T, strict=True):
+            scale = np.sqrt(np.mean(difference**2))
+            columns[name] = difference / scale if scale > 0 else difference
+    kept: list[str] = []
+    for name in columns:
+        if _told_apart(battles, [columns[other] for other in kept], columns[name]):
+            kept.append(name)
+        else:
+            notes.append(_LEFT_OUT[name == "order"].format(name=name))
+    values = np.stack([columns[name] for name in kept], axis=1) if kept else np.zeros((len(battles.first), 0))
+    return Covariates(values, tuple(kept), tuple(notes))
+
+
+_LEFT_OUT = (
+    "style: {name} does not differ, or differs as the models do; it is left out",
+    "the order effect is left out: who is shown first is fixed by who plays, so it cannot be told from the strengths",
+)
+
+
+def _told_apart(battles: Battles, others: list[np.ndarray], column: np.ndarray) -> bool:
+    """Whether the column is no sum of strengths differences and of the `others`."""
+    size = float(column @ column)
+    design = _matrix(battles.first, battles.second, np.stack(others, axis=1) if others else None, len(battles.models))
+    gram = (design.T @ design).toarray()
+    weights = np.linalg.lstsq(gram, design.T @ column, rcond=1e-10)[0]
+    rest = column - design @ weights
+    return size > 0 and float(rest @ rest) > SAME * size
+
+
+class BradleyTerry:
+    """P(first wins) = sigmoid(strength of first - strength of second + effects * covariates) (Bradley and Terry 1952).
+
+    Without style, battles of the same two models in the same order differ in their outcome only, and are added up
+    before anything is fitted. `groups`: (models,), models that no chain of battles connects have different numbers.
+    """
+
+    def __init__(self, battles: Battles, added: Covariates) -> None:
+        self.models = len(battles.models)
+        plain = all(name == "order" for name in added.names)
+        keys = battles.first * self.models + battles.second if plain else np.arange(len(battles.first))
+        _, found, row = np.unique(keys, return_index=True, return_inverse=True)
+        self.first, self.second = battles.first[found], battles.second[found]
+        self.covariates = added.values[found]
+        shape = (len(found), battles.roots)
+        self._counts = _sums(np.ones(len(row)), row, battles.root, shape)
+        self._wins = _sums(battles.p_first, row, battles.root, shape)
+        self._pairs, pair = np.unique(np.stack([self.first, self.second]), axis=1, return_inverse=True)
+        pair = pair.ravel()
+        self._meetings = _sums(np.ones(len(pair)), pair, np.arange(len(pair)), (self._pairs.shape[1], len(pair)))
+        links = _links(self.first, self.second, self.models)
+        self.groups = connected_components(links, directed=False)[1]
+        # One model of each group is the zero that the others are measured from.
+        self._zeros = np.unique(self.groups, return_index=True)[1]
+        self._whole = _matrix(self.first, self.second, self.covariates, self.models)
+        self._free = np.setdiff1d(np.arange(self._whole.shape[1]), self._zeros)
+        self._design = Design(self._whole[:, self._free])
+        self._playing = abs(self._whole[:, : self.models]).T.tocsr()
+
+    @cached_property
+    def _tied_design(self) -> Design:
+        """For where the likelihood has no maximum: every model ties once with an added average player (the zero), and
+        every covariate moves one tie, the smallest data that make all parameters finite."""
+        return Design(sparse.vstack([self._whole, sparse.eye_array(self._whole.shape[1])], format="csr"))
+
+    def fit(self, drawn: np.ndarray, start: Fitted | None = None) -> Fitted:
+        """Maximum likelihood for each column of `drawn` (roots, resamples): how often each root counts."""
+        counts, wins = self._counts @ drawn, self._wins @ drawn
+        present = self._playing @ counts > 0
+        values = np.zeros((self._whole.shape[1], drawn.shape[1]))
+        bounded = self._has_maximum(counts, wins, present)
+        if bounded.any():
+            found = fit(self._design, counts[:, bounded], wins[:, bounded], self._start(start))
+            values[np.ix_(self._free, bounded)] = found.parameters
+            bounded[bounded] = found.finite
+        if not bounded.all():
+            ties = np.ones((len(values), (~bounded).sum()))
+            tied_counts, tied_wins = np.vstack([counts[:, ~bounded], ties]), np.vstack([wins[:, ~bounded], ties / 2])
+            values[:, ~bounded] = fit(self._tied_design, tied_counts, tied_wins, np.zeros(len(values))).parameters
+        strengths = self._centred(np.where(present, values[: self.models], np.nan))
+        return Fitted(strengths, values[self.models :], ~bounded)
+
+    def _start(self, start: Fitted | None) -> np.ndarray:
+        if start is None:
+            return np.zeros(len(self._free))
+        strengths = start.strengths[:, 0]
+        return np.concatenate([strengths - strengths[self._zeros][self.groups], start.effects[:, 0]])[self._free]
+
+    def _has_maximum(self, counts: np.ndarray, wins: np.ndarray, present: np.ndarray) -> np.ndarray:
+        """(resamples,): whether in each group every model beat every other along some chain (Ford 1957). Necessary;
+        with covariates not sufficient, which the fit finds out."""
+        won, lost = self._meetings @ wins > 0, self._meetings @ (counts - wins) > 0
+        beat = np.zeros((counts.shape[1], self.models, self.models), dtype=np.float32)
+        beat[:, self._pairs[0], self._pairs[1]] = won.T
+        beat[:, self._pairs[1], self._pairs[0]] += lost.T
+        there = present.T
+        starts = np.zeros_like(there)
+        for group in np.unique(self.groups):
+            inside = there & (self.groups == group)
+            starts[np.arange(len(starts)), inside.argmax(axis=1)] |= inside.any(axis=1)
+        both = [(_reached(starts, links) == there).all(axis=1) for links in (beat, beat.swapaxes(1, 2))]
+        return both[0] & both[1]
+
+    def _centred(self, strengths: np.ndarray) -> np.ndarray:
+        for group in np.unique(self.groups):
+            inside = self.groups == group
+            there = ~np.isnan(strengths[inside])
+            mean = np.nansum(strengths[inside], axis=0) / np.maximum(there.sum(axis=0), 1)
+            strengths[inside] -= mean
+        return strengths
+
+
+def _reached(starts: np.ndarray, links: np.ndarray) -> np.ndarray:
+    """(sets, models): what can be reached from `starts` (sets, models) along `links` (sets, models, models)."""
+    reached = starts
+    while True:
+        wider = reached | ((reached[:, None].astype(np.float32) @ links)[:, 0] > 0)
+        if (wider == reached).all():
+            return reached
+        reached = wider
+
+
+def _matrix(first: np.ndarray, second: np.ndarray, added: np.ndarray | None, models: int) -> sparse.csr_array:
+    """(rows, models + covariates): 1 for the first player, -1 for the second, then the covariates."""
+    rows = np.arange(len(first))
+    values = np.concatenate([np.ones(len(first)), -np.ones(len(first))])
+    places = (np.concatenate([rows, rows]), np.concatenate([first, second]))
+    players = sparse.coo_array((values, places), shape=(len(first), models))
+    return sparse.csr_array(players if added is None else sparse.hstack([players, sparse.csr_array(added)]))
+
+
+def _sums(values: np.ndarray, row: np.ndarray, root: np.ndarray, shape: tuple[int, int]) -> sparse.csr_array:
+    return sparse.csr_array(sparse.coo_array((values, (row, root)), shape=shape))
+
+
+def _links(start: np.ndarray, end: np.ndarray, models: int) -> sparse.csr_array:
+    return sparse.csr_array(sparse.coo_array((np.ones(len(start)), (start, end)), shape=(models, models)))

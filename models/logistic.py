@@ -1,0 +1,98 @@
+"""Logistic regression with soft outcomes for many sets of weights at once: one Newton iteration moves them all."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import sparse
+from scipy.special import expit
+
+MAX_ITERATIONS = 60
+LARGEST_STEP = 2.0  # log-odds; full Newton steps from far away overshoot
+NEAR = 0.1  # log-odds; after a step this small the information matrix is kept: steps shrink at least tenfold with it
+CONVERGED = 1e-6  # log-odds, the last step's size; what remains is a tenth of it at most
+OUT_OF_REACH = 40.0  # log-odds; what grows beyond has no finite maximum
+RIDGE = 1e-10  # keeps a weight that nothing depends on where it was
+
+
+@dataclass(frozen=True)
+class Fit:
+    """`parameters`: (parameters, sets). `finite`: (sets,), False where the likelihood has no finite maximum."""
+
+    parameters: np.ndarray
+    finite: np.ndarray
+
+
+class Design:
+    """A sparse matrix of covariates (rows, parameters), with what the information matrix needs of it."""
+
+    def __init__(self, rows: sparse.csr_array) -> None:
+        self.rows = sparse.csr_array(rows)
+        self.transposed = sparse.csr_array(self.rows.T)
+        self._products = _row_products(self.rows)
+
+    def information(self, variances: np.ndarray) -> np.ndarray:
+        """X' diag(v) X for each column v of `variances` (rows, sets): (sets, parameters, parameters)."""
+        size = self.rows.shape[1]
+        upper = (self._products @ variances).T.reshape(-1, size, size)
+        return upper + np.triu(upper, 1).swapaxes(1, 2)
+
+
+def fit(design: Design, counts: np.ndarray, wins: np.ndarray, start: np.ndarray) -> Fit:
+    """Maximise sum_rows wins * x'b - counts * log(1 + exp(x'b)) over b, for every set of counts and wins.
+
+    Args:
+        counts, wins: (rows, sets), how many trials a row stands for and the (possibly fractional) successes in them.
+        start: (parameters,), the same for all sets.
+    """
+    sets = counts.shape[1]
+    parameters = np.repeat(start[:, None], sets, axis=1)
+    finite, active = np.zeros(sets, dtype=bool), np.arange(sets)
+    inverse, near = None, False
+    for _ in range(MAX_ITERATIONS):
+        gradient, information = _derivatives(design, counts, wins, parameters[:, active], not near)
+        inverse = inverse if information is None else np.linalg.inv(information)
+        step = np.clip(np.einsum("sab,bs->as", inverse, gradient), -LARGEST_STEP, LARGEST_STEP)
+        parameters[:, active] += step
+        done = np.abs(step).max(axis=0) < CONVERGED
+        finite[active[done]] = True
+        going = ~done & (np.abs(parameters[:, active]).max(axis=0) < OUT_OF_REACH)
+        if not going.any():
+            break
+        near = np.abs(step[:, going]).max() < NEAR
+        if not going.all():
+            active, counts, wins, inverse = active[going], counts[:, going], wins[:, going], inverse[going]
+    return Fit(parameters, finite)
+
+
+def _derivatives(
+    design: Design, counts: np.ndarray, wins: np.ndarray, parameters: np.ndarray, second: bool
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Gradient (parameters, sets) and, where `second`, information matrices (sets, parameters, parameters)."""
+    expected = expit(design.rows @ parameters)
+    gradient = design.transposed @ (wins - counts * expected)
+    if not second:
+        return gradient, None
+    information = design.information(counts * expected * (1 - expected))
+    diagonal = np.arange(len(parameters))
+    information[:, diagonal, diagonal] += RIDGE
+    return gradient, information
+
+
+def _row_products(rows: sparse.csr_array) -> sparse.csr_array:
+    """(parameters * parameters, rows): products of a row's covariates, at their place in the upper triangle."""
+    size = rows.shape[1]
+    rows.sort_indices()
+    filled = np.diff(rows.indptr)
+    places, numbers, values = [], [], []
+    for width in np.unique(filled[filled > 0]):
+        chosen = np.flatnonzero(filled == width)
+        at = rows.indptr[chosen][:, None] + np.arange(width)
+        left, right = np.triu_indices(width)
+        columns, covariates = rows.indices[at].astype(np.int64), rows.data[at]
+        places.append((columns[:, left] * size + columns[:, right]).ravel())
+        numbers.append(np.repeat(chosen, len(left)))
+        values.append((covariates[:, left] * covariates[:, right]).ravel())
+    if not places:
+        return sparse.csr_array((size * size, rows.shape[0]))
+    entries = (np.concatenate(values), (np.concatenate(places), np.concatenate(numbers)))
+    return sparse.csr_array(sparse.coo_array(entries, shape=(size * size, rows.shape[0])))

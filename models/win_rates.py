@@ -1,0 +1,277 @@
+"""Win rates against one model: raw, and what they would be if both answers were equally long.
+
+The length-controlled rate is that of AlpacaEval 2 (Dubois et al. 2024, arXiv:2404.04475): a logistic regression of the
+judge's preference on the difference in length, read off where that difference is 0.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+from scipy import optimize, sparse
+from scipy.special import expit
+
+from models.battles import Battles, read_battles
+from models.bootstrap import Bootstrap, Estimate, draws, estimates
+from models.logistic import Design, fit
+
+RESAMPLES = Bootstrap(resamples=1000)
+# Two guards, so that short answers cannot be traded for a length-controlled rate: a model that cuts off every answer
+# that would lose makes shortness look ruinous to the judge, and the regression would pay it back for being short. Both
+# hold against the rated model alone, so a padded answer is never spared.
+# 1. A model is paid back for being short only as far as the judge can have held it against it. On AlpacaEval 2, GPT-4
+#    gives half the models an effect of 1.5 to 2.4 log-odds, and the one that cuts off its losers 18.
+LARGEST_LENGTH_EFFECT = 2.5  # log-odds
+# 2. Below a tenth of the other's length an answer is not the same answer said shorter (nothing, a cut-off start): it
+#    keeps the preference that it got.
+SHORTEST_RATIO = 0.1
+POOL_RIDGE = 1.0  # a prompt's difficulty is normal with variance 1 beforehand; few models must not decide it alone
+
+
+@dataclass(frozen=True)
+class WinRate:
+    """`model` against `against`, in [0, 1], a tie is half; standard errors and intervals by bootstrap over roots.
+
+    `length_controlled` is None where lengths are unknown. `length_effect`: the paper's phi, log-odds for an answer that
+    is longer by many standard deviations of the difference. `pairs`: answers compared, orders and judges averaged.
+    `notes`: one line each.
+    """
+
+    model: str
+    against: str
+    raw: Estimate
+    length_controlled: Estimate | None
+    length_effect: float | None
+    pairs: int
+    prompts: int
+    notes: tuple[str, ...]
+
+    def document(self) -> dict[str, Any]:
+        """Everything as plain values, for JSON."""
+        return {**asdict(self), "notes": list(self.notes)}
+
+
+@dataclass(frozen=True, eq=False)
+class Pairs:
+    """One entry per prompt and pair of answers. `preference`: (pairs,), the mean over orders and judges, for the model.
+
+    `prompt`: (pairs,) places in the battles' prompts. `root`: (pairs,) numbers from 0. `gap`: (pairs,) the model's
+    length minus the other's, nan where unknown; `too_short`: (pairs,) whether the model's answer is under a tenth as
+    long as the other's. `both_orders`: (pairs,) whether each of the two was shown first at least once.
+    """
+
+    preference: np.ndarray
+    prompt: np.ndarray
+    root: np.ndarray
+    gap: np.ndarray
+    too_short: np.ndarray
+    both_orders: np.ndarray
+
+    @property
+    def roots(self) -> int:
+        return int(self.root.max()) + 1
+
+
+def win_rate(
+    table: Any,
+    model: str,
+    against: str,
+    *,
+    difficulty: Mapping[str, float] | None = None,
+    settings: Bootstrap = RESAMPLES,
+) -> WinRate:
+    """Raw and length-controlled win rate of `model` against `against`.
+
+    Args:
+        table: judged answers in any form that `models.battles.read_battles` takes, or its result; preferences may be
+            probabilities. Lengths come from the answers or from columns of lengths.
+        difficulty: prompt -> `fit_difficulty` of a frozen pool; without it that term is left out, and `notes` says so.
+
+    Raises:
+        ValueError: no battle of the two, or a table that cannot be read.
+    """
+    battles = table if isinstance(table, Battles) else read_battles(table)
+    pairs = _pairs(battles, model, against)
+    notes = [*battles.notes, *_notes(pairs)]
+    regression = None
+    if np.isnan(pairs.gap).any():
+        notes.append("lengths are unknown (no responses, no first_length and second_length): no length control")
+    else:
+        regression = LengthRegression.of(pairs, battles.prompts, difficulty, notes)
+    raw, controlled = [], []
+    for block in draws(pairs.roots, settings, len(pairs.root)) if pairs.roots > 1 else ():
+        weights = block[pairs.root]
+        raw.append(_mean(pairs.preference[:, None], weights))
+        if regression:
+            controlled.append(regression.rates(weights)[0])
+    rate, effect = regression.rates(np.ones((len(pairs.root), 1))) if regression else (None, None)
+    if effect is not None and abs(effect[0]) > LARGEST_LENGTH_EFFECT:
+        notes.append(_TOO_LARGE.format(effect=effect[0]))
+    return WinRate(
+        model=model,
+        against=against,
+        raw=_estimate(pairs.preference.mean(), raw, pairs, settings),
+        length_controlled=_estimate(rate[0], controlled, pairs, settings) if regression else None,
+        length_effect=float(effect[0]) if regression else None,
+        pairs=len(pairs.root),
+        prompts=len(np.unique(pairs.prompt)),
+        notes=tuple(notes),
+    )
+
+
+_TOO_LARGE = (
+    f"the effect of length, {{effect:.1f}} log-odds, is more than judges show (up to {LARGEST_LENGTH_EFFECT}): short "
+    "answers are not wholly paid back for being short"
+)
+
+
+def _estimate(value: float, drawn: list[np.ndarray], pairs: Pairs, settings: Bootstrap) -> Estimate:
+    rows = np.concatenate(drawn)[None] if drawn else None
+    found = estimates(np.array([value]), rows, pairs.roots, settings.confidence)[0]
+    if rows is None or pairs.preference.min() != pairs.preference.max() or pairs.preference[0] not in (0, 1):
+        return found
+    # Won or lost every time: no resample differs, and the far end is that of Clopper and Pearson (1934), over roots.
+    far = ((1 - settings.confidence) / 2) ** (1 / pairs.roots)
+    return replace(found, ci_low=far) if pairs.preference[0] == 1 else replace(found, ci_high=1 - far)
+
+
+def _mean(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Weighted means over pairs, (resamples,)."""
+    return (values * weights).sum(axis=0) / weights.sum(axis=0)
+
+
+@dataclass(frozen=True, eq=False)
+class LengthRegression:
+    """logit P(model preferred) = theta + phi tanh(gap / std) + psi difficulty (Eq. 1, arXiv:2404.04475; theta and psi
+    stand for the differences of the two models' there). `covariates`: (pairs, 2 or 3), 1, tanh and difficulty."""
+
+    preference: np.ndarray
+    covariates: np.ndarray
+    comparable: np.ndarray
+
+    @classmethod
+    def of(
+        cls, pairs: Pairs, prompts: tuple[str, ...], difficulty: Mapping[str, float] | None, notes: list[str]
+    ) -> "LengthRegression":
+        columns = [np.ones(len(pairs.gap)), _length_term(pairs.gap)]
+        if not columns[1].any() and pairs.gap.any():
+            notes.append("all pairs differ equally in length, which cannot be told from quality: no control")
+        if difficulty is None:
+            notes.append("no pool of models: the prompts' difficulty is left out of the regression")
+        else:
+            known = [difficulty.get(prompts[place]) for place in pairs.prompt]
+            if absent := sum(value is None for value in known):
+                notes.append(f"{absent} of {len(known)} pairs have prompts outside the pool: mean difficulty for them")
+            columns.append(np.array([0.0 if value is None else value for value in known]))
+        if short := int(pairs.too_short.sum()):
+            notes.append(
+                f"in {short} of {len(pairs.gap)} pairs the model's answer is under a tenth as long as the other: they "
+                "keep the preference that they got"
+            )
+        return cls(pairs.preference, np.stack(columns, axis=1), ~pairs.too_short)
+
+    def rates(self, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Length-controlled rate and effect of length, (resamples,) each, for `weights` (pairs, resamples)."""
+        used = weights * self.comparable[:, None]
+        design = Design(sparse.csr_array(self.covariates))
+        found = fit(design, used, used * self.preference[:, None], np.zeros(self.covariates.shape[1])).parameters
+        # Eq. 2 reads the preference off where the length term is 0: all of it is taken away where it helped the model.
+        length = self.covariates[:, 1:2] * found[1]
+        undone = np.where(length > 0, length, self.covariates[:, 1:2] * judges_part(found[1]))
+        preferred = np.where(
+            self.comparable[:, None], expit(self.covariates @ found - undone), self.preference[:, None]
+        )
+        return _mean(preferred, weights), found[1]
+
+
+def judges_part(effect: np.ndarray) -> np.ndarray:
+    """How much of an effect of length (log-odds) to put down to the judge: all up to LARGEST_LENGTH_EFFECT L, beyond it
+    L^2 / effect. The larger the effect, the surer it is that short answers lose for what they say, as redescending
+    M-estimators treat outliers (Hampel 1974)."""
+    size = np.maximum(np.abs(effect), LARGEST_LENGTH_EFFECT)
+    return effect * (LARGEST_LENGTH_EFFECT / size) ** 2
+
+
+def fit_difficulty(table: Any, against: str) -> dict[str, float]:
+    """How easily `against` is beaten on each prompt, in log-odds with mean 0, from a pool of models: the paper's gamma.
+
+    One joint regression theta_m + phi_m tanh(gap / std_m) + gamma_prompt over all models of the pool, so that gamma
+    holds neither their quality nor their length. Fit it once, keep the result, and give it to every `win_rate` against
+    the same model: rates of new models then do not move those of old ones.
+
+    Raises:
+        ValueError: fewer than two models beside `against`, or lengths that are unknown.
+    """
+    battles = table if isinstance(table, Battles) else read_battles(table)
+    pool = battles.opponents(against)
+    if len(pool) < 2:
+        raise ValueError(f"a pool needs two or more models against {against!r}; only {pool[0]} met it")
+    all_pairs = [_pairs(battles, name, against) for name in pool]
+    if any(np.isnan(pairs.gap).any() for pairs in all_pairs):
+        raise ValueError("the pool has answers of unknown length; give responses, or first_length and second_length")
+    prompt = np.concatenate([pairs.prompt for pairs in all_pairs])
+    preference = np.concatenate([pairs.preference for pairs in all_pairs])
+    own = sparse.block_diag([np.stack([np.ones(len(p.gap)), _length_term(p.gap)], axis=1) for p in all_pairs])
+    places = (np.ones(len(prompt)), (np.arange(len(prompt)), prompt))
+    design = sparse.csr_array(sparse.hstack([own, sparse.coo_array(places, (len(prompt), len(battles.prompts)))]))
+    ridge = np.concatenate([np.full(own.shape[1], 1e-3), np.full(len(battles.prompts), POOL_RIDGE)])
+
+    def loss(weights: np.ndarray) -> tuple[float, np.ndarray]:
+        logits = design @ weights
+        value = np.logaddexp(0, logits).sum() - preference @ logits + (ridge * weights**2).sum() / 2
+        return value, design.T @ (expit(logits) - preference) + ridge * weights
+
+    options = {"maxiter": 2000, "ftol": 1e-14, "gtol": 1e-8}
+    found = optimize.minimize(loss, np.zeros(design.shape[1]), jac=True, method="L-BFGS-B", options=options).x
+    seen = np.unique(prompt)
+    gamma = found[own.shape[1] :][seen]
+    names = [battles.prompts[place] for place in seen]
+    return dict(zip(names, (gamma - gamma.mean()).tolist(), strict=True))
+
+
+def _length_term(gap: np.ndarray) -> np.ndarray:
+    """tanh(gap / std), not centred: equal lengths must give 0 (Eq. 1, arXiv:2404.04475); 0 without variation."""
+    deviation = np.std(gap, ddof=1) if len(gap) > 1 else 0.0
+    return np.tanh(gap / deviation) if deviation > 0 else np.zeros(len(gap))
+
+
+def _pairs(battles: Battles, model: str, against: str) -> Pairs:
+    """Battles of the two models, as pairs. Raises ValueError without any."""
+    for name in (model, against):
+        if name not in battles.models:
+            raise ValueError(f"{name!r} has no battles; the table has {', '.join(battles.models)}")
+    ours, theirs = battles.models.index(model), battles.models.index(against)
+    ahead = (battles.first == ours) & (battles.second == theirs)
+    behind = (battles.second == ours) & (battles.first == theirs)
+    chosen = np.flatnonzero(ahead | behind)
+    if len(chosen) == 0:
+        raise ValueError(f"no battle of {model!r} against {against!r}; win rates need both on the same prompts")
+    shown_first = ahead[chosen]
+    preference = np.where(shown_first, battles.p_first[chosen], 1 - battles.p_first[chosen])
+    lengths = np.where(shown_first[:, None], battles.lengths[chosen], battles.lengths[chosen][:, ::-1])
+    keys = np.column_stack([battles.prompt[chosen], np.nan_to_num(lengths, nan=-1.0)])
+    _, found, pair = np.unique(keys, axis=0, return_index=True, return_inverse=True)
+    pair = pair.ravel()
+    times = np.bincount(pair)
+    own, other = lengths[found].T
+    ahead_share = np.bincount(pair, shown_first) / times
+    return Pairs(
+        preference=np.bincount(pair, preference) / times,
+        prompt=battles.prompt[chosen][found],
+        root=np.unique(battles.root[chosen][found], return_inverse=True)[1],
+        gap=own - other,
+        too_short=own < SHORTEST_RATIO * other,
+        both_orders=(ahead_share > 0) & (ahead_share < 1),
+    )
+
+
+def _notes(pairs: Pairs) -> list[str]:
+    notes = []
+    if one := int((~pairs.both_orders).sum()):
+        notes.append(
+            f"{one} of {len(pairs.root)} pairs were judged in one order only: any love of a position stays in the rates"
+        )
+    if pairs.roots < 2:
+        notes.append("all pairs belong to one prompt (or root): no intervals, which are over prompts")
+    return notes
