@@ -34,7 +34,7 @@ class ResponseLogprobs(NamedTuple):
 
 
 class ResponseBatch(NamedTuple):
-    """Prompts and responses joined and right-padded.
+    """Prompts and responses joined and right-padded, each row without its last token, which predicts nothing.
 
     `ids` (batch, joined time) with `lengths` (batch,); `response_mask` (batch, time), time = the longest response;
     `states` (response tokens,) are, for each response token in row-major order, the place among all real tokens of
@@ -59,13 +59,14 @@ def join(
     for row, prompt in enumerate(prompt_ids):
         if len(prompt) == 0:
             raise ValueError(f"row {row} has an empty prompt; a prompt needs at least one token")
-    ids, lengths = pad_right([[*p, *r] for p, r in zip(prompt_ids, response_ids, strict=True)], device)
+    ids, lengths = pad_right([[*p, *r][:-1] if r else p for p, r in zip(prompt_ids, response_ids, strict=True)], device)
     response_lengths = torch.tensor([len(response) for response in response_ids], device=device)
     response_mask = length_mask(response_lengths, int(response_lengths.max()))
     rows, offsets = response_mask.nonzero(as_tuple=True)
     columns = torch.tensor([len(prompt) - 1 for prompt in prompt_ids], device=device)[rows] + offsets
     starts = lengths.cumsum(0) - lengths
-    return ResponseBatch(ids, lengths, response_mask, starts[rows] + columns, ids[rows, columns + 1])
+    targets = torch.tensor([token for response in response_ids for token in response], dtype=torch.long, device=device)
+    return ResponseBatch(ids, lengths, response_mask, starts[rows] + columns, targets)
 
 
 def scatter(flat: Tensor, response_mask: Tensor) -> Tensor:

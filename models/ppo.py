@@ -26,6 +26,7 @@ from models.randomness import generator
 from models.reward import RewardSignal, Scorer
 from models.rollout import Rollout, advantages_and_returns, penalise_missing_stop, rollout_metrics, token_rewards
 from models.sampler import Sample, SamplingSettings, check_prompts, sample
+from models.side_by_side import side_by_side
 from models.value import SharedValue, ValueModel, check_critic
 
 # Log-probs of the sampler that differ by more from a forward pass are not reused as the old ones.
@@ -172,9 +173,7 @@ class PpoTrainer:
         """Log-probs, values and rewards of the samples, and the advantages that follow."""
         prompt_ids, response_ids = [s.prompt_ids for s in samples], [s.response_ids for s in samples]
         logprobs, mask = self._old_logprobs(samples)
-        with self.policy.disable_adapter() if self.reference is None else nullcontext():
-            reference_logprobs = self._logprobs(self.reference or self.policy, prompt_ids, response_ids)
-        values = self._over_rows(self._values, prompt_ids, response_ids)
+        reference_logprobs, values = self._reference_and_values(prompt_ids, response_ids)
         finished = torch.tensor([s.finished for s in samples], device=mask.device)
         signals = self._signals(prompt_ids, response_ids)
         scores = penalise_missing_stop(self._total(signals), finished, self.settings.missing_eos_penalty,
@@ -202,6 +201,18 @@ class PpoTrainer:
                                      rows_per_batch=self.settings.rows_per_batch).logprobs
 
         return self._over_rows(compute, prompt_ids, response_ids)
+
+    def _reference_and_values(self, prompt_ids, response_ids) -> list[Tensor]:
+        def reference_logprobs() -> Tensor:
+            with self.policy.disable_adapter() if self.reference is None else nullcontext():
+                return self._logprobs(self.reference or self.policy, prompt_ids, response_ids)
+
+        def values() -> Tensor:
+            return self._over_rows(self._values, prompt_ids, response_ids)
+
+        if self.reference is None and isinstance(self.value, SharedValue):  # one backbone, its adapter off and on
+            return [reference_logprobs(), values()]
+        return side_by_side([reference_logprobs, values], device_of(self.policy))
 
     def _old_logprobs(self, samples: list[Sample]) -> tuple[Tensor, Tensor]:
         """The sampler's log-probs where they are a forward pass's too, else that pass's; and the response mask."""

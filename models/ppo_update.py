@@ -12,6 +12,7 @@ from models.losses import PolicyLoss, ValueLoss, ppo_policy_loss, ppo_value_loss
 from models.ppo_settings import PpoSettings
 from models.randomness import generator
 from models.rollout import Rollout
+from models.side_by_side import side_by_side
 from models.value import SharedValue, ValueModel
 
 
@@ -112,11 +113,19 @@ def accumulate_gradients(
         new, values = value.with_logprobs(batch, settings.temperature)
         policy_loss, value_loss = policy_part(new), value_part(values)
         (policy_loss.loss + settings.value_coefficient * value_loss.loss).backward()
-    else:  # one after the other, so that the graphs of two networks never lie in memory together
-        policy_loss = policy_part(batch_logprobs(policy, batch, settings.temperature))
-        policy_loss.loss.backward()
-        value_loss = value_part(value(batch))
-        (settings.value_coefficient * value_loss.loss).backward()
+    else:
+        def learn_policy() -> PolicyLoss:
+            part = policy_part(batch_logprobs(policy, batch, settings.temperature))
+            part.loss.backward()
+            return part
+
+        def learn_value() -> ValueLoss:
+            part = value_part(value(batch))
+            (settings.value_coefficient * part.loss).backward()
+            return part
+
+        # In turn, the graphs of the two networks never lie in memory together; side by side they keep two cores busy.
+        policy_loss, value_loss = side_by_side([learn_policy, learn_value], mask.device)
     return {
         "policy_loss": policy_loss.loss.detach(),
         "value_loss": value_loss.loss.detach(),

@@ -55,10 +55,10 @@ def test_garbage_under_the_mask_changes_nothing():
 
 def test_join_by_hand():
     batch = join([[5, 6, 7], [8]], [[4, 2], [9]])
-    assert batch.ids.tolist() == [[5, 6, 7, 4, 2], [8, 9, 0, 0, 0]]
+    assert batch.ids.tolist() == [[5, 6, 7, 4], [8, 0, 0, 0]]  # the last token of a row predicts nothing
     assert batch.response_mask.tolist() == [[True, True], [True, False]]
-    # Real tokens are numbered 0–4 in the first row and 5–6 in the second.
-    assert batch.lengths.tolist() == [5, 2] and batch.states.tolist() == [2, 3, 5]
+    # Real tokens are numbered 0–3 in the first row and 4 in the second.
+    assert batch.lengths.tolist() == [4, 1] and batch.states.tolist() == [2, 3, 4]
     assert batch.targets.tolist() == [4, 2, 9]
 
 

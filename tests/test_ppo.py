@@ -351,3 +351,21 @@ def test_parts_that_do_not_fit_are_named(changes, message):
 def test_a_prompt_longer_than_the_context_is_named():
     with pytest.raises(ValueError, match="'long' has 125 tokens.*context of 128"):
         trainer(prompts=[("long", [5] * 125)])
+
+
+@pytest.mark.parametrize("shared, adapter", [(False, False), (False, True), (True, True)])
+def test_threads_change_speed_not_what_is_learned(shared, adapter):
+    """With two threads policy and critic learn side by side; with one, in turn. Same losses within rounding."""
+    losses = []
+    for threads in (1, 2):
+        before = torch.get_num_threads()
+        torch.set_num_threads(threads)
+        try:
+            policy = lora(llama(initializer_range=0.1)) if adapter else llama(initializer_range=0.1)
+            value = SharedValue(policy) if shared else ValueModel.with_zero_head(policy)
+            reference = None if adapter else llama(initializer_range=0.1)
+            run = trainer(policy, value=value, reference=reference, settings=settings(episodes=32)).run()
+        finally:
+            torch.set_num_threads(before)
+        losses.append([[step["policy_loss"], step["value_loss"], step["kl"]] for step in run.history])
+    torch.testing.assert_close(torch.tensor(losses[0]), torch.tensor(losses[1]), rtol=1e-4, atol=1e-6)
