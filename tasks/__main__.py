@@ -21,7 +21,7 @@ if __name__ == "__main__":
     die_with_parents()  # before anything slow is imported: a parent that dies meanwhile must take us along
 
 from tasks import errors, state
-from tasks.config import read_params, stage_config
+from tasks.params import read_params, stage_config
 from tasks.pipeline import Binding, bind, load_pipeline
 
 DVC_FILE, PARAMS_FILE = Path("dvc.yaml"), Path("params.yaml")

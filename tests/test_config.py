@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tasks import config
 from tasks.errors import ConfigError
+from tasks.params import read_params, stage_config
 
 PARAMS = Path(__file__).parent.parent / "params.yaml"
 
@@ -24,7 +24,7 @@ def written(tmp_path, params):
 
 
 def test_the_shipped_params_are_valid():
-    assert config.read_params(PARAMS)["dpo"]["beta"] > 0
+    assert read_params(PARAMS)["dpo"]["beta"] > 0
 
 
 def test_every_value_of_the_shipped_params_is_commented():
@@ -33,7 +33,7 @@ def test_every_value_of_the_shipped_params_is_commented():
 
 
 def test_a_stage_config_holds_its_fields_and_its_shared_sections(params):
-    cfg = config.stage_config(params, "answers@dpo")
+    cfg = stage_config(params, "answers@dpo")
     assert cfg.serving.temperature == params["serving"]["temperature"]
     assert cfg.runtime.seed == params["runtime"]["seed"]
 
@@ -72,7 +72,7 @@ def test_a_stage_config_holds_its_fields_and_its_shared_sections(params):
 def test_a_mistake_is_named(tmp_path, params, change, words):
     change(params)
     with pytest.raises(ConfigError) as error:
-        config.read_params(written(tmp_path, params))
+        read_params(written(tmp_path, params))
     message = str(error.value)
     assert "params.yaml" in message and "\n" not in message
     for word in words:
@@ -81,17 +81,17 @@ def test_a_mistake_is_named(tmp_path, params, change, words):
 
 def test_a_missing_or_broken_file_is_named(tmp_path):
     with pytest.raises(ConfigError, match="does not exist"):
-        config.read_params(tmp_path / "none.yaml")
+        read_params(tmp_path / "none.yaml")
     broken = tmp_path / "broken.yaml"
     broken.write_text("a: [1,")
     with pytest.raises(ConfigError, match="not valid YAML"):
-        config.read_params(broken)
+        read_params(broken)
     broken.write_text("- 1")
     with pytest.raises(ConfigError, match="must be a mapping"):
-        config.read_params(broken)
+        read_params(broken)
 
 
 def test_configs_are_frozen(params):
-    cfg = config.stage_config(params, "dpo")
+    cfg = stage_config(params, "dpo")
     with pytest.raises(Exception, match="frozen"):
         cfg.beta = 1.0
