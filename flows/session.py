@@ -7,6 +7,7 @@ import threading
 import uuid
 from pathlib import Path
 
+from flows.anchors import Asked
 from flows.ledger import Entry, Ledger
 from flows.running import Processes, StageError, StageRun
 from flows.settings import Settings
@@ -18,10 +19,12 @@ class Session:
 
     _all: dict[str, "Session"] = {}
 
-    def __init__(self, root: Path, state: Path, graph: Graph, settings: Settings, cores: int, listeners: list):
+    def __init__(
+        self, root: Path, state: Path, graph: Graph, settings: Settings, cores: int, listeners: list, anchors: bool = False
+    ):
         self.id = uuid.uuid4().hex[:12]
         self.root, self.state, self.graph, self.settings, self.cores = root, state, graph, settings, cores
-        self.listeners = listeners
+        self.listeners, self.anchors = listeners, anchors
         self.ledger = Ledger(state / "ledger.jsonl")
         self.processes = Processes()
         self.runs: dict[str, StageRun] = {}
@@ -38,6 +41,11 @@ class Session:
     def opens(self, flow_run_id: str) -> None:
         self.flow_run_id = flow_run_id
         self._tell("opens", flow_run_id)
+
+    def anchored(self, asked: Asked) -> None:
+        """The judges were asked their anchors, which is what it cost and found."""
+        self.ledger.append(asked.cost)
+        self._tell("anchored", asked)
 
     def begins(self, name: str, version: str, place: Path) -> None:
         self._tell("begins", name, version, place)

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from flows import records, running
+from flows.anchors import Asked
 from flows.live import Tail
 from flows.results import stage_metrics
 from flows.running import StageError, StageRun, supervised_command
@@ -96,6 +97,9 @@ class Tracker:
     def opens(self, flow_run_id: str) -> None:
         self._jobs.put(lambda: self._open(flow_run_id))
 
+    def anchored(self, asked: Asked) -> None:
+        self._jobs.put(lambda: self._anchored(asked))
+
     def begins(self, name: str, version: str, place: Path) -> None:
         self._jobs.put(lambda: self._begin(name, version, place))
 
@@ -162,6 +166,12 @@ class Tracker:
             here = tags.get("plumb.host") == _process_tags()["plumb.host"]
             if here and not psutil.pid_exists(int(tags.get("plumb.pid", "0") or 0)):
                 client.set_terminated(run.info.run_id, "KILLED")
+
+    def _anchored(self, asked: Asked) -> None:
+        if self._client is None:
+            return
+        records.write_metrics(self._client, self._parent, asked.metrics)
+        self._client.log_dict(self._parent, asked.document, "anchors.json")
 
     def _begin(self, name: str, version: str, place: Path) -> None:
         if self._client is None or find_run(self._client, name, version, complete=True):

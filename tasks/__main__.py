@@ -11,7 +11,6 @@ import os
 import shutil
 import sys
 import tempfile
-import traceback
 from pathlib import Path
 from typing import Any, Callable, Mapping
 
@@ -124,11 +123,7 @@ def main(arguments: list[str]) -> int:
     try:
         run_stage(stage)
     except Exception as error:
-        if errors.kind_of(error) == "internal":
-            traceback.print_exc()
-        print(f"{stage}: {errors.one_line(error)}", file=sys.stderr)
-        errors.leave_record(stage, error)
-        return 1
+        return errors.report_failure(stage, error)
     return 0
 
 

@@ -84,6 +84,16 @@ class TrackingConfig(Section):
     max_artifact_mb: PositiveFloat
 
 
+class AnchorsConfig(Section):
+    """Fixed pairs that the judges are asked again; `file` null asks nobody."""
+
+    file: str | None
+    minimum_pairs: Positive
+    max_drift: Rate
+    max_calls: Positive | None
+    max_cost: PositiveFloat | None
+
+
 class FlowConfig(Section):
     stage_timeout_minutes: PositiveFloat
     retries: NonNegative
@@ -97,6 +107,7 @@ SHARED: dict[str, type[Section]] = {
     "model": ModelConfig,
     "tracking": TrackingConfig,
     "flow": FlowConfig,
+    "anchors": AnchorsConfig,
 }
 
 
