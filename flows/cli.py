@@ -73,7 +73,7 @@ def align(
     settings: Settings = None,
     params: ParamsFile = None,
     cores: Cores = None,
-    anchors: Annotated[bool, typer.Option("--anchors", help="First ask the judges their anchors; stop if one drifted.")] = False,
+    anchors: Annotated[bool, typer.Option("--anchors", help="Ask the judges their anchors first; stop at drift.")] = False,
 ):
     """Bring every stage up to date, log it to MLflow and print what came out.
 

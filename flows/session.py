@@ -15,12 +15,19 @@ from flows.stages import Graph
 
 
 class Session:
-    """The graph, the settings and the listeners of one run. Listeners have the methods of `flows.progress.Board`."""
+    """The graph, the settings and the listeners of one run; `anchors`: the judges are asked theirs first. Listeners have the methods of `flows.progress.Board`."""
 
     _all: dict[str, "Session"] = {}
 
     def __init__(
-        self, root: Path, state: Path, graph: Graph, settings: Settings, cores: int, listeners: list, anchors: bool = False
+        self,
+        root: Path,
+        state: Path,
+        graph: Graph,
+        settings: Settings,
+        cores: int,
+        listeners: list,
+        anchors: bool = False,
     ):
         self.id = uuid.uuid4().hex[:12]
         self.root, self.state, self.graph, self.settings, self.cores = root, state, graph, settings, cores

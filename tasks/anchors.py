@@ -55,7 +55,7 @@ def read_anchors(file: Path, minimum: int) -> list[Row]:
     if twice:
         raise errors.DataError(f"{file}: id {twice[0]!r} stands twice; give each anchor its own")
     if len(rows) < minimum:
-        raise errors.DataError(f"{file} holds {len(rows)} anchors, fewer than anchors.minimum_pairs={minimum}; add some")
+        raise errors.DataError(f"{file} holds {len(rows)} anchors, below anchors.minimum_pairs={minimum}; add some")
     return rows
 
 
@@ -75,7 +75,7 @@ def _is_turn(turn: object) -> bool:
 
 
 def ask_anchors(cfg: AnchorsConfig, compare: CompareConfig, state: Path) -> dict[str, Any]:
-    """Ask every judge every anchor in both orders; record baselines that are missing, compare with those that are there.
+    """Ask every judge every anchor in both orders; compare with its baseline, or record that where there is none.
 
     Returns what was asked and paid, and by judge how far it moved (`tasks.drift.Drift`) from which baseline; `refused`
     is None, or says in one line which judge moved further than `cfg.max_drift`, and what to do.
@@ -141,33 +141,34 @@ def _against_baseline(
     if baseline is None:
         if len(answers) - invalid < 2 * cfg.minimum_pairs:
             raise errors.DataError(
-                f"judge {name!r} gives a usable answer to {len(answers) - invalid} of {len(answers)} questions about the "
-                f"anchors, fewer than 2 * anchors.minimum_pairs={2 * cfg.minimum_pairs}; correct its settings"
+                f"judge {name!r} gives a usable answer to {len(answers) - invalid} of {len(answers)} questions about "
+                f"the anchors, fewer than 2 * anchors.minimum_pairs={2 * cfg.minimum_pairs}; correct its settings"
             )
         write_baseline(file, answers, determined_by)
-    drift = drift_between(baseline.answers if baseline else answers, answers)
-    return {**asdict(drift), "invalid": invalid, "baseline": baseline.recorded if baseline else RECORDED, "file": str(file)}
+    first, recorded = (baseline.answers, baseline.recorded) if baseline else (answers, RECORDED)
+    return {**asdict(drift_between(first, answers)), "invalid": invalid, "baseline": recorded, "file": str(file)}
 
 
 def refusal(
     max_drift: float, specs: Mapping[str, Mapping[str, Any]], judges: Mapping[str, Mapping[str, Any]]
 ) -> str | None:
-    """Why no run should start, in one line about the judge that moved furthest; None where all stay within the bound."""
-    drifted = sorted((name for name in judges if judges[name]["moved"] > max_drift), key=lambda name: -judges[name]["moved"])
+    """Why no run should start, in one line about the judge that moved furthest; None where all are within the bound."""
+    moved = {name: found["moved"] for name, found in judges.items() if found["moved"] > max_drift}
+    drifted = sorted(moved, key=moved.__getitem__, reverse=True)
     if not drifted:
         return None
     name, *others = drifted
     found = judges[name]
     way_out = (
-        "restore the model behind it, or accept the new one by raising the judge's epoch in params.yaml, which labels anew"
+        "restore the model behind it, or raise the judge's epoch in params.yaml to accept the new one, which labels anew"
         if "epoch" in specs[name]
         else f"its code changed, so compare labels anew by itself: remove {found['file']} to accept its new answers"
     )
     also = f" (and so did {', '.join(map(repr, others))})" if others else ""
     return (
         f"judge {name!r} drifted{also}: since {found['baseline']} its answers to the anchors moved by "
-        f"{found['moved']:.3f} on average, anchors.max_drift is {max_drift:g}; {found['changed']} of {found['answers']} "
-        f"name another winner; {way_out}"
+        f"{found['moved']:.3f} on average, anchors.max_drift is {max_drift:g}; {found['changed']} of "
+        f"{found['answers']} name another winner; {way_out}"
     )
 
 

@@ -270,6 +270,7 @@ class PrepareConfig(Section):
 class GoldConfig(Section):
     runtime: RuntimeConfig
     kind: Literal["oracle", "reward_model"]
+    allow_same_judge: bool
     weights: dict[str, float]
     rows_per_batch: Positive
     training: RewardTraining | None

@@ -1,4 +1,4 @@
-"""A judge's answers to anchors against its first ones: how far it moved, and the file in which the first ones are kept."""
+"""A judge's answers to anchors against its first ones: how far it moved, and the file that keeps the first ones."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def _winner(preference: float | None) -> int | None:
 
 
 def baseline_file(folder: Path, name: str, determined_by: Mapping[str, Any]) -> Path:
-    """Where the baseline of a judge is kept; `determined_by` holds all that makes it another judge, or other anchors."""
+    """Where a judge's baseline is kept; `determined_by` holds all that makes it another judge, or other anchors."""
     key = hashlib.sha256(json.dumps(determined_by, sort_keys=True).encode()).hexdigest()
     return folder / f"{name}-{key[:16]}.json"
 

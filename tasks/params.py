@@ -10,8 +10,18 @@ from typing import Any, Mapping
 import yaml
 from pydantic import ValidationError
 
-from tasks.config import SHARED, STAGES, Section, known_sections, own_fields, shared_sections
+from tasks.config import (
+    SHARED,
+    STAGES,
+    CompareConfig,
+    GoldConfig,
+    Section,
+    known_sections,
+    own_fields,
+    shared_sections,
+)
 from tasks.errors import ConfigError
+from tasks.same_judge import gold_by_params, refusal
 
 
 def read_params(path: Path) -> dict[str, Any]:
@@ -32,9 +42,16 @@ def read_params(path: Path) -> dict[str, Any]:
             raise ConfigError(f"{path}: unknown section {section!r}{_nearest(str(section), known_sections())}")
     for section, model in SHARED.items():
         _validate(model, _section(params, section, path), section, path)
-    for stage in STAGES:
-        stage_config(params, stage, path)
+    stages = {stage: stage_config(params, stage, path) for stage in STAGES}
+    _check_judges_are_two(stages["gold"], stages["compare"], path)
     return params
+
+
+def _check_judges_are_two(gold: GoldConfig, compare: CompareConfig, path: Path) -> None:
+    judges = [judge.model_dump() for judge in compare.judges] if compare.given != "only" else []
+    same = gold_by_params(gold.kind, judges)
+    if same and not gold.allow_same_judge:
+        raise ConfigError(f"{path}: {refusal(same, gold.kind)}")
 
 
 def stage_config(params: Mapping[str, Any], stage: str, path: Path = Path("params.yaml")) -> Any:

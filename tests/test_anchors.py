@@ -89,7 +89,7 @@ def test_a_judge_that_changes_behind_its_name_is_found_and_accepted_by_its_epoch
     assert {key: again["judges"]["remote"][key] for key in ("moved", "changed", "answers")} == {
         "moved": 0.2, "changed": 4, "answers": 20}
     for words in ("judge 'remote' drifted: since 20", "moved by 0.200 on average, anchors.max_drift is 0.1",
-                  "4 of 20 name another winner", "restore the model behind it", "raising the judge's epoch in params.yaml"):
+                  "4 of 20 name another winner", "restore the model behind it", "raise the judge's epoch in params.yaml"):
         assert words in again["refused"]
     assert "\n" not in again["refused"]
     assert ask(tmp_path, {**ENDPOINT, "epoch": 1})["judges"]["remote"]["baseline"] == anchors.RECORDED
@@ -247,7 +247,8 @@ def test_align_asks_first_and_stops_before_anything_runs(project, server):
     entries = [entry for entry in toy.ledger(project) if entry["stage"] == "anchors"]
     assert [entry["calls"] for entry in entries] == [20, 20] and entries[0]["money"] == pytest.approx(20 * 120e-6)
     with sqlite3.connect(project / "mlflow.db") as store:
-        logged = store.execute("SELECT value FROM metrics WHERE key = 'anchors/remote/moved' ORDER BY timestamp").fetchall()
+        logged = store.execute("SELECT value FROM metrics WHERE key = 'anchors/remote/moved' ORDER BY timestamp")
+        logged = logged.fetchall()
     assert logged == [(0.5,), (0.0,)]
 
 

@@ -235,6 +235,7 @@ def carded(run, tmp_path, monkeypatch):
     def both(judge, **changes):
         metrics, files = run(judge, texts=tuple(SPOKEN), **changes)
         monkeypatch.setattr(card_stage, "load_gold", lambda gold, model: KnownGold())
+        (tmp_path / "gold.json").write_text('{"kind": "known", "allow_same_judge": false}')
         document = card_stage.judge(config("judge", resamples=100), tmp_path, tmp_path / "in", tmp_path / "out",
                                     tmp_path / "prompts.jsonl", tmp_path, tmp_path / "card")
         return metrics, files, document

@@ -8,8 +8,12 @@ import yaml
 
 from tasks.errors import ConfigError
 from tasks.params import read_params, stage_config
+from tasks.same_judge import identity
 
 PARAMS = Path(__file__).parent.parent / "params.yaml"
+
+
+ORACLE = {"name": "exact", "kind": "oracle", "weights": {"honesty": 1.0}, "tie_margin": 0.0}
 
 
 @pytest.fixture()
@@ -56,6 +60,9 @@ def test_a_stage_config_holds_its_fields_and_its_shared_sections(params):
     (lambda p: p["compare"]["judges"][0].update(kind="oracle"), ["unknown key compare.judges.0.length_bias", "known are name, kind, weights, tie_margin"]),
     (lambda p: p["compare"]["judges"][0].update(kind="psychic"), ["compare.judges.0:", "'psychic'", "'simulated', 'oracle', 'openai'"]),
     (lambda p: p["compare"]["judges"][0].pop("kind"), ["missing key compare.judges.0.kind"]),
+    (lambda p: p["compare"].update(judges=[ORACLE]),
+     ["judge 'exact' of compare.judges and gold (kind oracle) are the same judge", "set gold.allow_same_judge to true"]),
+    (lambda p: p["anchors"].update(max_drft=1), ["anchors.max_drft", "did you mean 'max_drift'"]),
     (lambda p: p["compare"]["filters"].update(max_length_ratio=0.5), ["compare.filters.max_length_ratio", "0.5"]),
     (lambda p: p["compare"]["budget"].update(max_cal=5), ["compare.budget.max_cal", "did you mean 'max_calls'"]),
     (lambda p: p["data"]["splits"].pop("gate"), ["missing key data.splits.gate"]),
@@ -89,6 +96,39 @@ def test_a_missing_or_broken_file_is_named(tmp_path):
     broken.write_text("- 1")
     with pytest.raises(ConfigError, match="must be a mapping"):
         read_params(broken)
+
+
+def test_the_same_judge_twice_can_be_forced_and_is_nothing_where_nobody_is_asked(tmp_path, params):
+    params["compare"]["judges"] = [ORACLE]
+    params["gold"]["allow_same_judge"] = True
+    assert read_params(written(tmp_path, params))["compare"]["judges"] == [ORACLE]
+    params["gold"]["allow_same_judge"] = False
+    params["compare"]["given"] = "only"
+    read_params(written(tmp_path, params))
+
+
+def test_a_judge_in_the_folder_of_a_gold_model_is_gold(tmp_path, params):
+    folder = tmp_path / "gold" / "model"
+    judge = {"name": "rm", "kind": "reward_model", "path": str(folder), "sha256": "0", "epoch": 0, "temperature": 1.0,
+             "rows_per_batch": 8}
+    params["compare"]["judges"] = [judge]
+    params["gold"]["kind"] = "reward_model"
+    read_params(written(tmp_path, params))
+    folder.mkdir(parents=True)
+    (tmp_path / "gold" / "gold.json").touch()
+    with pytest.raises(ConfigError, match="judge 'rm' of .* and gold .kind reward_model. are the same judge"):
+        read_params(written(tmp_path, params))
+    params["gold"]["kind"] = "oracle"
+    read_params(written(tmp_path, params))
+
+
+def test_what_makes_two_judges_one():
+    """A model is the same under another name, revision or epoch; people and simulated judges are nobody's gold."""
+    hosted = {"kind": "openai", "name": "a", "model": "m", "revision": "1", "epoch": 0}
+    assert identity(hosted) == identity({**hosted, "name": "b", "revision": "2", "epoch": 3}) == ("openai", "m")
+    assert identity(hosted) != identity({**hosted, "model": "n"})
+    assert identity({"kind": "hf", "sha256": "x"}) != identity({"kind": "reward_model", "sha256": "x"})
+    assert identity({"kind": "human", "sha256": "x"}) is identity({"kind": "simulated"}) is None
 
 
 def test_configs_are_frozen(params):
