@@ -15,7 +15,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows import anchors as anchoring
 from flows import data, running
-from flows.results import as_markdown
+from flows.results import as_markdown, judge_markdown
 from flows.running import StageError, StageRun
 from flows.session import Session
 
@@ -123,6 +123,9 @@ def align(session_id: str):
     if session.lasting_errors:
         raise session.lasting_errors[0]
     create_markdown_artifact(as_markdown(session.root), key="result", description="Scores, answers and the verdict")
+    card = judge_markdown(session.root)
+    if card:
+        create_markdown_artifact(card, key="judge-card", description="How far the judges of the comparisons can be believed")
     report = session.root / "artifacts" / "report" / "report.html"
     if report.exists():
         create_link_artifact(report.as_uri(), key="report", link_text="Report")

@@ -71,7 +71,9 @@ def ask(root: Path, state: Path, timeout: float, processes: Processes) -> Asked:
             raise
     document = json.loads(out.read_text(encoding="utf-8"))
     seconds = round(time.time() - started, 3)
-    cost = Entry(NAME, "", round(started, 3), seconds, peak, calls=document["calls"], money=document["cost"])
+    usage = {name: document[name] for name in ("calls", "input_tokens", "output_tokens")}
+    paid = {"money": document["cost"], "spent": document["cost"]}
+    cost = Entry(NAME, "", round(started, 3), seconds, peak, **usage, **paid)
     return Asked(document, cost, place / "log.txt")
 
 

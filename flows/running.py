@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flows import supervise
+from flows.calls import forget_calls
 
 TIMEOUT_ADVICE = "raise flow.stage_timeout_minutes in params.yaml, or the stage's meta.timeout in dvc.yaml"
 
@@ -112,6 +113,7 @@ def run_command(
     place.mkdir(parents=True, exist_ok=True)
     log, error_file = place / "log.txt", place / "error.json"
     error_file.unlink(missing_ok=True)
+    forget_calls(place)
     with log.open("ab") as output:
         offset = output.tell()
         code, peak = _supervised(command, root, stage_environment(place), output, timeout, processes)

@@ -4,18 +4,23 @@ Prefect hands tasks JSON, so the flow's parameters name the session and its task
 """
 
 import threading
+import time
 import uuid
 from pathlib import Path
 
 from flows.anchors import Asked
+from flows.calls import Calls, read_calls
 from flows.ledger import Entry, Ledger
-from flows.running import Processes, StageError, StageRun
+from flows.running import Processes, StageError, StageRun, folder
 from flows.settings import Settings
 from flows.stages import Graph
 
 
 class Session:
-    """The graph, the settings and the listeners of one run; `anchors`: the judges are asked theirs first. Listeners have the methods of `flows.progress.Board`."""
+    """The graph, the settings and the listeners of one run; with `anchors`, the judges are asked theirs first.
+
+    Listeners have the methods of `flows.progress.Board`.
+    """
 
     _all: dict[str, "Session"] = {}
 
@@ -69,6 +74,9 @@ class Session:
         with self._lock:
             # The last word of a stage counts: a retry that succeeds takes it back in `counts`.
             self.errors = [e for e in self.errors if e.stage != error.stage] + [error]
+        calls = read_calls(error.log.parent)
+        if calls.totals:
+            self.ledger.append(_paid_in_vain(error.stage, calls))
         self._tell("fails", error)
 
     @property
@@ -87,6 +95,7 @@ class Session:
 
         stage = self.graph.stages[run.stage]
         metrics = stage_metrics(self.root, stage)
+        now = read_calls(folder(self.state, run.stage, run.version)).totals
         return Entry(
             stage=run.stage,
             version=run.version,
@@ -96,8 +105,20 @@ class Session:
             disk_bytes=sum(out.size or 0 for out in stage.outs),
             calls=int(metrics.get("calls", 0)),
             money=float(metrics.get("cost", 0.0)),
+            input_tokens=int(metrics.get("input_tokens", 0)),
+            output_tokens=int(metrics.get("output_tokens", 0)),
+            stored=int(now.get("stored", 0)),
+            spent=now.get("cost", 0.0),
+            **{name: round(now.get(name, 0.0), 3) for name in ("latency_p50", "latency_p95")},
         )
 
     def _tell(self, event: str, *arguments) -> None:
         for listener in self.listeners:
             getattr(listener, event)(*arguments)
+
+
+def _paid_in_vain(stage: str, calls: Calls) -> Entry:
+    """What the answers of an attempt cost that failed later; they are in the store, so nobody pays them again."""
+    now = calls.totals
+    numbers = {name: int(now[name]) for name in ("calls", "input_tokens", "output_tokens", "stored")}
+    return Entry(stage, "", round(time.time(), 3), 0.0, money=now["cost"], spent=now["cost"], failed=True, **numbers)

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from flows import records, running
 from flows.anchors import Asked
+from flows.calls import read_calls, write_traces
 from flows.live import Tail
 from flows.results import stage_metrics
 from flows.running import StageError, StageRun, supervised_command
@@ -215,13 +216,15 @@ class Tracker:
         session, client = self._session, self._client
         stage = session.graph.stages[run.stage]
         records.write_params(client, run_id, session.graph.params(run.stage))
-        live = running.folder(session.state, run.stage, version) / "live.jsonl"
-        records.write_curves(client, run_id, Tail(live))
+        place = running.folder(session.state, run.stage, version)
+        records.write_curves(client, run_id, Tail(place / "live.jsonl"))
+        calls = read_calls(place)
         cost = {"cost/seconds": run.seconds, "cost/peak_memory_mb": run.peak_bytes / 1e6} if run.outcome == "ran" else {}
-        records.write_metrics(client, run_id, stage_metrics(session.root, stage) | cost)
+        records.write_metrics(client, run_id, stage_metrics(session.root, stage) | cost | calls.metrics)
         records.write_inputs(client, run_id, session.graph.dependencies(run.stage))
         limit = session.settings.tracking.max_artifact_mb * 1e6
         records.write_artifacts(client, run_id, session.root, stage, limit, session.graph.remote_url)
+        write_traces(client, self._experiment, run_id, calls.sample)
 
     def _complete(self, run_id: str) -> None:
         self._client.set_terminated(run_id, "FINISHED")

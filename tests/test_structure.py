@@ -19,7 +19,8 @@ FORBIDDEN = {
     "flows": {"torch", "transformers", "trl", "peft", "models"},
 }
 LIGHT_TASKS = {"tasks"} | {
-    f"tasks.{name}" for name in ("config", "params", "progress", "errors", "state", "pipeline", "rows")
+    f"tasks.{name}"
+    for name in ("config", "params", "progress", "errors", "state", "pipeline", "rows", "reporting", "reporting.judge_card")
 }
 SUBPROCESSES = {"flows/log_model.py"}  # run with `python -m`, never imported
 PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text())
