@@ -125,7 +125,7 @@ def align(session_id: str):
     create_markdown_artifact(as_markdown(session.root), key="result", description="Scores, answers and the verdict")
     card = judge_markdown(session.root)
     if card:
-        create_markdown_artifact(card, key="judge-card", description="How far the judges of the comparisons can be believed")
+        create_markdown_artifact(card, key="judge-card", description="How far the judges can be believed")
     report = session.root / "artifacts" / "report" / "report.html"
     if report.exists():
         create_link_artifact(report.as_uri(), key="report", link_text="Report")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Entry:
-    """The cost of one stage run. `money` in the currency of the judges' prices, `*_bytes` in bytes, latencies in seconds.
+    """The cost of one stage run: money in the currency of the judges' prices, `*_bytes` in bytes, latencies in seconds.
 
     `calls`, `money` and tokens are those of all answers used. `stored` of them were there before, and only `spent` was
     paid in this run. `failed`: it ended with an error.

@@ -89,7 +89,8 @@ def test_a_judge_that_changes_behind_its_name_is_found_and_accepted_by_its_epoch
     assert {key: again["judges"]["remote"][key] for key in ("moved", "changed", "answers")} == {
         "moved": 0.2, "changed": 4, "answers": 20}
     for words in ("judge 'remote' drifted: since 20", "moved by 0.200 on average, anchors.max_drift is 0.1",
-                  "4 of 20 name another winner", "restore the model behind it", "raise the judge's epoch in params.yaml"):
+                  "4 of 20 name another winner", "restore the model behind it",
+                  "raise the judge's epoch in params.yaml"):
         assert words in again["refused"]
     assert "\n" not in again["refused"]
     assert ask(tmp_path, {**ENDPOINT, "epoch": 1})["judges"]["remote"]["baseline"] == anchors.RECORDED
@@ -189,7 +190,7 @@ def _file(tmp_path, written):
 
 
 @pytest.mark.parametrize(("written", "message"), [
-    (rows(3), "holds 3 anchors, fewer than anchors.minimum_pairs=4"),
+    (rows(3), "holds 3 anchors, below anchors.minimum_pairs=4"),
     ([{"a": "x", "b": "y"}], "anchor 1: prompt must be a text, or turns"),
     ([{"prompt": ["hello"], "a": "x", "b": "y"}], "anchor 1: prompt must be a text, or turns"),
     ([*rows(1), {"prompt": "p", "a": "x"}], "anchor 2 has no text 'b'"),

@@ -335,7 +335,7 @@ def server(monkeypatch, tmp_path):
 
 
 def test_the_stage_with_an_endpoint_as_judge(run, server, tmp_path):
-    """40 prompts of 3 texts: 120 ratings and 240 verdicts, each 100 tokens in and 10 out; run again, nothing is asked."""
+    """40 prompts of 3 texts: 120 ratings and 240 verdicts, each 100 tokens in and 10 out; run again, nothing is."""
     metrics, files = run(judges=[ENDPOINT])
     assert len(server.calls) == metrics["paid_calls"] == 360 and metrics["pairs"] == 120
     assert metrics["cost"] == pytest.approx(360 * (100 * 1.0 + 10 * 2.0) / 1e6)
@@ -357,7 +357,7 @@ def test_a_refused_schema_is_in_the_metrics(run, server):
 
 
 def test_what_calls_took_is_left_for_whoever_watches(run, server, tmp_path, monkeypatch):
-    """Totals and a sample of 20 calls with what was sent and said, in no file of the stage; run again, all is stored."""
+    """Totals and a sample of 20 calls with what was sent and said; run again, all is stored."""
     monkeypatch.setenv("PLUMB_LIVE", str(tmp_path))
     monkeypatch.setenv("PLUMB_JUDGE_KEY", "planted-secret")
     metrics, _ = run(judges=[{**ENDPOINT, "key_variable": "PLUMB_JUDGE_KEY"}])
@@ -429,7 +429,8 @@ def test_people_are_counted_row_by_row_and_agree_in_the_card(run, tmp_path, monk
     said = next(row["verdicts"][0] for row in files["train"])
     assert said["raw"] == ["ann: 1, bob: 1", "ann: 0, bob: 0"] and said["chosen_first"] == 1.0
     monkeypatch.setattr(card_stage, "load_gold", lambda gold, model: KnownGold())
-    monkeypatch.setattr(KnownGold, "score", lambda self, rows, texts: [{"gold": len(t), "friendliness": 0} for t in texts])
+    by_length = lambda self, rows, texts: [{"gold": len(text), "friendliness": 0} for text in texts]  # noqa: E731
+    monkeypatch.setattr(KnownGold, "score", by_length)
     (tmp_path / "gold.json").write_text('{"kind": "known", "allow_same_judge": false}')
     document = card_stage.judge(config("judge", resamples=100), tmp_path, tmp_path / "in", tmp_path / "out",
                                 tmp_path / "prompts.jsonl", tmp_path, tmp_path / "card")

@@ -61,7 +61,7 @@ def test_a_stage_config_holds_its_fields_and_its_shared_sections(params):
     (lambda p: p["compare"]["judges"][0].update(kind="psychic"), ["compare.judges.0:", "'psychic'", "'simulated', 'oracle', 'openai'"]),
     (lambda p: p["compare"]["judges"][0].pop("kind"), ["missing key compare.judges.0.kind"]),
     (lambda p: p["compare"].update(judges=[ORACLE]),
-     ["judge 'exact' of compare.judges and gold (kind oracle) are the same judge", "set gold.allow_same_judge to true"]),
+     ["judge 'exact' of compare.judges and gold (kind oracle) are the same", "set gold.allow_same_judge to true"]),
     (lambda p: p["anchors"].update(max_drft=1), ["anchors.max_drft", "did you mean 'max_drift'"]),
     (lambda p: p["compare"]["filters"].update(max_length_ratio=0.5), ["compare.filters.max_length_ratio", "0.5"]),
     (lambda p: p["compare"]["budget"].update(max_cal=5), ["compare.budget.max_cal", "did you mean 'max_calls'"]),

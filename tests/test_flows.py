@@ -48,7 +48,7 @@ def test_ledger_keeps_the_last_of_each_stage_and_passes_over_a_torn_line(tmp_pat
 
 
 def test_the_ledger_tells_what_was_paid_now_from_what_was_stored(tmp_path, monkeypatch):
-    """An attempt that fails has paid 2; the next finds 30 answers stored, pays 1, and the labels have cost 0.5 in all."""
+    """An attempt that fails has paid 2; the next finds 30 answers stored and pays 1; the labels have cost 0.5 in all."""
     session = toy.make_session(toy.make_toy(tmp_path / "toy"), monkeypatch)
     version = session.graph.version("first")
     place = running.folder(session.state, "first", version)

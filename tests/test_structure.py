@@ -20,7 +20,7 @@ FORBIDDEN = {
 }
 LIGHT_TASKS = {"tasks"} | {
     f"tasks.{name}"
-    for name in ("config", "params", "progress", "errors", "state", "pipeline", "rows", "reporting", "reporting.judge_card")
+    for name in "config params progress errors state pipeline rows reporting reporting.judge_card".split()
 }
 SUBPROCESSES = {"flows/log_model.py"}  # run with `python -m`, never imported
 PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text())

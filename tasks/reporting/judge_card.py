@@ -19,9 +19,12 @@ BEHAVIOUR = {  # of judge.json, in the table's order
     "prefers_first": "names the first shown",
     "prefers_longer": "names the longer",
 }
-ASKED = {  # of compare.json; what is zero is left out below the first four
+ASKED = {  # of compare.json; what is zero is left out
     "pairs": "pairs judged",
     "calls": "verdicts on them, one for each judge and order",
+    "flipped_pairs": "pairs that train nothing: another winner after a swap",
+    "tied_pairs": "pairs that train nothing: ties",
+    "invalid_pairs": "pairs that train nothing: no usable answer",
     "train": "comparisons to train on",
     "heldout": "comparisons held out",
     "given": "comparisons given by people",
@@ -36,7 +39,6 @@ ASKED = {  # of compare.json; what is zero is left out below the first four
     "output_tokens": "tokens received",
     "cost": "cost, in the currency of the judges' prices",
 }
-ALWAYS_SHOWN = tuple(ASKED)[:4]
 OF_A_JUDGE = {  # of compare.json, after the judge's name
     "formats_refused": "ways of forcing the answer's form that its server refused",
     "used": "rows that people wrote and that count",
@@ -67,22 +69,25 @@ def sentences(card: Card) -> list[str]:
         return ["No pair was judged: the comparisons were given."]
     found, panel = card["outcomes"], card["panel"]
     lines = [
-        f"{_names(card)} judged {card['pairs']:,} pairs in both orders: {found['kept']:,} have a winner, {found['tie']:,} "
-        f"are ties, {found['flip']:,} flips (another winner after a swap), {found['invalid']:,} lack a usable answer.",
-        f"After a swap the pairs' winner changes in {percent(panel['swap_flip_rate'])}; single answers name the response "
-        f"shown first in {percent(panel['prefers_first'])} and the longer one in {percent(panel['prefers_longer'])}, "
-        f"and {percent(panel['invalid_rate'])} of them are unusable.",
+        f"{_names(card)} judged {card['pairs']:,} pairs in both orders: {found['kept']:,} have a winner, "
+        f"{found['tie']:,} are ties, {found['flip']:,} flips (another winner after a swap), "
+        f"{found['invalid']:,} lack a usable answer.",
+        f"Shown in the other order, {percent(panel['swap_flip_rate'])} of the pairs get the other winner. Single "
+        f"answers name the response shown first in {percent(panel['prefers_first'])} and the longer one in "
+        f"{percent(panel['prefers_longer'])}; {percent(panel['invalid_rate'])} of them are unusable.",
     ]
     lines += _agreement_sentences(card)
     for key, who in (("agreement_between_judges", "The judges"), ("agreement_between_annotators", "The people")):
         if card[key]:
-            lines.append(f"{who} agree with each other at Krippendorff's α = {number(card[key])} (1 is always, 0 chance).")
+            alpha = number(card[key])
+            lines.append(f"{who} agree with each other at Krippendorff's α = {alpha} (1 is always, 0 chance).")
     return lines
 
 
 def _names(card: Card) -> str:
     names = list(card["judges"])
-    return f"Judge {names[0]}" if len(names) == 1 else f"{len(names)} judges ({', '.join(names)}, by {card['panel_method']})"
+    several = f"{len(names)} judges ({', '.join(names)}), taken together by {card['panel_method']},"
+    return f"Judge {names[0]}" if len(names) == 1 else several
 
 
 def _agreement_sentences(card: Card) -> list[str]:
@@ -92,10 +97,10 @@ def _agreement_sentences(card: Card) -> list[str]:
         return []
     longest = everywhere["pick_longest"]["accuracy"]
     lines = [
-        f"Where {reference_name(card)} prefers one response, the label agrees in {percent(everywhere['accuracy'])} of all "
-        f"pairs (κ = {number(everywhere['kappa'])}) and in {percent(kept['accuracy'])} of those kept for training "
+        f"Where {reference_name(card)} prefers one response, the label agrees in {percent(everywhere['accuracy'])} of "
+        f"all pairs (κ = {number(everywhere['kappa'])}) and in {percent(kept['accuracy'])} of those kept for training "
         f"(κ = {number(kept['kappa'])}). Always picking the longer response would agree in {percent(longest)}, "
-        f"always the one shown first in {percent(everywhere['pick_first']['accuracy'])}."
+        f"always the one shown first in {percent(everywhere['pick_first']['accuracy'])}. A tie is half right."
     ]
     if longest and everywhere["accuracy"]["ci_low"] <= longest["value"]:
         lines.append("The judges are not clearly better than picking the longer response: do not believe these labels.")
@@ -129,7 +134,7 @@ def _both(group: Mapping[str, Any], part) -> list[str]:
 
 
 def criteria_table(card: Card) -> tuple[list[str], list[list[str]]]:
-    """(head, rows): what is said of each criterion against the reference's own; no rows where there is nothing to say."""
+    """(head, rows): what is said of each criterion against the reference's own; no rows where nothing is said."""
     rows = [
         [name, percent(found["accuracy"]), number(found["kappa"])]
         for name, found in card["by_criterion"].items()
@@ -140,8 +145,7 @@ def criteria_table(card: Card) -> tuple[list[str], list[list[str]]]:
 
 def asked_table(compare: Mapping[str, float]) -> tuple[list[str], list[list[str]]]:
     """(head, rows): what was asked, left out and paid; unusable rows of people among it."""
-    shown = [(label, compare[key]) for key, label in ASKED.items() if key in compare]
-    shown = [(label, value) for label, value in shown if value or label in (ASKED[key] for key in ALWAYS_SHOWN)]
+    shown = [(label, compare[key]) for key, label in ASKED.items() if compare.get(key)]
     for key, value in compare.items():
         for suffix, label in OF_A_JUDGE.items():
             judge = key.removesuffix(f"_{suffix}")
@@ -180,7 +184,7 @@ def as_markdown(card: Card, compare: Mapping[str, float]) -> str:
 
 
 def percent(found: Interval) -> str:
-    """81.2% [79.0%, 83.1%]; a dash where there is no value."""
+    """81.2% [79.0%, 83.1%], without an interval that has no width; a dash where there is no value."""
     return _with_interval(found, "{:.1%}")
 
 
@@ -192,7 +196,7 @@ def _with_interval(found: Interval, form: str) -> str:
     if not found:
         return ABSENT
     value, low, high = (form.format(found[name]) for name in ("value", "ci_low", "ci_high"))
-    return f"{value} [{low}, {high}]"
+    return value if value == low == high else f"{value} [{low}, {high}]"
 
 
 def _count(value: float) -> str:

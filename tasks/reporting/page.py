@@ -26,8 +26,9 @@ p.warning { border-left: .4rem solid var(--reject); background: var(--card); pad
 caption { text-align: left; padding-bottom: .3rem; }
 th, td { padding: .35rem .7rem .35rem 0; text-align: right; border-bottom: 1px solid var(--line); white-space: nowrap; }
 th:first-child, td:first-child { text-align: left; } td.text { text-align: left; white-space: pre-wrap; min-width: 14rem; }
-.charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(19rem, 100%), 1fr)); gap: 1rem; }
-figure { margin: 0; background: var(--card); border-radius: .3rem; padding: .6rem; min-width: 0; }
+.charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(19rem, 100%), 1fr)); gap: 1rem;
+  margin-bottom: 1rem; }
+figure { margin: 0; max-width: 36rem; background: var(--card); border-radius: .3rem; padding: .6rem; min-width: 0; }
 figure svg { width: 100%; height: auto; color: var(--ink); } figcaption { font-weight: 600; color: var(--ink); }
 .answers { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(15rem, 100%), 1fr)); gap: .6rem; }
 .answers > div { background: var(--card); border-radius: .3rem; padding: .5rem .7rem; white-space: pre-wrap; }
