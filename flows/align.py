@@ -123,7 +123,7 @@ def align(session_id: str):
     if session.lasting_errors:
         raise session.lasting_errors[0]
     create_markdown_artifact(as_markdown(session.root), key="result", description="Scores, answers and the verdict")
-    card = judge_markdown(session.root)
+    card = judge_markdown(session.root, session.calls("compare"))
     if card:
         create_markdown_artifact(card, key="judge-card", description="How far the judges can be believed")
     report = session.root / "artifacts" / "report" / "report.html"

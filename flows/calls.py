@@ -22,6 +22,13 @@ class Calls:
         """By name, for MLflow."""
         return {f"judge_calls/{name}": float(value) for name, value in self.totals.items()}
 
+    def as_markdown(self) -> str:
+        """A table for the Prefect page; empty where nobody across a network was asked."""
+        if not self.totals:
+            return ""
+        rows = [f"| {name.replace('_', ' ')} | {value:,.6g} |" for name, value in sorted(self.totals.items())]
+        return "\n".join(["### Calls (latencies in seconds)", "", "| measure | value |", "|---|---|", *rows]) + "\n"
+
 
 def read_calls(place: Path) -> Calls:
     """What lies in a stage's folder; nothing where nobody was asked. Torn files say nothing."""

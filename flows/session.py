@@ -84,6 +84,11 @@ class Session:
         """The failures that no later attempt made good."""
         return [error for error in self.errors if error.stage not in self.runs]
 
+    def calls(self, stage: str) -> Calls:
+        """What the calls of the run took that made a stage; nothing where this machine does not know."""
+        version = self.graph.made_version(stage) if stage in self.graph.stages else None
+        return read_calls(folder(self.state, stage, version))
+
     def counts(self) -> str:
         """For example "2 ran, 16 current"."""
         outcomes = [run.outcome for run in self.runs.values()]

@@ -39,22 +39,32 @@ class CallLog:
             if len(self._sample) > SAMPLED:
                 del self._sample[max(self._sample)]
 
-    def totals(self, stored: int) -> dict[str, float]:
-        """What was paid now, and how long the answers took (seconds, the last attempt of each); `stored` were there."""
+    def totals(self, stored: int, judges: Sequence[Any] = ()) -> dict[str, float]:
+        """What was paid now, and how long the answers took (seconds, the last attempt of each); `stored` were there.
+
+        For each of `judges` whose server refused some, how many ways of forcing an answer's form it refused.
+        """
         latencies = sorted(self._tally.latencies)
+        refused = {judge.name: getattr(judge, "formats_refused", 0) for judge in judges}
         return {
+            **{f"{name}_formats_refused": count for name, count in refused.items() if count},
             "answers": len(latencies),
             "stored": stored,
             **{name: getattr(self._tally, name) for name in ("calls", "input_tokens", "output_tokens", "cost")},
             **{name: quantile(latencies, share) for name, share in QUANTILES.items() if latencies},
         }
 
-    def write(self, stored: int) -> None:
-        """Nothing where nobody across a network was asked, or nobody watches."""
+    def write(self, stored: int, judges: Sequence[Any] = ()) -> None:
+        """Say in the log what servers refused, and leave the files where somebody across a network was asked."""
+        for judge in judges:
+            if count := getattr(judge, "formats_refused", 0):
+                print(f"judge {judge.name!r}: its server refused {count} of 2 ways of forcing an answer into a form; "
+                      "what it says is read as well as it can be")
         folder = live_folder()
         if folder is None or not (self._tally.latencies or stored):
             return
-        (folder / TOTALS_FILE).write_text(json.dumps(self.totals(stored), sort_keys=True) + "\n", encoding="utf-8")
+        totals = self.totals(stored, judges)
+        (folder / TOTALS_FILE).write_text(json.dumps(totals, sort_keys=True) + "\n", encoding="utf-8")
         write_jsonl(folder / SAMPLE_FILE, [self._sample[key] for key in sorted(self._sample)])
 
 

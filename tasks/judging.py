@@ -173,8 +173,6 @@ def asking_numbers(asker: Asker, judges: Sequence[Judge], judged: Judged) -> dic
     for judge in judges:
         if isinstance(judge, HumanJudge):
             numbers |= {f"{judge.name}_{name}": count for name, count in vars(judge.counts).items()}
-        if getattr(judge, "formats_refused", 0):
-            numbers[f"{judge.name}_formats_refused"] = judge.formats_refused
     return numbers
 
 

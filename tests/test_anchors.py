@@ -9,10 +9,13 @@ import yaml
 from judge_server import Faults, JudgeServer
 from test_compare import ENDPOINT
 from test_judge_server import fenced, longer_wins
+from test_judge_words import COMPARE, card
 
 from flows import anchors as flow
 from flows.running import Processes, StageError
+from models.judges.reward_model import RewardModelScorer
 from models.judges.store import Store
+from models.loading import load_policy, load_tokenizer, reward_model_from_policy, weights_hash
 from tasks import anchors
 from tasks.config import AnchorsConfig
 from tasks.drift import Drift, drift_between
@@ -23,6 +26,7 @@ from tests import toy
 from tests.evaluation_rows import project_params
 from tests.import_closure import ROOT
 from tests.small_project import under_version_control
+from tests.tiny_models import make_gpt2
 
 PAIRS = 10
 
@@ -170,6 +174,27 @@ def test_judges_without_an_epoch_name_the_baseline_to_remove(tmp_path, monkeypat
     assert f"remove {file} to accept its new answers" in ask(tmp_path, ORACLE, file=str(shipped))["refused"]
 
 
+def test_local_models_are_asked_anew_each_time(tmp_path, monkeypatch):
+    """They cost no calls; the second time each of 20 texts is scored again, though the answers stay what they were."""
+    folder = make_gpt2(tmp_path / "base")
+    for part in (reward_model_from_policy(load_policy(folder)), load_tokenizer(folder)):
+        part.save_pretrained(tmp_path / "rm")
+    judge = {"name": "rm", "kind": "reward_model", "path": str(tmp_path / "rm"), "sha256": weights_hash(tmp_path / "rm"),
+             "epoch": 0, "temperature": 1.0, "rows_per_batch": 8}
+    scored = []
+    values = RewardModelScorer.values
+
+    def counted(self, rows, texts):
+        scored.append(set(texts))
+        return values(self, rows, texts)
+
+    monkeypatch.setattr(RewardModelScorer, "values", counted)
+    first, again = ask(tmp_path, judge), ask(tmp_path, judge)
+    assert first["judges"]["rm"]["baseline"] == anchors.RECORDED and first["calls"] == 0
+    assert again["judges"]["rm"]["moved"] == 0.0 and again["judges"]["rm"]["answers"] == 20
+    assert [len(texts) for texts in scored] == [20, 20]
+
+
 def test_the_furthest_of_several_is_named_and_the_others_with_it():
     specs = {"near": {"epoch": 0}, "far": {"epoch": 0}, "still": {}}
     found = {name: {"moved": moved, "changed": 1, "answers": 2, "baseline": "2026-01-01", "file": "f"}
@@ -208,19 +233,22 @@ def test_anchors_that_cannot_be_used(tmp_path, written, message):
 DVC_YAML = """\
 stages:
   work:
-    cmd: cp wish done
-    deps: [wish]
+    cmd: mkdir -p metrics && cp judge.json compare.json metrics && cp wish done
+    deps: [wish, judge.json, compare.json]
     outs: [done]
+    metrics: [metrics/judge.json, metrics/compare.json]
 """
 
 
 @pytest.fixture
 def project(tmp_path):
-    """A project of one stage whose params are ours, with a judge across the network."""
+    """A project of one stage, which writes a judge card; its params are ours, with a judge across the network."""
     folder = tmp_path / "project"
     folder.mkdir()
     (folder / "dvc.yaml").write_text(DVC_YAML)
     (folder / "wish").write_text("one")
+    (folder / "judge.json").write_text(json.dumps(card()))
+    (folder / "compare.json").write_text(json.dumps(COMPARE))
     write_params(folder, 0)
     return under_version_control(folder)
 
@@ -251,6 +279,11 @@ def test_align_asks_first_and_stops_before_anything_runs(project, server):
         logged = store.execute("SELECT value FROM metrics WHERE key = 'anchors/remote/moved' ORDER BY timestamp")
         logged = logged.fetchall()
     assert logged == [(0.5,), (0.0,)]
+    with sqlite3.connect(project / ".prefect" / "prefect.db") as store:
+        pages = store.execute("SELECT key, data FROM artifact ORDER BY created").fetchall()
+    assert [key for key, _ in pages] == ["anchors", "anchors", "judge-card", "result"]
+    assert "judge 'remote' drifted" in pages[0][1] and "moved by 0.000 at most" in pages[1][1]
+    assert "Judge j0 judged 10 pairs in both orders" in pages[2][1]
 
 
 def test_the_process_that_asks_says_why_it_cannot(tmp_path, project, server, monkeypatch):

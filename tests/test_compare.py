@@ -350,10 +350,15 @@ def test_the_stage_with_an_endpoint_as_judge(run, server, tmp_path):
     assert {file.name: file.read_bytes() for file in (tmp_path / "out").iterdir()} == before
 
 
-def test_a_refused_schema_is_in_the_metrics(run, server):
+def test_a_refused_schema_is_said_and_changes_no_metric(run, server, tmp_path, monkeypatch, capsys):
+    """What a server refuses today is no function of the inputs: with all answers stored, nobody asks it."""
+    monkeypatch.setenv("PLUMB_LIVE", str(tmp_path))
     server.formats = ("json_object", None)
     metrics, _ = run(judges=[{**ENDPOINT, "rates": False}])
-    assert metrics["remote_formats_refused"] == 1 and metrics["pairs"] == 120 and metrics["invalid_rate"] == 0.0
+    assert metrics["pairs"] == 120 and metrics["invalid_rate"] == 0.0 and len(server.calls) == 240 + 1
+    assert json.loads((tmp_path / "calls.json").read_text())["remote_formats_refused"] == 1
+    assert "judge 'remote': its server refused 1 of 2 ways of forcing an answer" in capsys.readouterr().out
+    assert run(judges=[{**ENDPOINT, "rates": False}])[0] == metrics and capsys.readouterr().out == ""
 
 
 def test_what_calls_took_is_left_for_whoever_watches(run, server, tmp_path, monkeypatch):

@@ -5,6 +5,7 @@ import json
 from evaluation_rows import prompt
 
 from flows import results
+from flows.calls import Calls
 from models.judges.agreement import Bootstrap
 from models.judges.base import Verdict
 from models.judges.card import CardPair, judge_card
@@ -33,7 +34,7 @@ def card(right=10, same=(), reference="oracle", people=False, judges=1):
 NOBODY = {"reference": None, "same_as_reference": [], "panel_method": "mean",
           "outcomes": {"kept": 0, "tie": 0, "flip": 0, "invalid": 0}, **judge_card([], [], 0.05)}
 COMPARE = {"pairs": 10.0, "tied_pairs": 1.0, "calls": 20.0, "train": 7.0, "heldout": 0.0, "given": 0.0, "cost": 0.125,
-           "paid_calls": 20.0, "filtered_near_identical": 3.0, "remote_formats_refused": 1.0, "people_used": 5.0, "people_unknown_ids": 2.0,
+           "paid_calls": 20.0, "filtered_near_identical": 3.0, "people_used": 5.0, "people_unknown_ids": 2.0,
            "people_missing_columns": 0.0, "flip_rate": 0.5}
 
 
@@ -73,7 +74,6 @@ def test_what_was_asked_left_out_and_could_not_be_used_is_listed():
     assert rows["pairs judged"] == "10" and rows["pairs that train nothing: ties"] == "1"
     assert rows["pairs left out: nearly the same text"] == "3"
     assert rows["cost, in the currency of the judges' prices"] == "0.125"
-    assert rows["remote: ways of forcing the answer's form that its server refused"] == "1"
     assert rows["people: rows that people wrote and that count"] == "5"
     assert rows["people: rows unusable: unknown ids"] == "2" and not any("column" in name for name in rows)
     assert not {"comparisons given by people", "comparisons held out"} & set(rows)
@@ -101,9 +101,12 @@ def test_the_section_has_a_chart_of_agreement_only_where_there_is_some():
 
 
 def test_the_prefect_page_has_the_card_once_it_is_there(tmp_path):
-    assert results.judge_markdown(tmp_path) is None
+    calls = Calls({"latency_p95": 0.25, "remote_formats_refused": 1})
+    assert results.judge_markdown(tmp_path, calls) is None
     (tmp_path / "metrics").mkdir()
     for name, document in (("judge", card()), ("compare", COMPARE)):
         (tmp_path / "metrics" / f"{name}.json").write_text(json.dumps(document))
-    page = results.judge_markdown(tmp_path)
+    page = results.judge_markdown(tmp_path, calls)
+    assert "| latency p95 | 0.25 |" in page and "| remote formats refused | 1 |" in page
+    assert "Calls" not in results.judge_markdown(tmp_path, Calls())
     assert "### Agreement" in page and "| j0 | 100.0% | 1.00 |" in page and "| pick the longest | 80.0% [" in page

@@ -40,7 +40,6 @@ ASKED = {  # of compare.json; what is zero is left out
     "cost": "cost, in the currency of the judges' prices",
 }
 OF_A_JUDGE = {  # of compare.json, after the judge's name
-    "formats_refused": "ways of forcing the answer's form that its server refused",
     "used": "rows that people wrote and that count",
     "repeated": "rows repeated",
     "contradictions": "contradictions, each that annotator's tie",
