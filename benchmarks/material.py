@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from models.loading import load_tokenizer
-from tasks.config import read_params, stage_config
+from tasks.params import read_params, stage_config
 from tasks.rows import Row, read_jsonl
 
 

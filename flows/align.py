@@ -13,8 +13,9 @@ from prefect.context import get_run_context
 from prefect.states import Completed
 from prefect.task_runners import ThreadPoolTaskRunner
 
+from flows import anchors as anchoring
 from flows import data, running
-from flows.results import as_markdown
+from flows.results import as_markdown, judge_markdown
 from flows.running import StageError, StageRun
 from flows.session import Session
 
@@ -30,6 +31,17 @@ def pull(session_id: str) -> None:
     """Fetch the data and the base model from the default remote, where they are not here yet."""
     session = Session.get(session_id)
     session.pulled = data.pull(session.root)
+
+
+@task(name="anchors", cache_policy=NO_CACHE, persist_result=False, retry_condition_fn=may_pass)
+def anchors(session_id: str) -> None:
+    """Ask the judges their anchors; one that drifted ends the run before anything is labelled by it."""
+    session = Session.get(session_id)
+    limit = 60 * session.settings.flow.stage_timeout_minutes
+    asked = anchoring.ask(session.root, session.state, limit, session.processes)
+    session.anchored(asked)
+    create_markdown_artifact(anchoring.as_markdown(asked), key="anchors", description="Whether the judges drifted")
+    asked.check()
 
 
 @task(name="stage", cache_policy=NO_CACHE, persist_result=False, retry_condition_fn=may_pass)
@@ -99,6 +111,8 @@ def align(session_id: str):
     settings = session.settings.flow
     delays = [settings.retry_delay_seconds * 2**attempt for attempt in range(settings.retries)]
     pull.with_options(retries=settings.retries, retry_delay_seconds=delays or None)(session.id)
+    if session.anchors:
+        anchors.with_options(retries=settings.retries, retry_delay_seconds=delays or None)(session.id)
     session.graph.refresh()
     try:
         _run_stages(session)
@@ -109,6 +123,9 @@ def align(session_id: str):
     if session.lasting_errors:
         raise session.lasting_errors[0]
     create_markdown_artifact(as_markdown(session.root), key="result", description="Scores, answers and the verdict")
+    card = judge_markdown(session.root, session.calls("compare"))
+    if card:
+        create_markdown_artifact(card, key="judge-card", description="How far the judges can be believed")
     report = session.root / "artifacts" / "report" / "report.html"
     if report.exists():
         create_link_artifact(report.as_uri(), key="report", link_text="Report")

@@ -69,7 +69,12 @@ def _place(root: Path, settings: list[str] | None, params: Path | None, console)
 
 
 @app.command()
-def align(settings: Settings = None, params: ParamsFile = None, cores: Cores = None):
+def align(
+    settings: Settings = None,
+    params: ParamsFile = None,
+    cores: Cores = None,
+    anchors: Annotated[bool, typer.Option("--anchors", help="Ask the judges their anchors first; stop at drift.")] = False,
+):
     """Bring every stage up to date, log it to MLflow and print what came out.
 
     Pulls the data and the base model that are missing, runs the stages whose command, code, params or inputs changed,
@@ -85,8 +90,25 @@ def align(settings: Settings = None, params: ParamsFile = None, cores: Cores = N
     root, console = _root(), _console()
     place = _place(root, settings, params, console)
     with local.Prefect(root) as prefect:
-        code = local.align(place, console, prefect, cores)
+        code = local.align(place, console, prefect, cores, anchors)
     raise typer.Exit(code)
+
+
+@app.command()
+def anchors(settings: Settings = None, params: ParamsFile = None):
+    """Ask the judges of the comparisons their anchors, and say whether one answers otherwise than it did.
+
+    Anchors are the fixed pairs in the file that `anchors.file` names, asked in both orders and past the store of
+    verdicts. A judge's first answers are its baseline; raising its epoch in params.yaml begins a new one. A scheduled
+    run does the same before it starts (plumb align --anchors). Exit code 1 when a judge moved further than
+    anchors.max_drift.
+    """
+    from flows import anchors as anchoring
+    from flows import environment
+
+    params = params.absolute() if params else None
+    root, console = _root(), _console()
+    raise typer.Exit(anchoring.by_hand(_place(root, settings, params, console), environment.state_dir(root), console))
 
 
 @app.command()

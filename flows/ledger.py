@@ -8,7 +8,11 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Entry:
-    """The cost of one stage run. `money` in the currency of the judge's prices, `*_bytes` in bytes."""
+    """The cost of one stage run: money in the currency of the judges' prices, `*_bytes` in bytes, latencies in seconds.
+
+    `calls`, `money` and tokens are those of all answers used. `stored` of them were there before, and only `spent` was
+    paid in this run. `failed`: it ended with an error.
+    """
 
     stage: str
     version: str
@@ -18,6 +22,13 @@ class Entry:
     disk_bytes: int = 0
     calls: int = 0
     money: float = 0.0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    stored: int = 0
+    spent: float = 0.0
+    latency_p50: float = 0.0
+    latency_p95: float = 0.0
+    failed: bool = False
 
 
 class Ledger:
@@ -36,7 +47,7 @@ class Ledger:
             os.close(handle)
 
     def last(self) -> dict[str, Entry]:
-        """The latest entry of every stage. A line torn by a full disk is passed over."""
+        """The latest entry of every stage that did not fail. A line torn by a full disk is passed over."""
         latest: dict[str, Entry] = {}
         if not self.path.exists():
             return latest
@@ -45,5 +56,6 @@ class Ledger:
                 entry = Entry(**json.loads(line))
             except (ValueError, TypeError):
                 continue
-            latest[entry.stage] = entry
+            if not entry.failed:
+                latest[entry.stage] = entry
         return latest

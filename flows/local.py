@@ -56,19 +56,19 @@ class Prefect:
             self._server.wait()
 
 
-def align(root: Path, console, prefect: Prefect, cores: int | None = None) -> int:
+def align(root: Path, console, prefect: Prefect, cores: int | None = None, anchors: bool = False) -> int:
     """Bring the project at `root` up to date and print what came out; returns the exit code.
 
-    Raises ValueError with one line for what the user can put right.
+    anchors: ask the judges their anchors first, and run nothing if one drifted. Raises ValueError with one line for what the user can put right.
     """
     settings = read_settings(root)
     cores = cores or environment.usable_cores()
     with only_one(root):
         heal(root)
         graph = Graph(root)
-        if _nothing_to_do(root, graph, prefect):
+        if not anchors and _nothing_to_do(root, graph, prefect):
             console.print(f"Nothing to do: all {len(graph.stages)} stages are current and logged.")
-        elif not _run(root, graph, settings, cores, console, prefect):
+        elif not _run(root, graph, settings, cores, console, prefect, anchors):
             return 1
     from flows import results
 
@@ -93,12 +93,12 @@ def expected_seconds(graph: Graph, ledger: Ledger) -> dict[str, float]:
     return {name: last[name].seconds if name in last else stage.seconds for name, stage in graph.stages.items()}
 
 
-def _run(root: Path, graph: Graph, settings, cores: int, console, prefect: Prefect) -> bool:
+def _run(root: Path, graph: Graph, settings, cores: int, console, prefect: Prefect, anchors: bool) -> bool:
     from flows.progress import Board
     from flows.tracking import Tracker
 
     prefect.start()
-    session = Session(root, environment.state_dir(root), graph, settings, cores, [])
+    session = Session(root, environment.state_dir(root), graph, settings, cores, [], anchors)
     tracker = Tracker(session)
     try:
         from flows.align import align as flow

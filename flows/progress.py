@@ -5,6 +5,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from flows.anchors import Asked
 from flows.clock import in_words, time_left
 from flows.live import Progress, Tail
 from flows.running import StageError, StageRun
@@ -78,6 +79,9 @@ class Board:
 
     def opens(self, flow_run_id: str) -> None:
         self._say("pulling what is missing, then the stages")
+
+    def anchored(self, asked: Asked) -> None:
+        self._say(asked.in_one_line)
 
     def begins(self, name: str, version: str, place: Path) -> None:
         with self._lock:

@@ -4,7 +4,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+from flows.calls import Calls
 from flows.stages import Stage, flatten
+from tasks.reporting import judge_card
 
 MODELS = ("base", "sft", "dpo", "ppo", "best_of_n")
 AXES = ("helpfulness", "harmlessness", "honesty", "friendliness", "conciseness")
@@ -85,6 +87,12 @@ def verdict(root: Path) -> tuple[str, list[str]] | None:
 def report_path(root: Path) -> Path | None:
     path = root / "artifacts" / "report" / "report.html"
     return path if path.exists() else None
+
+
+def judge_markdown(root: Path, calls: Calls) -> str | None:
+    """The judge card for the Prefect page, with what the calls of the run that labelled took; None before there is one."""
+    card, compare = (read_json(root / "metrics" / f"{name}.json") for name in ("judge", "compare"))
+    return judge_card.as_markdown(card, compare) + calls.as_markdown() if card and compare else None
 
 
 def as_markdown(root: Path) -> str:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flows import supervise
+from flows.calls import forget_calls
 
 TIMEOUT_ADVICE = "raise flow.stage_timeout_minutes in params.yaml, or the stage's meta.timeout in dvc.yaml"
 
@@ -96,21 +97,32 @@ def run_stage(root: Path, stage: str, version: str, place: Path, timeout: float,
     place: the folder for log.txt, live.jsonl and error.json.
     Raises StageError; Stopped when the flow is being stopped. No process of the stage is left in either case.
     """
+    command = [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "-s", stage]
+    started = time.time()
+    text, peak = run_command(command, root, stage, place, timeout, processes)
+    return StageRun(stage, version, _outcome(text), time.time() - started, peak, started)
+
+
+def run_command(
+    command: list[str], root: Path, name: str, place: Path, timeout: float, processes: Processes
+) -> tuple[str, int]:
+    """(what the command printed, peak memory of its largest process in bytes).
+
+    place: the folder for log.txt and error.json, where the command leaves why it failed. Raises as `run_stage` does.
+    """
     place.mkdir(parents=True, exist_ok=True)
     log, error_file = place / "log.txt", place / "error.json"
     error_file.unlink(missing_ok=True)
-    command = [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "-s", stage]
-    started = time.time()
+    forget_calls(place)
     with log.open("ab") as output:
         offset = output.tell()
         code, peak = _supervised(command, root, stage_environment(place), output, timeout, processes)
-    seconds = time.time() - started
     text = log.read_bytes()[offset:].decode("utf-8", "replace")
     if code is None:
-        raise StageError(stage, "internal", f"stopped after {timeout:.0f} s; {TIMEOUT_ADVICE}", log)
+        raise StageError(name, "internal", f"stopped after {timeout:.0f} s; {TIMEOUT_ADVICE}", log)
     if code != 0:
-        raise _failure(stage, code, error_file, text, log)
-    return StageRun(stage, version, _outcome(text), seconds, peak, started)
+        raise _failure(name, code, error_file, text, log)
+    return text, peak
 
 
 def stage_environment(place: Path) -> dict[str, str]:

@@ -4,24 +4,39 @@ Prefect hands tasks JSON, so the flow's parameters name the session and its task
 """
 
 import threading
+import time
 import uuid
 from pathlib import Path
 
+from flows.anchors import Asked
+from flows.calls import Calls, read_calls
 from flows.ledger import Entry, Ledger
-from flows.running import Processes, StageError, StageRun
+from flows.running import Processes, StageError, StageRun, folder
 from flows.settings import Settings
 from flows.stages import Graph
 
 
 class Session:
-    """The graph, the settings and the listeners of one run. Listeners have the methods of `flows.progress.Board`."""
+    """The graph, the settings and the listeners of one run; with `anchors`, the judges are asked theirs first.
+
+    Listeners have the methods of `flows.progress.Board`.
+    """
 
     _all: dict[str, "Session"] = {}
 
-    def __init__(self, root: Path, state: Path, graph: Graph, settings: Settings, cores: int, listeners: list):
+    def __init__(
+        self,
+        root: Path,
+        state: Path,
+        graph: Graph,
+        settings: Settings,
+        cores: int,
+        listeners: list,
+        anchors: bool = False,
+    ):
         self.id = uuid.uuid4().hex[:12]
         self.root, self.state, self.graph, self.settings, self.cores = root, state, graph, settings, cores
-        self.listeners = listeners
+        self.listeners, self.anchors = listeners, anchors
         self.ledger = Ledger(state / "ledger.jsonl")
         self.processes = Processes()
         self.runs: dict[str, StageRun] = {}
@@ -39,6 +54,11 @@ class Session:
         self.flow_run_id = flow_run_id
         self._tell("opens", flow_run_id)
 
+    def anchored(self, asked: Asked) -> None:
+        """The judges were asked their anchors, which is what it cost and found."""
+        self.ledger.append(asked.cost)
+        self._tell("anchored", asked)
+
     def begins(self, name: str, version: str, place: Path) -> None:
         self._tell("begins", name, version, place)
 
@@ -54,12 +74,20 @@ class Session:
         with self._lock:
             # The last word of a stage counts: a retry that succeeds takes it back in `counts`.
             self.errors = [e for e in self.errors if e.stage != error.stage] + [error]
+        calls = read_calls(error.log.parent)
+        if calls.totals:
+            self.ledger.append(_paid_in_vain(error.stage, calls))
         self._tell("fails", error)
 
     @property
     def lasting_errors(self) -> list[StageError]:
         """The failures that no later attempt made good."""
         return [error for error in self.errors if error.stage not in self.runs]
+
+    def calls(self, stage: str) -> Calls:
+        """What the calls of the run took that made a stage; nothing where this machine does not know."""
+        version = self.graph.made_version(stage) if stage in self.graph.stages else None
+        return read_calls(folder(self.state, stage, version))
 
     def counts(self) -> str:
         """For example "2 ran, 16 current"."""
@@ -72,6 +100,7 @@ class Session:
 
         stage = self.graph.stages[run.stage]
         metrics = stage_metrics(self.root, stage)
+        now = read_calls(folder(self.state, run.stage, run.version)).totals
         return Entry(
             stage=run.stage,
             version=run.version,
@@ -81,8 +110,20 @@ class Session:
             disk_bytes=sum(out.size or 0 for out in stage.outs),
             calls=int(metrics.get("calls", 0)),
             money=float(metrics.get("cost", 0.0)),
+            input_tokens=int(metrics.get("input_tokens", 0)),
+            output_tokens=int(metrics.get("output_tokens", 0)),
+            stored=int(now.get("stored", 0)),
+            spent=now.get("cost", 0.0),
+            **{name: round(now.get(name, 0.0), 3) for name in ("latency_p50", "latency_p95")},
         )
 
     def _tell(self, event: str, *arguments) -> None:
         for listener in self.listeners:
             getattr(listener, event)(*arguments)
+
+
+def _paid_in_vain(stage: str, calls: Calls) -> Entry:
+    """What the answers of an attempt cost that failed later; they are in the store, so nobody pays them again."""
+    now = calls.totals
+    numbers = {name: int(now[name]) for name in ("calls", "input_tokens", "output_tokens", "stored")}
+    return Entry(stage, "", round(time.time(), 3), 0.0, money=now["cost"], spent=now["cost"], failed=True, **numbers)

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import yaml
 
-from tasks.config import SHARED, FlowConfig, TrackingConfig, read_params
+from tasks.config import SHARED, FlowConfig, TrackingConfig
 from tasks.errors import ConfigError
+from tasks.params import read_params
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from flows import records, running
+from flows.anchors import Asked
+from flows.calls import read_calls, write_traces
 from flows.live import Tail
 from flows.results import stage_metrics
 from flows.running import StageError, StageRun, supervised_command
@@ -96,6 +98,9 @@ class Tracker:
     def opens(self, flow_run_id: str) -> None:
         self._jobs.put(lambda: self._open(flow_run_id))
 
+    def anchored(self, asked: Asked) -> None:
+        self._jobs.put(lambda: self._anchored(asked))
+
     def begins(self, name: str, version: str, place: Path) -> None:
         self._jobs.put(lambda: self._begin(name, version, place))
 
@@ -163,6 +168,12 @@ class Tracker:
             if here and not psutil.pid_exists(int(tags.get("plumb.pid", "0") or 0)):
                 client.set_terminated(run.info.run_id, "KILLED")
 
+    def _anchored(self, asked: Asked) -> None:
+        if self._client is None:
+            return
+        records.write_metrics(self._client, self._parent, asked.metrics)
+        self._client.log_dict(self._parent, asked.document, "anchors.json")
+
     def _begin(self, name: str, version: str, place: Path) -> None:
         if self._client is None or find_run(self._client, name, version, complete=True):
             return
@@ -205,13 +216,15 @@ class Tracker:
         session, client = self._session, self._client
         stage = session.graph.stages[run.stage]
         records.write_params(client, run_id, session.graph.params(run.stage))
-        live = running.folder(session.state, run.stage, version) / "live.jsonl"
-        records.write_curves(client, run_id, Tail(live))
+        place = running.folder(session.state, run.stage, version)
+        records.write_curves(client, run_id, Tail(place / "live.jsonl"))
+        calls = read_calls(place)
         cost = {"cost/seconds": run.seconds, "cost/peak_memory_mb": run.peak_bytes / 1e6} if run.outcome == "ran" else {}
-        records.write_metrics(client, run_id, stage_metrics(session.root, stage) | cost)
+        records.write_metrics(client, run_id, stage_metrics(session.root, stage) | cost | calls.metrics)
         records.write_inputs(client, run_id, session.graph.dependencies(run.stage))
         limit = session.settings.tracking.max_artifact_mb * 1e6
         records.write_artifacts(client, run_id, session.root, stage, limit, session.graph.remote_url)
+        write_traces(client, self._experiment, run_id, calls.sample)
 
     def _complete(self, run_id: str) -> None:
         self._client.set_terminated(run_id, "FINISHED")

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tasks.config import read_params
+from tasks.params import read_params
 
 
 def open_workspace(root: Path, state: Path, params: str) -> Path:

@@ -11,7 +11,6 @@ import os
 import shutil
 import sys
 import tempfile
-import traceback
 from pathlib import Path
 from typing import Any, Callable, Mapping
 
@@ -21,7 +20,7 @@ if __name__ == "__main__":
     die_with_parents()  # before anything slow is imported: a parent that dies meanwhile must take us along
 
 from tasks import errors, state
-from tasks.config import read_params, stage_config
+from tasks.params import read_params, stage_config
 from tasks.pipeline import Binding, bind, load_pipeline
 
 DVC_FILE, PARAMS_FILE = Path("dvc.yaml"), Path("params.yaml")
@@ -124,11 +123,7 @@ def main(arguments: list[str]) -> int:
     try:
         run_stage(stage)
     except Exception as error:
-        if errors.kind_of(error) == "internal":
-            traceback.print_exc()
-        print(f"{stage}: {errors.one_line(error)}", file=sys.stderr)
-        errors.leave_record(stage, error)
-        return 1
+        return errors.report_failure(stage, error)
     return 0
 
 

@@ -8,7 +8,8 @@ from typing import Any
 from models.judges.base import Judge, Verdict
 from models.judges.human import HumanJudge
 from models.judges.making import make_pool
-from models.judges.panel import PairVerdict
+from models.judges.panel import PairVerdict, decides
+from tasks.call_log import CallLog
 from tasks.config import CompareConfig
 from tasks.errors import DataError
 from tasks.judging import Judged, JudgedPair, asking_numbers, described, judge_pairs, make_asker
@@ -32,8 +33,12 @@ def compare(
     specs = [judge.model_dump() for judge in cfg.judges] if cfg.given != "only" else []
     judges = make_pool(specs, samples)
     groups, duplicates = samples_by_prompt(samples)
-    asker = make_asker(cfg, judges)
-    judged = judge_pairs(cfg, judges, asker, drawn_prompts(cfg, groups), prompts_by_id(read_jsonl(compare_prompts)))
+    log = CallLog()
+    asker = make_asker(cfg, judges, log)
+    try:
+        judged = judge_pairs(cfg, judges, asker, drawn_prompts(cfg, groups), prompts_by_id(read_jsonl(compare_prompts)))
+    finally:
+        log.write(asker.tally.stored, judges)  # what a run that fails has paid is paid
     rows = [comparison_row(pair, judges, cfg) for pair in judged.pairs if pair.verdict.valid]
     given = [given_row(row) for row in read_jsonl(preferences)] if cfg.given != "none" else []
     train, heldout = split_by_root(rows + given, cfg.heldout_fraction)
@@ -67,7 +72,7 @@ def outcome(verdict: PairVerdict, tie_margin: float) -> str:
         return "invalid"
     if verdict.flips:
         return "flip"
-    return "kept" if max(verdict.p_a, 1 - verdict.p_a) - 0.5 > tie_margin else "tie"
+    return "kept" if decides(verdict.p_a, tie_margin) else "tie"
 
 
 def comparison_row(pair: JudgedPair, judges: Sequence[Judge], cfg: CompareConfig) -> Row:
@@ -198,16 +203,19 @@ def judge_numbers(judged: Sequence[JudgedPair], judges: Sequence[Judge], tie_mar
         for pair in pairs
         for first, second in zip(pair.a_first, pair.a_second, strict=True)
     ]
-    ties = sum(not verdict.flips and abs(verdict.p_a - 0.5) <= tie_margin for verdict in valid)
+    outcomes = [outcome(verdict, tie_margin) for verdict in pairs]
     return {
         "pairs": len(pairs),
+        "kept_pairs": outcomes.count("kept"),
+        "flipped_pairs": outcomes.count("flip"),
+        "tied_pairs": outcomes.count("tie"),
+        "invalid_pairs": outcomes.count("invalid"),
         "calls": len(calls),
         "judges": len(judges),
-        "flip_rate": _share(sum(verdict.flips for verdict in valid), len(valid)),
+        "flip_rate": _share(outcomes.count("flip"), len(valid)),
         "flip_rate_per_judge": _share(sum(verdict.flips for verdict in single), len(single)),
-        "tie_rate": _share(ties, len(valid)),
+        "tie_rate": _share(outcomes.count("tie"), len(valid)),
         "agreement_rate": _share(sum(verdict.agrees for verdict in valid), len(valid)),
-        "invalid_pairs": len(pairs) - len(valid),
         "invalid_rate": _share(sum(verdict.winner == "invalid" for verdict in calls), len(calls)),
         "prefers_first": _share(sum(verdict.winner == "first" for verdict in decided), len(decided)),
         "prefers_longer": _share(sum(longer), len(longer)),

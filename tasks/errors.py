@@ -9,6 +9,8 @@ from __future__ import annotations
 import errno
 import json
 import os
+import sys
+import traceback
 from pathlib import Path
 
 # safetensors and torch.save, in this order
@@ -33,6 +35,10 @@ class DataError(StageError):
     """The input files or the model directory are not what the stage needs."""
 
     kind = "data"
+
+
+class DriftError(DataError):
+    """A judge no longer answers as it did."""
 
 
 class DivergedError(StageError):
@@ -86,6 +92,15 @@ def one_line(error: BaseException) -> str:
     if kind_of(error) == "disk":
         return f"no space left on the disk ({text}): free some, then run again; finished stages are kept"
     return text if isinstance(error, ValueError) else f"{type(error).__name__}: {text}"
+
+
+def report_failure(name: str, error: BaseException) -> int:
+    """Say on stderr, and to whoever started us, why `name` failed; returns the exit code. Our own bugs show where."""
+    if kind_of(error) == "internal":
+        traceback.print_exception(error)
+    print(f"{name}: {one_line(error)}", file=sys.stderr)
+    leave_record(name, error)
+    return 1
 
 
 def leave_record(stage: str, error: BaseException) -> None:

@@ -22,14 +22,15 @@ def gold(cfg: GoldConfig, model: Path, gold_preferences: Path, out: Path, checkp
     out.mkdir(parents=True, exist_ok=True)
     if cfg.kind == "oracle":
         scorer = make_scorer("oracle", weights=cfg.weights)
-        _write(out, {"kind": "oracle", "weights": cfg.weights, "rows_per_batch": cfg.rows_per_batch})
+        _write(cfg, cfg.weights, out)
         return {"axes": float(len(scorer.axes))}
     numbers = _train_gold(cfg, model, gold_preferences, out / MODEL_FOLDER, checkpoints)
-    _write(out, {"kind": "reward_model", "weights": {}, "rows_per_batch": cfg.rows_per_batch})
+    _write(cfg, {}, out)
     return {"axes": 0.0, **numbers}
 
 
-def _write(out: Path, document: dict) -> None:
+def _write(cfg: GoldConfig, weights: dict[str, float], out: Path) -> None:
+    document = {"kind": cfg.kind, "weights": weights, **cfg.model_dump(include={"rows_per_batch", "allow_same_judge"})}
     (out / GOLD_FILE).write_text(json.dumps(document, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 

@@ -9,11 +9,13 @@ from models.judges import Scorer, Verdict
 from models.judges.agreement import Bootstrap
 from models.judges.card import CardPair, judge_card
 from models.judges.panel import PairVerdict
+from models.loading import weights_hash
 from tasks.config import JudgeCardConfig
 from tasks.errors import DataError
 from tasks.machine import prepare_torch
 from tasks.rows import Row, read_jsonl, write_jsonl
-from tasks.scoring import load_gold
+from tasks.same_judge import GOLD_FILE, refusal, same_as
+from tasks.scoring import MODEL_FOLDER, load_gold
 
 _TIE = 1e-9  # gold values nearer than this are equal
 
@@ -24,11 +26,12 @@ def judge(
     """Writes `references.jsonl` (what gold says of each judged pair) and returns the document judge.json.
 
     `model` is the base, for a gold reward model that is an adapter. Raises DataError for pairs whose samples or
-    battles are missing.
+    battles are missing, and for a judge that is gold itself unless gold allows it.
     """
     prepare_torch(cfg.runtime)
     document = json.loads((compare / "judges.json").read_text(encoding="utf-8"))
     names = [one["name"] for one in document["judges"]]
+    same = judges_that_are_gold(gold, document["judges"]) if names else []
     rows = read_jsonl(compare / "pairs.jsonl")
     verdicts = verdicts_by_pair(read_jsonl(compare / "battles.jsonl"), names, document["panel"])
     samples = {row["id"]: row for row in read_jsonl(generate / "samples.jsonl")} if rows else {}
@@ -40,10 +43,24 @@ def judge(
     settings = Bootstrap(cfg.confidence, cfg.resamples, cfg.runtime.seed)
     return {
         "reference": scorer.kind if scorer else None,
+        "same_as_reference": same,
         "panel_method": document["panel"],
         "outcomes": {name: sum(row["outcome"] == name for row in rows) for name in ("kept", "tie", "flip", "invalid")},
         **judge_card(pairs, names, document["tie_margin"], settings),
     }
+
+
+def judges_that_are_gold(gold: Path, judges: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The names of the judges that gold is; by the hash of its weights where it is a model.
+
+    Raises DataError where there are some and the gold stage was not told to allow that.
+    """
+    document = json.loads((gold / GOLD_FILE).read_text(encoding="utf-8"))
+    whole = (gold / MODEL_FOLDER / "config.json").is_file()  # an adapter is no directory that a judge can be made of
+    same = same_as((document["kind"], *([weights_hash(gold / MODEL_FOLDER)] if whole else [])), judges)
+    if same and not document["allow_same_judge"]:
+        raise DataError(refusal(same, document["kind"]))
+    return same
 
 
 def verdicts_by_pair(

@@ -11,6 +11,7 @@ from models.judges.human import HumanJudge
 from models.judges.panel import PairVerdict, mean, mean_ratings
 from models.judges.rounds import ask_both_orders, ask_ratings
 from models.judges.store import Store
+from tasks.call_log import CallLog
 from tasks.config import CompareConfig
 from tasks.errors import DataError
 from tasks.pairing import Filtered, chosen_pairs, mean_rating
@@ -58,8 +59,11 @@ class Judged:
     unasked_prompts: int = 0
 
 
-def make_asker(cfg: CompareConfig, judges: Sequence[Judge]) -> Asker:
-    """With the store under PLUMB_STATE where a judge's answers are worth keeping; pure and quick judges need none."""
+def make_asker(cfg: CompareConfig, judges: Sequence[Judge], log: CallLog) -> Asker:
+    """With the store under PLUMB_STATE where a judge's answers are worth keeping; pure and quick judges need none.
+
+    `log` hears of every call across a network.
+    """
     by = cfg.asking
     settings = AskingSettings(by.concurrency, by.attempts, by.first_wait_seconds, by.longest_wait_seconds)
     keeps = any(isinstance(judge, (RemoteJudge, BatchJudge)) for judge in judges)
@@ -68,6 +72,7 @@ def make_asker(cfg: CompareConfig, judges: Sequence[Judge]) -> Asker:
         Budget(cfg.budget.max_calls, cfg.budget.max_cost),
         settings,
         lambda done, total: report(done, total, unit="answer") if done % _PROMPTS_AT_ONCE == 0 else None,
+        log.heard,
     )
 
 
@@ -168,8 +173,6 @@ def asking_numbers(asker: Asker, judges: Sequence[Judge], judged: Judged) -> dic
     for judge in judges:
         if isinstance(judge, HumanJudge):
             numbers |= {f"{judge.name}_{name}": count for name, count in vars(judge.counts).items()}
-        if getattr(judge, "formats_refused", 0):
-            numbers[f"{judge.name}_formats_refused"] = judge.formats_refused
     return numbers
 
 

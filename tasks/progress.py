@@ -15,11 +15,17 @@ LIVE_VARIABLE = "PLUMB_LIVE"
 LIVE_FILE = "live.jsonl"
 
 
+def live_folder() -> Path | None:
+    """Where whoever watches this process looks; None where nobody does."""
+    folder = os.environ.get(LIVE_VARIABLE)
+    return Path(folder) if folder else None
+
+
 def report(done: int, total: int, unit: str = "step", **metrics: float) -> None:
     """Say that `done` of `total` units are finished, with the numbers known at this point."""
-    folder = os.environ.get(LIVE_VARIABLE)
-    if not folder:
+    folder = live_folder()
+    if folder is None:
         return
     line = {"done": done, "total": total, "unit": unit, "metrics": metrics, "time": time.time()}
-    with open(Path(folder) / LIVE_FILE, "a", encoding="utf-8") as file:
+    with open(folder / LIVE_FILE, "a", encoding="utf-8") as file:
         file.write(json.dumps(line) + "\n")

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.config import ReportConfig
-from tasks.reporting import charts, findings
+from tasks.reporting import charts, findings, judge_card
 from tasks.reporting.charts import Chart
 from tasks.reporting.page import render
 from tasks.rows import Row, read_jsonl
@@ -30,23 +30,6 @@ CURVES = {
         ("entropy", "entropy (nats per token)"),
     ),
 }
-JUDGE_NUMBERS = {
-    "pairs": "pairs judged",
-    "calls": "verdicts asked",
-    "judges": "judges in the pool",
-    "train": "comparisons to train on",
-    "heldout": "comparisons held out",
-    "given": "comparisons given by people",
-    "duplicates": "duplicate answers dropped",
-    "flip_rate": "pool flips after a swap",
-    "flip_rate_per_judge": "one judge flips after a swap",
-    "tie_rate": "ties",
-    "agreement_rate": "same winner in both orders",
-    "invalid_rate": "invalid verdicts",
-    "prefers_first": "P(prefers the first shown)",
-    "prefers_longer": "P(prefers the longer)",
-}
-
 ORDER = {name: place for place, name in enumerate(("base", "sft", "dpo", "ppo", "best_of_n", "champion"))}
 
 
@@ -57,6 +40,7 @@ def report(
     dpo: Path,
     ppo: Path,
     compare_metrics: Path,
+    judge_metrics: Path,
     evaluate_metrics: Path,
     evaluate: Path,
     select: Path,
@@ -67,7 +51,7 @@ def report(
 
     Folders of stages are read for `curves.jsonl` and hashed; a stage without curves has no chart.
     """
-    compare, gate = _read(compare_metrics), _read(gate_metrics)
+    card, gate = _read(judge_metrics), _read(gate_metrics)
     evaluation = in_pipeline_order(_read(evaluate_metrics))
     selection = _read(select / "selection.json")
     scores = read_jsonl(evaluate / "scores.jsonl")
@@ -75,9 +59,9 @@ def report(
     training = [chart for stage in CURVES for chart in training_charts(stage, folders[stage] / "curves.jsonl")]
     content = {
         "title": cfg.title,
-        "verdict": verdict_section(gate, evaluation),
+        "verdict": verdict_section(gate, evaluation, card),
         "training": training,
-        "judge": [(label, _judge_number(compare[name])) for name, label in JUDGE_NUMBERS.items() if name in compare],
+        "judge": judge_section(card, _read(compare_metrics)),
         "lineage": lineage(folders, gate),
         **candidate_sections(cfg, evaluation, selection, scores),
         **evaluation_sections(evaluation),
@@ -103,20 +87,39 @@ def _read(path: Path) -> dict[str, Any]:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def _judge_number(value: float) -> str:
-    return f"{value:,.0f}" if float(value).is_integer() and value != 1 else f"{value:.3f}"
+def judge_section(card: Mapping[str, Any], compare: Mapping[str, float]) -> dict[str, Any]:
+    """What the judges of the comparisons did and how far they can be believed, in words, tables and a chart."""
+    asked = ("What was asked", *judge_card.asked_table(compare))
+    if not card["pairs"]:
+        return {"sentences": judge_card.sentences(card), "tables": [asked], "charts": []}
+    interval = f"{card['confidence']:.0%} intervals by bootstrap over roots"
+    tables = [
+        (f"What they did, of pairs and of single answers; {interval}", *judge_card.behaviour_table(card)),
+        (f"Agreement with {judge_card.reference_name(card)}; {interval}", *judge_card.agreement_table(card)),
+        ("By criterion, on all pairs", *judge_card.criteria_table(card)),
+        asked,
+    ]
+    agreement = judge_card.agreement_intervals(card)
+    unit = f"share of pairs labelled as {judge_card.reference_name(card)} does"
+    drawn = [charts.intervals("Agreement of the labels", unit, agreement)] if agreement else []
+    return {"sentences": judge_card.sentences(card), "tables": [one for one in tables if one[2]], "charts": drawn}
 
 
-def verdict_section(gate: Mapping[str, Any], evaluation: Mapping[str, Any]) -> dict[str, Any]:
+def verdict_section(
+    gate: Mapping[str, Any], evaluation: Mapping[str, Any], card: Mapping[str, Any]
+) -> dict[str, Any]:
     """The verdict, its reasons, and what the numbers below it rest on."""
     candidate = gate["candidate"]
+    warnings = judge_card.warnings(card)
+    seen = "its labels trained the models" if warnings else "training never sees it"
     gold = {"oracle": "hearth's oracle (exact)"}.get(evaluation["gold_kind"], "a reward model trained on held-out human pairs")
     return {
         "word": gate["verdict"],
         "candidate": f"{candidate['method']} ({candidate['checkpoint']})",
         "reference": gate["reference"],
         "reasons": gate["reasons"],
-        "scope": f"Gold is {gold}; training never sees it. The verdict rests on {gate['prompts']} prompts that nothing "
+        "warnings": warnings,
+        "scope": f"Gold is {gold}; {seen}. The verdict rests on {gate['prompts']} prompts that nothing "
         f"else reads, at one-sided α = {gate['alpha']:g}; everything below on {evaluation['prompts']} other prompts of "
         f"{evaluation['roots']} roots, with {evaluation['confidence']:.0%} bootstrap intervals by root.",
     }

@@ -12,8 +12,8 @@ from models.judges.reward_model import RewardModelScorer
 from tasks.answers import FINAL
 from tasks.errors import DataError
 from tasks.rows import Row
+from tasks.same_judge import GOLD_FILE
 
-GOLD_FILE = "gold.json"
 MODEL_FOLDER = "model"
 
 

@@ -12,7 +12,7 @@ from benchmarks.material import Material, comparisons
 from benchmarks.measure import Comparison, Cost, alternate, seconds_above_at_most, time_ratio_at_most, times_faster_at_least
 from benchmarks.training_loops import dpo_loop, sft_loop
 from models.loading import load_tokenizer
-from tasks.config import read_params
+from tasks.params import read_params
 from tests.import_closure import ROOT
 from tests.tiny_models import make_qwen2
 

@@ -1,11 +1,13 @@
 """The compare stage with known-answer judges: what comes out is worked out by hand."""
 
+import json
 import os
 import socket
 import subprocess
 import sys
 import time
 from contextlib import suppress
+from hashlib import sha256
 from pathlib import Path
 from urllib.request import urlopen
 
@@ -17,9 +19,13 @@ from judge_server import JudgeServer
 from test_judge_server import longer_wins
 from transformers import AutoTokenizer, GPT2LMHeadModel
 
-from models.judges.base import Verdict
+from models.judges.asking import JudgeError
+from models.judges.base import Question, Verdict
+from models.judges.openai import OpenAIJudge
+from models.judges.store import Record
 from tasks import compare as stage
 from tasks import judge as card_stage
+from tasks.call_log import CallLog
 from tasks.errors import DataError
 from tasks.rows import read_jsonl, write_jsonl
 from tasks.splits import split_by_root
@@ -235,6 +241,7 @@ def carded(run, tmp_path, monkeypatch):
     def both(judge, **changes):
         metrics, files = run(judge, texts=tuple(SPOKEN), **changes)
         monkeypatch.setattr(card_stage, "load_gold", lambda gold, model: KnownGold())
+        (tmp_path / "gold.json").write_text('{"kind": "known", "allow_same_judge": false}')
         document = card_stage.judge(config("judge", resamples=100), tmp_path, tmp_path / "in", tmp_path / "out",
                                     tmp_path / "prompts.jsonl", tmp_path, tmp_path / "card")
         return metrics, files, document
@@ -328,7 +335,7 @@ def server(monkeypatch, tmp_path):
 
 
 def test_the_stage_with_an_endpoint_as_judge(run, server, tmp_path):
-    """40 prompts of 3 texts: 120 ratings and 240 verdicts, each 100 tokens in and 10 out; run again, nothing is asked."""
+    """40 prompts of 3 texts: 120 ratings and 240 verdicts, each 100 tokens in and 10 out; run again, nothing is."""
     metrics, files = run(judges=[ENDPOINT])
     assert len(server.calls) == metrics["paid_calls"] == 360 and metrics["pairs"] == 120
     assert metrics["cost"] == pytest.approx(360 * (100 * 1.0 + 10 * 2.0) / 1e6)
@@ -343,12 +350,96 @@ def test_the_stage_with_an_endpoint_as_judge(run, server, tmp_path):
     assert {file.name: file.read_bytes() for file in (tmp_path / "out").iterdir()} == before
 
 
+def test_a_refused_schema_is_said_and_changes_no_metric(run, server, tmp_path, monkeypatch, capsys):
+    """What a server refuses today is no function of the inputs: with all answers stored, nobody asks it."""
+    monkeypatch.setenv("PLUMB_LIVE", str(tmp_path))
+    server.formats = ("json_object", None)
+    metrics, _ = run(judges=[{**ENDPOINT, "rates": False}])
+    assert metrics["pairs"] == 120 and metrics["invalid_rate"] == 0.0 and len(server.calls) == 240 + 1
+    assert json.loads((tmp_path / "calls.json").read_text())["remote_formats_refused"] == 1
+    assert "judge 'remote': its server refused 1 of 2 ways of forcing an answer" in capsys.readouterr().out
+    assert run(judges=[{**ENDPOINT, "rates": False}])[0] == metrics and capsys.readouterr().out == ""
+
+
+def test_what_calls_took_is_left_for_whoever_watches(run, server, tmp_path, monkeypatch):
+    """Totals and a sample of 20 calls with what was sent and said; run again, all is stored."""
+    monkeypatch.setenv("PLUMB_LIVE", str(tmp_path))
+    monkeypatch.setenv("PLUMB_JUDGE_KEY", "planted-secret")
+    metrics, _ = run(judges=[{**ENDPOINT, "key_variable": "PLUMB_JUDGE_KEY"}])
+    totals, sample = json.loads((tmp_path / "calls.json").read_text()), read_jsonl(tmp_path / "calls.jsonl")
+    assert totals["answers"] == totals["calls"] == 360 and totals["stored"] == 0
+    assert totals["cost"] == pytest.approx(metrics["cost"]) and totals["input_tokens"] == metrics["input_tokens"]
+    assert 0 < totals["latency_p50"] <= totals["latency_p95"] <= totals["latency_max"] < 10
+    assert len(sample) == 20 and {row["kind"] for row in sample} <= {"compare", "rate"}
+    asked = {user for user, _ in server.calls}
+    assert all(row["messages"][1]["content"] in asked and row["raw"] and row["cost"] == 120e-6 for row in sample)
+    assert not any("planted-secret" in file.read_text() for file in tmp_path.rglob("*.json*"))
+    assert run(judges=[{**ENDPOINT, "key_variable": "PLUMB_JUDGE_KEY"}])[0] == metrics
+    totals = json.loads((tmp_path / "calls.json").read_text())
+    assert (totals["answers"], totals["cost"], totals["stored"]) == (0, 0.0, 360)
+
+
+def test_the_sample_is_the_same_whatever_comes_first():
+    judge, rows = OpenAIJudge("j", "m", {"honesty": 1.0}), [prompt(i) for i in range(50)]
+    heard = [(judge, Question(row, "a", "b"), Record(f"{i:02}", "j", row["id"], "compare", "{}", "", True,
+              latency_seconds=i + 1)) for i, row in enumerate(rows)]
+    logs = [CallLog(), CallLog()]
+    for log, order in zip(logs, (heard, heard[::-1])):
+        for one in order:
+            log.heard(*one)
+    assert list(sorted(logs[0]._sample)) == list(sorted(logs[1]._sample)) == [f"{i:02}" for i in range(20)]
+    assert {name: logs[0].totals(0)[name] for name in ("latency_p50", "latency_p95", "latency_max")} == {
+        "latency_p50": 25, "latency_p95": 48, "latency_max": 50}
+
+
+def test_what_a_run_that_fails_has_paid_is_left_too(run, server, tmp_path, monkeypatch):
+    monkeypatch.setenv("PLUMB_LIVE", str(tmp_path))
+    server.model = "m"
+    with pytest.raises(JudgeError, match="404"):
+        run(judges=[{**ENDPOINT, "rates": False}, {**ENDPOINT, "name": "gone", "model": "none", "rates": False}])
+    assert json.loads((tmp_path / "calls.json").read_text())["calls"] >= 1
+
+
 def test_a_budget_that_ends_keeps_whole_pairs_and_says_so(run, server):
     """Without ratings a pair is two calls: 101 calls are 50 pairs and one half that is left out."""
     metrics, files = run(judges=[{**ENDPOINT, "rates": False}], budget={"max_calls": 101})
     assert len(server.calls) == 101 and metrics["pairs"] == 50 and metrics["budget_exhausted"] == 1.0
     assert metrics["unasked_pairs"] == 70 and len(files["battles"]) == 100
     assert metrics["train"] + metrics["heldout"] == 50
+
+
+PEOPLE_SAID = """prompt_id,first,second,annotator,verdict
+{good}p000,p000#0,p000#1,ann,first
+p000,p000#1,p000#0,ann,first
+p000,p000#0,p000#9,ann,first
+p999,p000#0,p000#1,ann,first
+p000,p000#0,p000#1,,first
+p000,p000#0,p000#1,bob,left
+"""
+
+
+def test_people_are_counted_row_by_row_and_agree_in_the_card(run, tmp_path, monkeypatch):
+    """Two people prefer the longer of "one" and "one two" on 20 prompts; six more rows are no use, or contradict."""
+    good = "".join(f"p{i:03},p{i:03}#0,p{i:03}#1,{who},second\n" for i in range(1, 21) for who in ("ann", "bob"))
+    file = tmp_path / "people.csv"
+    file.write_text(PEOPLE_SAID.format(good=good))
+    judge = {"name": "people", "kind": "human", "file": str(file), "sha256": sha256(file.read_bytes()).hexdigest()}
+    metrics, files = run(judges=[judge], prompts=40)
+    assert {name.removeprefix("people_"): count for name, count in metrics.items() if name.startswith("people_")} == {
+        "used": 41, "repeated": 1, "broken_lines": 0, "missing_columns": 1, "unknown_ids": 2, "unknown_verdicts": 1,
+        "contradictions": 1}
+    assert metrics["train"] + metrics["heldout"] == metrics["kept_pairs"] == 20 and metrics["tied_pairs"] == 1
+    assert metrics["invalid_pairs"] == 120 - 21, "pairs that nobody judged are said, and train nothing"
+    assert all(row["chosen"][0]["content"] == "one two" and row["judge"] == "people" for row in files["train"])
+    said = next(row["verdicts"][0] for row in files["train"])
+    assert said["raw"] == ["ann: 1, bob: 1", "ann: 0, bob: 0"] and said["chosen_first"] == 1.0
+    monkeypatch.setattr(card_stage, "load_gold", lambda gold, model: KnownGold())
+    by_length = lambda self, rows, texts: [{"gold": len(text), "friendliness": 0} for text in texts]  # noqa: E731
+    monkeypatch.setattr(KnownGold, "score", by_length)
+    (tmp_path / "gold.json").write_text('{"kind": "known", "allow_same_judge": false}')
+    document = card_stage.judge(config("judge", resamples=100), tmp_path, tmp_path / "in", tmp_path / "out",
+                                tmp_path / "prompts.jsonl", tmp_path, tmp_path / "card")
+    assert value(document["agreement_between_annotators"]) == 1.0 and agreement(document, "kept") == (1.0, 1.0)
 
 
 def says_a(path):

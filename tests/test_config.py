@@ -6,10 +6,14 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tasks import config
 from tasks.errors import ConfigError
+from tasks.params import read_params, stage_config
+from tasks.same_judge import identity
 
 PARAMS = Path(__file__).parent.parent / "params.yaml"
+
+
+ORACLE = {"name": "exact", "kind": "oracle", "weights": {"honesty": 1.0}, "tie_margin": 0.0}
 
 
 @pytest.fixture()
@@ -24,7 +28,7 @@ def written(tmp_path, params):
 
 
 def test_the_shipped_params_are_valid():
-    assert config.read_params(PARAMS)["dpo"]["beta"] > 0
+    assert read_params(PARAMS)["dpo"]["beta"] > 0
 
 
 def test_every_value_of_the_shipped_params_is_commented():
@@ -33,7 +37,7 @@ def test_every_value_of_the_shipped_params_is_commented():
 
 
 def test_a_stage_config_holds_its_fields_and_its_shared_sections(params):
-    cfg = config.stage_config(params, "answers@dpo")
+    cfg = stage_config(params, "answers@dpo")
     assert cfg.serving.temperature == params["serving"]["temperature"]
     assert cfg.runtime.seed == params["runtime"]["seed"]
 
@@ -56,6 +60,9 @@ def test_a_stage_config_holds_its_fields_and_its_shared_sections(params):
     (lambda p: p["compare"]["judges"][0].update(kind="oracle"), ["unknown key compare.judges.0.length_bias", "known are name, kind, weights, tie_margin"]),
     (lambda p: p["compare"]["judges"][0].update(kind="psychic"), ["compare.judges.0:", "'psychic'", "'simulated', 'oracle', 'openai'"]),
     (lambda p: p["compare"]["judges"][0].pop("kind"), ["missing key compare.judges.0.kind"]),
+    (lambda p: p["compare"].update(judges=[ORACLE]),
+     ["judge 'exact' of compare.judges and gold (kind oracle) are the same", "set gold.allow_same_judge to true"]),
+    (lambda p: p["anchors"].update(max_drft=1), ["anchors.max_drft", "did you mean 'max_drift'"]),
     (lambda p: p["compare"]["filters"].update(max_length_ratio=0.5), ["compare.filters.max_length_ratio", "0.5"]),
     (lambda p: p["compare"]["budget"].update(max_cal=5), ["compare.budget.max_cal", "did you mean 'max_calls'"]),
     (lambda p: p["data"]["splits"].pop("gate"), ["missing key data.splits.gate"]),
@@ -72,7 +79,7 @@ def test_a_stage_config_holds_its_fields_and_its_shared_sections(params):
 def test_a_mistake_is_named(tmp_path, params, change, words):
     change(params)
     with pytest.raises(ConfigError) as error:
-        config.read_params(written(tmp_path, params))
+        read_params(written(tmp_path, params))
     message = str(error.value)
     assert "params.yaml" in message and "\n" not in message
     for word in words:
@@ -81,17 +88,50 @@ def test_a_mistake_is_named(tmp_path, params, change, words):
 
 def test_a_missing_or_broken_file_is_named(tmp_path):
     with pytest.raises(ConfigError, match="does not exist"):
-        config.read_params(tmp_path / "none.yaml")
+        read_params(tmp_path / "none.yaml")
     broken = tmp_path / "broken.yaml"
     broken.write_text("a: [1,")
     with pytest.raises(ConfigError, match="not valid YAML"):
-        config.read_params(broken)
+        read_params(broken)
     broken.write_text("- 1")
     with pytest.raises(ConfigError, match="must be a mapping"):
-        config.read_params(broken)
+        read_params(broken)
+
+
+def test_the_same_judge_twice_can_be_forced_and_is_nothing_where_nobody_is_asked(tmp_path, params):
+    params["compare"]["judges"] = [ORACLE]
+    params["gold"]["allow_same_judge"] = True
+    assert read_params(written(tmp_path, params))["compare"]["judges"] == [ORACLE]
+    params["gold"]["allow_same_judge"] = False
+    params["compare"]["given"] = "only"
+    read_params(written(tmp_path, params))
+
+
+def test_a_judge_in_the_folder_of_a_gold_model_is_gold(tmp_path, params):
+    folder = tmp_path / "gold" / "model"
+    judge = {"name": "rm", "kind": "reward_model", "path": str(folder), "sha256": "0", "epoch": 0, "temperature": 1.0,
+             "rows_per_batch": 8}
+    params["compare"]["judges"] = [judge]
+    params["gold"]["kind"] = "reward_model"
+    read_params(written(tmp_path, params))
+    folder.mkdir(parents=True)
+    (tmp_path / "gold" / "gold.json").touch()
+    with pytest.raises(ConfigError, match="judge 'rm' of .* and gold .kind reward_model. are the same judge"):
+        read_params(written(tmp_path, params))
+    params["gold"]["kind"] = "oracle"
+    read_params(written(tmp_path, params))
+
+
+def test_what_makes_two_judges_one():
+    """A model is the same under another name, revision or epoch; people and simulated judges are nobody's gold."""
+    hosted = {"kind": "openai", "name": "a", "model": "m", "revision": "1", "epoch": 0}
+    assert identity(hosted) == identity({**hosted, "name": "b", "revision": "2", "epoch": 3}) == ("openai", "m")
+    assert identity(hosted) != identity({**hosted, "model": "n"})
+    assert identity({"kind": "hf", "sha256": "x"}) != identity({"kind": "reward_model", "sha256": "x"})
+    assert identity({"kind": "human", "sha256": "x"}) is identity({"kind": "simulated"}) is None
 
 
 def test_configs_are_frozen(params):
-    cfg = config.stage_config(params, "dpo")
+    cfg = stage_config(params, "dpo")
     with pytest.raises(Exception, match="frozen"):
         cfg.beta = 1.0

@@ -2,11 +2,12 @@
 
 import io
 import json
+import sys
 
 import pytest
 from rich.console import Console
 
-from flows import data, results, seeds
+from flows import calls, data, results, running, seeds
 from flows.clock import in_words, time_left
 from flows.ledger import Entry, Ledger
 from flows.live import Tail
@@ -44,6 +45,36 @@ def test_ledger_keeps_the_last_of_each_stage_and_passes_over_a_torn_line(tmp_pat
     with book.path.open("a") as file:
         file.write('{"stage": "sf')
     assert book.last() == {"sft": Entry("sft", "v", 0.0, 2.0)}
+
+
+def test_the_ledger_tells_what_was_paid_now_from_what_was_stored(tmp_path, monkeypatch):
+    """An attempt that fails has paid 2; the next finds 30 answers stored and pays 1; the labels have cost 0.5 in all."""
+    session = toy.make_session(toy.make_toy(tmp_path / "toy"), monkeypatch)
+    version = session.graph.version("first")
+    place = running.folder(session.state, "first", version)
+    place.mkdir(parents=True)
+    totals = {"answers": 10, "stored": 0, "calls": 12, "input_tokens": 100, "output_tokens": 10, "cost": 2.0}
+    (place / "calls.jsonl").write_text("")
+    (place / "calls.json").write_text(json.dumps(totals))
+    session.fails(StageError("first", "transient", "the line is busy", place / "log.txt"))
+    (place / "calls.json").write_text(json.dumps({**totals, "stored": 30, "cost": 1.0, "latency_p50": 0.25}))
+    (tmp_path / "toy" / "metrics").mkdir()
+    (tmp_path / "toy" / "metrics" / "first.json").write_text('{"calls": 42, "cost": 0.5, "input_tokens": 130}')
+    session.ends(StageRun("first", version, "ran", seconds=2.0))
+    failed, ran = toy.ledger(tmp_path / "toy")
+    assert failed["failed"] and failed["spent"] == failed["money"] == 2.0 and failed["calls"] == 12
+    assert (ran["spent"], ran["money"], ran["stored"], ran["calls"], ran["input_tokens"]) == (1.0, 0.5, 30, 42, 130)
+    assert ran["latency_p50"] == 0.25 and not ran["failed"] and session.ledger.last()["first"].spent == 1.0
+
+
+def test_what_an_earlier_attempt_left_is_taken_away(tmp_path):
+    for name in calls.FILES:
+        (tmp_path / name).write_text("{}\n")
+    running.run_command([sys.executable, "-c", ""], tmp_path, "x", tmp_path, 60, running.Processes())
+    assert calls.read_calls(tmp_path) == calls.Calls()
+    (tmp_path / "calls.json").write_text("{torn")
+    (tmp_path / "calls.jsonl").write_text("")
+    assert calls.read_calls(tmp_path).totals == {}
 
 
 def test_tail_reads_each_complete_line_once(tmp_path):

@@ -6,10 +6,11 @@ import pytest
 from evaluation_rows import PLAIN, WRONG, config, prompt
 from tiny_models import make_qwen2
 
-from models.loading import encode_prompt, encode_response
+from models.loading import encode_prompt, encode_response, weights_hash
 from models.reward import score
 from tasks.errors import ConfigError, DataError
 from tasks.gold import gold
+from tasks.judge import judges_that_are_gold
 from tasks.rows import write_jsonl
 from tasks.scoring import load_gold
 
@@ -54,6 +55,23 @@ def test_reward_model(tmp_path):
            for row, text in ((prompt(0), "yes"), (prompt(1), "no"))]
     assert [row["gold"] for row in scored] == pytest.approx(score(scorer.model, ids, 8).tolist(), rel=1e-4)
     assert scorer.values([prompt(0)] * 2, ["yes"] * 2)[0] == pytest.approx(scored[0]["gold"], rel=1e-4)
+
+
+def test_a_copy_of_the_gold_model_is_known_by_its_weights(tmp_path):
+    """By its hash, wherever it lies and whatever it is called; refused unless gold allows it, and then named."""
+    model = make_qwen2(tmp_path / "model")
+    write_jsonl(tmp_path / "preferences.jsonl", [pair(i) for i in range(40)])
+    changes = {"kind": "reward_model", "weights": {}, "training": TRAINING}
+    out = tmp_path / "gold"
+    gold(config("gold", **changes), model, tmp_path / "preferences.jsonl", out, tmp_path / "checkpoints")
+    copy = {"kind": "reward_model", "name": "rm", "sha256": weights_hash(out / "model"), "path": "elsewhere"}
+    other = {**copy, "name": "other", "sha256": "0"}
+    assert judges_that_are_gold(out, [other]) == []
+    with pytest.raises(DataError, match="judge 'rm' of compare.judges and gold .kind reward_model. are the same judge"):
+        judges_that_are_gold(out, [other, copy])
+    document = json.loads((out / "gold.json").read_text())
+    (out / "gold.json").write_text(json.dumps({**document, "allow_same_judge": True}))
+    assert judges_that_are_gold(out, [other, copy]) == ["rm"]
 
 
 def test_refusals(tmp_path):

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from models.hearth import prompts
+from models.hearth import oracle, prompts
 from models.hearth.__main__ import main
+from models.hearth.anchors import CONTRASTS, FAULTS, anchor_rows
 from models.hearth.corpus import documents, fact_sentences
 from models.hearth.prompts import PROMPTS, SPLITS, demonstration_rows, prompt_rows, split_of
 from models.hearth.roots import all_roots
@@ -119,3 +120,16 @@ def test_too_few_variants_for_a_split_is_said(monkeypatch):
     monkeypatch.setitem(prompts.PROMPTS, "select", 10**6)
     with pytest.raises(ValueError, match="select has .* fewer than 1000000; lower PROMPTS"):
         prompt_rows()
+
+
+def test_the_shipped_anchors_are_these_bytes_and_differ_in_what_they_say(tmp_path):
+    """Where only the content is good or bad, the oracle says so; and it is no anchor that both answers are the same."""
+    assert main(["anchors", "--out", str(tmp_path)]) == 0
+    assert (tmp_path / "hearth.jsonl").read_bytes() == (REPO / "infra" / "anchors" / "hearth.jsonl").read_bytes()
+    anchors = anchor_rows()
+    assert len(anchors) == len({row["root"] for row in anchors}) == len(CONTRASTS) * len(FAULTS)
+    assert all(row["a"] != row["b"] and row["split"] == "compare" for row in anchors)
+    for row in anchors:
+        a, b = (oracle.gold(oracle.score(row, row[side])) for side in "ab")
+        assert abs(a - b) > 0.3 or not row["contrast"].startswith("content")
+    assert 0.3 < sum(len(row["a"]) > len(row["b"]) for row in anchors) / len(anchors) < 0.7

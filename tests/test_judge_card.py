@@ -13,7 +13,7 @@ from models.judges.agreement import (
     share_interval,
 )
 from models.judges.base import Verdict
-from models.judges.card import CardPair, judge_card
+from models.judges.card import CardPair, judge_card, preferred
 from models.judges.panel import PairVerdict, majority, mean
 
 LABELS = ("a", "b", "tie")
@@ -78,6 +78,12 @@ def card(pairs):
     document = judge_card(pairs, ["j"], 0.05, FEW)
     assert {key: document["judges"]["j"][key] for key in document["panel"]} == document["panel"]
     return document["panel"]
+
+
+def test_a_margin_is_alike_on_both_sides():
+    """In floats 0.5 - 0.45 is below 0.05 and 0.55 - 0.5 above it: what is kept of one side is kept of the other."""
+    assert preferred(0.45, 0.05) == "b" and preferred(0.55, 0.05) == "a"
+    assert preferred(0.46, 0.05) == preferred(0.54, 0.05) == preferred(0.5) == "tie"
 
 
 def test_always_first():

@@ -7,7 +7,7 @@ import yaml
 
 from models.loading import load_policy, load_tokenizer, reward_model_from_policy
 from tasks import ppo as ppo_stage
-from tasks.config import stage_config
+from tasks.params import stage_config
 from tasks.errors import ConfigError, DataError
 from tasks.rows import read_jsonl, write_jsonl
 from tests.import_closure import ROOT

@@ -6,6 +6,7 @@ from html.parser import HTMLParser
 
 import pytest
 from evaluation_rows import config
+from test_judge_words import COMPARE, card
 
 from tasks.report import report, training_charts
 from tasks.reporting import charts, findings
@@ -51,7 +52,7 @@ def score(model, number, gold, honesty, text="an answer"):
 def make(tmp_path):
     """Writes inputs and runs the stage; returns (metrics, page)."""
 
-    def run(out="out", verdict="promote", text="<script>alert(1)</script>"):
+    def run(out="out", verdict="promote", text="<script>alert(1)</script>", same=()):
         write_jsonl(tmp_path / "sft" / "curves.jsonl", [{"step": s, "loss": 3.0 / s} for s in (1, 2, 3)])
         write_jsonl(tmp_path / "ppo" / "curves.jsonl", [{"step": s, "score": s, "kl": s / 2} for s in (1, 2, 3)])
         for name in ("reward", "dpo"):
@@ -66,14 +67,15 @@ def make(tmp_path):
         }
         documents = {
             "select/selection.json": {"method": "ppo", "checkpoint": "final"},
-            "compare.json": {"pairs": 100.0, "flip_rate": 0.2, "prefers_longer": 0.61},
+            "compare.json": COMPARE,
+            "judge.json": card(same=same, judges=2),
             "evaluate.json": evaluation_document(),
             "gate.json": gate,
         }
         for name, document in documents.items():
             (tmp_path / name).write_text(json.dumps(document))
         stages = [tmp_path / name for name in ("sft", "reward", "dpo", "ppo")]
-        metrics = [tmp_path / f"{name}.json" for name in ("compare", "evaluate")]
+        metrics = [tmp_path / f"{name}.json" for name in ("compare", "judge", "evaluate")]
         rest = [tmp_path / "evaluate", tmp_path / "select", tmp_path / "gate.json", tmp_path / out]
         numbers = report(config("report", title="Test"), *stages, *metrics, *rest)
         return numbers, (tmp_path / out / "report.html").read_text(encoding="utf-8")
@@ -91,8 +93,26 @@ def test_order_and_contents(make):
     assert page.index("<strong>promote</strong>") < page.index("<h2>Scores")
     assert "win rate 0.7" in page and "Can I wash my teddy bear?" in page and "≤ 1.83" in page
     assert "honesty fell by 0.300 (95% interval 0.300 to 0.300)" in page and "helpfulness fell" not in page
-    assert numbers["charts"] == 10 and numbers["bytes"] == len(page.encode())
+    assert numbers["charts"] == 11 and numbers["bytes"] == len(page.encode())
     assert "a" * 16 in page and "a" * 17 not in page
+
+
+def test_the_judge_card_is_there_in_words_tables_and_a_chart(make):
+    _, page = make()
+    judge = page[page.index("<h2>The judge</h2>") : page.index("<h2>Lineage</h2>")]
+    for text in ("2 judges (j0, j1), taken together by mean, judged 10 pairs in both orders",
+                 "names the other after a swap", "always the one shown first in 50.0%",
+                 "<td>pick the longest</td><td>80.0% [", "Agreement of the labels",
+                 "<td>honesty</td><td>100.0%</td>", "people: rows unusable: unknown ids"):
+        assert text.replace("'", "&#39;") in judge
+    assert "training never sees it" in page and 'class="warning"' not in page
+
+
+def test_a_judge_that_is_gold_too_is_said_below_the_verdict(make):
+    _, page = make(same=["j1"])
+    place = page.index("Gold is not independent: judge &#39;j1&#39; labelled the training comparisons")
+    assert page.index("<strong>promote</strong>") < place < page.index("<h2>Scores")
+    assert "training never sees it" not in page
 
 
 def test_self_contained_and_without_traces_of_the_machine(make, tmp_path):

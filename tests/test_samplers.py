@@ -30,6 +30,7 @@ from models.samplers.vllm import VllmSampler
 from tasks import config
 from tasks.errors import ConfigError
 from tasks.generate import generate
+from tasks.params import read_params, stage_config
 from tasks.rows import read_jsonl, write_jsonl
 from tests.import_closure import ROOT
 
@@ -94,10 +95,10 @@ def test_an_unknown_kind_is_named(tmp_path):
     ({"sampler": "magic"}, "generate.sampler: .*'batched', 'continuous', 'vllm' or 'openai', found 'magic'"),
 ])  # fmt: skip
 def test_params_that_disagree_about_the_sampler_are_named(values, message):
-    params = config.read_params(ROOT / "params.yaml")
+    params = read_params(ROOT / "params.yaml")
     params["generate"] |= values
     with pytest.raises(ConfigError, match=message):
-        config.stage_config(params, "generate")
+        stage_config(params, "generate")
 
 
 # --- transformers' continuous batching ---

@@ -18,7 +18,10 @@ FORBIDDEN = {
     "tasks": {"flows", "prefect", "dvc", "mlflow"},
     "flows": {"torch", "transformers", "trl", "peft", "models"},
 }
-LIGHT_TASKS = {"tasks", "tasks.config", "tasks.progress", "tasks.errors", "tasks.state", "tasks.pipeline", "tasks.rows"}
+LIGHT_TASKS = {"tasks"} | {
+    f"tasks.{name}"
+    for name in "config params progress errors state pipeline rows reporting reporting.judge_card".split()
+}
 # Statistics on tables: numpy and scipy, no torch. The command line imports them inside the commands that need them.
 TABLE_TASKS = {"tasks.tables"}
 SUBPROCESSES = {"flows/log_model.py"}  # run with `python -m`, never imported

@@ -64,6 +64,32 @@ def test_a_stage_run_holds_params_curves_metrics_inputs_and_artifacts(session):
     assert tags["mlflow.parentRunId"] == tracker.parent and run.info.status == "FINISHED"
 
 
+def call(number):
+    """A call as a stage leaves it in its sample."""
+    return {"key": f"k{number}", "judge": "remote", "prompt_id": "p", "kind": "compare", "raw": '{"honesty": "A"}',
+            "messages": [{"role": "user", "content": "Which is better?"}], "answer": {"p_first": 1.0}, "valid": True,
+            "calls": 2, "latency_seconds": 0.25, "input_tokens": 100, "output_tokens": 10, "cost": 0.5, "time": 1000.0}
+
+
+def test_calls_of_judges_become_metrics_and_traces_once(session):
+    place = folder(session.state, "second", session.graph.version("second"))
+    place.mkdir(parents=True)
+    (place / "calls.json").write_text(json.dumps({"answers": 40, "latency_p50": 0.2, "latency_p95": 0.4}))
+    (place / "calls.jsonl").write_text("".join(json.dumps(call(i)) + "\n" for i in range(2)))
+    assert log_pass(session, ["second"]).problems == []
+    (run,) = runs(session)
+    assert run.data.metrics["judge_calls/latency_p95"] == 0.4 and run.data.metrics["judge_calls/answers"] == 40
+    store = client(session)
+    store.set_tag(run.info.run_id, "plumb.complete", "false")
+    log_pass(session, ["second"], outcome="current")
+    traces = store.search_traces(locations=[run.info.experiment_id], run_id=run.info.run_id)
+    assert sorted(trace.info.tags["plumb.call"] for trace in traces) == ["k0", "k1"]
+    (span,) = traces[0].data.spans
+    assert span.inputs == {"messages": call(0)["messages"]} and span.outputs["raw"] == '{"honesty": "A"}'
+    assert traces[0].info.execution_duration == 250 and traces[0].info.token_usage["input_tokens"] == 100
+    assert span.attributes["cost"] == 0.5 and span.name == "judge remote"
+
+
 def test_large_and_binary_outputs_are_named_by_hash(session):
     log_pass(session, ["second"])
     (run,) = runs(session)

@@ -14,7 +14,7 @@ from tasks import dpo as dpo_stage
 from tasks import reward as reward_stage
 from tasks import sft as sft_stage
 from tasks import training
-from tasks.config import stage_config
+from tasks.params import stage_config
 from tasks.errors import DataError, DivergedError
 from tasks.rows import read_jsonl, write_jsonl
 from tests.import_closure import ROOT

@@ -15,8 +15,8 @@ from benchmarks.ppo.floors import BACKWARD_AND_FORWARD, Shape, backbone_flops, h
 from benchmarks.ppo.workload import Workload
 from models.loading import load_tokenizer
 from tasks import dpo, sft, training
-from tasks.config import read_params, stage_config
 from tasks.machine import prepare_torch
+from tasks.params import read_params, stage_config
 
 TOKENS, ROWS, STEPS, WARM_UP = 1024, 8, 12, 2
 PARAMS = Path(__file__).parents[2] / "params.yaml"

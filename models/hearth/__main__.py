@@ -1,4 +1,4 @@
-"""`python -m models.hearth data --out DIR` writes the rows, `python -m models.hearth base --out DIR` builds the base."""
+"""`python -m models.hearth data --out DIR` writes the rows, `… anchors …` the anchor pairs, `… base …` builds the base."""
 
 import argparse
 import json
@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from models.hearth import corpus, prompts
+from models.hearth import anchors, corpus, prompts
 
 # The settings of the shipped base; changing any of them means building and pushing it anew.
 BASE_SETTINGS = {
@@ -18,12 +18,14 @@ BASE_SETTINGS = {
 def main(arguments: list[str] | None = None) -> int:
     """Command line entry; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m models.hearth", description=__doc__)
-    parser.add_argument("what", choices=("data", "base"))
+    parser.add_argument("what", choices=("data", "anchors", "base"))
     parser.add_argument("--out", type=Path, required=True, help="the directory to write")
     parsed = parser.parse_args(arguments)
     parsed.out.mkdir(parents=True, exist_ok=True)
     if parsed.what == "data":
         write_data(parsed.out)
+    elif parsed.what == "anchors":
+        write_anchors(parsed.out)
     else:
         write_base(parsed.out)
     return 0
@@ -33,6 +35,11 @@ def write_data(out: Path) -> None:
     """Writes demonstrations.jsonl and prompts.jsonl, the same bytes each time."""
     _write_jsonl(out / "demonstrations.jsonl", prompts.demonstration_rows())
     _write_jsonl(out / "prompts.jsonl", prompts.prompt_rows())
+
+
+def write_anchors(out: Path) -> None:
+    """Writes hearth.jsonl, the same bytes each time."""
+    _write_jsonl(out / "hearth.jsonl", anchors.anchor_rows())
 
 
 def write_base(out: Path) -> None:

@@ -89,6 +89,7 @@ class RemoteJudge(Protocol):
 
 
 Item = tuple[Judge | RemoteJudge, Question]
+Heard = Callable[[RemoteJudge, Question, Record], None]  # told of every answer that came across the network
 
 
 @dataclass(frozen=True)
@@ -133,8 +134,10 @@ class Asker:
         budget: Budget | None = None,
         settings: AskingSettings = AskingSettings(),
         progress: Progress = lambda done, total: None,
+        heard: Heard = lambda judge, question, record: None,
     ) -> None:
         self.store, self.budget, self.settings, self.progress = store, budget or Budget(), settings, progress
+        self.heard = heard
         self.tally = Tally()
 
     def ask(self, items: Sequence[Item]) -> list[Answer | None]:
@@ -309,6 +312,7 @@ class _Remote:
         usage = {"input_tokens": reply.input_tokens, "output_tokens": reply.output_tokens, "cost": cost}
         record = _record(judge, key, question, reply.answer, reply.raw, calls=calls, latency_seconds=latency, **usage)
         self.asker.keep(record)
+        self.asker.heard(judge, question, record)
         self._count(record, stored=False)
 
     def _count(self, record: Record, stored: bool) -> None:

@@ -20,7 +20,7 @@ from models.judges.agreement import (
     share_interval,
 )
 from models.judges.base import Verdict
-from models.judges.panel import PairVerdict
+from models.judges.panel import PairVerdict, decides
 
 LABELS = ("a", "b", "tie")
 _MIRRORED = {"a": "b", "b": "a", "tie": "tie"}
@@ -89,7 +89,7 @@ def judge_card(
 
 def preferred(preference: float, margin: float = 0.0) -> str:
     """The label of a preference for a; within `margin` of 0.5 is a tie."""
-    if abs(preference - 0.5) <= margin:
+    if not decides(preference, margin):
         return "tie"
     return "a" if preference > 0.5 else "b"
 

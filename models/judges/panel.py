@@ -54,6 +54,11 @@ class PairVerdict:
         return PairVerdict((self.a_first[judge],), (self.a_second[judge],))
 
 
+def decides(preference: float, tie_margin: float) -> bool:
+    """Whether a preference names a winner: further than `tie_margin` from 0.5, alike on both sides."""
+    return max(preference, 1 - preference) - 0.5 > tie_margin
+
+
 def mean(preferences: Sequence[float]) -> float | None:
     return sum(preferences) / len(preferences) if preferences else None
 

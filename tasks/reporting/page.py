@@ -21,12 +21,14 @@ h1 { font-size: 1.4rem; margin: .5rem 0; } h2 { font-size: 1.15rem; margin: 2.2r
 p.note, figcaption, caption { color: var(--dim); font-size: .88rem; }
 .verdict { background: var(--card); border-left: .4rem solid var(--tone); border-radius: .3rem; padding: .8rem 1rem; }
 .verdict strong { color: var(--tone); font-size: 1.3rem; } .verdict ul { margin: .5rem 0 0; padding-left: 1.2rem; }
+p.warning { border-left: .4rem solid var(--reject); background: var(--card); padding: .6rem 1rem; font-weight: 600; }
 .scroll { overflow-x: auto; margin-bottom: 1rem; } table { border-collapse: collapse; font-size: .92rem; min-width: 100%; }
 caption { text-align: left; padding-bottom: .3rem; }
 th, td { padding: .35rem .7rem .35rem 0; text-align: right; border-bottom: 1px solid var(--line); white-space: nowrap; }
 th:first-child, td:first-child { text-align: left; } td.text { text-align: left; white-space: pre-wrap; min-width: 14rem; }
-.charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(19rem, 100%), 1fr)); gap: 1rem; }
-figure { margin: 0; background: var(--card); border-radius: .3rem; padding: .6rem; min-width: 0; }
+.charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(19rem, 100%), 1fr)); gap: 1rem;
+  margin-bottom: 1rem; }
+figure { margin: 0; max-width: 36rem; background: var(--card); border-radius: .3rem; padding: .6rem; min-width: 0; }
 figure svg { width: 100%; height: auto; color: var(--ink); } figcaption { font-weight: 600; color: var(--ink); }
 .answers { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(15rem, 100%), 1fr)); gap: .6rem; }
 .answers > div { background: var(--card); border-radius: .3rem; padding: .5rem .7rem; white-space: pre-wrap; }
@@ -65,6 +67,8 @@ TEMPLATE = """<!doctype html>
 <strong>{{ verdict.word }}</strong> · candidate {{ verdict.candidate }} against {{ verdict.reference }}
 <ul>{% for reason in verdict.reasons %}<li>{{ reason }}</li>{% endfor %}</ul>
 </section>
+{% for line in verdict.warnings %}<p class="warning">{{ line }}</p>
+{% endfor %}
 <p class="note">{{ verdict.scope }}</p>
 
 <h2>Scores</h2>
@@ -92,7 +96,9 @@ TEMPLATE = """<!doctype html>
 {{ answers(disagreements) }}{% endif %}
 
 <h2>The judge</h2>
-{{ table("What the judges of the training comparisons did", ["measure", "value"], judge) }}
+<ul>{% for line in judge.sentences %}<li>{{ line }}</li>{% endfor %}</ul>
+{% if judge.charts %}{{ figures(judge.charts) }}{% endif %}
+{% for caption, head, rows in judge.tables %}{{ table(caption, head, rows) }}{% endfor %}
 
 <h2>Lineage</h2>
 {{ table("SHA-256 of content, first 16 characters", ["artifact", "hash"], lineage) }}

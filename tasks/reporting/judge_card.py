@@ -1,0 +1,202 @@
+"""The judge card in plain words: what metrics/judge.json and metrics/compare.json say about those who judged.
+
+Text only, and nothing heavy is imported: the report and the flow's own page both show it.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+Interval = Mapping[str, float] | None
+Card = Mapping[str, Any]
+
+ABSENT = "–"
+PANEL = "all together"
+REFERENCES = {"oracle": "hearth's oracle", "reward_model": "the gold reward model"}
+BEHAVIOUR = {  # of judge.json, in the table's order
+    "swap_flip_rate": "names the other after a swap",
+    "tie_rate": "ties",
+    "invalid_rate": "unusable answers",
+    "prefers_first": "names the first shown",
+    "prefers_longer": "names the longer",
+}
+ASKED = {  # of compare.json; what is zero is left out
+    "pairs": "pairs judged",
+    "calls": "verdicts on them, one for each judge and order",
+    "flipped_pairs": "pairs that train nothing: another winner after a swap",
+    "tied_pairs": "pairs that train nothing: ties",
+    "invalid_pairs": "pairs that train nothing: no usable answer",
+    "train": "comparisons to train on",
+    "heldout": "comparisons held out",
+    "given": "comparisons given by people",
+    "duplicates": "duplicate answers dropped",
+    "filtered_near_identical": "pairs left out: nearly the same text",
+    "filtered_length_ratio": "pairs left out: lengths too different",
+    "filtered_rating_gap": "pairs left out: rated too alike",
+    "unasked_pairs": "pairs that the budget left unasked",
+    "unasked_prompts": "prompts that the budget left unasked",
+    "paid_calls": "calls across a network",
+    "input_tokens": "tokens sent",
+    "output_tokens": "tokens received",
+    "cost": "cost, in the currency of the judges' prices",
+}
+OF_A_JUDGE = {  # of compare.json, after the judge's name
+    "used": "rows that people wrote and that count",
+    "repeated": "rows repeated",
+    "contradictions": "contradictions, each that annotator's tie",
+    "unknown_ids": "rows unusable: unknown ids",
+    "missing_columns": "rows unusable: a column is missing",
+    "unknown_verdicts": "rows unusable: unknown verdict",
+    "broken_lines": "rows unusable: broken line",
+}
+
+
+def warnings(card: Card) -> list[str]:
+    """What a reader must know before believing any number that rests on gold."""
+    same = card.get("same_as_reference") or []
+    if not same:
+        return []
+    names = " and ".join(repr(name) for name in same)
+    return [
+        f"Gold is not independent: judge {names} labelled the training comparisons and is gold as well "
+        "(gold.allow_same_judge). What agrees with gold here was trained to."
+    ]
+
+
+def sentences(card: Card) -> list[str]:
+    """The card as a reader with one minute needs it; the first sentence says what was judged."""
+    if not card["pairs"]:
+        return ["No pair was judged: the comparisons were given."]
+    found, panel = card["outcomes"], card["panel"]
+    lines = [
+        f"{_names(card)} judged {card['pairs']:,} pairs in both orders: {found['kept']:,} have a winner, "
+        f"{found['tie']:,} are ties, {found['flip']:,} flips (another winner after a swap), "
+        f"{found['invalid']:,} lack a usable answer.",
+        f"Shown in the other order, {percent(panel['swap_flip_rate'])} of the pairs get the other winner. Single "
+        f"answers name the response shown first in {percent(panel['prefers_first'])} and the longer one in "
+        f"{percent(panel['prefers_longer'])}; {percent(panel['invalid_rate'])} of them are unusable.",
+    ]
+    lines += _agreement_sentences(card)
+    for key, who in (("agreement_between_judges", "The judges"), ("agreement_between_annotators", "The people")):
+        if card[key]:
+            alpha = number(card[key])
+            lines.append(f"{who} agree with each other at Krippendorff's α = {alpha} (1 is always, 0 chance).")
+    return lines
+
+
+def _names(card: Card) -> str:
+    names = list(card["judges"])
+    several = f"{len(names)} judges ({', '.join(names)}), taken together by {card['panel_method']},"
+    return f"Judge {names[0]}" if len(names) == 1 else several
+
+
+def _agreement_sentences(card: Card) -> list[str]:
+    agreement = card["panel"]["agreement_with_reference"]
+    everywhere, kept = agreement["all"], agreement["kept"]
+    if not everywhere["accuracy"]:
+        return []
+    longest = everywhere["pick_longest"]["accuracy"]
+    lines = [
+        f"Where {reference_name(card)} prefers one response, the label agrees in {percent(everywhere['accuracy'])} of "
+        f"all pairs (κ = {number(everywhere['kappa'])}) and in {percent(kept['accuracy'])} of those kept for training "
+        f"(κ = {number(kept['kappa'])}). Always picking the longer response would agree in {percent(longest)}, "
+        f"always the one shown first in {percent(everywhere['pick_first']['accuracy'])}. A tie is half right."
+    ]
+    if longest and everywhere["accuracy"]["ci_low"] <= longest["value"]:
+        lines.append("The judges are not clearly better than picking the longer response: do not believe these labels.")
+    return lines
+
+
+def reference_name(card: Card) -> str:
+    return REFERENCES.get(card["reference"], str(card["reference"]))
+
+
+def behaviour_table(card: Card) -> tuple[list[str], list[list[str]]]:
+    """(head, rows): one row for each judge, and for all together; of pairs and of single answers, with intervals."""
+    rows = [[name, *(percent(entry[key]) for key in BEHAVIOUR)] for name, entry in _entries(card).items()]
+    return ["judge", *BEHAVIOUR.values()], rows
+
+
+def agreement_table(card: Card) -> tuple[list[str], list[list[str]]]:
+    """(head, rows): accuracy and kappa against the reference on all and on kept pairs, baselines below the judges."""
+    groups = {name: entry["agreement_with_reference"] for name, entry in _entries(card).items()}
+    rows = [[name, *_both(group, lambda one: one)] for name, group in groups.items() if group["all"]["accuracy"]]
+    if rows:
+        panel = card["panel"]["agreement_with_reference"]
+        for key, label in (("pick_longest", "pick the longest"), ("pick_first", "pick the first")):
+            rows.append([label, *_both(panel, lambda one, key=key: one[key])])
+    return ["labels by", "right, all pairs", "κ, all", "right, kept pairs", "κ, kept"], rows
+
+
+def _both(group: Mapping[str, Any], part) -> list[str]:
+    found = [part(group[name]) for name in ("all", "kept")]
+    return [text for one in found for text in (percent(one["accuracy"]), number(one["kappa"]))]
+
+
+def criteria_table(card: Card) -> tuple[list[str], list[list[str]]]:
+    """(head, rows): what is said of each criterion against the reference's own; no rows where nothing is said."""
+    rows = [
+        [name, percent(found["accuracy"]), number(found["kappa"])]
+        for name, found in card["by_criterion"].items()
+        if found["accuracy"]
+    ]
+    return ["criterion", "right", "κ"], rows
+
+
+def asked_table(compare: Mapping[str, float]) -> tuple[list[str], list[list[str]]]:
+    """(head, rows): what was asked, left out and paid; unusable rows of people among it."""
+    shown = [(label, compare[key]) for key, label in ASKED.items() if compare.get(key)]
+    for key, value in compare.items():
+        for suffix, label in OF_A_JUDGE.items():
+            judge = key.removesuffix(f"_{suffix}")
+            if judge != key and value:
+                shown.append((f"{judge}: {label}", value))
+    return ["measure", "count"], [[label, _count(value)] for label, value in shown]
+
+
+def agreement_intervals(card: Card) -> dict[str, tuple[float, float, float]]:
+    """Accuracy on all pairs, (value, low, high), by judge and baseline; empty without a reference."""
+    panel = card["panel"]["agreement_with_reference"]
+    found = {name: entry["agreement_with_reference"]["all"]["accuracy"] for name, entry in _entries(card).items()}
+    found |= {f"{PANEL}, kept pairs": panel["kept"]["accuracy"]}
+    found |= {"pick the longest": panel["all"]["pick_longest"]["accuracy"]}
+    return {name: (one["value"], one["ci_low"], one["ci_high"]) for name, one in found.items() if one}
+
+
+def _entries(card: Card) -> dict[str, Any]:
+    return {PANEL: card["panel"], **card["judges"]} if len(card["judges"]) > 1 else dict(card["judges"])
+
+
+def as_markdown(card: Card, compare: Mapping[str, float]) -> str:
+    """The whole card, for the Prefect page."""
+    lines = [*(f"**{line}**" for line in warnings(card)), *(f"- {line}" for line in sentences(card)), ""]
+    tables: Sequence[tuple[str, tuple[list[str], list[list[str]]]]] = (
+        ("What they did", behaviour_table(card)),
+        ("Agreement", agreement_table(card)),
+        ("By criterion", criteria_table(card)),
+        ("Asked", asked_table(compare)),
+    )
+    for title, (head, rows) in tables:
+        if rows:
+            lines += [f"### {title}", "", f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
+            lines += [*(f"| {' | '.join(row)} |" for row in rows), ""]
+    return "\n".join(lines) + "\n"
+
+
+def percent(found: Interval) -> str:
+    """81.2% [79.0%, 83.1%], without an interval that has no width; a dash where there is no value."""
+    return _with_interval(found, "{:.1%}")
+
+
+def number(found: Interval) -> str:
+    return _with_interval(found, "{:.2f}")
+
+
+def _with_interval(found: Interval, form: str) -> str:
+    if not found:
+        return ABSENT
+    value, low, high = (form.format(found[name]) for name in ("value", "ci_low", "ci_high"))
+    return value if value == low == high else f"{value} [{low}, {high}]"
+
+
+def _count(value: float) -> str:
+    return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.4g}"
