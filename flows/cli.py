@@ -192,6 +192,47 @@ def hacking(settings: Settings = None):
     raise typer.Exit(hacked.report(*found, console))
 
 
+@app.command()
+def inspect(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Answers: .jsonl[.gz], .json (a list), .csv, .tsv or .parquet.")],
+    against: Annotated[
+        Path | None, typer.Option("--against", metavar="FILE", help="Answers of a second model to compare with.")
+    ] = None,
+    model_column: Annotated[str | None, typer.Option(help="Column that says which model answered.")] = None,
+    reference: Annotated[str | None, typer.Option(help="Model of --model-column that the others are held against.")] = None,
+    prompt_column: Annotated[str | None, typer.Option(help="Column of prompts, if not one of the usual names.")] = None,
+    response_column: Annotated[str | None, typer.Option(help="Column of responses, likewise.")] = None,
+    score_column: Annotated[str | None, typer.Option(help="Column of the reward, likewise.")] = None,
+    keep_empty: Annotated[bool, typer.Option("--keep-empty", help="Count empty responses as broken answers.")] = False,
+    params: ParamsFile = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+):
+    """Look for hacks and collapse in any table of prompts and responses: praise, padding, over-caution, loops, one
+    answer for everything, truncation, little diversity, a reward that loves length.
+
+    On its own a table is held against absolute limits; with --against, or --reference, against a second model. Columns are
+    `prompt` and `response`, or `messages`; `reward`, `gold`, `finished` and `harmful` are used where they are there. The
+    limits stand in params.yaml under monitors.limits. Exit code 0 whatever is found, 1 for a table that cannot be read.
+    """
+    import json
+
+    from flows import inspection
+
+    if reference is not None and model_column is None:
+        raise ValueError("--reference names a model of --model-column; give that, too, or a second table with --against")
+    options = {
+        "--against": against, "--reference": reference, "--params": inspection.params_file(params),
+        "--prompt-column": prompt_column, "--response-column": response_column, "--score-column": score_column,
+        "--model-column": model_column,
+    }  # fmt: skip
+    given = [part for name, value in options.items() if value is not None for part in (name, str(value))]
+    found = inspection.inspect([str(file), *given, *(["--keep-empty"] if keep_empty else [])])
+    if as_json:
+        print(json.dumps(found, ensure_ascii=False, indent=2))
+    else:
+        inspection.show(found, _console())
+
+
 def _numbers(text: str) -> list[int]:
     try:
         return [int(part) for part in text.split(",")]
