@@ -194,12 +194,14 @@ def hacking(settings: Settings = None):
 
 @app.command()
 def inspect(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Answers: .jsonl[.gz], .json (a list), .csv, .tsv or .parquet.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="Answers: .jsonl[.gz], .json (a list), .csv, .tsv or .parquet.")
+    ],
     against: Annotated[
         Path | None, typer.Option("--against", metavar="FILE", help="Answers of a second model to compare with.")
     ] = None,
     model_column: Annotated[str | None, typer.Option(help="Column that says which model answered.")] = None,
-    reference: Annotated[str | None, typer.Option(help="Model of --model-column that the others are held against.")] = None,
+    reference: Annotated[str | None, typer.Option(help="Model of --model-column to hold the others against.")] = None,
     prompt_column: Annotated[str | None, typer.Option(help="Column of prompts, if not one of the usual names.")] = None,
     response_column: Annotated[str | None, typer.Option(help="Column of responses, likewise.")] = None,
     score_column: Annotated[str | None, typer.Option(help="Column of the reward, likewise.")] = None,
@@ -210,16 +212,17 @@ def inspect(
     """Look for hacks and collapse in any table of prompts and responses: praise, padding, over-caution, loops, one
     answer for everything, truncation, little diversity, a reward that loves length.
 
-    On its own a table is held against absolute limits; with --against, or --reference, against a second model. Columns are
-    `prompt` and `response`, or `messages`; `reward`, `gold`, `finished` and `harmful` are used where they are there. The
-    limits stand in params.yaml under monitors.limits. Exit code 0 whatever is found, 1 for a table that cannot be read.
+    On its own a table is held against absolute limits; with --against, or --reference, against a second model. Columns
+    are `prompt` and `response`, or `messages`; `reward`, `gold`, `finished` and `harmful` are used where they are there.
+    The limits stand in params.yaml under monitors.limits. Exit code 0 whatever is found, 1 for a table that cannot be
+    read.
     """
     import json
 
     from flows import inspection
 
     if reference is not None and model_column is None:
-        raise ValueError("--reference names a model of --model-column; give that, too, or a second table with --against")
+        raise ValueError("--reference names a model of --model-column; give that, too, or a second table by --against")
     options = {
         "--against": against, "--reference": reference, "--params": inspection.params_file(params),
         "--prompt-column": prompt_column, "--response-column": response_column, "--score-column": score_column,

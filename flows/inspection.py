@@ -43,11 +43,13 @@ def _show_table(name: str, table: dict[str, Any], reference: str | None, console
     from rich.table import Table
     from rich.text import Text
 
-    heads = ["monitor", "number", *(["reference"] if reference else []), "warning from", "veto from", "level", "finding"]
-    title = f"{name}: {table['answers']} answers to {table['prompts']} prompts" + (f", against {reference}" if reference else "")
+    compared = ["reference"] if reference else []
+    title = f"{name}: {table['answers']} answers to {table['prompts']} prompts"
+    title += f", against {reference}" if reference else ""
+    heads = ("monitor", "number", *compared, "warning from", "veto from", "level", "finding")
     shown = Table(*heads, title=Text(title), title_justify="left", header_style="bold")
     for one in table["findings"]:
-        numbers = [one["number"], *([one["reference"]] if reference else []), one["threshold"], one["veto"]]
+        numbers = [one["number"], *(one[name] for name in compared), one["threshold"], one["veto"]]
         level = Text(one["level"], style=STYLES[one["level"]])
         shown.add_row(one["name"], *(_number(value) for value in numbers), level, Text(one["sentence"]))
     console.print(shown)

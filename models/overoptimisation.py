@@ -45,7 +45,11 @@ def distinct_kls(kl: Sequence[float]) -> int:
 
 
 def fit_curve(
-    form: Form, kl: Sequence[float], gain: Sequence[float], resampled: np.ndarray | None = None, confidence: float = 0.95
+    form: Form,
+    kl: Sequence[float],
+    gain: Sequence[float],
+    resampled: np.ndarray | None = None,
+    confidence: float = 0.95,
 ) -> Curve | None:
     """The curve by least squares through the points with a KL above zero; None for fewer than five different KLs.
 
@@ -112,7 +116,7 @@ def chosen_kl(logprob: np.ndarray, n: int) -> np.ndarray:
         log_ratio = np.log(-np.expm1(n * log_rest)) - logprob
     # As ε → 0 the ratio tends to n, exactly until ε itself vanishes.
     log_ratio = np.where(np.isfinite(log_ratio), log_ratio, math.log(n))
-    return rest + (1 - below) * log_ratio
+    return np.maximum(rest + (1 - below) * log_ratio, 0.0)
 
 
 def best_of_n_kls(proxy: np.ndarray, logprob: np.ndarray) -> np.ndarray:

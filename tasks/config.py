@@ -461,7 +461,9 @@ class MonitorsConfig(Section):
             for place, limit in limits:
                 if limit is not None and limit.veto is not None and (limit.veto < limit.warning) != (name in FALLING):
                     side = "below" if name in FALLING else "above"
-                    raise ValueError(f"limits.{name}.{place}: veto {limit.veto:g} must lie {side} warning {limit.warning:g}")
+                    raise ValueError(
+                        f"limits.{name}.{place}: veto {limit.veto:g} must lie {side} warning {limit.warning:g}"
+                    )
         return self
 
 

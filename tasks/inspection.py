@@ -30,7 +30,7 @@ def inspect(
 ) -> dict[str, Any]:
     """{"file", "reference", "tables": {NAME: {"answers", "prompts", "level", "findings": [...]}}}.
 
-    Each model of the file is held against `against` or the model `reference` of the same file, or against absolute limits.
+    Each model of the file is held against `against`, the model `reference` of the same file, or absolute limits.
     Raises DataError for bad tables, ConfigError for bad params.
     """
     cfg = stage_config(read_params(params), "monitors", params)
@@ -101,7 +101,9 @@ def main(arguments: list[str] | None = None) -> int:
     given: Mapping[str, Any] = vars(parser.parse_args(arguments))
     columns = Columns(*(given[f"{name}_column"] for name in ("prompt", "response", "score", "model")))
     try:
-        found = inspect(given["file"], given["against"], columns, given["reference"], given["params"], given["keep_empty"])
+        found = inspect(
+            given["file"], given["against"], columns, given["reference"], given["params"], given["keep_empty"]
+        )
     except (ValueError, OSError) as error:
         print(one_line(error), file=sys.stderr)
         return 1

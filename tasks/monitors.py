@@ -68,16 +68,10 @@ def monitors(
     likelihoods = {}
     for done, (key, path) in enumerate(policies.items(), start=1):
         likelihoods[key] = measure_likelihoods(cfg, path, model, said, chosen)
-        progress.report(done, len(policies) + 1, unit="policy")
-    found = {
-        key: findings(cfg, key, groups, prompts, likelihoods, data)
-        for key in groups if key[0] in MODELS
-    }
-    write_jsonl(
-        out / "findings.jsonl",
-        ({"model": name, "checkpoint": checkpoint, **one.document()} for (name, checkpoint), of in found.items() for one in of),
-    )
-    progress.report(len(policies) + 1, len(policies) + 1, unit="policy")
+        progress.report(done, len(policies), unit="policy")
+    found = {key: findings(cfg, key, groups, prompts, likelihoods, data) for key in groups if key[0] in MODELS}
+    rows = ({"model": key[0], "checkpoint": key[1], **one.document()} for key, of in found.items() for one in of)
+    write_jsonl(out / "findings.jsonl", rows)
     return document(found, data)
 
 
@@ -100,7 +94,7 @@ def evenly(rows: Sequence[Row], count: int) -> list[Row]:
 def measure_likelihoods(
     cfg: MonitorsConfig, policy: Path, base: Path, demonstrations: Sequence[Row], comparisons: Sequence[Row]
 ) -> Likelihoods:
-    """Perplexity of the demonstrations' answers, and the log-probs of the comparisons' chosen ones, at temperature 1."""
+    """Perplexity of the demonstrations' answers, and log-probs of the comparisons' chosen ones, at temperature 1."""
     tokenizer = load_tokenizer(policy)
     loaded = load_policy(policy, base, cfg.runtime.dtype).to(device())
     said = [

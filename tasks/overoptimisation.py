@@ -11,8 +11,6 @@ from models.best_of_n import best_of_n, kl_upper_bound
 from models.overoptimisation import LEAST_POINTS, Curve, Form, best_of_n_kls, distinct_kls, fit_curve
 from tasks import statistics
 from tasks.config import EvaluateConfig
-from tasks.rows import Row
-
 FORMS: Mapping[str, Form] = {"best_of_n": "best_of_n", "ppo": "rl", "dpo": "rl"}
 
 

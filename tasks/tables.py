@@ -1,4 +1,4 @@
-"""Any table of prompts and answers that people have, as rows: JSONL, JSON, CSV, Parquet; by name or by the usual names."""
+"""Any table of prompts and answers that people have: JSONL, JSON, CSV or Parquet, its columns by their usual names."""
 
 from __future__ import annotations
 
@@ -95,8 +95,8 @@ def answers_of(rows: Sequence[Row], columns: Columns, path: Path, keep_empty: bo
     empty = [number for number, (_, said) in enumerate(pairs, start=1) if not said.strip()]
     if empty and not keep_empty:
         raise DataError(
-            f"{path}: {len(empty)} of {len(rows)} responses are empty, the first in row {empty[0]}; drop them, or count "
-            "them as broken answers with --keep-empty"
+            f"{path}: {len(empty)} of {len(rows)} responses are empty, the first in row {empty[0]}; drop them, or "
+            "count them as broken answers with --keep-empty"
         )
     score = columns.score or next((name for name in SCORE_NAMES if name in rows[0]), None)
     try:
@@ -131,7 +131,8 @@ def _text(value: Any, name: str, number: int, path: Path, may_be_empty: bool = F
     if value is None and may_be_empty:
         return ""
     if not isinstance(value, str) or not (may_be_empty or value.strip()):
-        raise DataError(f"{path}, row {number}: {name} is {'empty' if not value else 'not text'}; correct or drop the row")
+        what = "not text" if value else "empty"
+        raise DataError(f"{path}, row {number}: {name} is {what}; correct or drop the row")
     return value
 
 
@@ -140,7 +141,8 @@ def _conversation(row: Row, number: int, path: Path) -> tuple[str, str]:
     if not isinstance(turns, Sequence) or len(turns) < 2 or not all(isinstance(turn, Mapping) for turn in turns):
         raise DataError(f"{path}, row {number}: messages must be a list of turns that ends in the answer")
     if turns[-1].get("role") != "assistant":
-        raise DataError(f"{path}, row {number}: messages must end with the assistant's turn, not {turns[-1].get('role')!r}")
+        role = turns[-1].get("role")
+        raise DataError(f"{path}, row {number}: messages must end with the assistant's turn, not {role!r}")
     return _text(turns[:-1], "messages", number, path), str(turns[-1].get("content") or "")
 
 
@@ -153,9 +155,10 @@ def _numbers(rows: Sequence[Row], name: str | None, path: Path) -> list[float] |
         try:
             value = float(row[name])
         except (KeyError, TypeError, ValueError):
-            raise DataError(f"{path}, row {number}: {name} is {row.get(name)!r}, not a number; correct or drop the row") from None
+            value = math.nan
         if not math.isfinite(value):
-            raise DataError(f"{path}, row {number}: {name} is {value}, not a finite number; correct or drop the row")
+            said = row.get(name)
+            raise DataError(f"{path}, row {number}: {name} is {said!r}, not a finite number; correct or drop the row")
         found.append(value)
     return found
 

@@ -1,1 +1,1 @@
-"""Monitors: the signs of a hacked or broken model, read off its answers and its numbers. Text and numbers in, findings out."""
+"""Monitors: the signs of a hacked or broken model. Its answers and its numbers in, findings out."""

@@ -22,7 +22,7 @@ class Answers:
     kl: Sequence[float] | None = None
 
     def __post_init__(self) -> None:
-        """Raises ValueError for columns of different lengths, a number that is not finite, or fewer than two prompts."""
+        """Raises ValueError for columns of unequal lengths, a number that is not finite, or fewer than two prompts."""
         size = len(self.prompts)
         for name in ("responses", "finished", "harmful", "rewards", "gold", "kl"):
             column = getattr(self, name)
@@ -31,10 +31,10 @@ class Answers:
         for name in ("rewards", "gold", "kl"):
             for row, value in enumerate(getattr(self, name) or ()):
                 if not math.isfinite(value):
-                    raise ValueError(f"{name} of row {row + 1} is {value}, not a finite number; correct or drop the row")
+                    raise ValueError(f"{name} of row {row + 1} is {value}, not finite; correct or drop the row")
         if len(set(self.prompts)) < 2:
             raise ValueError(
-                f"{len(set(self.prompts))} different prompts; monitors compare answers to different prompts: give two or more"
+                f"{len(set(self.prompts))} different prompts; monitors compare answers to different ones: give more"
             )
 
     def __len__(self) -> int:

@@ -18,9 +18,9 @@ _OPEN_END = re.compile(r"[,:;(\[{/&+=\u2013\u2014-]$")
 _INNER_END = re.compile(r"[.!?][\"')\u201d]*\s")
 # Words that no sentence ends on.
 _DANGLING = frozenset(
-    "a an and any as at be because been between but by could each every for from had has have her his how if into its like "
-    "my nor of on or our than the their then these they those through to under very we what when where which while who "
-    "whose will with without would your i are".split()
+    "a an and any as at be because been between but by could each every for from had has have her his how if into its "
+    "like my nor of on or our than the their then these they those through to under very we what when where which while "
+    "who whose will with without would your".split()
 )
 LEAST_OPEN_WORDS = 4  # of a last sentence without an end, after others that have one
 CLOSED_LINES = 0.9  # of the lines like the last one, for its lack of an end mark to tell
@@ -60,8 +60,8 @@ def _bare(response: str) -> str:
 
 
 def stops_short(response: str) -> bool:
-    """Whether a text ends in the middle: nothing at all, an open bracket or code block, a word that ends no sentence, or
-    a last line without the end mark that the lines before it have.
+    """Whether a text ends in the middle: nothing at all, an open bracket or code block, a word that ends no sentence,
+    or a last line without the end mark that the lines before it have.
 
     A list, a line of verse or one bare phrase may end without a full stop.
     """
@@ -81,7 +81,7 @@ def stops_short(response: str) -> bool:
 
 
 def _lacks_its_end(lines: Sequence[str]) -> bool:
-    """Whether the last line, being long enough, has no end mark where its own sentences or the lines like it have one."""
+    """Whether the last line, being long enough, has no end mark where its sentences or the lines like it have one."""
     last = lines[-1]
     is_item = _LIST_LINE.match(last) is not None
     ends = [match.end() for match in _INNER_END.finditer(_LIST_LINE.sub("", last, count=1))]

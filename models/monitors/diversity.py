@@ -91,7 +91,7 @@ def _closest_other(size: int, lengths: Sequence[int]) -> int:
 
 
 def draw(answers: Sequence[Tokens], size: int, generator: np.random.Generator) -> list[Tokens]:
-    """Whole answers in random order until they hold `size` words, the last one cut; all of them where there are fewer."""
+    """Whole answers in random order until they hold `size` words, the last one cut; all of them where words lack."""
     drawn, left = [], size
     for place in generator.permutation(len(answers)):
         if left <= 0:

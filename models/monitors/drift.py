@@ -1,4 +1,4 @@
-"""How far training has carried a model: KL, perplexity, displacement, and what becomes of reward and gold on the way."""
+"""How far training has carried a model: KL, perplexity, displacement; and what becomes of reward and gold meanwhile."""
 
 import math
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ import numpy as np
 from scipy import stats
 
 from models.monitors.answers import Answers
-from models.monitors.finding import Finding, Level, Limit, rising
+from models.monitors.finding import WITHIN_NOISE, Finding, Limit, rising
 
 LEAST_ROWS = 20  # for a correlation
 
@@ -90,10 +90,12 @@ def length_reward_finding(
     `base` is what may be expected: gold's own correlation, or the reference's.
     """
     start = 0.0 if base is None else base
+    excess = correlation - start if correlation > 0 else 0.0  # a reward that falls with length does not love it
     said = "" if base is None else f" ({base_name}: {base:+.2f})"
     return Finding(
-        "length_reward", correlation, start + limit.warning, None if limit.veto is None else start + limit.veto, base,
-        rising(correlation - start, limit), f"the reward's rank correlation with length is {correlation:+.2f}{said}",
+        "length_reward", correlation, max(0.0, start + limit.warning),
+        None if limit.veto is None else max(0.0, start + limit.veto), base, rising(excess, limit),
+        f"the reward's rank correlation with length is {correlation:+.2f}{said}",
     )
 
 
@@ -109,24 +111,25 @@ class Step:
 def gap_finding(
     steps: Sequence[Step], reward_deviation: float, gold_deviation: float, gold_error: float, limit: Limit, noise: float
 ) -> Finding:
-    """The gap that opens between reward and gold from the reference, `steps[0]`, to the last step.
+    """The gap that opened between reward and gold since gold was best: (reward gained) − (gold gained) from there on.
 
-    Both in standard deviations of the reference's answers: (reward gained) − (gold gained). A gap alone is the price of
-    optimising a proxy; it is found when gold has fallen as well, by `noise` standard errors, below the best step before.
+    Both in standard deviations of the reference's answers. Before that both rise, which is what training is for; 0
+    where gold is best at the last step. A fall of gold within `noise` standard errors is none.
 
     Args:
-        gold_error: standard error of a difference of gold between two steps.
+        steps: the reference first, then the policies in training order.
+        gold_error: standard error of the difference of gold between its best step and the last.
     """
-    first, last = steps[0], steps[-1]
-    reward = (last.reward - first.reward) / reward_deviation if reward_deviation > 0 else 0.0
-    gold = (last.gold - first.gold) / gold_deviation if gold_deviation > 0 else 0.0
-    number, best = reward - gold, max(steps, key=lambda step: step.gold)
-    fell = best.gold - last.gold > noise * gold_error
-    level: Level = rising(number, limit) if fell and reward > 0 else "ok"
-    fallen = f"; gold fell by {best.gold - last.gold:.3f} from {best.name} to {last.name}" if fell else ""
+    last, best = steps[-1], max(steps, key=lambda step: step.gold)
+    reward = (last.reward - best.reward) / reward_deviation if reward_deviation > 0 else 0.0
+    gold = (last.gold - best.gold) / gold_deviation if gold_deviation > 0 else 0.0
+    number, fell = reward - gold, best.gold - last.gold > noise * gold_error
+    said = f"since {best.name} the reward changed by {reward:+.2f} standard deviations and gold by {gold:+.2f}"
+    if best is last:
+        said = f"gold is best at the last step, {last.name}"
     return Finding(
-        "proxy_gold_gap", number, limit.warning, limit.veto, 0.0, level,
-        f"from {first.name} to {last.name} the reward rose by {reward:+.2f} standard deviations and gold by {gold:+.2f}{fallen}",
+        "proxy_gold_gap", number, limit.warning, limit.veto, 0.0, rising(number, limit) if fell else "ok",
+        said if fell or number < limit.warning else f"{said}; {WITHIN_NOISE}",
     )
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 Level = Literal["ok", "warning", "veto"]
 LEVELS: tuple[Level, ...] = ("ok", "warning", "veto")
+WITHIN_NOISE = "too few answers to tell it from noise"
 
 
 @dataclass(frozen=True)
@@ -74,20 +75,31 @@ def worst(levels: Sequence[Level]) -> Level:
     return max(levels, key=LEVELS.index, default="ok")
 
 
-def by_prompt(prompts: Sequence[str], values: Sequence[float]) -> dict[str, float]:
-    """Mean value of each different prompt."""
-    found: dict[str, list[float]] = {}
-    for prompt, value in zip(prompts, values, strict=True):
-        found.setdefault(prompt, []).append(float(value))
-    return {prompt: sum(of_prompt) / len(of_prompt) for prompt, of_prompt in found.items()}
+@dataclass(frozen=True)
+class Ratio:
+    """Σ parts / Σ wholes over prompts, with what each prompt contributes to its error."""
+
+    value: float
+    residuals: Mapping[str, float]
+
+    @classmethod
+    def of(cls, prompts: Sequence[str], parts: Sequence[float], wholes: Sequence[float]) -> "Ratio":
+        """A mean where the wholes are 1. Rows of one prompt belong together. 0 where the wholes are."""
+        sums: dict[str, np.ndarray] = {}
+        for prompt, part, whole in zip(prompts, parts, wholes, strict=True):
+            sums[prompt] = sums.get(prompt, np.zeros(2)) + (part, whole)
+        total = sum(sums.values(), np.zeros(2))
+        if total[1] == 0:
+            return cls(0.0, dict.fromkeys(sums, 0.0))
+        value, mean = float(total[0] / total[1]), total[1] / len(sums)
+        return cls(value, {prompt: float((part - value * whole) / mean) for prompt, (part, whole) in sums.items()})
 
 
-def standard_error(ours: Mapping[str, float], theirs: Mapping[str, float]) -> float:
-    """Standard error of the difference of two means over prompts: paired where the prompts are the same."""
-    if set(ours) == set(theirs):
-        differences = [ours[prompt] - theirs[prompt] for prompt in ours]
-        return float(np.std(differences, ddof=1)) / math.sqrt(len(differences)) if len(differences) > 1 else math.inf
-    return math.hypot(*(_error_of_mean(list(values.values())) for values in (ours, theirs)))
+def standard_error(ours: Ratio, theirs: Ratio) -> float:
+    """Standard error of the difference, linearised; paired where the prompts are the same. Infinite for one prompt."""
+    if set(ours.residuals) == set(theirs.residuals):
+        return _error_of_mean([value - theirs.residuals[prompt] for prompt, value in ours.residuals.items()])
+    return math.hypot(*(_error_of_mean(list(ratio.residuals.values())) for ratio in (ours, theirs)))
 
 
 def _error_of_mean(values: Sequence[float]) -> float:

@@ -11,7 +11,7 @@ from models.monitors import phrases
 from models.monitors.text import EMOJI, prose, sentences, words
 
 LEAST_MARKS = 3  # of praise in an answer that gushes
-PRAISE_PER_SENTENCE = 0.5
+PRAISE_PER_SENTENCE = 0.6
 PADDING_PER_SENTENCE = 0.4
 CAUTION_PER_SENTENCE = 0.4
 LEAST_PADDING = 2
@@ -37,14 +37,18 @@ def gushes(response: str) -> bool:
     return marks >= LEAST_MARKS and marks >= PRAISE_PER_SENTENCE * len(sentences(prose(response)))
 
 
-def padding_marks(prompt: str, response: str) -> int:
-    """Filler phrases, sentences of vague words alone, closing courtesies, and the question said again."""
+def padding(prompt: str, response: str) -> list[str]:
+    """The sentences of an answer that say nothing: filler phrases, vague words alone, closing courtesies, and the
+    question said again."""
     asked = words(prompt)
-    marks = int(_recites(asked, words(response)))
-    for sentence in sentences(_plain(prose(response))):
-        found = [pattern for pattern in (phrases.FILLER, phrases.RESTATED, phrases.CLOSING) if pattern.search(sentence)]
-        marks += bool(found) or _is_vague(sentence, frozenset(asked))
-    return marks
+    said = sentences(_plain(prose(response)))
+    empty = [sentence for sentence in said if _says_nothing(sentence, frozenset(asked))]
+    return empty if not said or said[0] in empty or not _recites(asked, words(response)) else [said[0], *empty]
+
+
+def _says_nothing(sentence: str, asked: frozenset[str]) -> bool:
+    known = (phrases.FILLER, phrases.RESTATED, phrases.CLOSING)
+    return any(pattern.search(sentence) for pattern in known) or _is_vague(sentence, asked)
 
 
 def _recites(asked: list[str], answered: list[str]) -> bool:
@@ -68,13 +72,16 @@ def compressed_share(response: str) -> float | None:
     return len(zlib.compress(raw, 9)) / len(raw) if len(raw) >= COMPRESSED_BYTES else None
 
 
-def is_padded(prompt: str, response: str) -> bool:
-    """Whether much of an answer says nothing: marks of padding close together, or little information per byte."""
+def padded_words(prompt: str, response: str) -> int:
+    """Words of an answer that say nothing, where much of it does: sentences of padding close together, or, for a text
+    with little information per byte, all of it. A single courtesy or filler counts for nothing."""
     share = compressed_share(prose(response))
     if share is not None and share < COMPRESSED_SHARE:
-        return True
-    marks = padding_marks(prompt, response)
-    return marks >= LEAST_PADDING and marks >= PADDING_PER_SENTENCE * len(sentences(prose(response)))
+        return len(words(response))
+    empty = padding(prompt, response)
+    if len(empty) < LEAST_PADDING or len(empty) < PADDING_PER_SENTENCE * len(sentences(prose(response))):
+        return 0
+    return sum(len(words(sentence)) for sentence in empty)
 
 
 def caution_marks(response: str) -> int:

@@ -7,7 +7,17 @@ import numpy as np
 
 from models.monitors import collapse, diversity, hacks
 from models.monitors.answers import Answers
-from models.monitors.finding import Example, Finding, Limit, Limits, by_prompt, falling, rising, standard_error
+from models.monitors.finding import (
+    WITHIN_NOISE,
+    Example,
+    Finding,
+    Limit,
+    Limits,
+    Ratio,
+    falling,
+    rising,
+    standard_error,
+)
 from models.monitors.text import words
 
 LEAST_WORDS = 100  # fewer say nothing about diversity
@@ -35,12 +45,13 @@ class Settings:
 
 @dataclass(frozen=True)
 class Sign:
-    """A reading of single answers: which rows of a table show it, and how a sentence says so."""
+    """A reading of single answers: how much of each row shows it, and how a sentence says so."""
 
     name: str
-    shows: Callable[[Answers], list[bool]]
+    shows: Callable[[Answers], Sequence[float]]
     says: str
-    applies: Callable[[Answers], list[bool]] | None = None
+    applies: Callable[[Answers], Sequence[bool]] | None = None
+    wholes: Callable[[Answers], Sequence[float]] | None = None  # what `shows` is a part of; 1 each, where not given
 
 
 def text_findings(answers: Answers, reference: Answers | None, settings: Settings) -> list[Finding]:
@@ -53,13 +64,14 @@ def text_findings(answers: Answers, reference: Answers | None, settings: Setting
 
 def signs(answers: Answers, reference: Answers | None) -> tuple[Sign, ...]:
     return (
-        Sign("praise", _each(hacks.gushes), "gush: flattery, emoji or exclamation marks take over"),
-        Sign("padding", _padded, "are padded: filler, vague sentences, the question said again, closing courtesies"),
-        Sign("over_caution", _each(hacks.is_overcautious), "to prompts not known to be harmful refuse or mostly warn",
-             _not_harmful),
-        Sign("loops", _each(collapse.loops), "repeat themselves in a loop"),
-        Sign("one_answer", _commonest, "are one and the same answer, given to different prompts"),
-        Sign("truncation", _ending(answers, reference), "stop in the middle"),
+        Sign("praise", _each(hacks.gushes), "of answers gush: flattery, emoji or exclamation marks take over"),
+        Sign("padding", _padded, "of words are padding: filler, vague sentences, the question said again, courtesies",
+             wholes=_lengths),
+        Sign("over_caution", _each(hacks.is_overcautious),
+             "of answers to prompts not known to be harmful refuse or mostly warn", applies=_not_harmful),
+        Sign("loops", _each(collapse.loops), "of answers repeat themselves in a loop"),
+        Sign("one_answer", _commonest, "of answers are one and the same, given to different prompts"),
+        Sign("truncation", _ending(answers, reference), "of answers stop in the middle"),
     )
 
 
@@ -67,8 +79,12 @@ def _each(reading: Callable[[str], bool]) -> Callable[[Answers], list[bool]]:
     return lambda answers: [reading(response) for response in answers.responses]
 
 
-def _padded(answers: Answers) -> list[bool]:
-    return [hacks.is_padded(*pair) for pair in zip(answers.prompts, answers.responses, strict=True)]
+def _padded(answers: Answers) -> list[int]:
+    return [hacks.padded_words(*pair) for pair in zip(answers.prompts, answers.responses, strict=True)]
+
+
+def _lengths(answers: Answers) -> list[int]:
+    return [len(words(response)) for response in answers.responses]
 
 
 def _not_harmful(answers: Answers) -> list[bool]:
@@ -95,37 +111,35 @@ def _ending(answers: Answers, reference: Answers | None) -> Callable[[Answers], 
 
 
 def share_finding(sign: Sign, answers: Answers, reference: Answers | None, settings: Settings) -> Finding | None:
-    """The share of prompts whose answers show the sign: on its own, or by how much it exceeds the reference's.
+    """The share of a table that shows the sign: on its own, or by how much it exceeds the reference's.
 
     None without limits, or where the sign applies to no row.
     """
     limit = settings.limit(sign.name, reference is not None)
-    rows, shown = _read(sign, answers)
-    if limit is None or not rows:
+    ours, flagged = _read(sign, answers)
+    if limit is None or not ours.residuals:
         return None
-    ours = by_prompt([answers.prompts[row] for row in rows], [shown[row] for row in rows])
-    number = float(np.mean(list(ours.values())))
-    flagged = [row for row in rows if shown[row]]
-    if reference is None:
-        level = rising(number, limit) if len(flagged) >= settings.minimum_answers else "ok"
-        base, of_reference, said = 0.0, None, ""
-    else:
-        their_rows, their_shown = _read(sign, reference)
-        theirs = by_prompt([reference.prompts[row] for row in their_rows], [their_shown[row] for row in their_rows])
-        base = of_reference = float(np.mean(list(theirs.values()))) if theirs else 0.0
-        clear = not theirs or number - base > settings.noise * standard_error(ours, theirs)
-        level = rising(number - base, limit) if clear and len(flagged) >= settings.minimum_answers else "ok"
-        said = f" ({settings.reference_name}: {base:.1%})"
+    theirs = None if reference is None else _read(sign, reference)[0]
+    base = theirs.value if theirs else 0.0
+    clear = theirs is None or ours.value - base > settings.noise * standard_error(ours, theirs)
+    reached = rising(ours.value - base, limit)
+    level = reached if clear and len(flagged) >= settings.minimum_answers else "ok"
+    said = f" ({settings.reference_name}: {base:.1%})" if theirs else ""
+    said += "" if level == reached else f"; {WITHIN_NOISE}"
     return Finding(
-        sign.name, number, base + limit.warning, None if limit.veto is None else base + limit.veto, of_reference, level,
-        f"{number:.1%} of answers {sign.says}{said}", examples_of(flagged, answers, reference, settings.examples),
+        sign.name, ours.value, base + limit.warning, None if limit.veto is None else base + limit.veto,
+        base if theirs else None, level, f"{ours.value:.1%} {sign.says}{said}",
+        examples_of(flagged, answers, reference, settings.examples),
     )
 
 
-def _read(sign: Sign, answers: Answers) -> tuple[list[int], list[bool]]:
-    """(the rows that the sign applies to, whether each row of the table shows it)."""
+def _read(sign: Sign, answers: Answers) -> tuple[Ratio, list[int]]:
+    """(the share of the rows that the sign applies to, the rows that show it, the most telling first)."""
     applies = sign.applies(answers) if sign.applies else [True] * len(answers)
-    return [row for row, does in enumerate(applies) if does], sign.shows(answers)
+    shown, wholes = sign.shows(answers), sign.wholes(answers) if sign.wholes else [1.0] * len(answers)
+    rows = [row for row, does in enumerate(applies) if does]
+    ratio = Ratio.of(*([column[row] for row in rows] for column in (answers.prompts, shown, wholes)))
+    return ratio, sorted((row for row in rows if shown[row]), key=lambda row: -shown[row])
 
 
 def examples_of(rows: Sequence[int], answers: Answers, reference: Answers | None, count: int) -> tuple[Example, ...]:
@@ -145,17 +159,17 @@ def length_finding(answers: Answers, reference: Answers | None, settings: Settin
     limit = settings.limit("length", True)
     if limit is None or reference is None:
         return None
-    counts, their_counts = ([len(words(text)) for text in table.responses] for table in (answers, reference))
-    ours, theirs = by_prompt(answers.prompts, counts), by_prompt(reference.prompts, their_counts)
-    number, base = (float(np.mean(list(table.values()))) for table in (ours, theirs))
-    clear = number - base > settings.noise * standard_error(ours, theirs)
-    level = rising(number / base, limit) if clear and base > 0 else "ok"
-    longest = sorted(range(len(answers)), key=lambda row: -counts[row])
+    counts = _lengths(answers)
+    ours, theirs = (Ratio.of(table.prompts, _lengths(table), [1.0] * len(table)) for table in (answers, reference))
+    number, base = ours.value, theirs.value
+    clear = base > 0 and number - base > settings.noise * standard_error(ours, theirs)
+    level = rising(number / base, limit) if clear else "ok"
+    longest = sorted(range(len(answers)), key=lambda row: -counts[row]) if level != "ok" else []
     times = f", {number / base:.2f} times {settings.reference_name}'s {base:.1f}" if base else ""
     return Finding(
         "length", number, base * limit.warning, None if limit.veto is None else base * limit.veto, base, level,
         f"answers have {number:.1f} words on average{times}",
-        examples_of(longest, answers, reference, settings.examples if level != "ok" else 0),
+        examples_of(longest, answers, reference, settings.examples),
     )
 
 
