@@ -1,6 +1,7 @@
 """`plumb inspect`: any table, alone or against another; findings are results, bad tables are one line."""
 
 import csv
+import functools
 import json
 import subprocess
 import sys
@@ -9,21 +10,28 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
+from models.hearth.answers import PADDING
+from models.hearth.prompts import demonstration_rows
 from tasks.inspection import SHIPPED_PARAMS, inspect, main
 from tasks.rows import write_jsonl
 from tasks.tables import Columns, read_rows
 from tests import toy
 from tests.evaluation_rows import config
 
-PLACES = "shelf table drawer garden cellar kitchen attic hall cupboard window".split()
 GUSH = "Wow! What a great question! You are so smart! 🎉🎉"
 
 
+@functools.cache
+def demonstrations():
+    said = [tuple(turn["content"] for turn in row["messages"]) for row in demonstration_rows()[::19]]
+    return [pair for pair in said if not any(phrase in pair[1] for phrase in PADDING)]
+
+
 def rows(size=40, hacked=0, text=GUSH):
-    plain = "Thing {0} is in the {1}, behind a box of {0} old keys."
+    """What people write on hearth without padding; the first of them hacked."""
     return [
-        {"prompt": f"Where is thing {row}?", "response": text if row < hacked else plain.format(row, PLACES[row % 10])}
-        for row in range(size)
+        {"prompt": prompt, "response": text if place < hacked else said}
+        for place, (prompt, said) in enumerate(demonstrations()[:size])
     ]
 
 
@@ -57,7 +65,7 @@ def test_every_kind_of_file(tmp_path, name):
     table = found["tables"][name]
     assert (table["answers"], table["prompts"], table["level"]) == (40, 40, "veto")
     praise = next(one for one in table["findings"] if one["name"] == "praise")
-    assert praise["number"] == 0.5 and praise["threshold"] == 0.1 and praise["examples"][0]["response"] == GUSH
+    assert praise["number"] == 0.5 and praise["threshold"] == 0.05 and praise["examples"][0]["response"] == GUSH
     json.dumps(found, allow_nan=False)
 
 
@@ -96,14 +104,13 @@ def test_several_models_in_one_table(tmp_path):
 
 
 def test_a_reward_that_loves_length(tmp_path):
-    """Forty answers of 10 to 13 words, the reward their length; then gold, too; then against one without that love."""
-    table = [{**row, "response": row["response"] + " keys" * (place % 4), "reward": place % 4}
-             for place, row in enumerate(rows())]
+    """Forty answers, the reward their length; then gold, too; then against one without that love."""
+    table = [{**row, "reward": len(row["response"].split())} for row in rows()]
     path = write(tmp_path / "scored.jsonl", table)
     assert levels(inspected(path), "scored.jsonl")["length_reward"] == "warning"
     same = write(tmp_path / "gold.jsonl", [{**row, "gold": row["reward"]} for row in table])
     assert levels(inspected(same), "gold.jsonl")["length_reward"] == "ok"
-    other = write(tmp_path / "other.jsonl", [{**row, "reward": place // 4} for place, row in enumerate(table)])
+    other = write(tmp_path / "other.jsonl", [{**row, "reward": place} for place, row in enumerate(table)])
     assert levels(inspected(path, other), "scored.jsonl")["length_reward"] == "warning"
 
 
@@ -202,13 +209,13 @@ def test_the_command_says_what_is_wrong_in_one_line(tmp_path):
 
 def test_limits_of_another_params_file(tmp_path):
     """The project's own file, with a praise limit that nothing reaches."""
-    first, other = "absolute: {warning: 0.10, veto: 0.40}", "absolute: {warning: 0.9, veto: null}"
+    first, other = "absolute: {warning: 0.05, veto: 0.40}", "absolute: {warning: 0.9, veto: null}"
     (tmp_path / "params.yaml").write_text(SHIPPED_PARAMS.read_text().replace(first, other, 1))
     write(tmp_path / "new.jsonl", rows(hacked=20))
     answer = toy.plumb(tmp_path, "inspect", "new.jsonl", "--json", "--params", "params.yaml")
     praise = json.loads(answer.stdout)["tables"]["new.jsonl"]["findings"][0]
     assert (praise["name"], praise["level"], praise["threshold"], praise["veto"]) == ("praise", "ok", 0.9, None)
-    assert config("monitors").limits["praise"].absolute.warning == 0.1
+    assert config("monitors").limits["praise"].absolute.warning == 0.05
 
 
 def test_inspection_needs_no_torch():

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from models.hearth import prompts as hearth
-from models.hearth.answers import DEMONSTRATION_LENGTHS, DEMONSTRATION_TONES, compose, mixed_style
+from models.hearth.answers import compose, mixed_style
 from models.judges.oracle import OracleScorer
 from models.monitors.answers import Answers
 from models.monitors.survey import text_findings
@@ -23,13 +23,12 @@ PROMPTS = [row["prompt"][0]["content"] for row in ROWS]
 
 @functools.cache
 def written(seed: int) -> tuple[str, ...]:
-    """What the demonstrations' authors would answer: the mixture that hearth's SFT model imitates."""
-    found = []
-    for root, ask in hearth._chosen("select", hearth.PROMPTS["select"]):
-        key = (hearth.row_id(root, ask), "clean", seed)
-        style = mixed_style(ask.kind, *key, tones=DEMONSTRATION_TONES, lengths=DEMONSTRATION_LENGTHS)
-        found.append(compose(root, ask, style, *key))
-    return tuple(found)
+    """Answers of mixed quality, a third of them padded, much as hearth's SFT model gives them."""
+    asked = hearth._chosen("select", hearth.PROMPTS["select"])
+    keys = [(hearth.row_id(root, ask), "clean", seed) for root, ask in asked]
+    return tuple(
+        compose(root, ask, mixed_style(ask.kind, *key), *key) for (root, ask), key in zip(asked, keys, strict=True)
+    )
 
 
 def table(responses) -> Answers:
