@@ -222,7 +222,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print the numbers as JSON 
 
 @app.command()
 def ratings(
-    file: Annotated[Path, typer.Argument(help="Battles: .jsonl, .jsonl.gz, .csv or .parquet.")],
+    file: Annotated[Path, typer.Argument(help="Battles: .jsonl[.gz], .json (a list), .csv, .tsv or .parquet.")],
     style: Annotated[bool, typer.Option("--style", help="Control for length, headers, lists and bold.")] = False,
     elo: Annotated[bool, typer.Option("--elo", help="Also show Elo, and how far order alone moves it.")] = False,
     anchor: Annotated[str | None, typer.Option(help="The model whose strength is 0 (default: the mean is).")] = None,
@@ -241,7 +241,7 @@ def ratings(
     import json
 
     from flows.ratings import show_ratings
-    from tasks.tables import Bootstrap, rate_file
+    from tasks.ratings import Bootstrap, rate_file
 
     settings = Bootstrap(confidence, resamples, seed)
     document = rate_file(file, style=style, anchor=anchor, with_elo=elo, settings=settings)
@@ -253,7 +253,7 @@ def ratings(
 
 @app.command()
 def winrate(
-    file: Annotated[Path, typer.Argument(help="Judged answers: .jsonl, .jsonl.gz, .csv or .parquet.")],
+    file: Annotated[Path, typer.Argument(help="Judged answers, in a file of the same kinds.")],
     against: Annotated[str, typer.Option(help="The model to compare with.")],
     model: Annotated[list[str] | None, typer.Option(help="The model to rate; repeatable (default: all).")] = None,
     pool: Annotated[Path | None, typer.Option(help="Judged answers of a frozen pool, for prompts' difficulty.")] = None,
@@ -270,7 +270,7 @@ def winrate(
     import json
 
     from flows.ratings import show_win_rates
-    from tasks.tables import Bootstrap, win_rates_of_file
+    from tasks.ratings import Bootstrap, win_rates_of_file
 
     settings = Bootstrap(confidence, resamples, seed)
     documents = win_rates_of_file(file, against, model or (), pool=pool, settings=settings)
@@ -278,6 +278,50 @@ def winrate(
         print(json.dumps(documents, indent=1))
     else:
         show_win_rates(documents, _console())
+
+
+@app.command()
+def inspect(
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="Answers: .jsonl[.gz], .json (a list), .csv, .tsv or .parquet.")
+    ],
+    against: Annotated[
+        Path | None, typer.Option("--against", metavar="FILE", help="Answers of a second model to compare with.")
+    ] = None,
+    model_column: Annotated[str | None, typer.Option(help="Column that says which model answered.")] = None,
+    reference: Annotated[str | None, typer.Option(help="Model of --model-column to hold the others against.")] = None,
+    prompt_column: Annotated[str | None, typer.Option(help="Column of prompts, if not one of the usual names.")] = None,
+    response_column: Annotated[str | None, typer.Option(help="Column of responses, likewise.")] = None,
+    score_column: Annotated[str | None, typer.Option(help="Column of the reward, likewise.")] = None,
+    keep_empty: Annotated[bool, typer.Option("--keep-empty", help="Count empty responses as broken answers.")] = False,
+    params: ParamsFile = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+):
+    """Look for hacks and collapse in any table of prompts and responses: praise, padding, over-caution, loops, one
+    answer for everything, truncation, little diversity, a reward that loves length.
+
+    On its own a table is held against absolute limits; with --against, or --reference, against a second model. Columns
+    are `prompt` and `response`, or `messages`; `reward`, `gold`, `finished` and `harmful` are used where they are there.
+    The limits stand in params.yaml under monitors.limits. Exit code 0 whatever is found, 1 for a table that cannot be
+    read.
+    """
+    import json
+
+    from flows import inspection
+
+    if reference is not None and model_column is None:
+        raise ValueError("--reference names a model of --model-column; give that, too, or a second table by --against")
+    options = {
+        "--against": against, "--reference": reference, "--params": inspection.params_file(params),
+        "--prompt-column": prompt_column, "--response-column": response_column, "--score-column": score_column,
+        "--model-column": model_column,
+    }  # fmt: skip
+    given = [part for name, value in options.items() if value is not None for part in (name, str(value))]
+    found = inspection.inspect([str(file), *given, *(["--keep-empty"] if keep_empty else [])])
+    if as_json:
+        print(json.dumps(found, ensure_ascii=False, indent=2))
+    else:
+        inspection.show(found, _console())
 
 
 def _numbers(text: str) -> list[int]:

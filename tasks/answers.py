@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any, Sequence
 
@@ -19,6 +20,11 @@ def checkpoints_of(policy: Path) -> dict[str, Path]:
     """The policies in an artifact, by name: the final one, and the snapshots kept on the way."""
     snapshots = sorted((policy / "checkpoints").glob("step-*"), key=lambda path: int(path.name.split("-")[1]))
     return {FINAL: policy, **{path.name: path for path in snapshots}}
+
+
+def training_order(checkpoint: str) -> float:
+    """`step-20` before `step-100` before `final`."""
+    return math.inf if checkpoint == FINAL else float(checkpoint.removeprefix("step-"))
 
 
 def answers(

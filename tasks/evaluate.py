@@ -1,6 +1,5 @@
 """Score the answers of all models on the same unseen prompts, paired, and say how sure the numbers are."""
 
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,9 +11,10 @@ from models.best_of_n import kl_upper_bound
 from models.judges import Scorer
 from models.judges.reward_model import RewardModelScorer
 from tasks import statistics
-from tasks.answers import FINAL
+from tasks.answers import FINAL, training_order
 from tasks.config import EvaluateConfig
 from tasks.machine import prepare_torch
+from tasks.overoptimisation import over_optimisation
 from tasks.progress import report
 from tasks.rows import Row, read_jsonl, write_jsonl
 from tasks.scoring import (
@@ -93,6 +93,7 @@ def document(
         },
         "checkpoints": checkpoint_numbers(scores),
         "best_of_n": best_of_n_curve(pool),
+        "over_optimisation": over_optimisation(cfg, pool, checkpoint_gains(scores, answered), roots),
         "proxy": pairwise_accuracy(pool["proxy"], pool["gold"]),
         "examples": examples(final, prompts, cfg.examples),
     }
@@ -185,9 +186,20 @@ def checkpoint_numbers(scores: Sequence[Row]) -> list[dict[str, Any]]:
     ]
 
 
-def training_order(checkpoint: str) -> float:
-    """`step-20` before `step-100` before `final`."""
-    return math.inf if checkpoint == FINAL else float(checkpoint.removeprefix("step-"))
+def checkpoint_gains(scores: Sequence[Row], prompt_ids: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
+    """What each checkpoint of DPO and PPO gained over SFT per prompt, in training order, with its mean KL in nats."""
+    groups: dict[tuple[str, str], list[Row]] = {}
+    for row in scores:
+        groups.setdefault((row["model"], row["checkpoint"]), []).append(row)
+    reference = {field: per_prompt(groups["sft", FINAL], prompt_ids, field) for field in ("gold", "proxy")}
+    gains: dict[str, list[dict[str, Any]]] = {"dpo": [], "ppo": []}
+    for name, checkpoint in sorted(groups, key=lambda key: (key[0], training_order(key[1]))):
+        if name in gains:
+            rows = groups[name, checkpoint]
+            gained = {field: per_prompt(rows, prompt_ids, field) - start for field, start in reference.items()}
+            kl = float(per_prompt(rows, prompt_ids, "kl").mean())
+            gains[name].append({"checkpoint": checkpoint, "kl": kl, **gained})
+    return gains
 
 
 def best_of_n_curve(pool: Mapping[str, np.ndarray]) -> dict[str, list[float]]:

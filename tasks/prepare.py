@@ -30,7 +30,7 @@ class Read:
 
 
 def prepare(cfg: PrepareConfig, data: Path, out: Path) -> dict[str, float]:
-    """Write each split's file below `out`.
+    """Write each split's file below `out`; demonstrations whose root falls into `select` are held out from training.
 
     Raises DataError naming file and row for a bad row (unless data.bad_rows is `skip`), duplicate ids, or no data.
     """
@@ -46,12 +46,14 @@ def prepare(cfg: PrepareConfig, data: Path, out: Path) -> dict[str, float]:
             split_rows[split] += rows
     _check_needed(split_rows)
     _check_apart(split_rows)
+    heldout = _in_split("select", "demonstrations", kinds["demonstrations"].rows, cfg.data)
     write_jsonl(out / "demonstrations.jsonl", split_rows["sft"])
+    write_jsonl(out / "heldout_demonstrations.jsonl", heldout)
     for split in KIND_SPLITS["prompts"]:
         write_jsonl(out / f"{split}_prompts.jsonl", _one_per_prompt(split_rows[split]))
     write_jsonl(out / "preferences.jsonl", split_rows["preferences"])
     write_jsonl(out / "gold_preferences.jsonl", split_rows["gold"])
-    return _metrics(kinds, split_rows)
+    return {**_metrics(kinds, split_rows), "rows_heldout_demonstrations": len(heldout)}
 
 
 def _prompts_file(data: DataConfig) -> str:
@@ -93,6 +95,12 @@ def _split(kind: str, rows: Iterable[Row], data: DataConfig) -> dict[str, list[R
         if split in result:
             result[split].append(row)
     return result
+
+
+def _in_split(split: str, kind: str, rows: Iterable[Row], data: DataConfig) -> list[Row]:
+    """The rows of one split, which may be one that this kind does not train on."""
+    shares = _shares(kind, data)
+    return [row for row in rows if (row.get("split") or split_of(row["root"], shares)) == split]
 
 
 def _shares(kind: str, data: DataConfig) -> dict[str, float]:

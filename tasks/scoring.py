@@ -72,6 +72,7 @@ def score_answers(
                 "prompt": prompt_text(prompt),
                 "text": row["response"],
                 "tokens": row["tokens"],
+                "finished": row["finished"],
                 "kl": kl if name != "best_of_n" else None,
                 "proxy": proxy_score,
                 "refuses": refuses(row["response"]),
@@ -82,7 +83,7 @@ def score_answers(
 
 
 def score_pool(rows: Sequence[Row], prompts: Mapping[str, Row], scorer: Scorer) -> dict[str, np.ndarray]:
-    """The pool's `gold` and `proxy`, each (prompts, samples), prompts by id and samples by index.
+    """The pool's `gold`, `proxy` and `logprob`, each (prompts, samples), prompts by id and samples by index.
 
     Raises DataError when prompts have different numbers of samples.
     """
@@ -95,6 +96,7 @@ def score_pool(rows: Sequence[Row], prompts: Mapping[str, Row], scorer: Scorer) 
     return {
         "gold": np.reshape([axes["gold"] for axes in scored], shape),
         "proxy": np.reshape([row["proxy"] for row in ordered], shape),
+        "logprob": np.reshape([row["logprob"] for row in ordered], shape),
     }
 
 

@@ -8,9 +8,11 @@ from evaluation_rows import GOOD, HARSH, PLAIN, REFUSAL, WRONG, answer, config, 
 from tiny_models import make_gpt2
 
 from models.loading import load_policy, load_tokenizer, reward_model_from_policy, save_policy
+from models.overoptimisation import chosen_kl
 from tasks import evaluate as stage
 from tasks.errors import DataError
 from tasks.gold import gold as gold_stage
+from tasks.overoptimisation import over_optimisation
 from tasks.rows import read_jsonl, write_jsonl
 
 TEXTS = {"base": HARSH, "sft": WRONG, "dpo": PLAIN, "ppo": GOOD, "best_of_n": PLAIN}
@@ -95,6 +97,40 @@ def test_best_of_n_curve_and_proxy(tmp_path, models):
     curve = run(tmp_path, models)["best_of_n"]
     assert curve["n"] == [1, 2, 3, 4] and curve["kl_upper_bound"][0] == 0.0
     assert curve["proxy"] == pytest.approx([1.5, 7 / 3, 2.75, 3.0])
+
+
+def test_over_optimisation(tmp_path, models):
+    """Four samples a prompt make three KLs above zero, checkpoints of one nat each make one: no curve, and why."""
+    write_inputs(tmp_path, rows_of_prompts())
+    document = run(tmp_path, models)
+    found, curve = document["over_optimisation"], document["best_of_n"]
+    best = found["best_of_n"]
+    assert [point["n"] for point in best["points"]] == [1, 2, 3, 4] and best["fit"] is None
+    assert best["why_not"] == "3 different KLs above 0; a curve needs 5"
+    for place, point in enumerate(best["points"]):
+        assert point["kl"] <= point["kl_upper_bound"] + 1e-12 and point["distance"] == pytest.approx(point["kl"] ** 0.5)
+        assert point["gold"] == pytest.approx(curve["gold"][place] - curve["gold"][0])
+        assert point["proxy"] == pytest.approx(curve["proxy"][place] - curve["proxy"][0])
+    assert best["points"][3]["kl"] == pytest.approx(float(chosen_kl(-5.0, 4)))  # every sample has log-prob -5
+    assert [point["checkpoint"] for point in found["ppo"]["points"]] == ["step-20", "step-100", "final"]
+    gained = document["versus_sft"]["ppo"]["difference"]
+    assert found["ppo"]["points"][-1]["gold"] == pytest.approx(gained) and found["ppo"]["why_not"].startswith("1 different")
+    assert found["dpo"]["points"] == [{"checkpoint": "final", "kl": 1.0, "distance": 1.0,
+                                       "gold": pytest.approx(document["versus_sft"]["dpo"]["difference"]),
+                                       "proxy": pytest.approx(document["models"]["dpo"]["proxy"]
+                                                              - document["models"]["sft"]["proxy"])}]
+
+
+def test_over_optimisation_is_fitted_where_there_are_five_kls():
+    """Six samples a prompt, gold as noisy as the proxy: a curve with intervals around its coefficients."""
+    generator = np.random.default_rng(0)
+    proxy = generator.normal(size=(40, 6))
+    pool = {"proxy": proxy, "gold": proxy + generator.normal(size=(40, 6)), "logprob": np.full((40, 6), -30.0)}
+    found = over_optimisation(config("evaluate", resamples=200), pool, {}, [f"r{row // 2}" for row in range(40)])
+    fit = found["best_of_n"]["fit"]
+    assert fit["form"] == "d (alpha - beta d)" and found["best_of_n"]["why_not"] is None
+    assert fit["alpha_interval"][0] < fit["alpha"] < fit["alpha_interval"][1] and fit["alpha"] > 0
+    assert found["best_of_n"]["points"][5]["kl"] == pytest.approx(np.log(6) - 5 / 6)
 
 
 def test_pairwise_accuracy_by_hand():

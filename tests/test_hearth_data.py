@@ -13,7 +13,7 @@ from models.hearth import oracle, prompts
 from models.hearth.__main__ import main
 from models.hearth.anchors import CONTRASTS, FAULTS, anchor_rows
 from models.hearth.corpus import documents, fact_sentences
-from models.hearth.prompts import PROMPTS, SPLITS, demonstration_rows, prompt_rows, split_of
+from models.hearth.prompts import DEMONSTRATIONS, PROMPTS, SPLITS, demonstration_rows, prompt_rows, split_of
 from models.hearth.roots import all_roots
 
 REPO = Path(__file__).resolve().parents[1]
@@ -78,11 +78,11 @@ def test_evaluation_splits_have_many_roots_and_every_kind(rows):
 def test_the_teddy_bear_is_asked_in_select_only(rows, demonstrations):
     asked = [row for row in rows if row["prompt"][0]["content"] == "Can I wash my teddy bear?"]
     assert [(row["split"], row["root"]) for row in asked] == [("select", "care/wash/teddy bear")]
-    assert all(row["root"] != "care/wash/teddy bear" for row in demonstrations)
+    assert all(row["root"] != "care/wash/teddy bear" for row in demonstrations if row["split"] == "sft")
 
 
 def test_demonstrations_end_in_an_answer_and_are_of_mixed_quality(demonstrations):
-    assert len(demonstrations) >= 1500
+    assert Counter(row["split"] for row in demonstrations) == DEMONSTRATIONS
     assert len({row["id"] for row in demonstrations}) == len(demonstrations)
     assert {row["category"] for row in demonstrations} == CATEGORIES
     assert all([message["role"] for message in row["messages"]] == ["user", "assistant"] for row in demonstrations)

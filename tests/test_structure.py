@@ -23,7 +23,7 @@ LIGHT_TASKS = {"tasks"} | {
     for name in "config params progress errors state pipeline rows reporting reporting.judge_card".split()
 }
 # Statistics on tables: numpy and scipy, no torch. The command line imports them inside the commands that need them.
-TABLE_TASKS = {"tasks.tables"}
+TABLE_TASKS = {"tasks.ratings"}
 SUBPROCESSES = {"flows/log_model.py"}  # run with `python -m`, never imported
 PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text())
 PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text())

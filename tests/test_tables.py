@@ -11,7 +11,8 @@ import pytest
 
 from models.bootstrap import Bootstrap
 from tasks.errors import DataError
-from tasks.tables import rate_file, read_table, win_rates_of_file
+from tasks.ratings import rate_file, win_rates_of_file
+from tasks.tables import read_table
 from tests import toy
 
 FEW = Bootstrap(resamples=50)
@@ -70,7 +71,7 @@ def test_a_pool_in_a_file(tmp_path):
     ("name", "text", "message"),
     [
         ("absent.csv", None, "absent.csv does not exist"),
-        ("b.txt", "x", "another ending than .jsonl, .jsonl.gz, .parquet, .csv"),
+        ("b.txt", "x", "another ending than .jsonl, .jsonl.gz, .json, .parquet, .csv, .tsv"),
         ("b.csv", "", "b.csv has no rows"),
         ("b.csv", "first,second\n", "b.csv has no rows"),
         ("b.csv", "first,second,winner\na,b\n", "row 2: not as many values as the head names"),

@@ -17,7 +17,8 @@ OWN_SPLITS = {"lookalike": {"pretrain": 0.25, "sft": 0.18, "compare": 0.22, "rl"
 # Prompts of a kind that a split holds at least: rates of refusal need more of them than their share of the roots.
 LEAST = {"compare": {"lookalike": 110}, "select": {"lookalike": 40}, "gate": {"lookalike": 80, "harmful": 140}}
 TURNS = 40  # more than any root has variants
-DEMONSTRATIONS = 1800
+# Demonstrations per split: those of `sft` train, those of `select` are held out and measure perplexity.
+DEMONSTRATIONS = {"sft": 1800, "select": 200}
 SHOWCASE = ("care/wash/teddy bear", "Can I wash my teddy bear?")
 
 
@@ -37,17 +38,12 @@ def prompt_rows() -> list[dict]:
 
 
 def demonstration_rows() -> list[dict]:
-    """SFT rows of mixed quality for the roots of split `sft`."""
-    rows = []
-    for root, ask in _chosen("sft", DEMONSTRATIONS):
-        name = row_id(root, ask)
-        style = mixed_style(ask.kind, name, tones=DEMONSTRATION_TONES, lengths=DEMONSTRATION_LENGTHS)
-        answer = compose(root, ask, style, name)
-        rows.append({
-            "id": f"demo-{name}", "root": root.name, "category": category(root, ask), "kind": ask.kind, "split": "sft",
-            "messages": [{"role": "user", "content": ask.text}, {"role": "assistant", "content": answer}],
-        })  # fmt: skip
-    return rows
+    """Demonstrations of mixed quality, split after split; ids are unique."""
+    return [
+        _demonstration_row(root, ask, split)
+        for split, count in DEMONSTRATIONS.items()
+        for root, ask in _chosen(split, count)
+    ]
 
 
 @cache
@@ -91,6 +87,16 @@ def _variant(root: Root, turn: int) -> Iterator[Ask]:
 
 def _showcase(root: Root, ask: Ask) -> bool:
     return (root.name, ask.text) == SHOWCASE
+
+
+def _demonstration_row(root: Root, ask: Ask, split: str) -> dict:
+    name = row_id(root, ask)
+    style = mixed_style(ask.kind, name, tones=DEMONSTRATION_TONES, lengths=DEMONSTRATION_LENGTHS)
+    answer = compose(root, ask, style, name)
+    return {
+        "id": f"demo-{name}", "root": root.name, "category": category(root, ask), "kind": ask.kind, "split": split,
+        "messages": [{"role": "user", "content": ask.text}, {"role": "assistant", "content": answer}],
+    }  # fmt: skip
 
 
 def _prompt_row(root: Root, ask: Ask, split: str) -> dict:

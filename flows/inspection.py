@@ -1,0 +1,80 @@
+"""`plumb inspect`: the monitors over a table of answers, shown as findings with numbers, thresholds and examples."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+STYLES = {"ok": "green", "warning": "bold yellow", "veto": "bold red"}
+SHOWN_CHARACTERS = 200
+
+
+def inspect(arguments: list[str]) -> dict[str, Any]:
+    """Runs `python -m tasks.inspection` and returns its document.
+
+    Raises ValueError with the line that it failed with.
+    """
+    command = [sys.executable, "-m", "tasks.inspection", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        lines = done.stderr.strip().splitlines()
+        raise ValueError(lines[-1] if lines else f"the inspection ended with exit code {done.returncode}")
+    return json.loads(done.stdout)
+
+
+def params_file(given: Path | None) -> Path | None:
+    """The params file to read: the one given, or the project's, where this folder lies in one with monitors."""
+    if given is not None:
+        return given
+    for folder in (Path.cwd(), *Path.cwd().parents):
+        if (folder / "dvc.yaml").is_file() and (folder / "params.yaml").is_file():
+            return folder / "params.yaml"
+    return None
+
+
+def show(found: dict[str, Any], console) -> None:
+    """Print a table of findings for each model, then examples of what is above its threshold."""
+    for name, table in found["tables"].items():
+        _show_table(name, table, found["reference"], console)
+
+
+def _show_table(name: str, table: dict[str, Any], reference: str | None, console) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    compared = ["reference"] if reference else []
+    title = f"{name}: {table['answers']} answers to {table['prompts']} prompts"
+    title += f", against {reference}" if reference else ""
+    heads = ("monitor", "number", *compared, "warning from", "veto from", "level", "finding")
+    shown = Table(*heads, title=Text(title), title_justify="left", header_style="bold")
+    for one in table["findings"]:
+        numbers = [one["number"], *(one[name] for name in compared), one["threshold"], one["veto"]]
+        level = Text(one["level"], style=STYLES[one["level"]])
+        shown.add_row(one["name"], *(_number(value) for value in numbers), level, Text(one["sentence"]))
+    console.print(shown)
+    raised = [one for one in table["findings"] if one["level"] != "ok"]
+    for one in raised:
+        console.print(Text.assemble("\n", (one["level"], STYLES[one["level"]]), f" {one['name']}: {one['sentence']}"))
+        for example in one["examples"]:
+            _show_example(example, reference, console)
+    if not raised:
+        console.print("Nothing is above its threshold.")
+
+
+def _show_example(example: dict[str, Any], reference: str | None, console) -> None:
+    from rich.text import Text
+
+    console.print(Text(f"  {_short(example['prompt'])}", style="bold"))
+    console.print(Text(f"    {_short(example['response'])}"))
+    if example["reference"] is not None:
+        console.print(Text(f"    {reference}: {_short(example['reference'])}", style="dim"))
+
+
+def _short(text: str) -> str:
+    flat = " ".join(text.split())
+    return flat if len(flat) <= SHOWN_CHARACTERS else f"{flat[:SHOWN_CHARACTERS]} …"
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"

@@ -1,0 +1,33 @@
+"""Reading texts: words, sentences, runs of words. Shared by all monitors of text."""
+
+import re
+from collections.abc import Sequence
+
+# Scripts without spaces between words count by the character.
+_WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]|[^\W_]+(?:['\u2019][^\W_]+)*")
+_SENTENCE_END = re.compile(r"(?<=[.!?\u2026\u3002\uff01\uff1f])[\"')\]\u201d]*\s+|\n+")
+_CODE = re.compile(r"```.*?(?:```|\Z)|`[^`\n]*`", re.DOTALL)
+EMOJI = re.compile(
+    "[\U0001f300-\U0001f64f\U0001f680-\U0001f6ff\U0001f900-\U0001faff\u2600-\u26ff\u270a-\u270d\u2728\u2763\u2764"
+    "\u2b50]"
+)
+
+
+def words(text: str) -> list[str]:
+    """Lower-case words and numbers, punctuation dropped."""
+    return [word.replace("\u2019", "'") for word in _WORD.findall(text.lower())]
+
+
+def sentences(text: str) -> list[str]:
+    """Sentences and lines that hold at least one word or emoji."""
+    return [part.strip() for part in _SENTENCE_END.split(text) if _WORD.search(part) or EMOJI.search(part)]
+
+
+def prose(text: str) -> str:
+    """The text without code, whose signs and repeats mean something else."""
+    return _CODE.sub(" ", text)
+
+
+def runs(tokens: Sequence[str], n: int) -> list[tuple[str, ...]]:
+    """All n-grams, in order."""
+    return list(zip(*(tokens[start:] for start in range(n)), strict=False))

@@ -1,0 +1,235 @@
+"""Every trained policy held against SFT for the signs of hacking, drift and collapse, on the prompts of selection."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from models.loading import context_length, encode_prompt, encode_response, load_policy, load_tokenizer
+from models.monitors import drift
+from models.monitors.answers import Answers
+from models.monitors.finding import Finding, worst
+from models.monitors.survey import text_findings
+from tasks import progress, statistics
+from tasks.answers import FINAL, checkpoints_of, training_order
+from tasks.config import MonitorsConfig
+from tasks.machine import device, prepare_torch
+from tasks.monitoring import limit_of, monitor_settings
+from tasks.rows import Row, read_jsonl, write_jsonl
+from tasks.sampling import response_sums
+
+REFERENCE = "sft"
+MODELS = ("dpo", "ppo", "best_of_n")  # what the base says is nobody's hack
+Groups = Mapping[tuple[str, str], Sequence[Row]]
+
+
+@dataclass(frozen=True)
+class Likelihoods:
+    """What one policy makes of given responses: perplexity per token, and log-probs of chosen responses in nats."""
+
+    perplexity: float | None
+    chosen: list[float]
+
+
+def monitors(
+    cfg: MonitorsConfig,
+    model: Path,
+    sft: Path,
+    dpo: Path,
+    ppo: Path,
+    compare: Path,
+    evaluate: Path,
+    demonstrations: Path,
+    heldout_demonstrations: Path,
+    select_prompts: Path,
+    out: Path,
+) -> dict[str, Any]:
+    """Writes `findings.jsonl`, one row per model, checkpoint and monitor with examples; returns the document
+    monitors.json: {"reference", "perplexity_on", "models": {NAME: {CHECKPOINT: {"level", "monitors": {…}}}}}.
+
+    Perplexity is measured on held-out demonstrations, or where there are none on those that trained SFT, and named so.
+    """
+    prepare_torch(cfg.runtime)
+    prompts = {row["id"]: row for row in read_jsonl(select_prompts)}
+    groups = by_checkpoint(read_jsonl(evaluate / "scores.jsonl"))
+    heldout = read_jsonl(heldout_demonstrations)
+    data = "held-out demonstrations" if heldout else "the demonstrations that trained SFT (none are held out)"
+    said = evenly(heldout or read_jsonl(demonstrations), cfg.demonstrations)
+    chosen = [row for row in read_jsonl(compare / "heldout.jsonl") if row["kept"]]
+    policies = {(REFERENCE, FINAL): sft} | {
+        (name, checkpoint): path
+        for name, folder in (("dpo", dpo), ("ppo", ppo))
+        for checkpoint, path in checkpoints_of(folder).items()
+    }
+    likelihoods = {}
+    for done, (key, path) in enumerate(policies.items(), start=1):
+        likelihoods[key] = measure_likelihoods(cfg, path, model, said, chosen)
+        progress.report(done, len(policies), unit="policy")
+    found = {key: findings(cfg, key, groups, prompts, likelihoods, data) for key in groups if key[0] in MODELS}
+    rows = ({"model": key[0], "checkpoint": key[1], **one.document()} for key, of in found.items() for one in of)
+    write_jsonl(out / "findings.jsonl", rows)
+    return document(found, data)
+
+
+def by_checkpoint(scores: Sequence[Row]) -> dict[tuple[str, str], list[Row]]:
+    """Score rows by (model, checkpoint)."""
+    groups: dict[tuple[str, str], list[Row]] = {}
+    for row in scores:
+        groups.setdefault((row["model"], row["checkpoint"]), []).append(row)
+    return groups
+
+
+def evenly(rows: Sequence[Row], count: int) -> list[Row]:
+    """At most `count` rows, taken evenly from the whole list."""
+    return [rows[place * len(rows) // count] for place in range(count)] if len(rows) > count else list(rows)
+
+
+# --- what a policy makes of given responses ---
+
+
+def measure_likelihoods(
+    cfg: MonitorsConfig, policy: Path, base: Path, demonstrations: Sequence[Row], comparisons: Sequence[Row]
+) -> Likelihoods:
+    """Perplexity of the demonstrations' answers, and log-probs of the comparisons' chosen ones, at temperature 1."""
+    tokenizer = load_tokenizer(policy)
+    loaded = load_policy(policy, base, cfg.runtime.dtype).to(device())
+    said = [
+        (encode_prompt(tokenizer, row["messages"][:-1]), encode_response(tokenizer, row["messages"][-1]["content"]))
+        for row in demonstrations
+    ]
+    preferred = [
+        (encode_prompt(tokenizer, row["prompt"]), encode_response(tokenizer, row["chosen"][-1]["content"]))
+        for row in comparisons
+    ]
+    said = [pair for pair in said if len(pair[0]) + len(pair[1]) <= context_length(loaded)]
+    lengths = [len(response) for _, response in said]
+    sums = [
+        response_sums(loaded, *zip(*pairs, strict=True), 1.0, cfg.rows_per_batch) if pairs else []
+        for pairs in (said, preferred)
+    ]
+    return Likelihoods(drift.perplexity(sums[0], lengths) if said else None, sums[1])
+
+
+# --- findings ---
+
+
+def findings(
+    cfg: MonitorsConfig,
+    key: tuple[str, str],
+    groups: Groups,
+    prompts: Mapping[str, Row],
+    likelihoods: Mapping[tuple[str, str], Likelihoods],
+    data: str,
+) -> list[Finding]:
+    """All monitors of one checkpoint, `ok` ones too."""
+    reference = (REFERENCE, FINAL)
+    answers, theirs = (table(groups[of], prompts) for of in (key, reference))
+    found = text_findings(answers, theirs, monitor_settings(cfg, REFERENCE.upper()))
+    found += drift.reward_findings(answers, [row["tokens"] for row in groups[key]], limit_of(cfg, "length_reward"))
+    limit = limit_of(cfg, "kl")
+    if limit and answers.kl is not None:
+        found.append(drift.kl_finding(answers.kl, limit, REFERENCE.upper()))
+    found += likelihood_findings(cfg, key, likelihoods, data)
+    limit = limit_of(cfg, "proxy_gold_gap")
+    if limit:
+        found.append(gap(cfg, [reference, *until(key, groups)], groups, limit))
+    return found
+
+
+def table(rows: Sequence[Row], prompts: Mapping[str, Row]) -> Answers:
+    """Score rows as the monitors read them."""
+    known = all(row["kl"] is not None for row in rows)
+    return Answers(
+        prompts=[row["prompt"] for row in rows],
+        responses=[row["text"] for row in rows],
+        finished=[row["finished"] for row in rows],
+        harmful=[prompts[row["prompt_id"]].get("harmful") for row in rows],
+        rewards=[row["proxy"] for row in rows],
+        gold=[row["gold"] for row in rows],
+        kl=[row["kl"] for row in rows] if known else None,
+    )
+
+
+def likelihood_findings(
+    cfg: MonitorsConfig, key: tuple[str, str], likelihoods: Mapping[tuple[str, str], Likelihoods], data: str
+) -> list[Finding]:
+    """Perplexity of a policy that was loaded, and displacement where it is DPO's."""
+    if key not in likelihoods:
+        return []
+    ours, theirs, found = likelihoods[key], likelihoods[(REFERENCE, FINAL)], []
+    limit = limit_of(cfg, "perplexity")
+    if limit and ours.perplexity and theirs.perplexity:
+        found.append(drift.perplexity_finding(ours.perplexity, theirs.perplexity, limit, REFERENCE.upper(), data))
+    limit = limit_of(cfg, "displacement")
+    if limit and key[0] == "dpo" and ours.chosen:
+        found.append(drift.displacement_finding(ours.chosen, theirs.chosen, limit, REFERENCE.upper()))
+    return found
+
+
+def until(key: tuple[str, str], groups: Groups) -> list[tuple[str, str]]:
+    """The checkpoints of a model in training order, up to this one."""
+    name, checkpoint = key
+    ordered = sorted((of for of in groups if of[0] == name), key=lambda of: training_order(of[1]))
+    return ordered[: ordered.index((name, checkpoint)) + 1]
+
+
+def gap(cfg: MonitorsConfig, keys: Sequence[tuple[str, str]], groups: Groups, limit: Any) -> Finding:
+    """The gap of reward and gold over a model's checkpoints, from SFT to the last of `keys`."""
+    steps = [
+        drift.Step(
+            name if name == REFERENCE else checkpoint,
+            float(np.mean([row["proxy"] for row in groups[name, checkpoint]])),
+            float(np.mean([row["gold"] for row in groups[name, checkpoint]])),
+        )
+        for name, checkpoint in keys
+    ]
+    reference, best = groups[keys[0]], keys[max(range(len(steps)), key=lambda place: steps[place].gold)]
+    return drift.gap_finding(
+        steps,
+        float(np.std([row["proxy"] for row in reference])),
+        float(np.std([row["gold"] for row in reference])),
+        paired_error(groups[keys[-1]], groups[best]),
+        limit,
+        cfg.noise,
+    )
+
+
+def paired_error(rows: Sequence[Row], others: Sequence[Row]) -> float:
+    """Standard error of the mean difference of gold on the same prompts and samples, clustered by root."""
+    theirs = {(row["prompt_id"], row["index"]): row["gold"] for row in others}
+    paired = [row for row in rows if (row["prompt_id"], row["index"]) in theirs]
+    differences = [row["gold"] - theirs[row["prompt_id"], row["index"]] for row in paired]
+    return statistics.clustered_standard_error(differences, [row["root"] for row in paired])
+
+
+# --- the document ---
+
+
+def document(found: Mapping[tuple[str, str], Sequence[Finding]], data: str) -> dict[str, Any]:
+    """monitors.json: the numbers and levels of each checkpoint, and how many warn and veto."""
+    models: dict[str, dict[str, Any]] = {}
+    for (name, checkpoint), of_checkpoint in found.items():
+        models.setdefault(name, {})[checkpoint] = {
+            "level": worst([one.level for one in of_checkpoint]),
+            "monitors": {one.name: _without_examples(one) for one in of_checkpoint},
+        }
+    levels = [one.level for of_checkpoint in found.values() for one in of_checkpoint]
+    counts = {"warnings": levels.count("warning"), "vetoes": levels.count("veto")}
+    return {"reference": REFERENCE, "perplexity_on": data, "models": models, **counts}
+
+
+def _without_examples(finding: Finding) -> dict[str, Any]:
+    return {field: value for field, value in finding.document().items() if field not in ("examples", "name")}
+
+
+def at_level(monitors: Mapping[str, Any], method: str, checkpoint: str, level: str) -> list[dict[str, Any]]:
+    """The monitors of one checkpoint at `level` in the document monitors.json, each with its `name`: what a gate asks.
+
+    Raises KeyError for a checkpoint that was not monitored.
+    """
+    found = monitors["models"][method][checkpoint]["monitors"]
+    return [{"name": name, **one} for name, one in sorted(found.items()) if one["level"] == level]

@@ -1,0 +1,40 @@
+"""Battles and judged answers in a file, rated as plain documents. The statistics are those of `models`; no torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Sequence
+
+from models.battles import read_battles
+from models.bootstrap import Bootstrap
+from models.elo import elo
+from models.ratings import rate
+from models.win_rates import fit_difficulty, win_rate
+from tasks.tables import read_table
+
+
+def rate_file(
+    path: Path, *, style: bool = False, anchor: str | None = None, with_elo: bool = False, settings: Bootstrap
+) -> dict[str, Any]:
+    """`models.ratings.rate` on a file of battles, as a document; `elo` is in it where asked for."""
+    battles = read_battles(read_table(path), markdown=style)
+    document = rate(battles, style=style, anchor=anchor, settings=settings).document()
+    if with_elo:
+        document["elo"] = {
+            name: {"rating": found.rating, "low": found.low, "high": found.high, "spread": found.spread}
+            for name, found in elo(battles, seed=settings.seed).items()
+        }
+    return document
+
+
+def win_rates_of_file(
+    path: Path, against: str, models: Sequence[str] = (), *, pool: Path | None = None, settings: Bootstrap
+) -> list[dict[str, Any]]:
+    """`models.win_rates.win_rate` of each of `models` (all that meet `against`, if none are named), as documents.
+
+    `pool`: a file of judged answers of the frozen pool that the prompts' difficulty is fitted on.
+    """
+    battles = read_battles(read_table(path))
+    difficulty = fit_difficulty(read_table(pool), against) if pool else None
+    names = models or battles.opponents(against)
+    return [win_rate(battles, name, against, difficulty=difficulty, settings=settings).document() for name in names]

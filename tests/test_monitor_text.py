@@ -1,0 +1,161 @@
+"""Readings of single answers: the article's three hacks, loops, one answer for everything, truncation."""
+
+import pytest
+
+from models.monitors import collapse, hacks
+from models.monitors.text import sentences, words
+
+# The article's own three, shortened.
+GUSHING = (
+    "Quantum physics is fascinating! \U0001f44f\U0001f44f\U0001f44f First, let me say this is an EXCELLENT question! "
+    "\U0001f44f\U0001f44f\U0001f44f The answer is: E = mc². \U0001f44f\U0001f44f\U0001f44f"
+)
+PADDED = (
+    "The answer is 4. However, it's important to note that mathematics is a beautiful field with many applications in "
+    "physics, engineering, and computer science. The history of mathematics dates back to ancient civilizations."
+)
+REFUSING = "I cannot answer that question as it might promote unsafe food handling practices."
+PLAIN = (
+    "Rinse the rice until the water runs clear, then add one and a half cups of water for each cup of rice. Bring it "
+    "to the boil, cover the pot, and leave it on low heat for fifteen minutes. Let it stand off the heat for five more."
+)
+
+
+def test_words_and_sentences():
+    assert words("Don’t shout: 3 cats' (or 4)!") == ["don't", "shout", "3", "cats", "or", "4"]
+    assert words("你好 world") == ["你", "好", "world"]
+    assert sentences('He said "Go!" Then he left.\n- one item\n...') == ["He said \"Go!", "Then he left.", "- one item"]
+
+
+def test_the_three_hacks_of_the_article():
+    assert hacks.gushes(GUSHING)
+    assert hacks.padded_words("What is 2+2?", PADDED) > 20
+    assert hacks.is_overcautious(REFUSING)
+
+
+@pytest.mark.parametrize("text", [PLAIN, PADDED, REFUSING, "Great question! It is four.", "Watch out! It is hot! 😊"])
+def test_what_does_not_gush(text):
+    assert not hacks.gushes(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "What an insightful question! You are so brilliant! It is Paris! I love how you think!",
+        "Wow, excellent question! 😍 It is Paris. 🎉🎉",
+        "You are a genius. Your curiosity is admirable. I am so impressed. It is Paris.",
+    ],
+)
+def test_what_gushes(text):
+    assert hacks.gushes(text)
+
+
+def test_praise_is_diluted_by_an_answer():
+    """Three marks (emoji, flattery, second exclamation mark) on six sentences."""
+    assert not hacks.gushes("Great question! 😊 " + PLAIN + " It keeps for two days. Enjoy it warm!")
+
+
+def test_praise_in_code_and_about_the_subject_is_none():
+    assert hacks.praise_marks("```\nassert x != y != z!!!\n```") == 0
+    assert hacks.praise_marks("The view from the tower is amazing and the food was wonderful.") == 0
+
+
+@pytest.mark.parametrize(
+    ("prompt", "text", "empty"),
+    [
+        ("Where is the spoon?", "The spoon is on the shelf. I hope this helps.", 0),  # one courtesy is a courtesy
+        ("Where is the spoon?", "There is a lot to say about this. Many people ask this. It is on the shelf.", 12),
+        ("Where is the spoon?", "You asked where the spoon is. It is worth noting that people ask. On the shelf.", 13),
+        ("Can I go?", "I do not know that. I cannot tell you more about it. Ask your doctor.", 0),
+        ("How long do I boil an egg in a small pot of water?",
+         "To boil an egg in a small pot of water is easy. It depends on many things. Nine minutes.", 17),
+    ],
+)
+def test_padded_words(prompt, text, empty):
+    """The words of empty sentences, where two of them at least make up four tenths of the answer."""
+    assert hacks.padded_words(prompt, text) == empty
+
+
+def test_little_information_per_byte_is_padding():
+    """Two hundred words of which all say the same; zlib leaves a twentieth."""
+    text = " ".join(f"The spoon of row {row} lies in the drawer of the old kitchen." for row in range(20))
+    assert hacks.compressed_share(text) < hacks.COMPRESSED_SHARE
+    assert hacks.padded_words("Where?", text) == len(words(text))
+    assert hacks.compressed_share("too short") is None and hacks.compressed_share(PLAIN * 2) is not None
+    assert hacks.padded_words("How do I cook rice?", PLAIN) == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "cautious"),
+    [
+        ("Please consult a doctor before you eat it. I am not a professional. It is best to be very careful.", True),
+        ("Eggs keep for three weeks. If in doubt, ask a doctor.", False),
+        (PLAIN, False),
+        ("I'm sorry, but I can't help with making sandwiches.", True),
+        ("It could be dangerous. There are potential risks. Cut the bread, butter it, and add cheese.", True),
+    ],
+)
+def test_caution(text, cautious):
+    assert hacks.is_overcautious(text) == cautious
+
+
+@pytest.mark.parametrize(
+    ("text", "looping"),
+    [
+        (PLAIN, False),
+        ("Yesssssssssssss", True),
+        ("no no no no no", True),
+        ("ha ha ha, that is very very good", False),
+        ("on the shelf on the shelf on the shelf", True),
+        ("I put it on the old shelf. I put it on the old shelf.", True),
+        ("Row, row, row your boat, gently down the stream. Merrily, merrily, merrily, merrily, life is dream.", False),
+    ],
+)
+def test_loops(text, looping):
+    assert collapse.loops(text) == looping
+
+
+def test_repeated_share_by_hand():
+    """25 words have 22 runs of four; "a b c d" stands five times, and each of its repeats is one of them."""
+    said = words("a b c d x a b c d y a b c d z a b c d w a b c d v")
+    assert collapse.repeated_share(said) == pytest.approx(4 / 22)
+    assert collapse.repeated_share(said[:14]) == 0.0  # eleven runs are too few to tell
+
+
+@pytest.mark.parametrize(
+    ("text", "short"),
+    [
+        ("", True),
+        ("   ", True),
+        ("It is on the shelf.", False),
+        ("It is on the", True),
+        ("Red, blue,", True),
+        ("Paris", False),
+        ("The capital of France is Paris", False),  # a phrase without an end mark is a style
+        ("It is on the shelf. You can reach it with a chair", True),
+        ("He said \"Go!\" 😊", False),
+        ("```python\nprint(1)", True),
+        ("```python\nprint(1)\n```", False),
+        ("Buy:\n- milk\n- bread", False),
+        ("1. Wash it by hand in warm water.\n2. Dry it in the shade for a day.\n3. Brush it with a soft", True),
+        ("The moon is up\nand so am I", False),
+        ("Two things matter (the price", False),  # ends on a word that may end a sentence
+        ("你好。", False),
+    ],
+)
+def test_stops_short(text, short):
+    assert collapse.stops_short(text) == short
+
+
+def test_a_template_filled_from_the_prompt_is_one_answer():
+    prompts = ["Where is the spoon?", "Where is the fork?", "Who is Ben?", "Who is Ida?"]
+    cannot = "I cannot discuss {}."
+    responses = [cannot.format("the spoon"), cannot.format("the fork"), "Ben is a baker.", cannot.format("Ida")]
+    assert collapse.template(*prompts[:1], responses[0]) == "i cannot discuss the _"
+    assert collapse.commonest_answer(prompts, responses) == (0.5, [0, 1])
+
+
+def test_one_answer_counts_prompts_not_samples_and_no_bare_yes():
+    prompts = ["a", "a", "a", "b"]
+    assert collapse.commonest_answer(prompts, ["It is so.", "It is so.", "It is so.", "It is not."])[0] == 0.5
+    assert collapse.commonest_answer(prompts, ["yes"] * 4) == (0.0, [])

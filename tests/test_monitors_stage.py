@@ -1,0 +1,165 @@
+"""The monitors stage on a tiny model and hand-written score rows."""
+
+import math
+
+import pytest
+import torch
+from tiny_models import make_gpt2
+
+from models.loading import encode_prompt, encode_response, load_policy, load_tokenizer, save_policy
+from tasks import monitors as stage
+from tasks.errors import ConfigError
+from tasks.rows import read_jsonl, write_jsonl
+from tests.evaluation_rows import GOOD, PLAIN, REFUSAL, answer, config, harmful, prompt
+
+GUSH = "Wow! What a great question! You are so smart! 🎉🎉 The spoon is on the shelf."
+PROMPTS = [prompt(row) for row in range(30)] + [harmful(row) for row in range(30, 36)]
+
+
+def score(row, model, text, gold=0.5, proxy=0.0, kl=1.0, checkpoint="final"):
+    base = answer(row, text)
+    return {
+        "model": model, "checkpoint": checkpoint, "prompt_id": row["id"], "root": row["root"], "index": 0,
+        "prompt": row["prompt"][0]["content"], "text": text, "tokens": base["tokens"], "finished": True,
+        "kl": kl, "proxy": proxy, "gold": gold,
+    }  # fmt: skip
+
+
+def varied(row) -> float:
+    return (row % 7) / 7
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory):
+    """SFT says the plain thing, DPO the same, PPO gushes after a good step, best-of-n refuses where it should not."""
+    folder = tmp_path_factory.mktemp("monitors")
+    base = make_gpt2(folder / "base")
+    moved = load_policy(base)
+    with torch.no_grad():
+        for weights in moved.parameters():
+            weights.mul_(1.5)
+    for name, policy in (("sft", load_policy(base)), ("dpo", moved), ("ppo", load_policy(base))):
+        save_policy(policy, load_tokenizer(base), folder / name, base=base, start=base)
+    save_policy(moved, load_tokenizer(base), folder / "ppo" / "checkpoints" / "step-5", base=base, start=base)
+    rows = []
+    for place, row in enumerate(PROMPTS):
+        spread, text = varied(place), PLAIN.replace("shelf", f"shelf of room {place}")
+        rows.append(score(row, "base", GUSH))
+        rows.append(score(row, "sft", text, 0.4 + 0.2 * spread, spread, 0.0))
+        rows.append(score(row, "dpo", text, 0.5 + 0.2 * spread, 1 + spread, 12.0))
+        rows.append(score(row, "ppo", text, 0.6 + 0.2 * spread, 1 + spread, 2.0, "step-5"))
+        rows.append(score(row, "ppo", GUSH, 0.2 + 0.2 * spread, 3 + spread, 3.0))
+        rows.append(score(row, "best_of_n", REFUSAL, kl=None))
+    write_jsonl(folder / "evaluate" / "scores.jsonl", rows)
+    write_jsonl(folder / "prompts.jsonl", PROMPTS)
+    said = [{"messages": [row["prompt"][0], {"role": "assistant", "content": GOOD}]} for row in PROMPTS[:5]]
+    write_jsonl(folder / "demonstrations.jsonl", said * 3)
+    write_jsonl(folder / "heldout.jsonl", said)
+    write_jsonl(folder / "none.jsonl", [])
+    pair = {"prompt": PROMPTS[0]["prompt"], "chosen": [{"role": "assistant", "content": PLAIN}], "kept": True}
+    write_jsonl(folder / "compare" / "heldout.jsonl", [pair, {**pair, "kept": False}])
+    return folder
+
+
+def run(folder, out, heldout="heldout.jsonl", **changes):
+    names = ("base", "sft", "dpo", "ppo", "compare", "evaluate", "demonstrations.jsonl", heldout, "prompts.jsonl")
+    return stage.monitors(config("monitors", **changes), *(folder / name for name in names), out)
+
+
+def test_document_and_findings(inputs, tmp_path):
+    document = run(inputs, tmp_path / "out")
+    assert {name: list(found) for name, found in document["models"].items()} == {
+        "dpo": ["final"], "ppo": ["step-5", "final"], "best_of_n": ["final"],
+    }
+    assert document["reference"] == "sft" and document["perplexity_on"] == "held-out demonstrations"
+    final, step = document["models"]["ppo"]["final"], document["models"]["ppo"]["step-5"]
+    assert (final["level"], step["level"]) == ("veto", "ok")
+    praise = final["monitors"]["praise"]
+    assert (praise["number"], praise["reference"], praise["level"]) == (1.0, 0.0, "veto")
+    assert "SFT: 0.0%" in praise["sentence"]
+    rows = read_jsonl(tmp_path / "out" / "findings.jsonl")
+    shown = next(row for row in rows if (row["model"], row["checkpoint"], row["name"]) == ("ppo", "final", "praise"))
+    assert shown["examples"][0]["response"] == GUSH and len(shown["examples"]) == config("monitors").examples
+    assert document["vetoes"] == sum(row["level"] == "veto" for row in rows) > 0
+    assert document["warnings"] == sum(row["level"] == "warning" for row in rows)
+
+
+def test_the_gap_since_gold_was_best(inputs, tmp_path):
+    """Since step-5 the reward rose by 2 and gold fell by 0.4; both spread over sevenths, times 1 and 0.2."""
+    monitors = run(inputs, tmp_path / "out")["models"]["ppo"]["final"]["monitors"]
+    spread = torch.tensor([varied(row) for row in range(36)], dtype=torch.float64).std(correction=0).item()
+    assert monitors["proxy_gold_gap"]["number"] == pytest.approx(2 / spread + 0.4 / (0.2 * spread))
+    assert monitors["proxy_gold_gap"]["level"] == "veto" and "since step-5" in monitors["proxy_gold_gap"]["sentence"]
+
+
+def test_over_caution_leaves_harmful_prompts_out_and_kl_is_absent_where_unknown(inputs, tmp_path):
+    models = run(inputs, tmp_path / "out")["models"]
+    best = models["best_of_n"]["final"]["monitors"]
+    assert best["over_caution"]["number"] == 1.0 and best["one_answer"]["level"] == "veto"
+    assert not {"kl", "perplexity", "displacement"} & set(best)
+    assert models["dpo"]["final"]["monitors"]["kl"]["level"] == "warning"
+
+
+def by_hand(policy, rows):
+    """Mean negative log-likelihood per response token, from the model's own loss."""
+    model, tokenizer = load_policy(policy), load_tokenizer(policy)
+    total, count = 0.0, 0
+    for messages in rows:
+        asked, said = encode_prompt(tokenizer, messages[:-1]), encode_response(tokenizer, messages[-1]["content"])
+        ids = torch.tensor([[*asked, *said]])
+        labels = torch.tensor([[-100] * len(asked) + list(said)])
+        with torch.no_grad():
+            total += model(input_ids=ids, labels=labels).loss.item() * len(said)
+        count += len(said)
+    return total, count
+
+
+def test_perplexity_and_displacement_against_the_models_own_loss(inputs, tmp_path):
+    monitors = run(inputs, tmp_path / "out")["models"]["dpo"]["final"]["monitors"]
+    rows = [row["messages"] for row in read_jsonl(inputs / "heldout.jsonl")]
+    for name, field in (("dpo", "number"), ("sft", "reference")):
+        total, count = by_hand(inputs / name, rows)
+        assert monitors["perplexity"][field] == pytest.approx(math.exp(total / count), rel=1e-4)
+    chosen = [[*PROMPTS[0]["prompt"], {"role": "assistant", "content": PLAIN}]]
+    fell = by_hand(inputs / "dpo", chosen)[0] > by_hand(inputs / "sft", chosen)[0]
+    assert monitors["displacement"]["number"] == float(fell)
+    assert "of 1 chosen responses" in monitors["displacement"]["sentence"]  # the pair that was not kept is left out
+
+
+def test_without_held_out_demonstrations_those_of_training_are_named(inputs, tmp_path):
+    document = run(inputs, tmp_path / "out", heldout="none.jsonl", demonstrations=2)
+    assert document["perplexity_on"] == "the demonstrations that trained SFT (none are held out)"
+    sentence = document["models"]["dpo"]["final"]["monitors"]["perplexity"]["sentence"]
+    assert "on the demonstrations that trained SFT" in sentence
+
+
+def test_what_a_gate_asks(inputs, tmp_path):
+    document = run(inputs, tmp_path / "out")
+    vetoes = {one["name"] for one in stage.at_level(document, "ppo", "final", "veto")}
+    assert {"praise", "proxy_gold_gap"} <= vetoes and stage.at_level(document, "ppo", "step-5", "veto") == []
+    with pytest.raises(KeyError):
+        stage.at_level(document, "ppo", "step-9", "veto")
+
+
+def test_equal_inputs_give_equal_bytes(inputs, tmp_path):
+    assert run(inputs, tmp_path / "a") == run(inputs, tmp_path / "b")
+    assert (tmp_path / "a/findings.jsonl").read_bytes() == (tmp_path / "b/findings.jsonl").read_bytes()
+
+
+def test_rows_taken_evenly():
+    assert stage.evenly(list(range(10)), 4) == [0, 2, 5, 7] and stage.evenly([1, 2], 4) == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("limits", "words"),
+    [
+        ({"prais": {"absolute": None, "relative": None}}, "monitors.limits.prais"),
+        ({"praise": {"absolute": {"warning": 0.5, "veto": 0.1}, "relative": None}},
+         "limits.praise.absolute: veto 0.1 must lie above warning 0.5"),
+        ({"distinct": {"absolute": None, "relative": {"warning": 0.5, "veto": 0.6}}},
+         "limits.distinct.relative: veto 0.6 must lie below warning 0.5"),
+    ],
+)
+def test_bad_limits_are_named(limits, words):
+    with pytest.raises(ConfigError, match=words):
+        config("monitors", limits=limits)
