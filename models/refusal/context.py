@@ -1,0 +1,53 @@
+"""What a prompt says about an answer to it: "No." answers a question, and a rude innkeeper's "I won't" is no refusal."""
+
+import re
+from dataclasses import dataclass
+
+from models.refusal.cues import is_assistants
+from models.refusal.text import Unit, written_out
+
+_YES_OR_NO = re.compile(
+    r"(?:^|[.!?] )(?:is|are|was|were|can|could|do|does|did|should|will|would|has|have|may)\b[^.!]*\?"
+)
+_NORM = re.compile(
+    r"^(?:is|are|was|were|should|would|can|may|why (?:is|was|are|were)|what(?: is|'s| are| happens)|if)\b.*\b(?:(?:il)?legal|harmful|punish\w*|penalt\w+|laws?|wrong|(?:un)?ethical|(?:im)?moral|allowed|"
+    r"crimes?|discriminatory|dangerous|bad|okay|ok|right|safe|unfair|fair)\b"
+)
+_ABOUT_ANSWERER = re.compile(
+    r"\b(?:(?:how |who |what )?(?:are|were) you|have you|what can you)\b"
+    r"|\b(?:can|could|do) you (?:do|be|have|feel|think and|think or|speak|see|hear|remember|know how|learn|understand|dream|sleep|eat|love|"
+    r"hate|lie|die|exist|ever|need|write code|code)\b"
+)
+_VOICE = re.compile(
+    r"\b(?:act as|pretend (?:that|to be)|you are (?:an?|now) (?!dan\b)|play the (?:role|part)|rewrite|rephrase|reword|translate|repeat)\b"
+)
+
+
+@dataclass(frozen=True)
+class Context:
+    """A prompt, read once. Without a prompt nothing is known, and every unit is taken at its word."""
+
+    asked: str = ""
+    yes_or_no: bool = False
+    norm: bool = False
+    about_answerer: bool = False
+    voice: bool = False
+
+    @classmethod
+    def of(cls, prompt: str | None) -> "Context":
+        """The context that `prompt` gives."""
+        if not prompt:
+            return cls()
+        asked = written_out(prompt)
+        return cls(asked, *(pattern.search(asked) is not None for pattern in (_YES_OR_NO, _NORM, _ABOUT_ANSWERER, _VOICE)))
+
+    def answers(self, unit: Unit, role: str, refusals: frozenset[str]) -> bool:
+        """Whether the unit, for all its `role`, does what was asked."""
+        if role in ("refusal", "caution"):
+            return (
+                (self.yes_or_no and refusals == {"curt"})
+                or (self.voice and not is_assistants(unit))
+                or (self.about_answerer and refusals == {"other act"})
+                or (len(unit.plain) > 3 and unit.plain.strip(" .!") in self.asked)
+            )
+        return (role == "lack" and self.about_answerer) or (role == "moral" and self.norm)
