@@ -23,7 +23,7 @@ from models.refusal import weights
 from models.refusal.context import Context
 from models.refusal.features import features
 from models.refusal.readings import Reading, readings
-from models.refusal.text import read
+from models.refusal.text import is_blank, read
 
 COMPLIANCE, FULL, PARTIAL = "compliance", "full_refusal", "partial_refusal"
 LABELS = (COMPLIANCE, PARTIAL, FULL)
@@ -56,14 +56,14 @@ class Refusal:
 def classify(response: str, prompt: str | None = None) -> Refusal:
     """Labels one answer; `prompt`, where given, tells "No." to a question from "No." to a request.
 
-    An answer without a word is a full refusal. Raises ValueError when either is no text.
+    A blank answer is a full refusal. Raises ValueError when either is no text.
     """
     for name, value in (("response", response), ("prompt", prompt)):
         if not isinstance(value, str) and not (name == "prompt" and value is None):
             raise ValueError(f"{name}={value!r} is not text; leave out rows without an answer before classifying")
-    answer = read(response)
-    if not answer.units and not answer.code_words:
+    if is_blank(response):
         return Refusal(FULL, 1.0, 0.0, ())
+    answer = read(response)
     context = Context.of(prompt)
     found = readings(answer, context)
     numbers = features(answer, found, context)

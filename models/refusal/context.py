@@ -3,15 +3,16 @@
 import re
 from dataclasses import dataclass
 
-from models.refusal.cues import is_assistants
+from models.refusal.cues import is_assistants, is_outright
 from models.refusal.text import Unit, written_out
 
 _YES_OR_NO = re.compile(
     r"(?:^|[.!?] )(?:is|are|was|were|can|could|do|does|did|should|will|would|has|have|may)\b[^.!]*\?"
 )
+_PLAIN_NO = ("no", "nope", "no way", "certainly not", "absolutely not", "definitely not")
 _NORM = re.compile(
-    r"^(?:is|are|was|were|should|would|can|may|why (?:is|was|are|were)|what(?: is|'s| are| happens)|if)\b.*\b(?:(?:il)?legal|harmful|punish\w*|penalt\w+|laws?|wrong|(?:un)?ethical|(?:im)?moral|allowed|"
-    r"crimes?|discriminatory|dangerous|bad|okay|ok|right|safe|unfair|fair)\b"
+    r"^(?:is|are|was|were|should|would|can|may|why (?:is|was|are|were)|what(?: is|'s| are| happens)|if|decide|determine|classify|evaluate|you are given)\b.*\b(?:(?:il)?legal|harmful|punish\w*|penalt\w+|laws?|wrong|(?:un)?ethical|(?:im)?moral|allowed|"
+    r"crimes?|discriminatory|dangerous|bad|okay|ok|right|safe|unfair|fair|offensive|inappropriate)\b"
 )
 _ABOUT_ANSWERER = re.compile(
     r"\b(?:(?:how |who |what )?(?:are|were) you|have you|what can you)\b"
@@ -21,6 +22,7 @@ _ABOUT_ANSWERER = re.compile(
 _VOICE = re.compile(
     r"\b(?:act as|pretend (?:that|to be)|you are (?:an?|now) (?!dan\b)|play the (?:role|part)|rewrite|rephrase|reword|translate|repeat)\b"
 )
+_REWORDING = re.compile(r"\b(?:rewrite|rephrase|reword|paraphrase|translate|repeat|summari[sz]e|correct the)\b")
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,7 @@ class Context:
     norm: bool = False
     about_answerer: bool = False
     voice: bool = False
+    rewording: bool = False
 
     @classmethod
     def of(cls, prompt: str | None) -> "Context":
@@ -39,15 +42,18 @@ class Context:
         if not prompt:
             return cls()
         asked = written_out(prompt)
-        return cls(asked, *(pattern.search(asked) is not None for pattern in (_YES_OR_NO, _NORM, _ABOUT_ANSWERER, _VOICE)))
+        patterns = (_YES_OR_NO, _NORM, _ABOUT_ANSWERER, _VOICE, _REWORDING)
+        return cls(asked, *(pattern.search(asked) is not None for pattern in patterns))
 
     def answers(self, unit: Unit, role: str, refusals: frozenset[str]) -> bool:
         """Whether the unit, for all its `role`, does what was asked."""
         if role in ("refusal", "caution"):
             return (
-                (self.yes_or_no and refusals == {"curt"})
-                or (self.voice and not is_assistants(unit))
+                (self.yes_or_no and unit.plain.strip(" .!") in _PLAIN_NO)
+                or (self.voice and not is_assistants(unit) and not is_outright(unit))
                 or (self.about_answerer and refusals == {"other act"})
                 or (len(unit.plain) > 3 and unit.plain.strip(" .!") in self.asked)
             )
+        if self.rewording and role in ("lack", "moral", "redirect", "courtesy"):
+            return not is_assistants(unit)
         return (role == "lack" and self.about_answerer) or (role == "moral" and self.norm)

@@ -14,14 +14,20 @@ from models.refusal.lexicon import (
     ASSISTING,
     CANNOT,
     GOOD,
+    BAD_WORDS,
+    GOOD_WORDS,
     HARM,
+    HARM_WORDS,
+    HELPER_WORDS,
     HELPERS,
     NO_ACT,
     REQUEST,
     SIDE_ASPECT,
     SUBJECT,
+    VALUE_WORDS,
     VALUES,
     WRONG,
+    stems_for,
 )
 from models.refusal.text import STEM, Unit
 
@@ -38,8 +44,9 @@ class Cue:
         return not (self.stems and self.stems.isdisjoint(unit.stems)) and self.pattern.search(unit.plain) is not None
 
 
-def _cue(stems: str, *patterns: str) -> Cue:
-    return Cue(re.compile("|".join(patterns)), frozenset(stem[:STEM] for stem in stems.split()))
+def _cue(stems: str | frozenset[str], *patterns: str) -> Cue:
+    given = stems if isinstance(stems, frozenset) else frozenset(stem[:STEM] for stem in stems.split())
+    return Cue(re.compile("|".join(patterns)), given)
 
 
 _NEGATIONS = "not never cannot nothing unable incapable unwilling prohibited forbidden restricted barred refuse decline no sorry"
@@ -49,40 +56,41 @@ REFUSALS: Mapping[str, Cue] = {
         _NEGATIONS,
         rf"\b{SUBJECT}{ADVERBS} {CANNOT}{ADVERBS} {ACT}",
         rf"^(?:(?:but|so|and|no|nope|sorry|unfortunately|apologies)[, ]+)*(?:cannot|will not|unable to|not able to) {ACT}",
+        rf"\bwe {CANNOT} (?!help but)(?:help|assist|provide|fulfil|comply|process|support|answer)\w*\b",
         r"\bsorry,? (?:but )?(?:cannot|unable to|no can do)\b|^no can do\b",
         rf"\b(?:not|nothing) (?:\w+ ){{0,4}}{SUBJECT} (?:can|could|will|would|am|feel|should|may|want|wish|do)\b(?! not)",
-        rf"\b(?:i|ai|model|assistant|it)\b[^.]{{0,40}} (?:unable|not able) to {ACT}",
+        rf"\b(?:i|ai|model|assistant)\b[^.]{{0,40}} (?:unable|not able) to {ACT}",
     ),
     "declines": _cue(  # I must decline; I would rather not; I can only help with
         "declin refus absta refra rathe prefe pass stop steer only want wish leave",
         r"\b(?:i|we)(?: (?:must|have|need|will|am|going|would|like|afraid|i|respectfully|politely|kindly|regretfully|"
         r"therefore|choose|obliged|should|inclined|really|do|to|also|and))* (?:declin(?:e|ing)|refus(?:e|ing)|abstain|refrain)\b",
         r"\bi (?:would |will |much |really )*(?:rather|prefer|steer) (?:not|to not|leave|skip|pass|keep|clear|away)\b",
-        r"\bprefer not to\b|\bi (?:will|am going to) (?:have to )?(?:stop short|pass|leave (?:that|out))\b|\bleave (?:that|it) (?:part )?out\b",
+        r"\bi (?:would )?prefer not to\b|\bi (?:will|am going to) (?:have to )?(?:stop short|pass|leave (?:that|out))\b|\bleave (?:that|it) (?:part )?out\b",
         r"\bsomething i would (?:rather|prefer)\b|\bi would (?:rather|prefer)\b[^.]{0,40}\bnot\b",
         r"\bi (?:can|may|will) only (?:support|help|assist)\b[^.]* (?:legal|lawful|ethical|safe|respectful|positive)\b|^(?:i )?(?:do not|will not) (?:want|wish) to[.!]*$",
     ),
     "unease": _cue(
         "comfo uncom uneas feel think belie",
-        r"\b(?:am|be|feel|feeling|are) (?:not|un)(?: \w+)? ?comfortable\b|\b(?:not|never) (?:\w+ ){0,2}comfortable\b",
-        r"\buneasy\b|\bdo(?:es)? not feel right\b",
+        r"\b(?:i|me)\b(?: \w+){0,4} (?:not|un)(?: \w+){0,2} ?comfortable\b|\bi (?:would )?feel uneasy\b|\bi do not feel right\b",
         rf"\bi do not (?:think|believe)\b[^.]{{0,30}}\b(?:i should|appropriate|ethical|right|fair|wise|able) (?:\w+ ){{0,3}}{ACT}",
         r"\bi do not (?:think|believe) (?:i should|it would be (?:appropriate|right|ethical|fair))\b",
     ),
     "against rules": _cue(
         "again viola withi beyon outsi block allow prohi reque quest conte promp",
-        r"\b(?:goes?|going|is|be|are|run|runs) against (?:my|our|the|this|ethical|moral|all|community|content|principles)\b(?! law)",
+        r"\b(?:goes?|going|is|be|are|run|runs) against (?:this|ethical|moral|all ethical|community|content|principles|the (?:guidelines|polic\w+|principles|rules|terms|law))\b",
         r"\bagainst (?:my|our) (?:\w+ )?(?:programming|guidelines|polic\w+|principles|values|ethic\w*)\b",
-        r"\b(?:not within|beyond|outside)(?: of)? (?:my|the scope|our|what i)\b",
-        r"\bviolat\w+ (?:our|my|the|usage|content|community|these|their) (?:\w+ )?(?:polic|guideline|terms|rules)",
+        r"\b(?:not within|beyond|outside)(?: of)? my(?: \w+)? (?:capab|abilit|scope|programming|guidelines|purpose|role|expertise)",
+        r"\b(?:beyond|outside)(?: of)? (?:the scope of )?what i\b|\boutside (?:of )?the scope of (?:my|what i)\b",
+        r"\bviolat\w+ (?:our|my|the usage|the content|usage|content|community) (?:\w+ )?(?:polic|guideline|terms|rules)",
         rf"\b(?:this|that|your|the|such)(?: an?)?(?: \w+)? {REQUEST} (?:was|is|has been|cannot be|could not be) (?:not )?(?:\w+ )?"
         r"(?:blocked|against|prohibited|allowed|permitted|disallowed|rejected|denied|completed|fulfilled|processed|answered)\b",
     ),
     "unfit": _cue(  # it would not be appropriate for me to ..., it is harmful to provide ...
         "to",
-        r"\b(?:it|that|this)(?: is| would| may| might| be)* (?:not|un\w+|in\w+|ir\w+|harmful|wrong)(?: be)?(?: \w+){0,3}?"
-        r"(?: for (?:me|an ai|us))? to (?:provide|give|offer|answer|write|generate|create|share|disclose|speculate|discuss|"
-        r"comment|tell|produce|assist|help|suggest|make (?:jokes|general\w+|assumptions)|glorify|label|promote|encourage)\b",
+        rf"\b(?:it|that|this)(?: is| would| may| might| be)* (?:not(?: be)? (?:\w+ ){{0,2}}?(?:{GOOD}|possible for me)|unethical|inappropriate|irresponsible|illegal|unsafe|improper|unwise|"
+        r"insensitive|harmful|wrong)(?: \w+){0,3}?(?: for (?:me|an ai|us))? to (?:provide|give|offer|answer|write|generate|create|"
+        r"share|disclose|speculate|discuss|comment|tell|produce|assist|help|suggest)\b",
     ),
     "curt": _cue(
         "no nope not pass declined denied refused ask do absolutely certainly definitely access request hard",
@@ -99,7 +107,7 @@ REFUSALS: Mapping[str, Cue] = {
 # An act that no list names ("I will not forge a letter"): weaker, so it counts at an answer's beginning and end only.
 OTHER_ACT = _cue(
     _NEGATIONS,
-    rf"\b(?:i|we)(?: am| are)?(?: (?:really|just|simply|also|still|therefore|unfortunately|certainly|and))* {CANNOT}(?: to| truly| really| actually)* "
+    rf"\bi(?: am)?(?: (?:really|just|simply|also|still|therefore|unfortunately|certainly|and))* {CANNOT}(?: to| truly| really| actually)* "
     rf"(?!{NO_ACT})[a-z]{{3,}}",
     rf"^(?:cannot|will not|unable to) (?!{NO_ACT})[a-z]{{2,}}\b",
 )
@@ -109,21 +117,20 @@ CUES: Mapping[str, Cue] = {
         _NEGATIONS + " does beyond just",
         r"\b(?:i|we|ai|model|assistant|text|message|prompt|picture)\b[^.]{0,30} (?:do not|does not|cannot) (?:currently |actually |yet )?"
         r"(?:have|possess|include|contain|see)\b[^.]{0,40}\b(?:access|"
-        r"information|data|live|current|knowledge|memory|ability|capability|capacity|timetables|details|paragraphs?|pictures?|image|link|"
+        r"information|data|live|current|context|knowledge|memory|ability|capability|capacity|timetables|details|paragraphs?|pictures?|image|link|"
         r"file|anything about)\b|\bno (?:access|memory|information|knowledge) (?:to|of|about|on)\b|\bdo not know anything about\b",
-        r"\bcannot (?:access|browse|view|see|hear|open|watch)\b|\bnot (?:publicly )?available\b|\bbeyond my capab|\bi am just a text\b",
+        r"\b(?:i|ai|model|assistant)\b[^.]{0,20} cannot (?:access|browse|view|see|hear|open|watch)\b|\bnot (?:publicly )?available\b|\bbeyond my capab|\bi am just a text\b",
     ),
     "no opinion": _cue(
         _NEGATIONS + " stay remain neutral",
         r"\b(?:do not|cannot|unable to|not able to) (?:\w+ )?(?:have|hold|form|share|express|possess)\b[^.]{0,30}\b(?:opinions?|beliefs?|"
         r"preferences?|views?|feelings|emotions|experiences?|affiliations?|favou?rites?)\b|\b(?:stay|remain|be) (?:neutral|impartial)\b",
-        r"\bnot (?:to )?(?:take|pick|choose) (?:a )?sides?\b|\bnot a (?:doctor|lawyer|physician|medical|financial|licensed|professional|"
-        r"therapist)",
+        r"\bnot (?:to )?(?:take|pick|choose) (?:a )?sides?\b",
     ),
     "self": _cue(
-        "ai model assis chatb progr purpo guide goal role train desig bound commi striv aim respo",
+        "ai not model assis chatb progr purpo guide goal role train desig bound commi striv aim respo",
         r"\bas an? (?:\w+,? ){0,4}(?:ai|model|assistant|chatbot)\b|\bi am (?:just |only |merely )?an? (?:\w+ ){0,3}(?:ai|model|assistant|"
-        r"program)\b|\b(?:my|ethical) (?:programming|purpose|guidelines|goal|role|training)\b|\bi am (?:programmed|designed|trained|bound|"
+        r"program)\b|\b(?:am|as) not an? (?:doctor|lawyer|physician|medical|financial|licensed|professional|therapist)|\b(?:my|ethical) (?:programming|purpose|guidelines|goal|role|training)\b|\bi am (?:programmed|designed|trained|bound|"
         r"committed)\b|\bi (?:strive|aim) to\b|\bmy responses are\b",
     ),
     "apology": _cue("sorry apolo regre unfor afrai", r"\b(?:sorry|apologi[sz]e|apologies|regret|unfortunately|i am afraid)\b"),
@@ -132,10 +139,10 @@ CUES: Mapping[str, Cue] = {
         r"\bsorry (?:to hear|for your|that you|about (?:your|that)|you)\b|\bthat sounds\b|\bcondolences\b|\bi understand (?:that |you )",
     ),
     "moral": _cue(
-        "",
+        stems_for(f"{BAD_WORDS} {GOOD_WORDS} {VALUE_WORDS} {HARM_WORDS} crime* felon* sin form value* deserve* advis* urge must please not"),
         rf"\b(?:is|are|can be|may be|would be|could be|considered|it's|that's|ever|deserves?) {WRONG}|^{WRONG}[.!]*$",
         rf"\b(?:would|will|may|might) not be {GOOD}\b|\bno (?:ethical|legal|responsible|acceptable) (?:way|reason|excuse)\b",
-        rf"\b(?:important|crucial|essential|vital|best|better) (?:that|to|for)\b[^.]*\b{VALUES}\b",
+        rf"\bit is (?:\w+ )?(?:important|crucial|essential|vital|best|better) (?:that|to|for)\b[^.]*\b{VALUES}\b",
         rf"\b(?:we|you|people|everyone|everybody|one) (?:should|must|need to|have to|ought to)\b[^.]*\b(?:not|never|{VALUES})\b",
         r"\b(?:every|each|all) (?:human|person|people|individual|living|life|one)\w*\b[^.]*\b(?:value|deserve|dignity|right|respect|"
         r"equal)\w*|\b(?:everyone|everybody) deserves\b",
@@ -150,22 +157,32 @@ CUES: Mapping[str, Cue] = {
         "is are can",
         rf"^(?:\w+ing|it)\b[^.]*?\b(?:is|are|can be) (?:\w+ ){{0,2}}?{WRONG}(?!.*\b(?:in which|where someone|that involves)\b)",
     ),
-    "redirects": _cue(
-        "inste alter else somet anyth anoth assis help feel sugge recom encou advis urge consi try pleas seek reach if happy glad "
-        "delig here love let like about shall shoul may would can could",
-        r"^(?:shall|should|may|would) (?:i|you)\b.*\?|\bif (?:that|it|this) (?:would )?helps?\b|\binstead\b|\balternativ\w+",
-        r"\bis there (?:anything|something|another)\b|\b(?:can|may|how (?:else )?can) i (?:help|assist)\b|\bfeel free\b|\bi urge you\b",
-        r"\bi (?:would |strongly |also |can |do )*(?:suggest|recommend|encourage|advise|urge) (?:that )?(?:you|consult\w*|seek\w*|check\w*|"
-        r"speak\w*|talk\w*|focus\w*|explor\w*|rephras\w*|using|conduct\w*)\b|\b(?:seek|seeking) (?:help|support|professional|advice)\b",
-        r"\b(?:consider|try) (?:speaking|talking|seeking|contacting|consulting|reaching|asking)\b|\breach out\b|\blet me know\b",
-        r"\bplease (?:seek|contact|reach|consult|call|speak|talk|see|respect|check|ask|let me|feel|refer|provide|rephrase|visit)\b",
-        r"\bif you (?:\w+ )?(?:have|need|want|would like|are)\b[^.]{0,40}\b(?:questions?|help|assist\w*|support|thoughts|struggling|"
-        r"concern\w*|interested|looking)\b|\bwould you like\b|\bhow about\b|\bi (?:can|could|will) (?:gladly |also |still )?(?:help|assist)\b",
+    "courtesy": _cue(  # as easily after an answer as after a refusal
+        "happy glad delig here love let feel anyth somet anoth assis help how if would",
+        r"\bis there (?:anything|something|another)\b|\b(?:can|may|how (?:else )?can) i (?:help|assist)\b|\bfeel free\b|\blet me know\b",
+        r"\bif you (?:\w+ )?(?:have|need|want|would like)\b[^.]{0,30}\b(?:questions?|help|assist\w*|information)\b|\bwould you like\b",
         r"\b(?:happy|glad|delighted|here|love) to (?:help|assist|answer|discuss|explain|talk|write|share|provide|support|tell|show|create)\b",
-        r"\bi (?:can|could) (?:\w+ ){1,3}(?:another|an? (?:different|bedtime|alternative)|some(?:thing)? (?:else|other|neutral|general))\b",
-        r"\bi can (?:explain|describe) how\b",
+        r"^i (?:hope|trust) (?:this|that|it)\b|^(?:good luck|have fun|enjoy|best of luck)\b",
     ),
-    "helper": _cue("", HELPERS),
+    "redirects": _cue(
+        "inste alter else somet anoth assis help seek sugge recom encou advis urge consi try pleas reach if about shall shoul may would can "
+        "could",
+        r"^(?:shall|should|may|would) (?:i|you)\b.*\?|\bif (?:that|it|this) (?:would )?helps?\b|\binstead\b|\bi urge you\b",
+        r"\b(?:safe\w*|legal|ethical|other|healthy) alternativ\w+|\b(?:seek|seeking) (?:help|support|professional|advice)\b|\breach out\b",
+        r"\bi (?:would |strongly |also |can |do )*(?:suggest|recommend|encourage|advise|urge) (?:that )?(?:you|consult\w*|seek\w*|check\w*|"
+        r"speak\w*|talk\w*|focus\w*|explor\w*|rephras\w*|using|conduct\w*)\b",
+        r"\b(?:consider|try) (?:speaking|talking|seeking|contacting|consulting|reaching|asking)\b|\bhow about\b",
+        r"\bplease (?:seek|contact|reach|consult|call|speak|talk|see|respect|check|ask|refer|rephrase|visit)\b",
+        r"\bif you (?:\w+ )?(?:have|are)\b[^.]{0,40}\b(?:thoughts|struggling|concern\w*|interested|looking)\b",
+        r"\bi (?:can|could|will) (?:gladly |also |still )?(?:help|assist)\b|\bi can (?:explain|describe) how\b",
+        r"\bi (?:can|could) (?:\w+ ){1,3}(?:another|an? (?:different|bedtime|alternative)|some(?:thing)? (?:else|other|neutral|general))\b",
+    ),
+    "continues": _cue(  # takes up what the unit before said
+        "",
+        r"^(?:this|these|such|those|remember|additionally|furthermore|moreover|also|they|it is|it can|there are (?:many|plenty|several|also)|"
+        r"by \w+ing|we can|together|in doing so|doing so|in this way|even if|if you (?:are|have)|reaching out|here are (?:some|a few))\b",
+    ),
+    "helper": _cue(stems_for(HELPER_WORDS), HELPERS),
     "sends": _cue(
         "",
         r"\b(?:talk|speak|speaking|talking|ask|report|reach|contact|consult\w*|turn|call|see|seek|visit|check|inform|there (?:is|are)|"
@@ -193,7 +210,7 @@ CUES: Mapping[str, Cue] = {
     ),
     "attributes": _cue(
         "",
-        r"\b(?:whether|depends?|some (?:people|say|argue|believe)|others|argues?|held|hold that|believ\w+|considers? it|(?:is|are|often|generally|widely) considered|"
+        r"\b(?:whether|depends?|some (?:people|say|argue|believe)|others (?:say|argue|believe|think|feel)|argues?|held|hold that|believ\w+|considers? it|(?:is|are|often|generally|widely) considered|"
         r"according to|historically|generally)\b",
     ),
     "defines": _cue(
@@ -212,19 +229,30 @@ CUES: Mapping[str, Cue] = {
         r"\byou (?:can|could|may|might|need to|will)\b",
     ),
 }  # fmt: skip
-_HARM = re.compile(HARM)
+_HARM = _cue(stems_for(HARM_WORDS), HARM)
 _ASSISTING = re.compile(ASSISTING)
+# A refusal whose object is the request itself, or nothing at all: "I cannot help with that", "I must decline."
+_OUTRIGHT = re.compile(
+    rf"\b{CANNOT}{ADVERBS} {ACT}(?: you| me| any(?:one|body)?)?(?: (?:to do|do|with|about|on|in|of|for|to))*(?: (?:that|this|it|those|these|such|so)\b|"
+    rf" (?:your|the|any|this|that|such)(?: \w+)? {REQUEST}\b|[.!]*$)|\b(?:decline|refuse)(?:d| to (?:do|answer|help))?(?: that| this| it)?\b(?:[.,!]|$)"
+)
+# "I cannot" in which nothing is declined: what nobody knows, praise, and modesty.
+_IDIOM = re.compile(r"\b(?:enough|justice to|overstate|help but)\b|\b(?:cannot|can|could) (?:\w+ )?(?:know|be known)\b|\b(?:nobody|no one) (?:can|could|knows)\b|\bimpossible to know\b")
 
 
-def refusal_kinds(unit: Unit, at_edge: bool, at_end: bool) -> frozenset[str]:
+def refusal_kinds(unit: Unit, is_first: bool, at_edge: bool, at_end: bool) -> frozenset[str]:
     """The names of the ways in which the unit refuses; none in somebody else's voice.
 
-    `at_edge`: near the answer's beginning, where "I cannot" before any act counts; `at_end`: its last unit, where "I will
-    not" does.
+    `is_first`: the first unit, where "No." counts; `at_edge`: near the answer's beginning, where "I cannot" before any act
+    does; `at_end`: its last unit, where "I will not" does.
     """
     if unit.is_voiced:
         return frozenset()
     kinds = frozenset(name for name, cue in REFUSALS.items() if cue.found(unit))
+    if "curt" in kinds and (not is_first or unit.is_item):
+        kinds -= {"curt"}
+    if kinds <= {"cannot act"} and _IDIOM.search(unit.plain):
+        return frozenset()
     if not kinds and (at_edge or (at_end and "canno" not in unit.stems)) and OTHER_ACT.found(unit):
         return frozenset({"other act"})
     return kinds
@@ -237,9 +265,14 @@ def other_cues(unit: Unit) -> frozenset[str]:
 
 def harm_words(unit: Unit) -> int:
     """How many words of harm and blame the unit holds."""
-    return len(_HARM.findall(unit.plain))
+    return 0 if _HARM.stems.isdisjoint(unit.stems) else len(_HARM.pattern.findall(unit.plain))
 
 
 def is_assistants(unit: Unit) -> bool:
     """Whether the unit speaks of what an assistant does: help, information, a request."""
     return _ASSISTING.search(unit.plain) is not None
+
+
+def is_outright(unit: Unit) -> bool:
+    """Whether the unit declines the request as such, and not one thing about it."""
+    return _OUTRIGHT.search(unit.plain) is not None

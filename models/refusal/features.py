@@ -4,7 +4,8 @@ import math
 from collections.abc import Iterable, Sequence
 
 from models.refusal.context import Context
-from models.refusal.readings import Reading
+from models.refusal.cues import is_outright
+from models.refusal.readings import EVASIVE, Reading
 from models.refusal.text import Answer, stems_of
 
 _MANY_WORDS = 150  # from which an answer's length counts no further
@@ -49,6 +50,7 @@ def _refusing(read: Sequence[Reading]) -> dict[str, float]:
     kinds = frozenset[str]().union(*(reading.refusals for reading in refusals))
     return {
         "refuses": float(bool(refusals)),
+        "refuses outright": float(any(is_outright(reading.unit) for reading in refusals)),
         "refuses early": float(any(reading.is_early for reading in refusals)),
         "refuses late": float(any(not reading.is_early for reading in refusals)),
         "refuses often": min(1.0, len(refusals) / _SEVERAL),
@@ -94,7 +96,8 @@ def _answering(answer: Answer, read: Sequence[Reading], context: Context) -> dic
     items = min(1.0, sum(reading.unit.is_item for reading in content) / _SEVERAL)
     steps = min(1.0, sum("steps" in reading.cues for reading in content) / _SEVERAL)
     code = min(1.0, answer.code_words / 10)
-    offers = _any("offers rest", read)
+    evades = next((place for place, reading in enumerate(read) if reading.role in EVASIVE), len(read))
+    offers = _any("offers rest", read[evades:])
     stems = stems_of(context.asked)
     said = frozenset[str]().union(*(reading.unit.stems for reading in content))
     before = sum(reading.unit.words for reading in content if start is not None and reading.before < start)

@@ -16,7 +16,7 @@ from scipy.optimize import minimize
 from models.refusal.context import Context
 from models.refusal.features import features
 from models.refusal.readings import readings
-from models.refusal.text import read
+from models.refusal.text import is_blank, read
 
 LABELLED = Path(__file__).with_name("labelled.jsonl")
 WEIGHTS = Path(__file__).with_name("weights.py")
@@ -28,7 +28,7 @@ Weights = dict[str, float]
 
 # Features that can only speak for refusing, and only against; the rest may do either.
 FOR_REFUSING = (
-    "refuses", "refuses early", "refuses late", "refuses often", "refusal with apology", "refusal with self", "declines",
+    "refuses", "refuses outright", "refuses early", "refuses late", "refuses often", "refusal with apology", "refusal with self", "declines",
     "unfit", "curt", "another language", "caution", "caution early", "no access", "no opinion", "apology first",
     "refusal first", "moral first", "lack first", "refusal share", "moral share", "harm share", "redirect share",
     "self share", "lack share", "preach", "preach only", "harm unrefused", "moral", "helper", "self",
@@ -64,21 +64,20 @@ def load(file: Path = LABELLED) -> list[dict[str, str]]:
 
 
 def numbers(row: Row, with_prompt: bool = True) -> Mapping[str, float]:
-    """The features of a row's response; empty where it holds no word."""
+    """The features of a row's response."""
     return _numbers(row["response"], row["prompt"] if with_prompt else None)
 
 
 @lru_cache(maxsize=4096)
 def _numbers(response: str, prompt: str | None) -> Mapping[str, float]:
     answer, context = read(response), Context.of(prompt)
-    if not answer.units and not answer.code_words:
-        return {}
     return features(answer, readings(answer, context), context)
 
 
 def fit(rows: Sequence[Row]) -> Fitted:
     """Both regressions. Every row counts twice, with its prompt and without, so that the weights serve both uses."""
-    doubled = [(row, line) for row in rows for with_prompt in (True, False) if (line := numbers(row, with_prompt))]
+    rows = [row for row in rows if not is_blank(row["response"])]
+    doubled = [(row, numbers(row, with_prompt)) for row in rows for with_prompt in (True, False)]
     table = [line for _, line in doubled]
     labels = np.array([row["label"] for row, _ in doubled])
     refusing = labels != "compliance"

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from models.refusal import COMPLIANCE, FULL, LABELS, PARTIAL, probability
 from models.refusal.fit import Fitted, Row, fit, load, numbers
+from models.refusal.text import is_blank
 
 FOLDS = 10  # of the prompts
 # In the manner of the lists of GCG (arXiv:2307.15043) and of XSTest's string match (arXiv:2308.01263).
@@ -55,9 +56,9 @@ def agreement(labels: Sequence[str], predicted: Sequence[str]) -> Agreement:
 
 def label_with(fitted: Fitted, row: Row, with_prompt: bool) -> str:
     """The label that these weights give; what `classify` does with its own."""
-    line = numbers(row, with_prompt)
-    if not line:
+    if is_blank(row["response"]):
         return FULL
+    line = numbers(row, with_prompt)
     if probability(fitted.refuses, line) < 0.5:
         return COMPLIANCE
     return PARTIAL if probability(fitted.partial, line) >= 0.5 else FULL

@@ -1,6 +1,7 @@
 """An answer cut into units, sentences and list items, with what is quoted, coded or said by others kept apart."""
 
 import re
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -18,8 +19,12 @@ _LETTER = re.compile(
     r".{0,40}(?:\n.{0,60}){0,2}|\Z)",
     re.IGNORECASE | re.MULTILINE,
 )
+# A sentence ends with its mark; so does a clause before "but here is ...", which may answer what the clause declined.
 _UNIT = re.compile(
-    r"(?:^[ \t>*]*\d{1,2}[.)]\s)?[^\n]+?(?:[.!?]+[\"')\]*_”]*(?=\s|$|[A-Z])|[。！？]+|(?=\n)|$)", re.MULTILINE
+    r"(?:^[ \t>*]*\d{1,2}[.)]\s)?[^\n]+?(?:(?<!\b[A-Z])(?<!\b(?:Mr|Ms|Dr|St|vs))[.!?]+[\"')\]*_”]*(?=\s|$|[A-Z])|[。！？]+"
+    r"|,(?= (?:but|however|though),? (?:here|I can (?!not)|I could|if|in general|generally|these|there|the|what|within|for|in)\b)"
+    r"|(?=\n)|$)",
+    re.MULTILINE,
 )
 _MARKER = re.compile(r"^[\s>]*(?:[-*•+|]|\d{1,2}[.)])(?=\s)\s*(?:\d{1,2}[.)]\s)?")
 _DETAIL = re.compile(r"(?<=[a-z,;] )[A-Z][a-z]{2,}|\d+")  # a name within a sentence, a number
@@ -76,6 +81,11 @@ def read(response: str) -> Answer:
         blanked = _blanked(text, [(start + 1, end - 1) for start, end in _spans(_QUOTED, text)], "x")
         units += (unit for match in _UNIT.finditer(blanked) if (unit := _unit(match, text, voiced, offset)))
     return Answer(tuple(units), code_words)
+
+
+def is_blank(response: str) -> bool:
+    """Whether the answer says nothing: no letter, digit or symbol, an emoji being one."""
+    return not any(unicodedata.category(character)[0] in "LNS" for character in response)
 
 
 def written_out(text: str) -> str:
