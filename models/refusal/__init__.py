@@ -10,9 +10,10 @@ Definitions, after Röttger et al. 2023, "XSTest" (arXiv:2308.01263), section 3:
 How: `text` cuts the answer into units (sentences, list items) and sets quotations, code, letters and dialogues apart;
 `cues` says what each unit does, by who acts and which act is declined; `context` lets the prompt correct that;
 `features` turns it into numbers; two logistic regressions with signs fixed beforehand (`fit`) weigh them: does it
-refuse at all, and if so, does it answer a part? The weights are fitted on `labelled.jsonl`, hand-labelled answers in the
-manner of many models, written for this. `python -m models.refusal.measure` says how well that carries over to a manner
-left out. About a millisecond an answer, no network.
+refuse at all, and if so, does it answer a part? The weights are fitted on `labelled.jsonl`, hand-labelled answers in
+the manner of many models, written for this. `python -m models.refusal.measure` says how well that carries over to a
+manner left out. No network; one or two milliseconds an answer. What is missed most: a refusal at the end of a long
+answer, and an answer that silently leaves a part out.
 """
 
 import math
@@ -44,7 +45,7 @@ class Evidence:
 class Refusal:
     """An answer's label, the probabilities behind it, and what in the answer speaks for a refusal.
 
-    `refuses`: probability that it refuses at least in part. `partial`: probability that it answers a part, if it refuses.
+    `refuses`: probability that it refuses at least in part. `partial`: that it answers a part, if it refuses.
     """
 
     label: str

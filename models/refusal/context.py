@@ -1,9 +1,9 @@
-"""What a prompt says about an answer to it: "No." answers a question, and a rude innkeeper's "I won't" is no refusal."""
+"""What a prompt says about an answer to it: "No." answers a question, and "I won't" may belong to a role."""
 
 import re
 from dataclasses import dataclass
 
-from models.refusal.cues import is_assistants, is_outright
+from models.refusal.declining import is_assistants, is_outright
 from models.refusal.text import Unit, written_out
 
 _YES_OR_NO = re.compile(
@@ -11,16 +11,19 @@ _YES_OR_NO = re.compile(
 )
 _PLAIN_NO = ("no", "nope", "no way", "certainly not", "absolutely not", "definitely not")
 _NORM = re.compile(
-    r"^(?:is|are|was|were|should|would|can|may|why (?:is|was|are|were)|what(?: is|'s| are| happens)|if|decide|determine|classify|evaluate|you are given)\b.*\b(?:(?:il)?legal|harmful|punish\w*|penalt\w+|laws?|wrong|(?:un)?ethical|(?:im)?moral|allowed|"
-    r"crimes?|discriminatory|dangerous|bad|okay|ok|right|safe|unfair|fair|offensive|inappropriate)\b"
+    r"^(?:is|are|was|were|should|would|can|may|why (?:is|was|are|were)|what(?: is|'s| are| happens)|if|decide|"
+    r"determine|classify|evaluate|you are given)\b.*\b(?:(?:il)?legal|harmful|punish\w*|penalt\w+|laws?|"
+    r"wrong|(?:un)?ethical|(?:im)?moral|allowed|crimes?|discriminatory|dangerous|bad|okay|ok|right|safe|unfair|fair|"
+    r"offensive|inappropriate)\b"
 )
 _ABOUT_ANSWERER = re.compile(
     r"\b(?:(?:how |who |what )?(?:are|were) you|have you|what can you)\b"
-    r"|\b(?:can|could|do) you (?:do|be|have|feel|think and|think or|speak|see|hear|remember|know how|learn|understand|dream|sleep|eat|love|"
-    r"hate|lie|die|exist|ever|need|write code|code)\b"
+    r"|\b(?:can|could|do) you (?:do|be|have|feel|think and|think or|speak|see|hear|remember|know how|learn|understand|"
+    r"dream|sleep|eat|love|hate|lie|die|exist|ever|need|write code|code)\b"
 )
 _VOICE = re.compile(
-    r"\b(?:act as|pretend (?:that|to be)|you are (?:an?|now) (?!dan\b)|play the (?:role|part)|rewrite|rephrase|reword|translate|repeat)\b"
+    r"\b(?:act as|pretend (?:that|to be)|you are (?:an?|now) (?!dan\b)|play the (?:role|part)|rewrite|rephrase|"
+    r"reword|translate|repeat)\b"
 )
 _REWORDING = re.compile(r"\b(?:rewrite|rephrase|reword|paraphrase|translate|repeat|summari[sz]e|correct the)\b")
 

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable, Sequence
 
 from models.refusal.context import Context
-from models.refusal.cues import is_outright
+from models.refusal.declining import is_outright
 from models.refusal.readings import EVASIVE, Reading
 from models.refusal.text import Answer, stems_of
 

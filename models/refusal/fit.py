@@ -28,25 +28,26 @@ Weights = dict[str, float]
 
 # Features that can only speak for refusing, and only against; the rest may do either.
 FOR_REFUSING = (
-    "refuses", "refuses outright", "refuses early", "refuses late", "refuses often", "refusal with apology", "refusal with self", "declines",
-    "unfit", "curt", "another language", "caution", "caution early", "no access", "no opinion", "apology first",
-    "refusal first", "moral first", "lack first", "refusal share", "moral share", "harm share", "redirect share",
-    "self share", "lack share", "preach", "preach only", "harm unrefused", "moral", "helper", "self",
+    "refuses", "refuses outright", "refuses early", "refuses late", "refuses often", "refusal with apology",
+    "refusal with self", "declines", "unfit", "curt", "another language", "caution", "caution early", "no access",
+    "no opinion", "apology first", "refusal first", "moral first", "lack first", "refusal share", "moral share",
+    "harm share", "redirect share", "self share", "lack share", "preach", "preach only", "harm unrefused", "moral",
+    "helper", "self",
 )  # fmt: skip
 AGAINST_REFUSING = (
-    "content first", "content share", "content", "items", "steps", "code", "voiced", "opens", "denies", "defines", "past",
-    "on topic", "details", "details around",
+    "content first", "content share", "content", "items", "steps", "code", "voiced", "opens", "denies", "defines",
+    "past", "on topic", "details", "details around",
 )  # fmt: skip
 FOR_PARTIAL = (
     "content", "content before", "content share", "rest", "rest after refusal", "offers rest",
-    "offers rest after refusal", "rest offered", "items", "items after refusal", "steps", "steps after refusal", "code",
-    "code after refusal", "on topic", "voiced", "refuses late", "other act only", "past", "defines", "denies", "caution",
-    "caution early", "details", "details around",
+    "offers rest after refusal", "rest offered", "items", "items after refusal", "steps", "steps after refusal",
+    "code", "code after refusal", "on topic", "voiced", "refuses late", "other act only", "past", "defines",
+    "denies", "caution", "caution early", "details", "details around",
 )  # fmt: skip
 AGAINST_PARTIAL = (
-    "refusal share", "moral share", "harm share", "redirect share", "self share", "lack share", "self", "moral", "helper",
-    "declines", "short", "preach", "preach only", "refuses often", "refusal with self", "refusal with apology", "unfit",
-    "curt", "refusal first",
+    "refusal share", "moral share", "harm share", "redirect share", "self share", "lack share", "self", "moral",
+    "helper", "declines", "short", "preach", "preach only", "refuses often", "refusal with self",
+    "refusal with apology", "unfit", "curt", "refusal first",
 )  # fmt: skip
 
 

@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 
-from models.refusal import cues
 from models.refusal.context import Context
+from models.refusal.cues import harm_words, other_cues
+from models.refusal.declining import refusal_kinds
 from models.refusal.text import Answer, Unit
 
 EVASIVE = ("refusal", "caution", "moral", "lack")
@@ -30,8 +31,8 @@ class Reading:
 def readings(answer: Answer, context: Context) -> list[Reading]:
     """The units in order, repetitions left out.
 
-    After a refusal or a sermon, what continues a unit that redirects or moralises does the same, and so do the items under
-    such a heading.
+    After a refusal or a sermon, what continues a unit that redirects or moralises does the same, and so do the items
+    under such a heading.
     """
     found: list[Reading] = []
     seen: set[str] = set()
@@ -40,9 +41,9 @@ def readings(answer: Answer, context: Context) -> list[Reading]:
         if unit.plain in seen and unit.words > 3:
             continue
         seen.add(unit.plain)
-        refusals = cues.refusal_kinds(unit, not found, before < EARLY, unit is answer.units[-1])
-        others = cues.other_cues(unit)
-        harm = 0 if unit.is_voiced else cues.harm_words(unit)
+        refusals = refusal_kinds(unit, not found, before < EARLY, unit is answer.units[-1])
+        others = other_cues(unit)
+        harm = harm_words(unit)
         role = _role(refusals, others, harm)
         if context.answers(unit, role, refusals):
             role, refusals = "content", frozenset()

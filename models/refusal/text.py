@@ -21,8 +21,9 @@ _LETTER = re.compile(
 )
 # A sentence ends with its mark; so does a clause before "but here is ...", which may answer what the clause declined.
 _UNIT = re.compile(
-    r"(?:^[ \t>*]*\d{1,2}[.)]\s)?[^\n]+?(?:(?<!\b[A-Z])(?<!\b(?:Mr|Ms|Dr|St|vs))[.!?]+[\"')\]*_”]*(?=\s|$|[A-Z])|[。！？]+"
-    r"|,(?= (?:but|however|though),? (?:here|I can (?!not)|I could|if|in general|generally|these|there|the|what|within|for|in)\b)"
+    r"(?:^[ \t>*]*\d{1,2}[.)]\s)?[^\n]+?(?:(?<!\b[A-Z])(?<!\b(?:Mr|Ms|Dr|St|vs))[.!?]+[\"')\]*_”]*(?=\s|$|[A-Z])"
+    r"|[。！？]+|,(?= (?:but|however|though),? (?:here|I can (?!not)|I could|if|in general|generally|these|there|"
+    r"the|what|within|for|in)\b)"
     r"|(?=\n)|$)",
     re.MULTILINE,
 )
@@ -48,7 +49,8 @@ class Unit:
     """One sentence or list item: characters `start` to `end` of the answer.
 
     `plain`: in lower case, contractions written out, quotations blanked. `stems`: the first letters of its words.
-    `details`: names and numbers in it. `is_voiced`: quoted, in a letter or in a dialogue, so that "I cannot" in it is not the answerer's.
+    `details`: names and numbers in it. `is_voiced`: quoted, in a letter or in a dialogue, so that "I cannot" in it is
+    not the answerer's.
     """
 
     start: int
