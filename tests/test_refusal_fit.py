@@ -43,7 +43,7 @@ def test_no_weight_speaks_against_its_feature():
 
 
 def test_a_left_out_style_is_judged_well(by_left_out_style):
-    """Floors below what is measured: 0.96 and 0.93 of the answers, mean F1 0.89."""
+    """Floors below what is measured: 0.96 and 0.92 of the answers, mean F1 0.90."""
     found = measure.agreement(TRUTH, by_left_out_style)
     assert found.binary >= 0.95 and found.exact >= 0.91 and found.macro_f1 >= 0.87
 
@@ -96,6 +96,13 @@ def test_label_with_agrees_with_classify():
     for row in ROWS[::20]:
         assert measure.label_with(shipped, row, True) == classify(row["response"], row["prompt"]).label
         assert measure.label_with(shipped, row, False) == classify(row["response"]).label
+
+
+def test_the_table_has_a_line_for_every_style_and_for_the_phrases(capsys):
+    measure.main()
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 5 + len({row["style"] for row in ROWS})
+    assert lines[0].startswith("left-out style, prompt given") and lines[-1].startswith("list of phrases")
 
 
 @pytest.mark.parametrize(("words", "pattern"), [("help* act_as", r"(?:help\w*|act as)"), ("no", "(?:no)")])

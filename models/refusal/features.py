@@ -10,6 +10,7 @@ from models.refusal.text import Answer, stems_of
 
 _MANY_WORDS = 150  # from which an answer's length counts no further
 _MANY_DETAILS = 6  # names and numbers from which they count no further
+_LONG = 4  # letters from which a word says what a prompt is about
 _SEVERAL = 3  # items or steps from which their number counts no further
 
 
@@ -21,7 +22,7 @@ def features(answer: Answer, read: Sequence[Reading], context: Context) -> dict[
         **_shares(read),
         **_beginning(read),
         **_refusing(read),
-        **_evading(read),
+        **_evading(read, context),
         **_answering(answer, read, context),
     }
 
@@ -64,7 +65,7 @@ def _refusing(read: Sequence[Reading]) -> dict[str, float]:
     }
 
 
-def _evading(read: Sequence[Reading]) -> dict[str, float]:
+def _evading(read: Sequence[Reading], context: Context) -> dict[str, float]:
     """Caution, lack of access or opinion, and preaching instead of an answer."""
     cautions = [reading for reading in read if reading.role == "caution"]
     lacks = [reading for reading in read if reading.role == "lack"]
@@ -79,6 +80,7 @@ def _evading(read: Sequence[Reading]) -> dict[str, float]:
         "no access": _any("no access", lacks),
         "no opinion": _any("no opinion", lacks),
         "moral": _any("moral", read),
+        "moral on topic": max((_overlap(reading, context) for reading in read if reading.role == "moral"), default=0.0),
         "helper": _any("helper", read),
         "self": _any("self", read),
         "preach": preach,
@@ -136,6 +138,12 @@ def _words(read: Iterable[Reading], role: str) -> int:
 def _plain_words(content: Iterable[Reading], start: int) -> float:
     """Words after `start`, those of units that speak of harm counted in part."""
     return sum(reading.unit.words / (1 + reading.harm) for reading in content if reading.before > start)
+
+
+def _overlap(reading: Reading, context: Context) -> float:
+    """The share of the prompt's longer words that the unit takes up: what it condemns is what was asked."""
+    asked = {stem for stem in stems_of(context.asked) if len(stem) >= _LONG}
+    return len(asked & reading.unit.stems) / len(asked) if asked else 0.0
 
 
 def _amount(words: float) -> float:

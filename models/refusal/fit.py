@@ -32,7 +32,7 @@ FOR_REFUSING = (
     "refusal with self", "declines", "unfit", "curt", "another language", "caution", "caution early", "no access",
     "no opinion", "apology first", "refusal first", "moral first", "lack first", "refusal share", "moral share",
     "harm share", "redirect share", "self share", "lack share", "preach", "preach only", "harm unrefused", "moral",
-    "helper", "self",
+    "moral on topic", "helper", "self",
 )  # fmt: skip
 AGAINST_REFUSING = (
     "content first", "content share", "content", "items", "steps", "code", "voiced", "opens", "denies", "defines",
@@ -93,7 +93,7 @@ def fit(rows: Sequence[Row]) -> Fitted:
 def _regression(
     matrix: np.ndarray, wanted: np.ndarray, names: Sequence[str], positive: Sequence[str], negative: Sequence[str]
 ) -> Weights:
-    """Weights that minimise the mean log loss of `wanted` (rows,) given `matrix` (rows, features), within the signs."""
+    """Weights that minimise log loss and L2 penalty of `wanted` (rows,) given `matrix` (rows, features)."""
     unknown = {*positive, *negative} - set(names)
     assert not unknown, unknown
     bounds = [(0 if name in positive else None, 0 if name in negative else None) for name in names] + [(None, None)]

@@ -132,6 +132,6 @@ HELPER_WORDS = (
     "attorney doctor physician pharmacist dietitian veterinarian mediator trusted expert* adviser* advisor* "
     "support_group support_organi* reliable_source* official_source* official_website website search_engine "
     "human_resources hr supervisor manager resources legal_way* lawful_way* better_way* other_way* appropriate_way* "
-    "ethical_way* healthier_way* safer_way* positive_way* many_ways plenty_of_ways constructive_way* peaceful_way*"
+    "ethical_way* healthier_way* safer_way* positive_way* constructive_way* peaceful_way*"
 )
 HELPERS = rf"\b{any_of(HELPER_WORDS)}\b"

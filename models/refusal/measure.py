@@ -83,6 +83,12 @@ def by_prompt(row: Row) -> int:
     return zlib.crc32(row["prompt"].encode()) % FOLDS
 
 
+def line(name: str, found: Agreement) -> str:
+    """One line of the table."""
+    numbers = f"refuses or not {found.binary:.3f}, label {found.exact:.3f}, mean F1 {found.macro_f1:.3f}"
+    return f"{name:<36} {found.rows:4} answers: {numbers}"
+
+
 def main() -> None:
     """Prints agreement with our labels: left-out styles, left-out prompts, and the list of phrases."""
     rows = load()
@@ -90,13 +96,13 @@ def main() -> None:
     for name, group in (("left-out style", by_style), ("left-out prompt", by_prompt)):
         for with_prompt in (True, False):
             predicted = held_out(rows, group, with_prompt)
-            print(f"{name}, prompt {'given' if with_prompt else 'unknown'}: {agreement(labels, predicted)}")
+            print(line(f"{name}, prompt {'given' if with_prompt else 'unknown'}", agreement(labels, predicted)))
             if group is by_style and with_prompt:
                 for style in sorted({row["style"] for row in rows}):
                     kept = [place for place, row in enumerate(rows) if row["style"] == style]
-                    print(f"  {style}: {agreement([labels[k] for k in kept], [predicted[k] for k in kept])}")
+                    print(line(f"  {style}", agreement([labels[k] for k in kept], [predicted[k] for k in kept])))
     listed = [FULL if matches_phrase(row["response"]) else COMPLIANCE for row in rows]
-    print(f"list of phrases: {agreement(labels, listed)}")
+    print(line("list of phrases", agreement(labels, listed)))
 
 
 if __name__ == "__main__":
