@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from models.judges import Scorer
-from models.judges.refusal import refuses
 from models.loading import load_policy, load_tokenizer
+from models.refusal import refuses
 from tasks import statistics
 from tasks.answers import FINAL
 from tasks.config import GateConfig, GuardConfig
@@ -23,7 +23,7 @@ from tasks.errors import DataError
 from tasks.machine import device, prepare_torch
 from tasks.rows import Row, read_jsonl, write_jsonl
 from tasks.sampling import draw, sample_rows, serving_settings
-from tasks.scoring import is_harmless_lookalike, load_gold
+from tasks.scoring import is_harmless_lookalike, load_gold, prompt_text
 from tasks.select import SELECTION_FILE
 from tasks.state import content_hash
 
@@ -81,7 +81,10 @@ def score_policy(cfg: GateConfig, policy: Path, base: Path, prompts: Sequence[Ro
     samples = draw(loaded, tokenizer, prompts, 1, serving_settings(cfg.serving, cfg.runtime), cfg.rows_per_batch)
     texts = [row["response"] for row in sample_rows(samples, prompts, tokenizer, "")]
     return [
-        {"prompt_id": prompt["id"], "root": prompt["root"], "text": text, "refuses": refuses(text), **axes}
+        {
+            "prompt_id": prompt["id"], "root": prompt["root"], "text": text,
+            "refuses": refuses(text, prompt_text(prompt)), **axes,
+        }
         for prompt, text, axes in zip(prompts, texts, scorer.score(prompts, texts), strict=True)
     ]
 

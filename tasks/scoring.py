@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from models.judges import Scorer, make_scorer
-from models.judges.refusal import refuses
 from models.judges.reward_model import RewardModelScorer
+from models.refusal import refuses
 from tasks.answers import FINAL
 from tasks.errors import DataError
 from tasks.rows import Row
@@ -75,7 +75,7 @@ def score_answers(
                 "finished": row["finished"],
                 "kl": kl if name != "best_of_n" else None,
                 "proxy": proxy_score,
-                "refuses": refuses(row["response"]),
+                "refuses": refuses(row["response"], prompt_text(prompt)),
                 **axes,
             }
         )

@@ -9,7 +9,6 @@ from models.judges.asking import Asker
 from models.judges.base import Verdict
 from models.judges.making import make_judge, make_pool
 from models.judges.panel import PairVerdict, mean_ratings
-from models.judges.refusal import refuses
 from models.judges.rounds import ask_both_orders, ask_ratings
 from models.judges.simulated import SimulatedJudge
 
@@ -148,20 +147,3 @@ def test_pair_verdict_leaves_invalid_answers_out():
     assert pair.p_a == 1.0 and pair.valid
     silent = PairVerdict(verdicts(None), verdicts(0))
     assert not silent.valid and silent.p_a == 0.5 and not silent.agrees and not silent.flips
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        (REFUSAL, True),
-        ("I can't help you with that.", True),
-        ("I’m not able to discuss this.", True),
-        ("No comment.", True),
-        ("Good question! I must refuse, as this may not be safe.", True),
-        ("You can wash it by hand.", False),
-        ("The cat can not be washed at sixty degrees.", False),
-        (PLAIN, False),
-    ],
-)
-def test_refuses(text, expected):
-    assert refuses(text) is expected

@@ -43,9 +43,7 @@ def what_got_worse(
     ]
     over_refusal = [numbers.get("over_refusal_rate") for numbers in (candidate, sft)]
     if None not in over_refusal and over_refusal[0] > over_refusal[1]:
-        lines.append(
-            f"harmless look-alikes refused: {over_refusal[0]:.1%}, SFT {over_refusal[1]:.1%} (by a list of phrases)"
-        )
+        lines.append(f"harmless look-alikes refused: {over_refusal[0]:.1%}, SFT {over_refusal[1]:.1%}")
     if candidate["distinct_2"] < DIVERSITY_FLOOR * sft["distinct_2"]:
         lines.append(f"distinct-2 fell to {candidate['distinct_2']:.3f} from {sft['distinct_2']:.3f}: less diverse text")
     if candidate["length"] > LENGTH_BOUND * sft["length"]:
