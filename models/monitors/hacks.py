@@ -6,7 +6,7 @@ helps" or one warning is how people write.
 
 import zlib
 
-from models.judges.refusal import refuses
+from models.refusal import refuses
 from models.monitors import phrases
 from models.monitors.text import EMOJI, prose, sentences, words
 
