@@ -43,8 +43,12 @@ def ours(settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def theirs(settings: dict[str, Any]) -> dict[str, Any]:
-    """TRL's ranks, 0 for the answer shown first; null where it has none (-1). Order is not shuffled: ours is not."""
+    """From TRL's ranks, 0 for the answer shown first; null where it has none (-1). Order is not shuffled: ours is not.
+
+    Where the judge gives up, with all that it had: {"failure": what it said}.
+    """
     os.environ["TRL_EXPERIMENTAL_SILENCE"] = "1"
+    from openai import OpenAIError
     from trl.experimental.judges import OpenAIPairwiseJudge
 
     judge = OpenAIPairwiseJudge(settings["model"], max_requests=None)
@@ -55,7 +59,10 @@ def theirs(settings: dict[str, Any]) -> dict[str, Any]:
         ranks = judge.judge(prompts, completions, shuffle_order=False)
         return [None if rank == -1 else 1 - rank for rank in ranks]
 
-    return _timed(ask)
+    try:
+        return _timed(ask)
+    except OpenAIError as error:
+        return {"failure": f"{type(error).__name__} {error}"}
 
 
 def main() -> None:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from benchmarks.judging.questions import number_of, rule
 from benchmarks.judging.server import Body, Call, Faults, Server, response
@@ -25,9 +25,10 @@ class LoggedServer(Server):
     def admin(self, path: str, body: Body) -> bytes | None:
         if path == "/log":
             calls = [[number_of(call.question), call.outcome, call.seconds] for call in self.calls]
-            return response(200, {"calls": calls, "most_in_flight": self.most_in_flight, "in_flight": self.in_flight})
-        if path == "/answered":
-            return response(200, {"answered": sum(call.outcome == "answered" for call in self.calls)})
+            return response(200, {"calls": calls, "most_in_flight": self.most_in_flight})
+        if path == "/count":
+            answered = sum(call.outcome == "answered" for call in self.calls)
+            return response(200, {"answered": answered, "in_flight": self.in_flight})
         if path == "/reset":
             self.reset(Faults(**body))
             return response(200, {})
@@ -40,6 +41,12 @@ class Log:
 
     calls: Sequence[Call]
     most_in_flight: int
+
+
+class Count(NamedTuple):
+    """Calls answered since the reset, and calls under way."""
+
+    answered: int
     in_flight: int
 
 
@@ -56,13 +63,12 @@ class Endpoint:
     def reset(self, faults: Faults) -> None:
         self._ask("/reset", asdict(faults))
 
-    def answered(self) -> int:
-        """Calls answered so far."""
-        return self._ask("/answered")["answered"]
+    def count(self) -> Count:
+        return Count(**self._ask("/count"))
 
     def log(self) -> Log:
         told = self._ask("/log")
-        return Log([Call(*call) for call in told["calls"]], told["most_in_flight"], told["in_flight"])
+        return Log([Call(*call) for call in told["calls"]], told["most_in_flight"])
 
     def _ask(self, path: str, body: Any = None) -> Any:
         with urllib.request.urlopen(self.address + path, json.dumps(body or {}).encode(), timeout=60) as reply:

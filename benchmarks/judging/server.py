@@ -15,7 +15,7 @@ PATH = "/v1/chat/completions"
 END_OF_HEAD = b"\r\n\r\n"
 
 
-@dataclass
+@dataclass(frozen=True)
 class Faults:
     """Shares of calls that fail, by kind; `latency` and `jitter` in seconds (uniform around the latency)."""
 
