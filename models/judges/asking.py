@@ -23,6 +23,7 @@ from models.judges.calls import Calls
 from models.judges.store import Record, Store, answer_text, question_key
 
 Progress = Callable[[int, int], None]
+_LOOK_AHEAD = 256  # questions whose keys are looked up in the store at once
 
 
 class JudgeError(ValueError):
@@ -199,11 +200,10 @@ class _Remote:
     def __init__(self, asker: Asker, items: Sequence[tuple[RemoteJudge, Question]]) -> None:
         self.asker, self.items, self.budget = asker, items, asker.budget
         self.judges = {id(judge): judge for judge, _ in items}
-        described = {name: judge.description for name, judge in self.judges.items()}
-        self.keys = [question_key(described[id(judge)], question) for judge, question in items]
-        self.records = asker.known(self.keys)
-        self.from_store = set(self.records)
-        self.done = 0
+        self.described = {name: judge.description for name, judge in self.judges.items()}
+        self.keys: list[str] = []
+        self.stored: dict[str, Record] = {}
+        self.found: dict[str, Answer] = {}
 
     async def answers(self) -> list[Answer | None]:
         self.budget.enter_loop()
@@ -216,17 +216,15 @@ class _Remote:
                 await self._ask_all()
             finally:
                 await self.calls.stop()
-        asked = {key: self.records[key] for key in self.keys if key in self.counted}
-        return [asked[key].read() if key in asked else None for key in self.keys]
+        self._look_ahead(len(self.items))  # an answer serves all questions that are the same
+        return [self.found.get(key) for key in self.keys]
 
     async def _ask_all(self) -> None:
         """Each judge's first question goes alone: a wrong key or address costs one call, not a whole round of them."""
         window = 2 * self.asker.settings.concurrency * len(self.judges)  # those that wait for a retry hold no slot
-        self.counted: set[str] = set()
         greeted: set[int] = set()
         async for judge, question, key, worst in self._admitted():
-            if key in self.from_store:
-                record = self.records[key]
+            if record := self.stored.get(key):
                 self.budget.settle(worst, record.cost, record.calls)
                 self._count(record, stored=True)
                 continue
@@ -239,14 +237,23 @@ class _Remote:
     async def _admitted(self) -> AsyncIterator[tuple[RemoteJudge, Question, str, float]]:
         """The questions, each key once, for as long as the budget has room for the next one."""
         seen: set[str] = set()
-        for (judge, question), key in zip(self.items, self.keys, strict=True):
-            if key in seen:
+        for place, (judge, question) in enumerate(self.items):
+            if place == len(self.keys):
+                self._look_ahead(place + _LOOK_AHEAD)
+            if (key := self.keys[place]) in seen:
                 continue
             seen.add(key)
             worst = judge.worst_cost(question)
             if not await self._reserve(worst):
                 return
             yield judge, question, key, worst
+
+    def _look_ahead(self, end: int) -> None:
+        """The keys of the items up to `end`, and what the store has of them; in parts, while calls are under way."""
+        part = self.items[len(self.keys) : end]
+        keys = [question_key(self.described[id(judge)], question) for judge, question in part]
+        self.keys += keys
+        self.stored |= self.asker.known(keys)
 
     async def _reserve(self, worst: float) -> bool:
         """As Budget.reserve, but a call that fails meanwhile ends the wait."""
@@ -292,11 +299,9 @@ class _Remote:
         self._count(record, stored=False)
 
     def _count(self, record: Record, stored: bool) -> None:
-        self.records[record.key] = record
-        self.counted.add(record.key)
+        self.found[record.key] = record.read()
         self.asker.tally.add(record, stored)
-        self.done += 1
-        self.asker.progress(self.done, len(self.keys))
+        self.asker.progress(len(self.found), len(self.items))
 
 
 def _record(judge: Any, key: str, question: Question, answer: Answer, raw: str, **usage: Any) -> Record:
