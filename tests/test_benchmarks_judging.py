@@ -21,11 +21,12 @@ WORK = race.Workload(60, 30, 200, {"concurrency": 8, "attempts": 9, "first_wait"
 
 
 def test_the_ideal_by_hand():
-    """Two slots: (2 + 4 + 6) / 2 where failures count against the client, (1 + 2 + 3 + 4 + 6) / 2 where they do not."""
-    assert ideal.ideal_seconds(CALLS, 2) == 6.0
-    assert ideal.ideal_seconds_with_faults(CALLS, 2) == 8.0
-    run = race.Run(2, 12.0, 1.0, [1.0, 0.0], Log(CALLS, 2))
-    assert run.share_of_ideal(2) == 0.5 and run.share_of_ideal_with_faults(2) == pytest.approx(2 / 3)
+    """Two slots: (1 + 2 + 3 + 4) / 2 for what the server made necessary, (2 + 4) / 2 had it not failed. The second
+    answer to the second question was not necessary."""
+    assert ideal.ideal_seconds(CALLS, 2) == 5.0
+    assert ideal.faultless_seconds(CALLS, 2) == 3.0
+    run = race.Run(2, 10.0, 1.0, [1.0, 0.0], Log(CALLS, 2))
+    assert run.share_of_ideal(2) == 0.5 and run.share_of_faultless(2) == 0.3
     assert ideal.outcomes(CALLS) == {"429": 1, "answered": 3, "dropped": 1}
 
 
@@ -64,7 +65,7 @@ def test_our_side_labels_everything_once_and_survives_a_kill():
         run = race._run("ours", WORK, 60, FAST, endpoint, None)
         assert run.labelled_exactly_once and run.right == 60
         assert len(run.log.calls) > 60 and 1 < run.log.most_in_flight <= 8
-        assert 0 < run.share_of_ideal(8) < run.share_of_ideal_with_faults(8) < 1
+        assert 0 < run.share_of_faultless(8) < run.share_of_ideal(8) < 1
         slow = replace(WORK, faults=replace(FAST, latency=0.05))
         assert race._kill(slow, endpoint).kept
 
@@ -80,14 +81,14 @@ def test_a_missing_trl_and_a_side_that_fails(tmp_path):
 def test_the_document_and_the_promises(tmp_path):
     run = race.Run(2, 12.0, 1.0, [1.0, 0.0], Log(CALLS[:4], 2), (2, 2, 4))
     theirs = race.Run(2, 120.0, 1.0, [1.0, None], Log(CALLS, 2), failure="APIConnectionError")
-    # Useful are 2 + 4 seconds in 8 slots, 0.75 of 12.
+    # Necessary are 1 + 2 + 3 + 4 seconds in 8 slots, 1.25 of 12.
     comparison = Comparison("x", (Cost(1.0, 1.0),), (Cost(10.0, 1.0),), times_faster_at_least(8.0))
     found = race.Race(WORK, [run], [theirs], comparison, race.Kill(200, 8, 100, 8, 9, 0))
     assert [kept for _, kept in promises(found)] == [True, False, True, False]
     written = document(found, 1)
     assert written["ours"][0]["answers"] == asdict(ideal.Labels(2, 0, 0))
     assert written["theirs"][0]["without_verdict"] == 1 and written["theirs"][0]["gave_up_with"] == "APIConnectionError"
-    assert json.loads(json.dumps(written))["share_of_ideal"] == {"median": 0.0625, "promise": "at least 0.9", "kept": False}
+    assert json.loads(json.dumps(written))["share_of_ideal"] == {"median": 0.1042, "promise": "at least 0.9", "kept": False}
     assert str(tmp_path.parent) not in json.dumps(written)
 
 

@@ -3,30 +3,37 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from benchmarks.judging.server import Call
 
 
-def useful_seconds(calls: Sequence[Call]) -> float:
-    """Seconds that the server meant to take over the calls that it answered."""
-    return sum(call.seconds for call in calls if call.outcome == "answered")
-
-
 def ideal_seconds(calls: Sequence[Call], concurrency: int) -> float:
-    """The least time in which `concurrency` calls at a time can bring the verdicts of `calls`.
+    """The least time in which a client with `concurrency` calls at a time can have the verdicts of `calls`.
 
-    Every slot is busy from the first moment to the last with a call that brings a verdict. So everything else counts
-    against a client: the calls that the server fails, the waits that it asks for, opening connections, the store, our
-    first question that goes alone, and the end, when slots run empty. No client reaches 1 on a server with faults.
+    From the first moment to the last every slot is busy with a call that this server made necessary: the first answer
+    to each question, and each call that the server chose to fail, at the latency that it drew for it. So against a
+    client count the waits between attempts (also those that the server asks for), answers asked for twice, its own
+    work before, between and after calls, opening connections, the store, our first question that goes alone, and the
+    end, when slots run empty.
     """
-    return useful_seconds(calls) / concurrency
+    return sum(call.seconds for call in _necessary(calls)) / concurrency
 
 
-def ideal_seconds_with_faults(calls: Sequence[Call], concurrency: int) -> float:
-    """As `ideal_seconds`, but the calls that the server failed are work that no client could have been spared."""
-    return sum(call.seconds for call in calls) / concurrency
+def faultless_seconds(calls: Sequence[Call], concurrency: int) -> float:
+    """As `ideal_seconds` on a server without faults: the calls that failed count against the client as well, although
+    no client could have been spared them."""
+    return sum(call.seconds for call in _necessary(calls) if call.outcome == "answered") / concurrency
+
+
+def _necessary(calls: Sequence[Call]) -> Iterator[Call]:
+    answered: set[str] = set()
+    for call in calls:
+        if call.question not in answered:
+            yield call
+        if call.outcome == "answered":
+            answered.add(call.question)
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from statistics import median
 from typing import Any
 
 from benchmarks.judging.endpoint import ROOT, Endpoint, Log
-from benchmarks.judging.ideal import ideal_seconds, ideal_seconds_with_faults, labels, outcomes
+from benchmarks.judging.ideal import faultless_seconds, ideal_seconds, labels, outcomes
 from benchmarks.judging.questions import ordered_pairs
 from benchmarks.judging.server import Faults
 from benchmarks.measure import Comparison, Cost, alternate, times_faster_at_least
@@ -82,8 +82,8 @@ class Run:
     def share_of_ideal(self, concurrency: int) -> float:
         return ideal_seconds(self.log.calls, concurrency) / self.seconds
 
-    def share_of_ideal_with_faults(self, concurrency: int) -> float:
-        return ideal_seconds_with_faults(self.log.calls, concurrency) / self.seconds
+    def share_of_faultless(self, concurrency: int) -> float:
+        return faultless_seconds(self.log.calls, concurrency) / self.seconds
 
     def document(self, concurrency: int) -> dict[str, Any]:
         return {
@@ -93,7 +93,7 @@ class Run:
             "calls": outcomes(self.log.calls), "answers": asdict(labels(self.log.calls, self.questions)),
             "most_in_flight": self.log.most_in_flight,
             "share_of_ideal": round(self.share_of_ideal(concurrency), 4),
-            "share_of_ideal_with_faults": round(self.share_of_ideal_with_faults(concurrency), 4),
+            "share_of_faultless_ideal": round(self.share_of_faultless(concurrency), 4),
             "cpu_milliseconds_per_verdict": round(1000 * self.cpu_seconds / self.questions, 3),
             **({"gave_up_with": self.failure} if self.failure else {}),
         }  # fmt: skip

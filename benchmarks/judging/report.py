@@ -64,7 +64,7 @@ def promises(race: Race) -> list[tuple[str, bool]]:
 
 def _sides(race: Race, repeats: int) -> Table:
     table = Table(
-        "side", "questions", "verdicts/s", "share of its ideal", "… with the server's faults as given",
+        "side", "questions", "verdicts/s", "share of its ideal", "… of a server without faults",
         "CPU, ms a verdict", "right", "without verdict", "calls", header_style="bold", show_lines=True,
         title=f"{repeats} repeats, in turn: median (least to most)",
     )  # fmt: skip
@@ -79,7 +79,7 @@ def _row(runs: list[Run], concurrency: int) -> list[str]:
         str(runs[0].questions),
         spread([run.per_second for run in runs], 1),
         spread([run.share_of_ideal(concurrency) for run in runs], 3),
-        spread([run.share_of_ideal_with_faults(concurrency) for run in runs], 3),
+        spread([run.share_of_faultless(concurrency) for run in runs], 3),
         spread([1000 * run.cpu_seconds / run.questions for run in runs], 2),
         f"{sum(run.right for run in runs)} of {questions}",
         str(sum(said is None for run in runs for said in run.verdicts)),
