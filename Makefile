@@ -4,10 +4,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help setup demo demo-seeds demo-hacking demo-hh test test-slow bench bench-ppo clean
+.PHONY: help setup demo demo-seeds demo-hacking demo-hh test test-slow bench bench-ppo bench-judge bench-judge-orders clean
 
 help:  ## what can be made
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
 
 setup: .venv/ready  ## install into .venv
 
@@ -45,8 +45,14 @@ bench: setup  ## cost of the pipeline against bare trainers; ARGS=--write keeps 
 bench-ppo: setup .bench/trl-1.12.0  ## PPO beside TRL 1.12.0; ARGS=--write keeps the numbers
 	@$(BIN)/python -m benchmarks.ppo $(ARGS)
 
-.bench/trl-1.12.0: | setup
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target $@ trl==1.12.0
+bench-judge: setup .bench/trl-1.0.0  ## asking a faulty judge beside TRL 1.0.0's; ARGS=--write keeps the numbers
+	@$(BIN)/python -m benchmarks.judging $(ARGS)
+
+bench-judge-orders: setup  ## what asking in both orders is worth, at equal calls; ARGS=--write keeps the numbers
+	@$(BIN)/python -m benchmarks.judging.orders $(ARGS)
+
+.bench/trl-%: | setup
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target $@ trl==$*
 
 clean:  ## remove results; keeps .venv and the DVC cache
 	@rm -rf artifacts metrics .prefect .logs mlflow.db mlartifacts

@@ -75,7 +75,7 @@ def test_faults_leave_every_question_answered_exactly_once(ask, tmp_path):
     with JudgeServer(longer_wins, faults) as server, Store(tmp_path / "s.sqlite") as store:
         answers, asker = ask(server, questions(200), store=store)
     assert [answer.p_first for answer in answers] == [1.0, 0.0] * 200
-    outcomes = Counter(outcome for _, outcome in server.calls)
+    outcomes = Counter(call.outcome for call in server.calls)
     assert min(outcomes[name] for name in ("429", "dropped", "malformed")) > 0
     assert Counter(Counter(server.answered()).values()) == {1: 400}
     assert asker.tally.calls == asker.budget.calls == len(server.calls)

@@ -19,9 +19,11 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, sto
 
 from models.judges.base import Answer, Judge, Question, Verdict
 from models.judges.budget import Budget
+from models.judges.calls import Calls
 from models.judges.store import Record, Store, answer_text, question_key
 
 Progress = Callable[[int, int], None]
+_LOOK_AHEAD = 256  # questions whose keys are looked up in the store at once
 
 
 class JudgeError(ValueError):
@@ -200,15 +202,15 @@ class _Remote:
 
     def __init__(self, asker: Asker, items: Sequence[tuple[RemoteJudge, Question]]) -> None:
         self.asker, self.items, self.budget = asker, items, asker.budget
-        self.keys = [question_key(judge.description, question) for judge, question in items]
         self.judges = {id(judge): judge for judge, _ in items}
-        self.records = asker.known(self.keys)
-        self.from_store = set(self.records)
-        self.pending: set[asyncio.Task[None]] = set()
-        self.done = 0
+        self.described = {name: judge.description for name, judge in self.judges.items()}
+        self.keys: list[str] = []
+        self.stored: dict[str, Record] = {}
+        self.found: dict[str, Answer] = {}
 
     async def answers(self) -> list[Answer | None]:
         self.budget.enter_loop()
+        self.calls = Calls()
         self.slots = {name: asyncio.Semaphore(self.asker.settings.concurrency) for name in self.judges}
         async with AsyncExitStack() as stack:
             for judge in self.judges.values():
@@ -216,33 +218,32 @@ class _Remote:
             try:
                 await self._ask_all()
             finally:
-                await self._stop()
-        asked = {key: self.records[key] for key in self.keys if key in self.counted}
-        return [asked[key].read() if key in asked else None for key in self.keys]
+                await self.calls.stop()
+        self._look_ahead(len(self.items))  # an answer serves all questions that are the same
+        return [self.found.get(key) for key in self.keys]
 
     async def _ask_all(self) -> None:
         """Each judge's first question goes alone: a wrong key or address costs one call, not a whole round of them."""
         window = 2 * self.asker.settings.concurrency * len(self.judges)  # those that wait for a retry hold no slot
-        self.counted: set[str] = set()
         greeted: set[int] = set()
         async for judge, question, key, worst in self._admitted():
-            if key in self.from_store:
-                record = self.records[key]
+            if record := self.stored.get(key):
                 self.budget.settle(worst, record.cost, record.calls)
                 self._count(record, stored=True)
                 continue
-            task = asyncio.create_task(self._answer(judge, question, key, worst))
-            self.pending.add(task)
+            self.calls.start(self._answer(judge, question, key, worst))
             limit = 1 if id(judge) not in greeted else window
             greeted.add(id(judge))
-            await self._wait_until_fewer(limit)
-        await self._wait_until_fewer(1)
+            await self.calls.until_fewer_than(limit)
+        await self.calls.until_fewer_than(1)
 
     async def _admitted(self) -> AsyncIterator[tuple[RemoteJudge, Question, str, float]]:
         """The questions, each key once, for as long as the budget has room for the next one."""
         seen: set[str] = set()
-        for (judge, question), key in zip(self.items, self.keys, strict=True):
-            if key in seen:
+        for place, (judge, question) in enumerate(self.items):
+            if place == len(self.keys):
+                self._look_ahead(place + _LOOK_AHEAD)
+            if (key := self.keys[place]) in seen:
                 continue
             seen.add(key)
             worst = judge.worst_cost(question)
@@ -250,32 +251,18 @@ class _Remote:
                 return
             yield judge, question, key, worst
 
+    def _look_ahead(self, end: int) -> None:
+        """The keys of the items up to `end`, and what the store has of them; in parts, while calls are under way."""
+        part = self.items[len(self.keys) : end]
+        keys = [question_key(self.described[id(judge)], question) for judge, question in part]
+        self.keys += keys
+        self.stored |= self.asker.known(keys)
+
     async def _reserve(self, worst: float) -> bool:
         """As Budget.reserve, but a call that fails meanwhile ends the wait."""
-        reserving = asyncio.ensure_future(self.budget.reserve(worst))
-        while not reserving.done():
-            await asyncio.wait({reserving, *self.pending}, return_when=asyncio.FIRST_COMPLETED)
-            self._collect()
-        return reserving.result()
-
-    async def _wait_until_fewer(self, limit: int) -> None:
-        self._collect()
-        while len(self.pending) >= limit:
-            await asyncio.wait(self.pending, return_when=asyncio.FIRST_COMPLETED)
-            self._collect()
-
-    def _collect(self) -> None:
-        """Take finished calls out of the window; raises what one of them raised."""
-        finished = {task for task in self.pending if task.done()}
-        self.pending -= finished
-        failures = [failure for task in finished if (failure := task.exception())]
-        if failures:
-            raise failures[0]
-
-    async def _stop(self) -> None:
-        for task in self.pending:
-            task.cancel()
-        await asyncio.gather(*self.pending, return_exceptions=True)
+        if self.budget.fits(worst):  # mostly; then there is nothing to wait for
+            return await self.budget.reserve(worst)
+        return await self.calls.unless_one_fails(self.budget.reserve(worst))
 
     async def _answer(self, judge: RemoteJudge, question: Question, key: str, worst: float) -> None:
         """One question until it is answered, its attempts are used up or the budget ends; an answer is kept at once."""
@@ -316,11 +303,9 @@ class _Remote:
         self._count(record, stored=False)
 
     def _count(self, record: Record, stored: bool) -> None:
-        self.records[record.key] = record
-        self.counted.add(record.key)
+        self.found[record.key] = record.read()
         self.asker.tally.add(record, stored)
-        self.done += 1
-        self.asker.progress(self.done, len(self.keys))
+        self.asker.progress(len(self.found), len(self.items))
 
 
 def _record(judge: Any, key: str, question: Question, answer: Answer, raw: str, **usage: Any) -> Record:

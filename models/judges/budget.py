@@ -26,7 +26,7 @@ class Budget:
 
     async def reserve(self, worst_cost: float) -> bool:
         """Set aside one call of at most `worst_cost`; False where the limit leaves no room for it, now or later."""
-        while not self._fits(worst_cost):
+        while not self.fits(worst_cost):
             if not self._reserved:
                 self.exhausted = True
                 return False
@@ -42,7 +42,8 @@ class Budget:
         self.cost += cost
         self._changed.set()
 
-    def _fits(self, worst_cost: float) -> bool:
+    def fits(self, worst_cost: float) -> bool:
+        """Whether there is room for one more call, beside all that is reserved."""
         calls = self.calls + len(self._reserved) + 1
         cost = self.cost + sum(self._reserved) + worst_cost
         return (self.max_calls is None or calls <= self.max_calls) and (

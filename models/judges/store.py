@@ -8,7 +8,7 @@ import hashlib
 import json
 import sqlite3
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +92,7 @@ class Store:
 
     def write(self, record: Record) -> None:
         """Keep one answer; the first stays where two processes asked the same."""
-        values = asdict(record)
+        values = vars(record)
         names, marks = ", ".join(values), ", ".join(f":{name}" for name in values)
         self._connection.execute(f"INSERT OR IGNORE INTO answers ({names}) VALUES ({marks})", values)
 

@@ -1,0 +1,65 @@
+"""How often labels and a reward model name the answer that gold prefers, with intervals by root. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy import stats
+
+from benchmarks.judging.labelling import Labelled
+from models.judges.agreement import Bootstrap, interval, share_interval
+
+_TIE = 1e-9  # gold values nearer than this are equal
+Found = dict[str, float] | None
+
+
+def agreement(labelled: Labelled, gold: Sequence[float], settings: Bootstrap) -> dict[str, Found]:
+    """Share of labels that are gold's, of all pairs (a tie is half right) and of kept pairs.
+
+    Args:
+        gold: 1, 0 or 0.5 for each pair: gold's preference for a. Pairs that gold ties are left out.
+    """
+    right = [0.5 if label == "tie" else float((label == "a") == (value > 0.5))
+             for label, value in zip(labelled.labels, gold, strict=True)]  # fmt: skip
+    counted = [label is not None and value != 0.5 for label, value in zip(labelled.labels, gold, strict=True)]
+    kept = [count and keep for count, keep in zip(counted, labelled.kept, strict=True)]
+    roots = [pair["root"] for pair in labelled.pairs]
+    return {name: share_interval(np.multiply(right, wholes), wholes, roots, settings)
+            for name, wholes in (("all", counted), ("kept", kept))}  # fmt: skip
+
+
+def ranked_pairs(gold: np.ndarray, proxy: np.ndarray) -> tuple[float, int]:
+    """(pairs that the proxy ranks as gold does, pairs that gold does not tie); a tie of the proxy is half right.
+
+    Args:
+        gold, proxy: (answers,) to one prompt.
+    """
+    first, second = np.triu_indices(len(gold), 1)
+    truth, said = gold[first] - gold[second], proxy[first] - proxy[second]
+    decided = np.abs(truth) > _TIE
+    right = np.where(said == 0, 0.5, np.sign(said) == np.sign(truth))
+    return float(right[decided].sum()), int(decided.sum())
+
+
+def accuracy(counts: np.ndarray, roots: Sequence[str], settings: Bootstrap) -> Found:
+    """Share of held-out pairs that are ranked as by gold; `counts`: (prompts, 2) as `ranked_pairs` counts."""
+    return share_interval(counts[:, 0], counts[:, 1], roots, settings)
+
+
+def difference(ours: np.ndarray, theirs: np.ndarray, roots: Sequence[str], settings: Bootstrap) -> Found:
+    """Accuracy of one model minus that of another on the same pairs; counts as in `accuracy`."""
+
+    def statistic(cells: np.ndarray) -> np.ndarray:
+        return (cells[..., 0] - cells[..., 1]) / cells[..., 2]
+
+    return interval(np.column_stack([ours[:, 0], theirs[:, 0], ours[:, 1]]), roots, statistic, settings)
+
+
+def over_seeds(values: Sequence[float], confidence: float) -> dict[str, float | None]:
+    """Mean with Student's interval over seeds; one seed has none."""
+    mean, count = float(np.mean(values)), len(values)
+    if count < 2:
+        return {"value": mean, "ci_low": None, "ci_high": None, "n": count}
+    half = float(stats.t.ppf((1 + confidence) / 2, count - 1) * stats.sem(values))
+    return {"value": mean, "ci_low": mean - half, "ci_high": mean + half, "n": count}

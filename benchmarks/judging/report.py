@@ -1,0 +1,87 @@
+"""What the race showed, as tables and as a document."""
+
+from __future__ import annotations
+
+import os
+import platform
+from importlib.metadata import version
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.judging.race import SHARE_OF_IDEAL, Race, Run, peer_threads
+from benchmarks.ppo.report import processor, spread
+
+PACKAGES = ("openai", "aiohttp", "httpx2", "tenacity", "rich")
+TRL = "1.0.0"
+
+
+def machine() -> dict[str, Any]:
+    """What the numbers were measured on; nothing that names a place."""
+    return {"platform": platform.platform(), "cpus": os.cpu_count(), "python": platform.python_version(),
+            "processor": processor()}  # fmt: skip
+
+
+def document(race: Race, repeats: int) -> dict[str, Any]:
+    versions = {**{name: version(name) for name in PACKAGES}, "trl": TRL}
+    return {"machine": machine(), "versions": versions, "repeats": repeats, **race.document()}
+
+
+def show(race: Race, repeats: int, console: Console) -> None:
+    """Both sides with their spread, then each promise in a line."""
+    faults, table = race.work.faults, _sides(race, repeats)
+    console.print(table)
+    console.print(
+        f"The server takes {1000 * faults.latency:.0f} ± {1000 * faults.jitter:.0f} ms, answers {faults.too_many:.1%} of"
+        f" calls with 429 and Retry-After: {faults.retry_after:g}, drops {faults.dropped:.1%}, and says nonsense to"
+        f" {faults.malformed:.1%}; it is a process of its own on the same cores.", highlight=False,
+    )  # fmt: skip
+    failed = [run.failure for run in race.theirs if run.failure]
+    if failed:
+        console.print(f"TRL's judge gave up on the faulty server in {len(failed)} of {repeats} repeats ({failed[0]}); it"
+                      " was then timed on one without faults.", markup=False, highlight=False)  # fmt: skip
+    for text, kept in promises(race):
+        console.print(f"{'[green]kept[/]  ' if kept else '[red]missed[/]'} {text}", highlight=False)
+
+
+def promises(race: Race) -> list[tuple[str, bool]]:
+    """(what was promised and found, whether it was kept)."""
+    kill, comparison = race.kill, race.comparison
+    rights = sum(run.right for run in race.ours), sum(run.questions for run in race.ours)
+    return [
+        (f"every question labelled exactly once, by the server's count and the store's: {rights[0]} of {rights[1]} right",
+         race.labelled_exactly_once),
+        (f"at least {SHARE_OF_IDEAL:g} of the ideal at {race.work.concurrency} calls at a time: {race.share_of_ideal:.3f}",
+         race.near_ideal),
+        (f"{comparison.promise.text} than TRL {TRL}'s judge: {spread(comparison.pairs(), 2)}x, of which"
+         f" {race.work.concurrency / peer_threads():.1f}x is the number of calls at a time ({race.work.concurrency} against"
+         f" the {peer_threads()} threads that it starts on this machine)", comparison.kept),
+        (f"after kill -9 with {kill.in_flight_before} calls in flight, {kill.answered_before} of {kill.questions} answered:"
+         f" {kill.repeated} calls repeated, at most {kill.concurrency}", kill.kept),
+    ]  # fmt: skip
+
+
+def _sides(race: Race, repeats: int) -> Table:
+    table = Table(
+        "side", "questions", "verdicts/s", "share of its ideal", "… of a server without faults",
+        "CPU, ms a verdict", "right", "without verdict", "calls", header_style="bold", show_lines=True,
+        title=f"{repeats} repeats, in turn: median (least to most)",
+    )  # fmt: skip
+    table.add_row("ours", *_row(race.ours, race.work.concurrency))
+    table.add_row(f"TRL {TRL}", *_row(race.theirs, peer_threads()))
+    return table
+
+
+def _row(runs: list[Run], concurrency: int) -> list[str]:
+    questions = sum(run.questions for run in runs)
+    return [
+        str(runs[0].questions),
+        spread([run.per_second for run in runs], 1),
+        spread([run.share_of_ideal(concurrency) for run in runs], 3),
+        spread([run.share_of_faultless(concurrency) for run in runs], 3),
+        spread([1000 * run.cpu_seconds / run.questions for run in runs], 2),
+        f"{sum(run.right for run in runs)} of {questions}",
+        str(sum(said is None for run in runs for said in run.verdicts)),
+        str(sum(len(run.log.calls) for run in runs)),
+    ]
