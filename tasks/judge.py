@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from models.judges import Scorer, Verdict
-from models.judges.agreement import Bootstrap
+from models.bootstrap import Bootstrap
 from models.judges.card import CardPair, judge_card
 from models.judges.panel import PairVerdict
 from models.loading import weights_hash

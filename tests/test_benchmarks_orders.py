@@ -7,9 +7,9 @@ from benchmarks.judging import orders, trial
 from benchmarks.judging.accuracy import agreement, difference, over_seeds, ranked_pairs
 from benchmarks.judging.labelling import BOTH, SAME_PAIRS, SINGLE, Labelled, halves, label_all
 from models.judges import make_scorer
-from models.judges.agreement import Bootstrap
+from models.bootstrap import Bootstrap
 from tasks.compare import compare, prompts_by_id
-from tasks.config import read_params
+from tasks.params import read_params
 from tasks.rows import read_jsonl, write_jsonl
 from tests.evaluation_rows import prompt
 from tests.import_closure import ROOT

@@ -6,7 +6,7 @@ from evaluation_rows import prompt
 
 from flows import results
 from flows.calls import Calls
-from models.judges.agreement import Bootstrap
+from models.bootstrap import Bootstrap
 from models.judges.base import Verdict
 from models.judges.card import CardPair, judge_card
 from models.judges.panel import PairVerdict

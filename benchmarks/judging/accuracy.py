@@ -8,7 +8,8 @@ import numpy as np
 from scipy import stats
 
 from benchmarks.judging.labelling import Labelled
-from models.judges.agreement import Bootstrap, interval, share_interval
+from models.bootstrap import Bootstrap
+from models.judges.agreement import interval, share_interval
 
 _TIE = 1e-9  # gold values nearer than this are equal
 Found = dict[str, float] | None

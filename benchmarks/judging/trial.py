@@ -17,10 +17,10 @@ from benchmarks.judging.accuracy import accuracy, agreement, difference, ranked_
 from benchmarks.judging.endpoint import ROOT
 from benchmarks.judging.labelling import BOTH, SAME_PAIRS, SINGLE, Labelled, label_all
 from models.judges import Scorer, make_scorer
-from models.judges.agreement import Bootstrap
+from models.bootstrap import Bootstrap
 from models.judges.reward_model import RewardModelScorer
 from tasks.compare import compare, prompts_by_id
-from tasks.config import read_params, stage_config
+from tasks.params import read_params, stage_config
 from tasks.generate import generate
 from tasks.judge import reference_rows
 from tasks.pairing import samples_by_prompt
