@@ -77,6 +77,7 @@ def track(root: Path, pointer: Path, remote: str) -> None:
 
     repo = Repo(str(root), _wait_for_lock=True)
     try:
+        repo.scm_context.quiet = True
         repo.add([str(pointer.with_suffix(""))])
     except DvcException as error:
         raise PushError(f"dvc cannot track {pointer.stem}: {_line(error)}") from error

@@ -23,7 +23,7 @@ def show(intake: Intake, console) -> None:
             counts = [entry.good, entry.held_out, entry.duplicates, entry.quarantined]
             table.add_row(_plain(outcome.name), entry.kind or "–", *map(str, counts), _plain(_why(outcome)))
         console.print(table)
-        console.print(f"{len(intake.outcomes)} new objects{known}.")
+        console.print(f"New objects: {len(intake.outcomes)}{known}.")
     pointer, md5 = intake.data
     if intake.branch:
         console.print(f"Commit {intake.commit[:12]} on {intake.branch} and plumb/data; {pointer} is {md5}", soft_wrap=True, highlight=False)

@@ -21,6 +21,7 @@ from tasks.formats import BadRow
 from tasks.prepare import HELD_OUT, KIND_SPLITS, PARSERS, files_of, read_kind, shares_of, split_of
 from tasks.rows import Row, read_jsonl
 
+EVALUATION = ("select", "gate")
 RICHEST_FIRST = ("preferences", "demonstrations", "prompts")
 SAFE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@#=+-]{0,199}")
 LONGEST_NAME = 200
@@ -112,6 +113,7 @@ class HeldData:
                 others = ", ".join(sorted(splits - {candidate.split}))
                 raise BadRow(f"it falls into the split {candidate.split!r}, and rows of the same root are in {others}")
             self._splits[candidate.root] = splits
+            self._compare_with(candidate.row["id"], candidate.split, candidate.turns)
         file = self._files[self.file_for(kind) or ""]
         file.ids[candidate.row["id"]] = candidate.digest
         file.digests.add(candidate.digest)
@@ -133,10 +135,14 @@ class HeldData:
                 self._prompts[row["id"]] = split
             if split is not None:
                 self._splits[row["root"]].add(split)
-                if split in ("select", "gate"):
-                    self.evaluation[row["id"]] = (split, turns)
-                else:
-                    self.training.append((row["id"], turns))
+                self._compare_with(row["id"], split, turns)
+
+    def _compare_with(self, name: str, split: str, turns: tuple[str, ...]) -> None:
+        """New rows are compared with what a row of this split asks."""
+        if split in EVALUATION:
+            self.evaluation[name] = (split, turns)
+        else:
+            self.training.append((name, turns))
 
     def _read_verdicts(self, path: Path) -> None:
         file = self._files[path.name] = File(("verdicts",))

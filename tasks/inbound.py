@@ -186,4 +186,4 @@ def _csv_rows(reader: csv.DictReader) -> Iterator[tuple[int, Row]]:
         for row in reader:
             yield reader.line_num, row
     except csv.Error as error:
-        raise Refused(f"line {reader.line_num}: {error}") from None
+        raise Refused(f"line {reader.line_num + 1}: {error}") from None

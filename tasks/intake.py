@@ -9,20 +9,18 @@ from __future__ import annotations
 import gzip
 import json
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from tasks.config import NearRepeatsConfig
 from tasks.errors import DataError
 from tasks.formats import BadRow
-from tasks.held_data import Candidate, HeldData
+from tasks.held_data import EVALUATION, Candidate, HeldData
 from tasks.inbound import Parsed, Problem
-from tasks.near_repeats import NearRepeats
+from tasks.near_repeats import NearRepeats, Repeat
 from tasks.prepare import HELD_OUT
 from tasks.rows import Row
-
-EVALUATION = ("select", "gate")
 
 
 @dataclass(frozen=True)
@@ -99,30 +97,40 @@ def _sound(place: int, one: Inbound, held: HeldData, outcome: Admitted) -> list[
 
 
 def _keep_apart(lines: Iterable[_Line], held: HeldData, near: NearRepeatsConfig) -> None:
-    """Mark the rows by which training would see a prompt of `select` or `gate`, nearly.
+    """Mark the rows by which a prompt of `select` or `gate` would be seen elsewhere, nearly.
 
     A new row may itself become such a prompt, where prompts are those of the preferences: then what trains already must
-    not nearly repeat it, and of two new rows the one that would train goes.
+    not nearly repeat it. Of two new rows the one of the gate stays, then the one of select.
     """
     lines = [line for line in lines if line.candidate.turns]
     old = NearRepeats(near, {name: turns for name, (_, turns) in held.evaluation.items()})
     for line in lines:
-        for repeat in old.find(line.candidate.turns)[:1]:
+        for repeat in old.find(line.candidate.turns):
             split = held.evaluation[repeat.name][0]
-            line.trouble = f"nearly repeats the {split} prompt {repeat.name!r} ({repeat.measure} {repeat.share:.2f})"
+            if split != line.candidate.split:
+                line.trouble = f"nearly repeats the {split} prompt {repeat.name!r} ({_how(repeat)})"
+                break
     new = {str(i): line for i, line in enumerate(lines) if line.candidate.split in EVALUATION and line.trouble is None}
     index = NearRepeats(near, {name: line.candidate.turns for name, line in new.items()})
     for row_id, turns in held.training if new else ():
         for repeat in index.find(turns):
-            new[repeat.name].trouble = (
-                f"would be a {new[repeat.name].candidate.split} prompt, and the row {row_id!r}, which trains, nearly "
-                f"repeats it ({repeat.measure} {repeat.share:.2f})"
-            )
-    for line in lines if new else ():
-        kept = [repeat for repeat in index.find(line.candidate.turns) if new[repeat.name].trouble is None]
-        if kept and line.candidate.split not in EVALUATION and line.trouble is None:
-            split = new[kept[0].name].candidate.split
-            line.trouble = f"nearly repeats a new {split} prompt ({kept[0].measure} {kept[0].share:.2f})"
+            split = new[repeat.name].candidate.split
+            new[repeat.name].trouble = f"would be a {split} prompt, and the row {row_id!r} nearly repeats it ({_how(repeat)})"
+    _keep_new_apart([line for line in lines if line.trouble is None], new, index)
+
+
+def _keep_new_apart(lines: Iterable[_Line], new: Mapping[str, _Line], index: NearRepeats) -> None:
+    """Mark those of the new `lines` that nearly repeat a prompt which is itself `new`."""
+    for line in lines:
+        for repeat in index.find(line.candidate.turns):
+            other, own = new[repeat.name].candidate.split, line.candidate.split
+            if new[repeat.name].trouble is None and own not in (other, "gate"):
+                line.trouble = f"nearly repeats a new {other} prompt ({_how(repeat)})"
+                break
+
+
+def _how(repeat: Repeat) -> str:
+    return f"{repeat.measure} {repeat.share:.2f}"
 
 
 def check_appendable(name: str) -> None:

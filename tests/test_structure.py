@@ -18,7 +18,10 @@ FORBIDDEN = {
     "tasks": {"flows", "prefect", "dvc", "mlflow"},
     "flows": {"torch", "transformers", "trl", "peft", "models"},
 }
-LIGHT_TASKS = {"tasks", "tasks.config", "tasks.progress", "tasks.errors", "tasks.state", "tasks.pipeline", "tasks.rows"}
+LIGHT_TASKS = {
+    "tasks", "tasks.config", "tasks.progress", "tasks.errors", "tasks.state", "tasks.pipeline", "tasks.rows",
+    "tasks.intake", "tasks.inbound", "tasks.held_data", "tasks.intake_ledger",
+}  # fmt: skip
 SUBPROCESSES = {"flows/log_model.py"}  # run with `python -m`, never imported
 PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text())
 PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text())
