@@ -37,7 +37,7 @@ test: setup  ## fast tests and whole graphs on two-layer models
 	@$(BIN)/python -m pytest -q -n 2 --dist loadfile -m 'not slow and not services'
 
 test-slow: setup  ## killed processes and runs compared byte by byte
-	@$(BIN)/python -m pytest -q -m slow
+	@$(BIN)/python -m pytest -q -m 'slow and not services'
 
 test-services: setup .services/ready  ## intake and service on real servers: faults, kills, two at once
 	@$(BIN)/python -m pytest -q -m services

@@ -76,11 +76,18 @@ def track(root: Path, pointer: Path, remote: str) -> None:
     from dvc.repo import Repo
 
     repo = Repo(str(root), _wait_for_lock=True)
+    repo.scm_context.quiet = True
     try:
-        repo.scm_context.quiet = True
-        repo.add([str(pointer.with_suffix(""))])
+        with _failed_transfers() as causes:
+            repo.add([str(pointer.with_suffix(""))])
     except DvcException as error:
         raise PushError(f"dvc cannot track {pointer.stem}: {_line(error)}") from error
+    if causes:
+        # dvc goes on, with a pointer to what is nowhere.
+        place = repo.cache.local.path
+        if _is_full_disk(causes):
+            raise PushError(f"no space left in the DVC cache {place}: free some, then run again")
+        raise PushError(f"dvc cannot put {pointer.stem} into its cache {place}: {_line(causes[0])}")
     document = yaml.safe_load(pointer.read_text(encoding="utf-8"))
     for out in document["outs"]:
         out.pop("remote", None)
@@ -100,7 +107,7 @@ def push(root: Path, pointer: Path, remote: str) -> None:
     settings = repo.config["remote"].get(remote)
     if settings is None:
         known = ", ".join(repo.config["remote"]) or "none"
-        raise PushError(f"there is no DVC remote {remote!r} (known: {known}); set intake.remote, or dvc remote add", False)
+        raise PushError(f"there is no DVC remote {remote!r} (known: {known}); set intake.remote, or dvc remote add")
     try:
         with _failed_transfers() as causes:
             repo.push(targets=[str(pointer)], remote=remote)
@@ -110,7 +117,7 @@ def push(root: Path, pointer: Path, remote: str) -> None:
     except Exception as error:
         raise _push_error([*causes, *_causes(error)], remote, str(settings.get("url"))) from error
     if not whole:
-        raise PushError(f"the remote {remote!r} did not get all files of {pointer.stem}; dvc pull them here first", False)
+        raise PushError(f"the remote {remote!r} did not get all files of {pointer.stem}; dvc pull them here first")
 
 
 def local_folder(odb) -> Path:
@@ -141,12 +148,16 @@ def _pull_error(error: Exception, names: str, remote: str, url: str) -> PullErro
 
 def _push_error(causes: list[BaseException], remote: str, url: str) -> PushError:
     """The failure as one line; the first cause that says more than that something failed."""
-    if any(getattr(cause, "errno", None) in (errno.ENOSPC, errno.EDQUOT) for cause in causes):
-        return PushError(f"no space left at the remote {remote!r} ({url}) or in the cache: free some, then run again", False)
-    cause = next((cause for cause in causes if not type(cause).__name__.startswith(("Upload", "FileTransfer"))), causes[0])
+    if _is_full_disk(causes):
+        return PushError(f"no space left at the remote {remote!r} ({url}): free some, then run again")
+    cause = next((cause for cause in causes if not type(cause).__name__.startswith("Upload")), causes[0])
     if any(_is_network(cause) for cause in causes):
         return PushError(f"the remote {remote!r} at {url} is not reachable ({_line(cause)}); run again later", True)
-    return PushError(f"cannot push to the remote {remote!r} at {url}: {_line(cause)}; check its address and credentials", False)
+    return PushError(f"cannot push to the remote {remote!r} at {url}: {_line(cause)}; check address and credentials")
+
+
+def _is_full_disk(causes: list[BaseException]) -> bool:
+    return any(getattr(cause, "errno", None) in (errno.ENOSPC, errno.EDQUOT) for cause in causes)
 
 
 def _causes(error: BaseException | None) -> list[BaseException]:
@@ -167,15 +178,16 @@ def _failed_transfers() -> Iterator[list[BaseException]]:
             if record.exc_info and record.exc_info[1]:
                 found.extend(_causes(record.exc_info[1]))
 
-    handler = Keep(logging.WARNING)
     loggers = [logging.getLogger(name) for name in ("dvc", "dvc_data", "dvc_objects")]
+    before = [logger.handlers for logger in loggers]
     for logger in loggers:
-        logger.addHandler(handler)
+        # Not beside dvc's own handlers: what they print is in the error that follows.
+        logger.handlers = [Keep(logging.WARNING)]
     try:
         yield found
     finally:
-        for logger in loggers:
-            logger.removeHandler(handler)
+        for logger, handlers in zip(loggers, before, strict=True):
+            logger.handlers = handlers
 
 
 def _is_network(error: BaseException) -> bool:

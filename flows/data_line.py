@@ -1,8 +1,8 @@
 """The branch `plumb/data`: a line of its own that holds the data's pointer and the ledger of intake, and no code.
 
-Each intake adds one commit to it. A push says which commit it expects there, so of two intakes at once one wins, and the
-other begins again on top of it. The code of a run comes from the commit at hand alone: a second commit, on a branch of
-the run, puts the same pointer and ledger onto that. One push brings both or none: it is what makes new data count.
+Each intake adds one commit to it. A push says which commit it expects there, so of two intakes at once one wins, and
+the other begins again on top of it. The code of a run comes from the commit at hand alone: a second commit, on a branch
+of the run, puts the same pointer and ledger onto that. One push brings both or none: it makes new data count.
 """
 
 import re
@@ -21,7 +21,8 @@ IDENTITY = {"NAME": "Plumbline", "EMAIL": "plumbline@localhost"}  # where git kn
 
 @dataclass(frozen=True)
 class Clone:
-    """A clone of the project at the commit `code`; `tip` is where plumb/data is (None: nowhere yet), `url` whose it is."""
+    """A clone of the project at the commit `code`. `url` is the repository with plumb/data, `tip` where that is by now
+    (None: nowhere yet)."""
 
     path: Path
     code: str

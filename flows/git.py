@@ -26,12 +26,15 @@ def git(folder: Path, *arguments: str, **more: str) -> str:
             stdin=subprocess.DEVNULL, check=False,
         )  # fmt: skip
     except subprocess.TimeoutExpired:
-        raise GitError(f"`git {arguments[0]}` in {folder} took longer than {SECONDS} s; check the network", True) from None
+        slow = f"`git {arguments[0]}` in {folder} took longer than {SECONDS} s; check the network"
+        raise GitError(slow, may_pass=True) from None
     if answer.returncode != 0:
         said = redact(" ".join(answer.stderr.split()))[-500:] or f"exit code {answer.returncode}"
         full = "No space left" in said or "Disk quota" in said
-        message = f"no space left for git in {folder}: free some, then run again" if full else (
-            f"`git {arguments[0]}` in {folder} said: {said}"
+        message = (
+            f"no space left for git in {folder}: free some, then run again"
+            if full
+            else (f"`git {arguments[0]}` in {folder} said: {said}")
         )
         raise GitError(message, may_pass=arguments[0] in ("fetch", "ls-remote", "push"))
     return answer.stdout.strip()
@@ -47,7 +50,9 @@ def answers(folder: Path, *arguments: str) -> bool:
 
 
 def _environment(more: Mapping[str, str]) -> dict[str, str]:
-    environment = {name: value for name, value in os.environ.items() if name not in ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE")}
+    # A hook that starts us says where its own repository is.
+    others = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE")
+    environment = {name: value for name, value in os.environ.items() if name not in others}
     environment |= {"LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0"}
     environment.setdefault("GIT_SSH_COMMAND", "ssh -oBatchMode=yes")
     return environment | more

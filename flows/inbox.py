@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import boto3
 import botocore.exceptions as failures
 from botocore.config import Config
-from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential_jitter
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
 from urllib3.exceptions import HTTPError
 
 from flows.failure import Failure
@@ -24,11 +24,8 @@ KEY_CODES = {
     "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken", "TokenRefreshRequired",
     "AuthorizationHeaderMalformed",
 }  # fmt: skip
-THROTTLING_CODES = {"SlowDown", "Throttling", "ThrottlingException", "RequestLimitExceeded", "TooManyRequests", "503", "429"}
-LOST = (
-    ConnectionError, HTTPError, failures.EndpointConnectionError, failures.ConnectionClosedError, failures.HTTPClientError,
-    failures.IncompleteReadError, failures.ResponseStreamingError,
-)  # fmt: skip
+THROTTLING_CODES = {"SlowDown", "Throttling", "ThrottlingException", "RequestLimitExceeded", "TooManyRequests"}
+LOST = (ConnectionError, HTTPError, failures.ConnectionError, failures.HTTPClientError)
 
 
 class InboxError(Failure):
@@ -41,6 +38,9 @@ class Changed(Exception):
 
 class _Damaged(Exception):
     """Fewer or other bytes came than S3 named."""
+
+
+NOT_WHOLE = (_Damaged, failures.IncompleteReadError, failures.ResponseStreamingError, failures.FlexibleChecksumError)
 
 
 @dataclass(frozen=True, order=True)
@@ -93,18 +93,18 @@ class Inbox:
     def read(self, stored: Stored) -> tuple[bytes, str | None]:
         """The bytes of an object and its version id (None where the bucket keeps no versions).
 
-        A connection that is cut in the middle is tried again, as a request that fails is. Raises Changed when the object
-        is no longer the one listed.
+        A connection that is cut in the middle is tried again; requests that fail are tried again by botocore. Raises
+        Changed when the object is no longer the one listed.
         """
         retrying = Retrying(
             stop=stop_after_attempt(self._attempts),
             wait=wait_exponential_jitter(initial=0.2, max=LONGEST_WAIT_SECONDS),
-            retry=retry_if_exception(lambda error: isinstance(error, (*LOST, _Damaged))),
+            retry=retry_if_exception_type(NOT_WHOLE),
             reraise=True,
         )
         try:
             return retrying(self._read_once, stored)
-        except (*LOST, _Damaged, failures.BotoCoreError, failures.ClientError) as error:
+        except (*NOT_WHOLE, *LOST, failures.BotoCoreError, failures.ClientError) as error:
             raise self._error(error, stored.key) from error
 
     def _read_once(self, stored: Stored) -> tuple[bytes, str | None]:
@@ -132,26 +132,32 @@ class Inbox:
         place = f"s3://{self.bucket}/{key}" if key else self.url
         endpoint = without_login(self._client.meta.endpoint_url) if hasattr(self, "_client") else "S3"
         if isinstance(error, failures.NoCredentialsError | failures.PartialCredentialsError):
-            return InboxError(f"no S3 credentials for {place}; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the environment")
+            remedy = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the environment"
+            return InboxError(f"no S3 credentials for {place}; {remedy}")
         if isinstance(error, failures.ClientError):
             return self._refusal(error, place, endpoint)
-        if isinstance(error, _Damaged | failures.IncompleteReadError | failures.ResponseStreamingError | failures.FlexibleChecksumError):
-            return InboxError(f"{place} did not arrive whole in {self._attempts} attempts ({_line(error)}); run again", True)
+        if isinstance(error, NOT_WHOLE):
+            what = f"did not arrive whole in {self._attempts} attempts ({_line(error)})"
+            return InboxError(f"{place} {what}; run again later", True)
         if isinstance(error, LOST):
-            return InboxError(f"{endpoint} does not answer ({type(error).__name__}) for {place}; check AWS_ENDPOINT_URL_S3 and the network", True)
+            remedy = "check AWS_ENDPOINT_URL_S3 and the network, or run again later"
+            return InboxError(f"{endpoint} does not answer ({type(error).__name__}) for {place}; {remedy}", True)
         return InboxError(f"{place} cannot be read: {_line(error)}")
 
     def _refusal(self, error: failures.ClientError, place: str, endpoint: str) -> InboxError:
         code = str(error.response["Error"].get("Code", ""))
         status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
         if code in KEY_CODES:
-            return InboxError(f"{endpoint} refuses the S3 credentials for {place} ({code}); check the AWS_… variables in the environment")
+            remedy = "check the AWS_… variables in the environment"
+            return InboxError(f"{endpoint} refuses the S3 credentials for {place} ({code}); {remedy}")
         if status == 403:
-            return InboxError(f"{endpoint} forbids reading {place} ({code}); check the credentials, and that they may list and read it")
+            remedy = "check the credentials, and that they may list and read it"
+            return InboxError(f"{endpoint} forbids reading {place} ({code}); {remedy}")
         if code in ("NoSuchBucket", "404") or status == 404:
             return InboxError(f"the bucket {self.bucket!r} does not exist at {endpoint}; make it, or mend intake.inbox")
         if code in THROTTLING_CODES or status in (429, 503):
-            return InboxError(f"{endpoint} throttles requests for {place} ({code}, {self._attempts} attempts); run again later", True)
+            what = f"throttles requests for {place} ({code}, {self._attempts} attempts)"
+            return InboxError(f"{endpoint} {what}; run again later", True)
         return InboxError(f"{endpoint} answers {status} {code} for {place}", status >= 500)
 
 

@@ -1,13 +1,15 @@
 """Intake: new data from the S3 inbox into the data that DVC tracks. The git push is the commit point.
 
 List the inbox, skip what the ledger knows, read and check the rest row by row, add the good rows to the data files,
-`dvc add`, `dvc push`, commit, push. All of it happens in a clone that is thrown away: until the push nothing counts, and
-after it everything does. So a run that dies anywhere loses and doubles nothing, and the next one ends in the same bytes.
+`dvc add`, `dvc push`, commit, push. All of it happens in a clone that is thrown away: until the push nothing counts,
+and after it everything does. So a run that dies anywhere loses and doubles nothing, and the next one ends in the same
+bytes.
 """
 
 import contextlib
 import fcntl
 import shutil
+import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -49,26 +51,28 @@ class Intake:
 
 
 def take_in(root: Path, inbox: str | None = None, dry_run: bool = False, step: Step = lambda name: None) -> Intake:
-    """Take in what is new in the inbox (that of params.yaml, unless given); in a dry run, only say what would come of it.
+    """Take in what is new in the inbox (that of params.yaml, unless given); in a dry run, only say what would come.
 
     step: told the name of each step when it is done.
-    Raises ValueError with one line for what the user can put right; a Failure's `may_pass` says that trying again can help.
+    Raises ValueError with one line for what the user can put right; a Failure's `may_pass` says that trying again can
+    help.
     """
     rules = read_rules(root)
     url = inbox or rules.intake.inbox
     if url is None:
-        raise Failure("there is no inbox: intake.inbox in params.yaml is null; set it to s3://BUCKET/PREFIX, or give --inbox")
+        raise Failure("intake.inbox in params.yaml is null; set it to s3://BUCKET/PREFIX, or give --inbox")
     source = Inbox(url, rules.intake.attempts)
-    folder = state_dir(root) / "intake"
-    with _alone(folder), _full_disk_in_one_line():
+    # Machines that share PLUMB_STATE do not share a clone; between them the push decides.
+    place = state_dir(root) / "intake" / socket.gethostname()
+    with _alone(place.with_name(f"{place.name}.lock")), _full_disk_in_one_line():
         step("locked")
         try:
             for _ in range(ROUNDS):
-                found = _round(root, folder / "clone", rules, source, dry_run, step)
+                found = _round(root, place, rules, source, dry_run, step)
                 if found is not None:
                     return found
         finally:
-            shutil.rmtree(folder / "clone", ignore_errors=True)
+            shutil.rmtree(place, ignore_errors=True)
     raise Failure(f"other intakes were first {ROUNDS} times; nothing was taken in here: run again", may_pass=True)
 
 
@@ -80,10 +84,10 @@ def read_rules(root: Path) -> Rules:
 
 
 @contextlib.contextmanager
-def _alone(folder: Path) -> Iterator[None]:
+def _alone(lock: Path) -> Iterator[None]:
     """Wait for another intake of this project on this machine; a dead process holds nothing."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / "lock", "a", encoding="utf-8") as handle:
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with open(lock, "a", encoding="utf-8") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield
 
@@ -137,7 +141,8 @@ def _newest_data(clone: Clone, rules: Rules) -> str:
     pointer = f"{path.as_posix()}.dvc"
     here = None if path.is_absolute() else data_line.text_of(clone, clone.code, pointer)
     if here is None:
-        raise Failure(f"data.path={path} is not tracked by DVC in this project; `dvc add {path}`, commit {pointer}, then run again")
+        remedy = f"`dvc add {path}`, commit {pointer}, then run again"
+        raise Failure(f"data.path={path} is not tracked by DVC in this project; {remedy}")
     line = data_line.text_of(clone, clone.tip, pointer) if clone.tip else None
     if line is None:
         return pointer
@@ -146,9 +151,10 @@ def _newest_data(clone: Clone, rules: Rules) -> str:
     if known_here.startswith(known_line):
         return pointer  # the code at hand has taken in what plumb/data holds, and may have gone on from there
     if _md5_in(here) not in states_in(known_line) | {_md5_in(line)}:
+        remedy = f"git fetch, git checkout origin/plumb/data -- {path.parent.as_posix()}, dvc pull"
         raise Failure(
             f"{pointer} was changed here, and not on top of what plumb/data at {clone.host} holds; take that first "
-            f"(git fetch, git checkout origin/plumb/data -- {path.parent.as_posix()}, dvc checkout), then make the change again"
+            f"({remedy}), then make the change again"
         )
     data_line.put(clone, clone.tip, [pointer, _ledger(pointer)])
     return pointer

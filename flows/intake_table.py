@@ -24,11 +24,10 @@ def show(intake: Intake, console) -> None:
             table.add_row(_plain(outcome.name), entry.kind or "–", *map(str, counts), _plain(_why(outcome)))
         console.print(table)
         console.print(f"New objects: {len(intake.outcomes)}{known}.")
-    pointer, md5 = intake.data
+    where = "Nothing was committed"
     if intake.branch:
-        console.print(f"Commit {intake.commit[:12]} on {intake.branch} and plumb/data; {pointer} is {md5}", soft_wrap=True, highlight=False)
-    else:
-        console.print(f"Nothing was committed; {pointer} is {md5}", soft_wrap=True, highlight=False)
+        where = f"Commit {intake.commit[:12]} on {intake.branch} and plumb/data"
+    console.print(f"{where}; {intake.data[0]} is {intake.data[1]}", soft_wrap=True, highlight=False)
 
 
 def _why(outcome: Outcome) -> str:

@@ -47,7 +47,7 @@ class Forgotten:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A new row that is sound by itself. `turns` is what the user says in it; `split` is None where nothing reads it."""
+    """A new row that is sound by itself. `turns`: what the user says in it; `split`: None where nothing reads it."""
 
     row: Row
     digest: str
@@ -88,7 +88,10 @@ class HeldData:
         return self._rules.intake.verdicts if kind == "verdicts" else files_of(self._rules.data).get(kind)
 
     def candidate(self, kind: str, row: Row, origin: str) -> Candidate:
-        """A row of the inbox, with its id and where it came from. Raises BadRow with the reason why it cannot be used."""
+        """A row of the inbox, with its id and where it came from.
+
+        Raises BadRow with the reason why it cannot be used.
+        """
         given = {key: value for key, value in row.items() if value is not None}
         found = self._verdict(given) if kind == "verdicts" else self._example(kind, given)
         name = _id(given) or f"{kind}-{found.digest[:16]}"

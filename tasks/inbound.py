@@ -172,7 +172,8 @@ def _csv(data: bytes, cfg: IntakeConfig) -> Parsed:
     for line, row in _csv_rows(reader):
         _check_rows(len(parsed.rows) + len(parsed.problems) + 1, cfg)
         if sum(len(str(value)) for value in row.values()) > cfg.max_row_characters:
-            parsed.problems.append(Problem(line, f"more characters than intake.max_row_characters={cfg.max_row_characters}"))
+            reason = f"more characters than intake.max_row_characters={cfg.max_row_characters}"
+            parsed.problems.append(Problem(line, reason))
         elif None in row or None in row.values():
             parsed.problems.append(Problem(line, "not as many columns as the first line"))
         else:

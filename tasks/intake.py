@@ -1,4 +1,4 @@
-"""New rows, checked against what the data holds and against each other: good, known already, or quarantined with a reason.
+"""New rows, checked against what the data holds and against each other: good, known already, or quarantined.
 
 Nothing here depends on the order in which objects arrived or on how often intake was begun: the same objects in the
 same order give the same rows.
@@ -56,8 +56,8 @@ class _Line:
 def admit(inbound: Sequence[Inbound], held: HeldData, near: NearRepeatsConfig) -> list[Admitted]:
     """What becomes of each object's rows; the good ones count as held from then on.
 
-    In this order: is a row sound by itself, is it here already, does its prompt nearly repeat an evaluation prompt, does
-    an earlier new row say the same, would its root be held out and train as well.
+    In this order: is a row sound by itself, is it here already, does its prompt nearly repeat an evaluation prompt,
+    does an earlier new row say the same, would its root be held out and train as well.
     """
     admitted = [Admitted(problems=list(one.parsed.problems)) for one in inbound]
     lines = [line for place in range(len(inbound)) for line in _sound(place, inbound[place], held, admitted[place])]
@@ -75,7 +75,7 @@ def admit(inbound: Sequence[Inbound], held: HeldData, near: NearRepeatsConfig) -
             outcome.problems.append(Problem(line.number, str(reason)))
             continue
         outcome.rows.append(line.candidate.row)
-        outcome.held_out += line.candidate.split in HELD_OUT or (line.kind != "verdicts" and line.candidate.split is None)
+        outcome.held_out += line.kind != "verdicts" and line.candidate.split in (None, *HELD_OUT)
     for outcome in admitted:
         outcome.problems.sort(key=lambda problem: problem.line)
     return admitted
@@ -115,7 +115,8 @@ def _keep_apart(lines: Iterable[_Line], held: HeldData, near: NearRepeatsConfig)
     for row_id, turns in held.training if new else ():
         for repeat in index.find(turns):
             split = new[repeat.name].candidate.split
-            new[repeat.name].trouble = f"would be a {split} prompt, and the row {row_id!r} nearly repeats it ({_how(repeat)})"
+            trouble = f"would be a {split} prompt, and the row {row_id!r} nearly repeats it ({_how(repeat)})"
+            new[repeat.name].trouble = trouble
     _keep_new_apart([line for line in lines if line.trouble is None], new, index)
 
 
@@ -136,7 +137,7 @@ def _how(repeat: Repeat) -> str:
 def check_appendable(name: str) -> None:
     """Raises DataError for a data file that rows cannot be appended to."""
     if not name.endswith((".jsonl", ".jsonl.gz")):
-        raise DataError(f"intake adds rows to .jsonl and .jsonl.gz, and {name} is neither; convert it, and name it in data")
+        raise DataError(f"intake adds rows to .jsonl and .jsonl.gz, and {name} is neither; convert it")
 
 
 def append_rows(path: Path, rows: Sequence[Row]) -> None:

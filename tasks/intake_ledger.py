@@ -4,8 +4,8 @@ Both files are JSON lines that are only ever appended to. Each line says its `ty
 not know stay as they are.
 - `object`: an Entry.
 - `data`: DVC's hash of the data `before` and `after` the objects above it.
-- `tombstone`: {"row": ID, "digest": what digest_of says of the row}, either may be left out; intake does not take such a
-  row in again.
+- `tombstone`: {"row": ID, "digest": what digest_of says of the row}, either may be left out; intake does not take such
+  a row in again.
 - `quarantined`: the lines of an object that were left out for one reason.
 """
 
@@ -27,8 +27,11 @@ OBJECTS, QUARANTINE = "objects.jsonl", "quarantine.jsonl"
 
 @dataclass(frozen=True)
 class Entry:
-    """One object version and what became of it. `version` is null where the bucket keeps no versions; `modified` is
-    when the object was stored, as S3 says; `rows` = good + duplicates + quarantined; `refused` says why none was used."""
+    """One object version and what became of it.
+
+    version: null where the bucket keeps no versions. modified: when the object was stored, as S3 says. rows: good +
+    duplicates + quarantined. refused: why no row was used.
+    """
 
     bucket: str
     key: str
@@ -92,7 +95,8 @@ def by_reason(problems: Iterable[Problem]) -> list[tuple[str, str]]:
     lines: dict[str, list[int]] = defaultdict(list)
     for problem in problems:
         lines[problem.reason].append(problem.line)
-    return [(reason, _ranges(sorted(numbers))) for reason, numbers in sorted(lines.items(), key=lambda r: (min(r[1]), r[0]))]
+    in_order = sorted(lines.items(), key=lambda item: (min(item[1]), item[0]))
+    return [(reason, _ranges(sorted(numbers))) for reason, numbers in in_order]
 
 
 def _ranges(numbers: list[int]) -> str:
@@ -123,7 +127,7 @@ def _read(path: Path) -> list[dict[str, Any]]:
         except (ValueError, KeyError, AttributeError):
             known = False
         if not known:
-            raise DataError(f"{path.name}, line {number} is no entry of the ledger of intake; restore the file from git")
+            raise DataError(f"{path.name}, line {number} is no line of the ledger of intake; restore the file from git")
         lines.append(line)
     return lines
 

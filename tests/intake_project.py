@@ -54,12 +54,12 @@ PROMPTS = [
     {"id": "p-select", "split": "select", "prompt": "What is the name of the longest river?"},
     GATE,
 ]
-VERDICT = {"prompt_id": "p-compare", "first": "p-compare#0", "second": "p-compare#1", "annotator": "ann", "verdict": "first"}
 INBOX = {
     "in/demonstrations/a.jsonl": lines(demonstration(1), demonstration(2), {"prompt": "x"}) + b"{broken\n\xff\n",
     "in/demonstrations/b.jsonl": lines(demonstration(2), demonstration(3), {**demonstration(4), "id": "../../etc"}),
     "in/preferences/p.jsonl": lines(preference(1), {**preference(2), "prompt": GATE["prompt"]}),
-    "in/verdicts/v.csv": b"prompt_id,first,second,annotator,verdict\np-compare,p-compare#0,p-compare#1,ann,first\nno,a,b,ann,tie\n",
+    "in/verdicts/v.csv": b"prompt_id,first,second,annotator,verdict\n"
+    b"p-compare,p-compare#0,p-compare#1,ann,first\nno,a,b,ann,tie\n",
     "in/readme.txt": b"hello",
 }
 # rows that are good: 1, 2, 3 of the demonstrations, one preference, one verdict
@@ -96,11 +96,15 @@ class Project:
         return answer.stdout
 
     def run(self, command: list[str], **more: str) -> subprocess.CompletedProcess:
-        return subprocess.run(command, cwd=self.folder, env=self.environment(**more), capture_output=True, text=True, timeout=300)
+        return subprocess.run(
+            command, cwd=self.folder, env=self.environment(**more), capture_output=True, text=True, timeout=300
+        )
 
     def git(self, *arguments: str, folder: Path | None = None) -> str:
         command = ["git", *arguments]
-        answer = subprocess.run(command, cwd=folder or self.origin, env=self.environment(), capture_output=True, text=True)
+        answer = subprocess.run(
+            command, cwd=folder or self.origin, env=self.environment(), capture_output=True, text=True
+        )
         assert answer.returncode == 0, answer.stderr
         return answer.stdout
 
@@ -131,7 +135,9 @@ class Project:
 
 
 NOBODY = Server("http://127.0.0.1:9", "none", "none")
-GIT = {f"GIT_{role}_{key}": value for role in ("AUTHOR", "COMMITTER") for key, value in (("NAME", "t"), ("EMAIL", "t@t"))}
+GIT = {
+    f"GIT_{role}_{key}": value for role in ("AUTHOR", "COMMITTER") for key, value in (("NAME", "t"), ("EMAIL", "t@t"))
+}
 
 
 def make_project(place: Path, server: Server, inbox: str, remote: str = "", **intake) -> Project:
@@ -169,7 +175,8 @@ def _template() -> Path:
     write_jsonl(data / "preferences.jsonl", [{"id": "f-0", **preference(0)}])
     for command in (
         "git init -q -b main", "dvc init -q", "dvc config core.analytics false", "dvc remote add -q -d first ../first",
-        "dvc remote add -q store ../store", "dvc add -q data/items", "dvc push -q", "git add -A", "git commit -qm start",
+        "dvc remote add -q store ../store", "dvc add -q data/items", "dvc push -q", "git add -A",
+        "git commit -qm start",
         "git clone -q --bare . ../origin.git", "git remote add origin ../origin.git", "git fetch -q",
     ):  # fmt: skip
         project.do(*command.split())

@@ -84,8 +84,22 @@ def moto() -> Iterator[Server]:
 def rclone(folder: Path) -> Iterator[Server]:
     """Objects as files in a folder; checks credentials and signatures."""
     port, key, secret = free_port(), "rclone-key-" + secrets.token_hex(4), secrets.token_hex(20)
-    command = [program("rclone"), "serve", "s3", "--addr", f"127.0.0.1:{port}", "--auth-key", f"{key},{secret}",
-               "--vfs-cache-mode", "writes", "--cache-dir", str(folder.parent / "rclone-cache"), "--config", "", str(folder)]
+    command = [
+        program("rclone"),
+        "serve",
+        "s3",
+        "--addr",
+        f"127.0.0.1:{port}",
+        "--auth-key",
+        f"{key},{secret}",
+        "--vfs-cache-mode",
+        "writes",
+        "--cache-dir",
+        str(folder.parent / "rclone-cache"),
+        "--config",
+        "",
+        str(folder),
+    ]
     with _running(command, port):
         yield Server(f"http://127.0.0.1:{port}", key, secret)
 
@@ -181,7 +195,11 @@ def _handler(proxy: Proxy) -> type[BaseHTTPRequestHandler]:
             link.endheaders(body or None)
             answer = link.getresponse()
             content = answer.read()
-            kept = {k: v for k, v in answer.getheaders() if k.lower() not in ("connection", "transfer-encoding", "date", "server")}
+            kept = {
+                k: v
+                for k, v in answer.getheaders()
+                if k.lower() not in ("connection", "transfer-encoding", "date", "server")
+            }
             if self.command != "HEAD":
                 kept["Content-Length"] = str(len(content))
             self.send_whole(answer.status, kept, content[: len(content) // 2] if cut else content)

@@ -12,7 +12,7 @@ from flows.git import GitError, git
 from flows.intake import _newest_data
 from tasks.config import DataConfig
 from tasks.held_data import Rules
-from tests.test_intake import DATA, intake_config
+from tests.intake_rows import DATA, intake_config
 
 NAMES = ["data/items.dvc", "data/items.intake"]
 RULES = Rules(DataConfig(**{**DATA, "path": "data/items"}), intake_config(), ("instruction",))
@@ -72,8 +72,13 @@ def test_the_line_holds_data_and_the_run_holds_the_code_at_hand(root, tmp_path):
     clone, line, run, counted = advance(root, tmp_path / "clone", "m1", "m0", "m1")
     assert counted and clone.tip is None
     assert git(origin, "rev-parse", "plumb/data") == line and git(origin, "rev-parse", "run/1") == run
-    assert git(origin, "ls-tree", "-r", "--name-only", line).split() == ["data/items.dvc", "data/items.intake/objects.jsonl"]
-    assert git(origin, "show", f"{run}:code.py") == "1" and git(origin, "rev-parse", f"{run}^") == git(root, "rev-parse", "HEAD")
+    assert git(origin, "ls-tree", "-r", "--name-only", line).split() == [
+        "data/items.dvc",
+        "data/items.intake/objects.jsonl",
+    ]
+    assert git(origin, "show", f"{run}:code.py") == "1" and git(origin, "rev-parse", f"{run}^") == git(
+        root, "rev-parse", "HEAD"
+    )
     assert git(origin, "show", "-s", "--format=%an <%ae>", line) == "Plumbline <plumbline@localhost>"
     second, newer, _, counted = advance(root, tmp_path / "clone", "m2", "m0", "m1", "m2", branch="run/2")
     assert counted and second.tip == line and git(origin, "rev-parse", f"{newer}^") == line
@@ -122,7 +127,9 @@ def test_no_login_in_a_message(root, tmp_path):
 def test_a_full_disk_is_said(tmp_path, monkeypatch):
     """git itself says it in its own words, whatever the command."""
     (tmp_path / "bin").mkdir()
-    (tmp_path / "bin" / "git").write_text("#!/bin/sh\necho 'fatal: write error: No space left on device' >&2\nexit 128\n")
+    (tmp_path / "bin" / "git").write_text(
+        "#!/bin/sh\necho 'fatal: write error: No space left on device' >&2\nexit 128\n"
+    )
     (tmp_path / "bin" / "git").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
     with pytest.raises(GitError, match="^no space left for git in .*: free some, then run again$"):

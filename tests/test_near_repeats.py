@@ -62,8 +62,12 @@ def test_the_nearest_comes_first():
 def test_the_index_finds_what_a_loop_over_all_pairs_finds(seed):
     """The index looks at a part of the shingles only; nothing may slip through it."""
     draw = random.Random(seed)
-    settings = cfg(words=draw.choice([1, 2, 3]), resemblance=draw.choice([0.3, 0.5, 0.8, 1.0]),
-                   containment=draw.choice([0.5, 0.9, 1.0]), contained_words=draw.choice([1, 5]))
+    settings = cfg(
+        words=draw.choice([1, 2, 3]),
+        resemblance=draw.choice([0.3, 0.5, 0.8, 1.0]),
+        containment=draw.choice([0.5, 0.9, 1.0]),
+        contained_words=draw.choice([1, 5]),
+    )
 
     def text() -> list[str]:
         return [" ".join(draw.choice("abcdefg") for _ in range(draw.randint(0, 9))) for _ in range(draw.randint(1, 2))]
@@ -84,7 +88,9 @@ def slowly(row: list[str], prompt: list[str], settings: NearRepeatsConfig) -> bo
     if not a & b:
         return False
     long_enough = sum(len(turn.split()) for turn in prompt) >= settings.contained_words
-    return len(a & b) / len(a | b) >= settings.resemblance or (long_enough and len(a & b) / len(b) >= settings.containment)
+    return len(a & b) / len(a | b) >= settings.resemblance or (
+        long_enough and len(a & b) / len(b) >= settings.containment
+    )
 
 
 def test_ten_thousand_rows_against_a_thousand_prompts_take_seconds():
