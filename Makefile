@@ -40,7 +40,7 @@ test-slow: setup  ## killed processes and runs compared byte by byte
 	@$(BIN)/python -m pytest -q -m 'slow and not services'
 
 test-services: setup .services/ready  ## intake and service on real servers: faults, kills, two at once
-	@$(BIN)/python -m pytest -q -m services
+	@$(BIN)/python -m pytest -q -n 2 -m services
 
 .services/ready: tests/services.txt
 	@$(PYTHON) -m venv .services

@@ -10,7 +10,10 @@ import yaml
 
 from flows.failure import Failure
 
-NETWORK_ERRORS = {errno.ECONNREFUSED, errno.ECONNRESET, errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ENETUNREACH}
+NETWORK_ERRORS = {
+    errno.ECONNREFUSED, errno.ECONNRESET, errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ENETUNREACH,
+    errno.EBUSY,  # what s3fs makes of SlowDown
+}  # fmt: skip
 
 
 class PullError(Failure):
@@ -152,7 +155,7 @@ def _push_error(causes: list[BaseException], remote: str, url: str) -> PushError
         return PushError(f"no space left at the remote {remote!r} ({url}): free some, then run again")
     cause = next((cause for cause in causes if not type(cause).__name__.startswith("Upload")), causes[0])
     if any(_is_network(cause) for cause in causes):
-        return PushError(f"the remote {remote!r} at {url} is not reachable ({_line(cause)}); run again later", True)
+        return PushError(f"the remote {remote!r} at {url} is not reachable or busy ({_line(cause)}); run again later", True)
     return PushError(f"cannot push to the remote {remote!r} at {url}: {_line(cause)}; check address and credentials")
 
 

@@ -73,6 +73,7 @@ class Project:
     folder: Path
     origin: Path
     server: Server
+    inbox: str = ""
 
     def environment(self, **more: str) -> dict[str, str]:
         own = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
@@ -146,7 +147,7 @@ def make_project(place: Path, server: Server, inbox: str, remote: str = "", **in
     remote: where DVC keeps new data, s3://…; the rows that are there from the start lie in a folder beside it.
     """
     shutil.copytree(_template(), place, dirs_exist_ok=True)
-    project = Project(place / "project", place / "origin.git", server)
+    project = Project(place / "project", place / "origin.git", server, inbox)
     params = yaml.safe_load((project.folder / "params.yaml").read_text())
     params["intake"] |= {"inbox": inbox, "attempts": 3, **intake}
     (project.folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))

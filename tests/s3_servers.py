@@ -136,7 +136,7 @@ def slow_down(asked: Asked) -> str:
 
 @dataclass
 class Proxy:
-    """Forwards to `upstream`; `fault` says what happens to a request instead: "slow down", "cut", or None."""
+    """Forwards to `upstream`; `fault` says what happens to a request: "slow down", "cut", "flip" a bit, or None."""
 
     upstream: Server
     fault: Callable[[Asked], str | None] = lambda asked: None
@@ -183,9 +183,9 @@ def _handler(proxy: Proxy) -> type[BaseHTTPRequestHandler]:
                 text = b"<Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>"
                 self.send_whole(503, {"Content-Type": "application/xml"}, text)
                 return
-            self.forward(body, fault == "cut")
+            self.forward(body, fault)
 
-        def forward(self, body: bytes, cut: bool) -> None:
+        def forward(self, body: bytes, fault: str | None) -> None:
             link = http.client.HTTPConnection(proxy.upstream.url.removeprefix("http://"), timeout=60)
             # The Host header stays that of the client: it is part of the signature.
             headers = {k: v for k, v in self.headers.items() if k.lower() not in ("expect", "connection")}
@@ -202,8 +202,10 @@ def _handler(proxy: Proxy) -> type[BaseHTTPRequestHandler]:
             }
             if self.command != "HEAD":
                 kept["Content-Length"] = str(len(content))
-            self.send_whole(answer.status, kept, content[: len(content) // 2] if cut else content)
-            self.close_connection = self.close_connection or cut
+            if fault == "flip":
+                content = content[:-1] + bytes([content[-1] ^ 1])
+            self.send_whole(answer.status, kept, content[: len(content) // 2] if fault == "cut" else content)
+            self.close_connection = self.close_connection or fault == "cut"
 
         def send_whole(self, status: int, headers: dict[str, str], content: bytes) -> None:
             headers.setdefault("Content-Length", str(len(content)))

@@ -1,9 +1,11 @@
 """Servers and disks that fail intake: one line says what to do, nothing counts, and the next run succeeds."""
 
+import io
 import subprocess
 import sys
 
 import pytest
+from boto3.s3.transfer import TransferConfig
 
 from tests import s3_servers
 from tests.intake_project import GOOD, INBOX, demonstration, lines, make_project
@@ -91,6 +93,55 @@ def test_a_download_is_cut_half_way_every_time(project):
     succeeds(project)
 
 
+@pytest.mark.parametrize("server", ["moto", "rclone"])
+def test_a_bit_is_flipped_on_the_way(server, tmp_path, request):
+    """One server sends a checksum along, the other only the MD5 of the bytes."""
+    real = request.getfixturevalue(server)
+    bucket = real.bucket()
+    real.put(bucket, INBOX)
+    project = make_project(tmp_path, real, f"s3://{bucket}/in", f"s3://{bucket}/dvc")
+    with Proxy(real, lambda asked: "flip" if "b.jsonl" in asked.path and is_object(asked) else None) as proxy:
+        project.server = proxy.server
+        fails(project, "in/demonstrations/b.jsonl did not arrive whole in 3 attempts")
+    project.server = real
+    succeeds(project)
+
+
+@pytest.mark.parametrize("gone", [True, False])
+def test_an_object_that_changes_while_it_is_read_waits(project, gone):
+    bucket = project.inbox.split("/")[2]
+    key = "in/demonstrations/b.jsonl"
+
+    def meddle(asked: Asked) -> None:
+        if is_object(asked) and asked.path.endswith(key) and asked.count == 0:
+            if gone:
+                real.client().delete_object(Bucket=bucket, Key=key)
+            else:
+                real.put(bucket, {key: INBOX[key] + lines(demonstration(9))})
+
+    real = project.server
+    with Proxy(real, meddle) as proxy:
+        project.server = proxy.server
+        answer = project.intake()
+    project.server = real
+    assert answer.returncode == 0 and "waits: it changed while it was read" in answer.stdout, answer.stderr
+    answer = project.intake()
+    assert answer.returncode == 0 and ("Nothing new" in answer.stdout) == gone
+    assert project.pulled()["demonstrations.jsonl"].count(b"\n") == (3 if gone else 5)
+    assert len(project.line()) == 2 - gone
+
+
+def test_an_object_that_was_stored_in_parts(moto, tmp_path):
+    """Its ETag is not the MD5 of its bytes."""
+    bucket = moto.bucket()
+    content = lines(*({**demonstration(i), "note": "x" * 90_000} for i in range(1, 101)))
+    settings = TransferConfig(multipart_threshold=5 * 2**20, multipart_chunksize=5 * 2**20)
+    moto.client().upload_fileobj(io.BytesIO(content), bucket, "in/demonstrations/parts.jsonl", Config=settings)
+    project = make_project(tmp_path, moto, f"s3://{bucket}/in")
+    succeeds(project, {"demonstrations.jsonl": 100})
+    assert '-2", ' in project.files()["data/items.intake/objects.jsonl"]
+
+
 def is_object(asked: Asked) -> bool:
     return asked.method == "GET" and "/in/" in asked.path
 
@@ -100,7 +151,9 @@ def test_an_upload_to_the_remote_fails_every_time(project, fault):
     real = project.server
     with Proxy(real, lambda asked: fault if asked.method == "PUT" else None) as proxy:
         project.server = proxy.server
-        fails(project, "the remote 'store' at s3://", "run again later")
+        fails(
+            project, "the remote 'store' at s3://", "is not reachable or busy", "run again later", AWS_MAX_ATTEMPTS="1"
+        )
     assert any(asked.method == "PUT" for asked in proxy.seen)
     project.server = real
     succeeds(project)

@@ -45,7 +45,7 @@ def undisturbed(moto, inbox, tmp_path_factory):
     project = make_project(tmp_path_factory.mktemp("undisturbed"), moto, inbox, f"s3://{moto.bucket()}/dvc")
     answer = project.intake()
     assert answer.returncode == 0, answer.stderr
-    project.said = answer
+    project.said, project.data = answer, project.pulled()
     return project
 
 
@@ -54,7 +54,7 @@ def count(rows: bytes) -> int:
 
 
 def test_good_rows_are_added_to_what_was_there(undisturbed):
-    before, after = undisturbed.pulled("main"), undisturbed.pulled()
+    before, after = undisturbed.pulled("main"), undisturbed.data
     for name, good in GOOD.items():
         assert after[name].startswith(before.get(name, b""))
         assert count(after[name]) - count(before.get(name, b"")) == good
@@ -158,7 +158,7 @@ def ends_like(project, undisturbed):
     """One commit, the same pointer and ledger byte for byte, and the same data for a second clone."""
     assert len(project.line()) == len(project.runs()) == 1
     assert project.files() == undisturbed.files()
-    assert project.pulled() == undisturbed.pulled()
+    assert project.pulled() == undisturbed.data
     assert project.do("git", "rev-parse", "origin/plumb/data") == project.git("rev-parse", "plumb/data")
 
 
@@ -263,6 +263,24 @@ def test_two_projects_take_the_same_objects_in_at_once(moto, inbox, undisturbed,
         rest, _ = process.communicate("go on\n")
     assert process.returncode == 0 and rest.split("\n")[:2] == ["another was first", "cloned"]
     ends_like(project, undisturbed)
+
+
+def test_who_is_second_again_and_again_gives_up(moto, inbox, tmp_path):
+    """Somebody moves plumb/data whenever we are about to."""
+    project = make_project(tmp_path, moto, inbox)
+    meddler = DRIVER.replace(
+        "if name ==",
+        """if name == "committed":
+        import subprocess, tempfile
+        push = "git clone -q %s m && cd m && (git checkout -q plumb/data || git checkout -q --orphan plumb/data) && "
+        push += "git commit -q --allow-empty -m other && git push -q origin plumb/data"
+        subprocess.run(push % root.parent.joinpath("origin.git"), shell=True, check=True, cwd=tempfile.mkdtemp())
+    if name ==""",
+    )
+    answer = project.run([sys.executable, "-c", meddler, "none"])
+    assert answer.stdout.count("another was first") == 5
+    assert "other intakes were first 5 times; nothing was taken in here: run again" in answer.stderr
+    assert len(project.line()) == 5 and project.runs() == []
 
 
 def test_two_intakes_of_one_project_wait_for_each_other(moto, inbox, undisturbed, tmp_path):
