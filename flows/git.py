@@ -9,6 +9,7 @@ from flows.failure import Failure
 from flows.redact import redact
 
 SECONDS = 600
+OVER_THE_NETWORK = ("fetch", "ls-remote", "push")
 
 
 class GitError(Failure):
@@ -36,7 +37,7 @@ def git(folder: Path, *arguments: str, **more: str) -> str:
             if full
             else (f"`git {arguments[0]}` in {folder} said: {said}")
         )
-        raise GitError(message, may_pass=arguments[0] in ("fetch", "ls-remote", "push"))
+        raise GitError(message, may_pass=arguments[0] in OVER_THE_NETWORK and "rejected]" not in said)
     return answer.stdout.strip()
 
 

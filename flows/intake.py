@@ -22,7 +22,7 @@ from flows.data_line import Clone
 from flows.environment import state_dir
 from flows.failure import Failure
 from flows.git import git
-from flows.inbox import Inbox
+from flows.inbox import Inbox, Stored
 from flows.intake_objects import Outcome
 from tasks.config import DataConfig, IntakeConfig, read_params
 from tasks.errors import kind_of
@@ -115,7 +115,12 @@ def _round(root: Path, place: Path, rules: Rules, inbox: Inbox, dry_run: bool, s
     listed = inbox.objects()
     step("listed")
     new = [stored for stored in listed if (inbox.bucket, stored.key, stored.etag) not in ledger.seen]
-    outcomes, rows = _checked(clone, pointer, new, ledger, rules, inbox, step) if new else ([], {})
+    outcomes, rows = [], {}
+    if new:
+        data.pull(clone.path, [clone.path / pointer])
+        step("data pulled")
+        held = HeldData(clone.path / rules.data.path, rules, ledger.forgotten)
+        outcomes, rows = _checked(new, held, inbox, rules.intake, step)
     known, entered = len(listed) - len(new), [one for one in outcomes if one.waits is None]
     before = _md5(clone.path / pointer)
     if dry_run or not entered:
@@ -146,8 +151,8 @@ def _newest_data(clone: Clone, rules: Rules) -> str:
     line = data_line.text_of(clone, clone.tip, pointer) if clone.tip else None
     if line is None:
         return pointer
-    names = f"{_ledger(pointer)}/{OBJECTS}"
-    known_here, known_line = (data_line.text_of(clone, commit, names) or "" for commit in (clone.code, clone.tip))
+    ledger = f"{_ledger(pointer)}/{OBJECTS}"
+    known_here, known_line = (data_line.text_of(clone, commit, ledger) or "" for commit in (clone.code, clone.tip))
     if known_here.startswith(known_line):
         return pointer  # the code at hand has taken in what plumb/data holds, and may have gone on from there
     if _md5_in(here) not in states_in(known_line) | {_md5_in(line)}:
@@ -176,16 +181,15 @@ def _md5_in(text: str) -> str:
 # --- the steps ---
 
 
-def _checked(clone, pointer, new, ledger, rules, inbox, step) -> tuple[list[Outcome], dict[str, list[Row]]]:
+def _checked(
+    new: list[Stored], held: HeldData, inbox: Inbox, cfg: IntakeConfig, step: Step
+) -> tuple[list[Outcome], dict[str, list[Row]]]:
     """What becomes of the new objects, and the good rows by file."""
-    data.pull(clone.path, [clone.path / pointer])
-    step("data pulled")
-    held = HeldData(clone.path / rules.data.path, rules, ledger.forgotten)
     reads = []
     for stored in new:
-        reads.append(intake_objects.read(stored, inbox, held, rules.intake))
+        reads.append(intake_objects.read(stored, inbox, held, cfg))
         step(f"read {stored.name}")
-    checked = intake_objects.check(reads, held, inbox.bucket, rules.intake)
+    checked = intake_objects.check(reads, held, inbox.bucket, cfg)
     step("checked")
     return checked
 

@@ -10,6 +10,7 @@ from tasks.held_data import HeldData
 from tasks.inbound import Parsed, Problem, Refused, check_size, kind_of, parse
 from tasks.intake import Admitted, Inbound, admit, check_appendable
 from tasks.intake_ledger import Entry
+from tasks.rows import Row
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,9 @@ def read(stored: Stored, inbox: Inbox, held: HeldData, cfg: IntakeConfig) -> Rea
     return found
 
 
-def check(reads: list[Read], held: HeldData, bucket: str, cfg: IntakeConfig) -> tuple[list[Outcome], dict[str, list]]:
+def check(
+    reads: list[Read], held: HeldData, bucket: str, cfg: IntakeConfig
+) -> tuple[list[Outcome], dict[str, list[Row]]]:
     """What becomes of each object, and the good rows by the data file that they are added to, in order."""
     usable = [one for one in reads if one.kind and not one.waits and not one.refused]
     inbound = [Inbound(f"{one.stored.key}@{one.version or one.stored.etag}", one.kind, one.parsed) for one in usable]
