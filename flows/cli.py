@@ -140,6 +140,32 @@ def status():
 
 
 @app.command()
+def intake(
+    inbox: Annotated[
+        str | None,
+        typer.Option("--inbox", metavar="s3://BUCKET/PREFIX", help="Look here instead of at intake.inbox."),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would become of each object.")] = False,
+):
+    """Take new demonstrations, preferences and human verdicts from the S3 inbox into the data.
+
+    Objects lie below demonstrations/, preferences/ or verdicts/ of the inbox, as .jsonl or .jsonl.gz (verdicts also as
+    .csv). Every row is checked: bad ones are quarantined with line and reason, known ones are passed over, and what
+    nearly repeats a prompt of select or gate stays out. The data goes to the DVC remote intake.remote; pointer and
+    ledger are pushed to the branch plumb/data and to one run/… on top of the commit at hand. Killed, run it again:
+    nothing is lost or doubled. Access keys and the endpoint come from the environment (AWS_ACCESS_KEY_ID,
+    AWS_SECRET_ACCESS_KEY, AWS_ENDPOINT_URL_S3).
+    """
+    from flows import intake as taking
+    from flows.intake_table import show
+
+    root, console = _root(), _console()
+    with console.status("starting") as status:
+        found = taking.take_in(root, inbox, dry_run, step=lambda name: status.update(name))
+    show(found, console)
+
+
+@app.command()
 def doctor():
     """Check this machine and the project, and say what to do about each finding.
 

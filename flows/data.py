@@ -1,17 +1,27 @@
-"""`pull`: the data and the base model that the clone does not have yet, from the default remote."""
+"""The data and the base model that the clone does not have yet, from the default remote; and new data, to a remote."""
 
+import contextlib
 import errno
+import logging
+from collections.abc import Iterator
 from pathlib import Path
 
-NETWORK_ERRORS = {errno.ECONNREFUSED, errno.ECONNRESET, errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ENETUNREACH}
+import yaml
+
+from flows.failure import Failure
+
+NETWORK_ERRORS = {
+    errno.ECONNREFUSED, errno.ECONNRESET, errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ENETUNREACH,
+    errno.EBUSY,  # what s3fs makes of SlowDown
+}  # fmt: skip
 
 
-class PullError(ValueError):
+class PullError(Failure):
     """The data could not be fetched. `may_pass` when it failed on the way to a remote that could come back."""
 
-    def __init__(self, message: str, may_pass: bool):
-        super().__init__(message)
-        self.message, self.may_pass = message, may_pass
+
+class PushError(Failure):
+    """The data could not be tracked or stored."""
 
 
 def pointers(root: Path) -> list[Path]:
@@ -19,12 +29,12 @@ def pointers(root: Path) -> list[Path]:
     return sorted((root / "data").rglob("*.dvc"))
 
 
-def missing(root: Path) -> list[Path]:
-    """The pointers whose data is not in the workspace, or is other data."""
+def missing(root: Path, among: list[Path] | None = None) -> list[Path]:
+    """The pointers (of all, or of `among`) whose data is not in the workspace, or is other data."""
     from dvc.exceptions import DvcException
     from dvc.repo import Repo
 
-    found = pointers(root)
+    found = pointers(root) if among is None else among
     if not found:
         return []
     repo = Repo(str(root))
@@ -39,12 +49,12 @@ def missing(root: Path) -> list[Path]:
     return wanted
 
 
-def pull(root: Path) -> list[Path]:
-    """Fetch what is missing; returns the pointers that were fetched.
+def pull(root: Path, among: list[Path] | None = None) -> list[Path]:
+    """Fetch what is missing of all pointers, or of `among`; returns the pointers that were fetched.
 
     Raises PullError with one line naming the remote.
     """
-    wanted = missing(root)
+    wanted = missing(root, among)
     if not wanted:
         return []
     from dvc.repo import Repo
@@ -57,6 +67,60 @@ def pull(root: Path) -> list[Path]:
     except Exception as error:
         raise _pull_error(error, names, name, url) from error
     return wanted
+
+
+def track(root: Path, pointer: Path, remote: str) -> None:
+    """`dvc add` the data of a pointer as it is now in the workspace, to be kept at `remote`.
+
+    A remote other than the default one is written into the pointer, so that a plain `dvc pull` finds the data there.
+    Raises PushError with what dvc said.
+    """
+    from dvc.exceptions import DvcException
+    from dvc.repo import Repo
+
+    repo = Repo(str(root), _wait_for_lock=True)
+    repo.scm_context.quiet = True
+    try:
+        with _failed_transfers() as causes:
+            repo.add([str(pointer.with_suffix(""))])
+    except DvcException as error:
+        raise PushError(f"dvc cannot track {pointer.stem}: {_line(error)}") from error
+    if causes:
+        # dvc goes on, with a pointer to what is nowhere.
+        place = repo.cache.local.path
+        if _is_full_disk(causes):
+            raise PushError(f"no space left in the DVC cache {place}: free some, then run again")
+        raise PushError(f"dvc cannot put {pointer.stem} into its cache {place}: {_line(causes[0])}")
+    document = yaml.safe_load(pointer.read_text(encoding="utf-8"))
+    for out in document["outs"]:
+        out.pop("remote", None)
+        if remote != repo.config["core"].get("remote"):
+            out["remote"] = remote
+    pointer.write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
+
+
+def push(root: Path, pointer: Path, remote: str) -> None:
+    """Push the data of a pointer to `remote`.
+
+    Raises PushError with one line naming the remote.
+    """
+    from dvc.repo import Repo
+
+    repo = Repo(str(root), _wait_for_lock=True)
+    settings = repo.config["remote"].get(remote)
+    if settings is None:
+        known = ", ".join(repo.config["remote"]) or "none"
+        raise PushError(f"there is no DVC remote {remote!r} (known: {known}); set intake.remote, or dvc remote add")
+    try:
+        with _failed_transfers() as causes:
+            repo.push(targets=[str(pointer)], remote=remote)
+            (stage,) = repo.stage.load_all(str(pointer))
+            # dvc stores a folder's listing last, and leaves it out without a word when a file of the folder is nowhere.
+            whole = all(repo.cloud.get_remote_odb(remote).exists(out.hash_info.value) for out in stage.outs)
+    except Exception as error:
+        raise _push_error([*causes, *_causes(error)], remote, str(settings.get("url"))) from error
+    if not whole:
+        raise PushError(f"the remote {remote!r} did not get all files of {pointer.stem}; dvc pull them here first")
 
 
 def local_folder(odb) -> Path:
@@ -75,10 +139,7 @@ def _default_remote(repo) -> tuple[str, str]:
 
 
 def _pull_error(error: Exception, names: str, remote: str, url: str) -> PullError:
-    causes, cause = [], error
-    while cause is not None and len(causes) < 10:
-        causes.append(cause)
-        cause = cause.__cause__ or cause.__context__
+    causes = _causes(error)
     is_local = "://" not in url
     if is_local and not Path(url).exists():
         return PullError(f"the remote {remote!r} is not reachable: {url} does not exist (needed for {names})", may_pass=False)
@@ -86,6 +147,50 @@ def _pull_error(error: Exception, names: str, remote: str, url: str) -> PullErro
     if network:
         return PullError(f"the remote {remote!r} at {url} is not reachable ({_line(error)}); needed for {names}", may_pass=True)
     return PullError(f"cannot pull {names} from the remote {remote!r} at {url}: {_line(error)}", may_pass=False)
+
+
+def _push_error(causes: list[BaseException], remote: str, url: str) -> PushError:
+    """The failure as one line; the first cause that says more than that something failed."""
+    if _is_full_disk(causes):
+        return PushError(f"no space left at the remote {remote!r} ({url}): free some, then run again")
+    cause = next((cause for cause in causes if not type(cause).__name__.startswith("Upload")), causes[0])
+    if any(_is_network(cause) for cause in causes):
+        return PushError(f"the remote {remote!r} at {url} is not reachable or busy ({_line(cause)}); run again later", True)
+    return PushError(f"cannot push to the remote {remote!r} at {url}: {_line(cause)}; check address and credentials")
+
+
+def _is_full_disk(causes: list[BaseException]) -> bool:
+    return any(getattr(cause, "errno", None) in (errno.ENOSPC, errno.EDQUOT) for cause in causes)
+
+
+def _causes(error: BaseException | None) -> list[BaseException]:
+    causes = []
+    while error is not None and len(causes) < 10:
+        causes.append(error)
+        error = error.__cause__ or error.__context__
+    return causes
+
+
+@contextlib.contextmanager
+def _failed_transfers() -> Iterator[list[BaseException]]:
+    """The errors of single files: dvc only logs them, and then says how many there were."""
+    found: list[BaseException] = []
+
+    class Keep(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if record.exc_info and record.exc_info[1]:
+                found.extend(_causes(record.exc_info[1]))
+
+    loggers = [logging.getLogger(name) for name in ("dvc", "dvc_data", "dvc_objects")]
+    before = [logger.handlers for logger in loggers]
+    for logger in loggers:
+        # Not beside dvc's own handlers: what they print is in the error that follows.
+        logger.handlers = [Keep(logging.WARNING)]
+    try:
+        yield found
+    finally:
+        for logger, handlers in zip(loggers, before, strict=True):
+            logger.handlers = handlers
 
 
 def _is_network(error: BaseException) -> bool:

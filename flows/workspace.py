@@ -15,6 +15,9 @@ from typing import Any
 
 from tasks.params import read_params
 
+# Settings of a DVC remote that a clone takes over from the project's own config.local.
+CARRIED = ("url", "endpointurl", "region", "profile", "configpath", "credentialpath", "use_ssl", "ssl_verify")
+
 
 def open_workspace(root: Path, state: Path, params: str) -> Path:
     """The clone for this params text, brought up to the files of `root` as they are now (uncommitted changes too).
@@ -33,7 +36,7 @@ def open_workspace(root: Path, state: Path, params: str) -> Path:
     _copy_files(root, clone)
     # The objects are shared, so the clone can stand where `root` stands: MLflow records the right commit.
     _git(clone, "reset", "--quiet", _git(root, "rev-parse", "HEAD").strip())
-    _share_dvc(root, clone)
+    share_dvc(root, clone)
     (clone / "params.yaml").write_text(_absolute_paths(params, root, clone), encoding="utf-8")
     return clone
 
@@ -131,17 +134,25 @@ def _copy_files(root: Path, clone: Path) -> None:
             shutil.copy2(source, target)
 
 
-def _share_dvc(root: Path, clone: Path) -> None:
-    """Point the clone at the cache and the remotes of `root`; relative addresses would mean the clone's own."""
+def share_dvc(root: Path, clone: Path) -> None:
+    """Point the clone at the cache and the remotes of `root`, as its local settings have them, but without any secret.
+
+    Relative addresses would mean the clone's own.
+    """
     from dvc.config import Config
 
     config = Config(str(root / ".dvc"), validate=False)
     cache = (root / ".dvc" / config.get("cache", {}).get("dir", "cache")).resolve()
     lines = ["[cache]", f"    dir = {cache}"]
+    default = config.get("core", {}).get("remote")
+    if default:
+        lines += ["[core]", f"    remote = {default}"]
     for name, remote in config.get("remote", {}).items():
         url = str(remote.get("url", ""))
         if url and "://" not in url:
-            lines += [f"['remote \"{name}\"']", f"    url = {(root / '.dvc' / url).resolve()}"]
+            remote = {**remote, "url": (root / ".dvc" / url).resolve()}
+        kept = [f"    {key} = {remote[key]}" for key in CARRIED if key in remote]
+        lines += [f"['remote \"{name}\"']", *kept] if kept else []
     (clone / ".dvc" / "config.local").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 

@@ -100,6 +100,24 @@ class FlowConfig(Section):
     retry_delay_seconds: NonNegativeFloat
 
 
+class NearRepeatsConfig(Section):
+    words: Positive
+    resemblance: Annotated[float, Field(gt=0, le=1)]
+    containment: Annotated[float, Field(gt=0, le=1)]
+    contained_words: Positive
+
+
+class IntakeConfig(Section):
+    inbox: Annotated[str, Field(pattern=r"^s3://[^/]+(/.*)?$")] | None
+    remote: str
+    verdicts: Annotated[str, Field(pattern=r"^[\w.-]+\.jsonl$")]
+    max_object_mb: PositiveFloat
+    max_object_rows: Positive
+    max_row_characters: Positive
+    attempts: Positive
+    near_repeats: NearRepeatsConfig
+
+
 SHARED: dict[str, type[Section]] = {
     "runtime": RuntimeConfig,
     "serving": ServingConfig,
@@ -108,6 +126,7 @@ SHARED: dict[str, type[Section]] = {
     "tracking": TrackingConfig,
     "flow": FlowConfig,
     "anchors": AnchorsConfig,
+    "intake": IntakeConfig,
 }
 
 

@@ -14,6 +14,11 @@ from tasks.errors import DataError
 from tasks.rows import Row, write_jsonl
 
 HELD_OUT = ("select", "gate", "gold")
+PARSERS: dict[str, Callable[[Mapping[str, Any]], Row]] = {
+    "demonstrations": formats.demonstration,
+    "prompts": formats.prompt,
+    "preferences": formats.preference,
+}
 KIND_SPLITS = {
     "demonstrations": ("sft",),
     "prompts": ("compare", "rl", "select", "gate"),
@@ -34,12 +39,7 @@ def prepare(cfg: PrepareConfig, data: Path, out: Path) -> dict[str, float]:
 
     Raises DataError naming file and row for a bad row (unless data.bad_rows is `skip`), duplicate ids, or no data.
     """
-    kinds = {
-        "demonstrations": _read(data / cfg.data.demonstrations, "demonstrations", formats.demonstration, cfg.data),
-        "prompts": _read(data / _prompts_file(cfg.data), "prompts", formats.prompt, cfg.data),
-    }
-    if cfg.data.preferences:
-        kinds["preferences"] = _read(data / cfg.data.preferences, "preferences", formats.preference, cfg.data)
+    kinds = {kind: read_kind(data / file, kind, cfg.data) for kind, file in files_of(cfg.data).items()}
     split_rows = {split: [] for splits in KIND_SPLITS.values() for split in splits}
     for kind, read in kinds.items():
         for split, rows in _split(kind, read.rows, cfg.data).items():
@@ -56,16 +56,25 @@ def prepare(cfg: PrepareConfig, data: Path, out: Path) -> dict[str, float]:
     return {**_metrics(kinds, split_rows), "rows_heldout_demonstrations": len(heldout)}
 
 
-def _prompts_file(data: DataConfig) -> str:
-    """Prompts of their own, or else those of the preferences, or else of the demonstrations."""
-    return data.prompts or data.preferences or data.demonstrations
+def files_of(data: DataConfig) -> dict[str, str]:
+    """The file that each kind of rows is read from; several kinds may share one.
+
+    Prompts stand in a file of their own, or else in that of the preferences, or else in that of the demonstrations.
+    """
+    files = {"demonstrations": data.demonstrations, "prompts": data.prompts or data.preferences or data.demonstrations}
+    return {**files, "preferences": data.preferences} if data.preferences else files
 
 
-def _read(path: Path, kind: str, parse: Callable[[Mapping[str, Any]], Row], data: DataConfig) -> Read:
+def read_kind(path: Path, kind: str, data: DataConfig) -> Read:
+    """All rows of one kind in a file, named and checked.
+
+    Raises DataError naming file and row for a bad row (unless data.bad_rows is `skip`), for ids that occur twice, or
+    when no row is left.
+    """
     rows, skipped = [], Counter()
     for number, source in enumerate(formats.read_table(path), start=1):
         try:
-            content = formats.limited(parse(source), data.max_characters)
+            content = formats.limited(PARSERS[kind](source), data.max_characters)
             rows.append(formats.named(source, content, f"{kind}-{path.name.split('.')[0]}", number))
         except formats.BadRow as reason:
             if data.bad_rows == "refuse":
@@ -88,7 +97,7 @@ def _check_ids(rows: Sequence[Row], path: Path) -> None:
 
 def _split(kind: str, rows: Iterable[Row], data: DataConfig) -> dict[str, list[Row]]:
     """Rows by split. A row may name its own; all others go by the hash of their root."""
-    shares = _shares(kind, data)
+    shares = shares_of(kind, data)
     result: dict[str, list[Row]] = {split: [] for split in KIND_SPLITS[kind]}
     for row in rows:
         split = row.get("split") or split_of(row["root"], shares)
@@ -99,17 +108,17 @@ def _split(kind: str, rows: Iterable[Row], data: DataConfig) -> dict[str, list[R
 
 def _in_split(split: str, kind: str, rows: Iterable[Row], data: DataConfig) -> list[Row]:
     """The rows of one split, which may be one that this kind does not train on."""
-    shares = _shares(kind, data)
+    shares = shares_of(kind, data)
     return [row for row in rows if (row.get("split") or split_of(row["root"], shares)) == split]
 
 
-def _shares(kind: str, data: DataConfig) -> dict[str, float]:
+def shares_of(kind: str, data: DataConfig) -> dict[str, float]:
     """The splits that a file's roots are shared among: the held-out ones, and those of every kind read from it.
 
     Held-out splits come first and keep their share whatever the file, so a root that is held out in one file
     is held out in all.
     """
-    files = {"demonstrations": data.demonstrations, "prompts": _prompts_file(data), "preferences": data.preferences}
+    files = files_of(data)
     together = [other for other, name in files.items() if name == files[kind]]
     held_out = {split: getattr(data.splits, split) for split in HELD_OUT}
     own = {

@@ -1,0 +1,9 @@
+"""What went wrong outside our own code: a server, a network, a disk, a setting of the user's."""
+
+
+class Failure(ValueError):
+    """One line for the user. `may_pass` when it can pass by itself, so that trying again can help."""
+
+    def __init__(self, message: str, may_pass: bool = False):
+        super().__init__(message)
+        self.message, self.may_pass = message, may_pass

@@ -1,0 +1,139 @@
+"""The ledger of intake, kept in git: which object versions were taken in, and which of their lines were quarantined.
+
+Both files are JSON lines that are only ever appended to. Each line says its `type`; lines of a type that intake does
+not know stay as they are.
+- `object`: an Entry.
+- `data`: DVC's hash of the data `before` and `after` the objects above it.
+- `tombstone`: {"row": ID, "digest": what digest_of says of the row}, either may be left out; intake does not take such
+  a row in again.
+- `quarantined`: the lines of an object that were left out for one reason.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from tasks.errors import DataError
+from tasks.held_data import Forgotten
+from tasks.inbound import Problem
+
+OBJECTS, QUARANTINE = "objects.jsonl", "quarantine.jsonl"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One object version and what became of it.
+
+    version: null where the bucket keeps no versions. modified: when the object was stored, as S3 says. rows: good +
+    duplicates + quarantined. refused: why no row was used.
+    """
+
+    bucket: str
+    key: str
+    etag: str
+    version: str | None
+    modified: str
+    bytes: int
+    sha256: str | None
+    kind: str | None
+    file: str | None
+    rows: int = 0
+    good: int = 0
+    held_out: int = 0
+    duplicates: int = 0
+    quarantined: int = 0
+    refused: str | None = None
+
+    @property
+    def identity(self) -> tuple[str, str, str]:
+        """An object stored again with the same bytes has the same ETag, and is not taken in again."""
+        return self.bucket, self.key, self.etag
+
+
+class ObjectLedger:
+    """The ledger in `folder`; missing files are empty.
+
+    Raises DataError naming file and line for what is not a ledger.
+    """
+
+    def __init__(self, folder: Path):
+        self._folder = folder
+        self._lines = [*_read(folder / OBJECTS)]
+        entries = [line for line in self._lines if line.get("type") == "object"]
+        self.seen = {(line["bucket"], line["key"], line["etag"]) for line in entries}
+
+    @property
+    def forgotten(self) -> Forgotten:
+        """What the tombstones name."""
+        stones = [line for line in self._lines if line.get("type") == "tombstone"]
+        ids, digests = ({stone[key] for stone in stones if stone.get(key)} for key in ("row", "digest"))
+        return Forgotten(frozenset(ids), frozenset(digests))
+
+    def append(self, entries: Iterable[tuple[Entry, list[Problem]]], before: str, after: str) -> None:
+        """Add object versions, the report on their quarantined lines, and the hash of the data before and after."""
+        entries = list(entries)
+        _append(self._folder / OBJECTS, ({"type": "object", **asdict(entry)} for entry, _ in entries))
+        if before != after:
+            _append(self._folder / OBJECTS, [{"type": "data", "before": before, "after": after}])
+        _append(
+            self._folder / QUARANTINE,
+            (
+                {"type": "quarantined", "key": entry.key, "etag": entry.etag, "reason": reason, "lines": lines}
+                for entry, problems in entries
+                for reason, lines in by_reason(problems)
+            ),
+        )
+
+
+def by_reason(problems: Iterable[Problem]) -> list[tuple[str, str]]:
+    """Each reason with its lines as ranges, for example ("its id …", "3, 7-12"), in the order of the first lines."""
+    lines: dict[str, list[int]] = defaultdict(list)
+    for problem in problems:
+        lines[problem.reason].append(problem.line)
+    in_order = sorted(lines.items(), key=lambda item: (min(item[1]), item[0]))
+    return [(reason, _ranges(sorted(numbers))) for reason, numbers in in_order]
+
+
+def _ranges(numbers: list[int]) -> str:
+    """Sorted numbers as text: [1, 2, 3, 7] is "1-3, 7"."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][1] + 1:
+            runs[-1][1] = number
+        else:
+            runs.append([number, number])
+    return ", ".join(str(first) if first == last else f"{first}-{last}" for first, last in runs)
+
+
+def states_in(text: str) -> set[str]:
+    """The hashes of the data that a ledger (the text of its objects) has led through."""
+    lines = [json.loads(line) for line in text.splitlines()]
+    return {line[key] for line in lines if line.get("type") == "data" for key in ("before", "after")}
+
+
+def _read(path: Path) -> list[dict[str, Any]]:
+    if not path.exists():
+        return []
+    lines = []
+    for number, text in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        try:
+            line = json.loads(text)
+            known = line.get("type") != "object" or all(line[key] for key in ("bucket", "key", "etag"))
+        except (ValueError, KeyError, AttributeError):
+            known = False
+        if not known:
+            raise DataError(f"{path.name}, line {number} is no line of the ledger of intake; restore the file from git")
+        lines.append(line)
+    return lines
+
+
+def _append(path: Path, lines: Iterable[dict[str, Any]]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "a", encoding="utf-8") as file:
+        for line in lines:
+            file.write(json.dumps(line, ensure_ascii=False, sort_keys=True) + "\n")

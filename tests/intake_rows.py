@@ -1,0 +1,62 @@
+"""The params and rows that the tests of intake share."""
+
+import json
+from pathlib import Path
+
+from tasks.config import DataConfig, IntakeConfig
+from tasks.held_data import Forgotten, HeldData, Rules
+from tasks.inbound import parse
+from tasks.intake import Inbound, admit
+
+NEAR = {"words": 3, "resemblance": 0.8, "containment": 0.9, "contained_words": 8}
+INTAKE = {
+    "inbox": None,
+    "remote": "store",
+    "verdicts": "verdicts.jsonl",
+    "max_object_mb": 1.0,
+    "max_object_rows": 50,
+    "max_row_characters": 2000,
+    "attempts": 3,
+    "near_repeats": NEAR,
+}
+SHARES = {"sft": 0.3, "compare": 0.15, "rl": 0.2, "select": 0.1, "gate": 0.15, "preferences": 0.3, "gold": 0.0}
+DATA = {
+    "path": ".",
+    "demonstrations": "demos.jsonl",
+    "prompts": "prompts.jsonl",
+    "preferences": "prefs.jsonl",
+    "bad_rows": "refuse",
+    "max_characters": 1000,
+    "splits": SHARES,
+}
+GATE_PROMPT = "Which day of the week comes right after Monday?"
+PROMPTS = [
+    {"id": "c", "split": "compare", "root": "cats", "prompt": "Why do cats purr?"},
+    {"id": "r", "split": "rl", "root": "bread", "prompt": "How is bread made?"},
+    {"id": "s", "split": "select", "root": "river", "prompt": "What is the name of the longest river?"},
+    {"id": "g", "split": "gate", "root": "days", "prompt": GATE_PROMPT},
+]
+DEMO = {"prompt": "Say hello to my aunt", "completion": "Hello, aunt!"}
+PAIR = {"prompt": "Name a colour", "chosen": "Blue.", "rejected": "No."}
+VERDICT = {"prompt_id": "c", "first": "c#0", "second": "c#1", "annotator": "ann", "verdict": "first"}
+
+
+def intake_config(**changes) -> IntakeConfig:
+    return IntakeConfig(**{**INTAKE, **changes})
+
+
+def held(folder: Path, forgotten=Forgotten(), **data) -> HeldData:
+    return HeldData(
+        folder, Rules(DataConfig(**{**DATA, **data}), intake_config(), ("instruction", "safety")), forgotten
+    )
+
+
+def lines(*rows) -> bytes:
+    return "".join(json.dumps(row) + "\n" for row in rows).encode()
+
+
+def taken(kind: str, *rows, into: HeldData):
+    """What becomes of the rows of one object."""
+    parsed = parse(f"{kind}/x.jsonl", lines(*rows), intake_config())
+    (outcome,) = admit([Inbound("in/x.jsonl@v1", kind, parsed)], into, intake_config().near_repeats)
+    return outcome
