@@ -5,6 +5,10 @@ from typing import Annotated
 
 import typer
 
+from flows import cli_service
+from flows.command import console as _console
+from flows.command import project as _root
+
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
@@ -30,27 +34,6 @@ ParamsFile = Annotated[
 Cores = Annotated[
     int | None, typer.Option(min=1, help="Stages that may run side by side (default: the cores of this machine).")
 ]
-
-
-def _console():
-    import sys
-
-    from rich.console import Console
-
-    # Tables need room; where nobody watches a terminal, lines may be as long as they like.
-    return Console(emoji=False) if sys.stdout.isatty() else Console(width=160, emoji=False)
-
-
-def _root() -> Path:
-    import os
-
-    from flows import environment
-
-    root = environment.project_root()
-    environment.prepare(root)
-    # DVC names files relative to where it is asked.
-    os.chdir(root)
-    return root
 
 
 def _place(root: Path, settings: list[str] | None, params: Path | None, console) -> Path:
@@ -190,6 +173,9 @@ def hacking(settings: Settings = None):
                 raise typer.Exit(1)
             found.append(hacked.Hacked.read(name, place))
     raise typer.Exit(hacked.report(*found, console))
+
+
+cli_service.add_to(app)
 
 
 def _numbers(text: str) -> list[int]:

@@ -1,11 +1,11 @@
-"""What the orchestration itself reads from params.yaml: the sections `flow` and `tracking`."""
+"""What the orchestration itself reads from params.yaml: the sections `flow`, `tracking` and `promote`."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 
-from tasks.config import SHARED, FlowConfig, TrackingConfig, read_params
+from tasks.config import SHARED, FlowConfig, PromoteConfig, TrackingConfig, read_params
 from tasks.errors import ConfigError
 
 
@@ -15,13 +15,14 @@ class Settings:
 
     flow: FlowConfig
     tracking: TrackingConfig
+    promote: PromoteConfig
 
 
 def read_settings(root: Path) -> Settings:
     """Check the params file of the project as a whole and return the orchestration's own sections.
 
     Raises ConfigError (a ValueError) with one line naming the key and the file. A project whose stages are not ours
-    (no `tasks` folder) has those two sections checked alone.
+    (no `tasks` folder) has these sections checked alone.
     """
     path = root / "params.yaml"
     if (root / "tasks").is_dir():
@@ -29,7 +30,7 @@ def read_settings(root: Path) -> Settings:
     else:
         params = yaml.safe_load(path.read_text(encoding="utf-8")) if path.exists() else {}
     found = {}
-    for name in ("flow", "tracking"):
+    for name in ("flow", "tracking", "promote"):
         if not isinstance(params.get(name), dict):
             raise ConfigError(f"{path}: section {name!r} is missing")
         try:

@@ -96,6 +96,16 @@ class FlowConfig(Section):
     retry_delay_seconds: NonNegativeFloat
 
 
+class PromoteConfig(Section):
+    """How a candidate enters the registry. No stage reads it: promotion changes no artifact."""
+
+    model_name: Annotated[str, Field(pattern=r"^[\w.\-]+$")]
+    policy: Literal["automatic", "approval"]
+    approval_hours: PositiveFloat
+    allowed_architectures: tuple[str, ...]
+    logit_tolerance: NonNegativeFloat
+
+
 SHARED: dict[str, type[Section]] = {
     "runtime": RuntimeConfig,
     "serving": ServingConfig,
@@ -103,6 +113,7 @@ SHARED: dict[str, type[Section]] = {
     "model": ModelConfig,
     "tracking": TrackingConfig,
     "flow": FlowConfig,
+    "promote": PromoteConfig,
 }
 
 

@@ -28,6 +28,12 @@ first:
 second: {steps: 3}
 flow: {stage_timeout_minutes: 1.0, retries: 2, retry_delay_seconds: 0.1}
 tracking: {experiment: toy, max_artifact_mb: 0.001}
+promote:
+  model_name: toy
+  policy: automatic
+  approval_hours: 1.0
+  logit_tolerance: 0.0001
+  allowed_architectures: [GPT2LMHeadModel, Qwen2ForCausalLM]
 """
 
 DVC_YAML = """\
