@@ -39,8 +39,10 @@ def _remotes(repo) -> list[str]:
 
 def _pull(repo, info, remote: str) -> list[str]:
     """Try one remote; returns what went wrong, if anything."""
+    from dvc_data.hashfile.transfer import transfer
+
     try:
-        repo.cloud.pull([info], remote=remote)
+        transfer(repo.cloud.get_remote_odb(remote), repo.cache.local, {info}, shallow=False)
     except Exception as error:  # noqa: BLE001  every remote has errors of its own, and the next one may have the files
         return [f"{remote}: {' '.join(str(error).split())[:200]}"]
     return []
