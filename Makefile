@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help setup demo demo-seeds demo-hacking demo-hh test test-slow bench bench-ppo clean
+.PHONY: help setup demo demo-seeds demo-hacking demo-hh test test-slow test-services bench bench-ppo clean
 
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -34,10 +34,13 @@ demo-hh: setup  ## Anthropic's human preferences as a team's own data: make demo
 	@$(BIN)/plumb align --params infra/params/hh-rlhf.yaml --set data.path=$(abspath $(DATA)) --set model.path=$(CURDIR)/artifacts/hh-base
 
 test: setup  ## fast tests and whole graphs on two-layer models
-	@$(BIN)/python -m pytest -q -n 2 --dist loadfile -m 'not slow'
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile -m 'not slow and not services'
 
 test-slow: setup  ## killed processes and runs compared byte by byte
 	@$(BIN)/python -m pytest -q -m slow
+
+test-services: setup  ## promotion, registry and serving on real servers on loopback
+	@$(BIN)/python -m pytest -q -m services
 
 bench: setup  ## cost of the pipeline against bare trainers; ARGS=--write keeps the numbers
 	@$(BIN)/python -m benchmarks $(ARGS)

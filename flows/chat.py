@@ -8,22 +8,21 @@ from pathlib import Path
 from urllib.parse import unquote, urlparse
 
 from flows import registry
-from tasks.config import read_params
+from flows.settings import read_sections
 
 MODEL_FOLDER, TOKENIZER_FOLDER = "model", "components/tokenizer"  # as MLflow lays a transformers model out
 
 
 def chat(root: Path, state: Path, target: str | None) -> None:
     """Become the chat process. Raises ValueError with one line for a model that does not exist."""
-    params = read_params(root / "params.yaml")
-    serving = params["serving"]
-    model, tokenizer = find(root, state, target, params["promote"]["model_name"])
+    params = read_sections(root, "serving", "runtime", "promote")
+    model, tokenizer = find(root, state, target, params["promote"].model_name)
     options = {
         "--model": model,
         "--tokenizer": tokenizer,
-        "--temperature": serving["temperature"],
-        "--max-new-tokens": serving["max_new_tokens"],
-        "--seed": params["runtime"]["seed"],
+        "--temperature": params["serving"].temperature,
+        "--max-new-tokens": params["serving"].max_new_tokens,
+        "--seed": params["runtime"].seed,
     }
     words = [str(word) for option in options.items() for word in option]
     # Not a child: the terminal, Ctrl-C and the exit code are the chat's own.

@@ -93,11 +93,18 @@ def plan(settings: Settings = None, params: ParamsFile = None, cores: Cores = No
 
 @app.command()
 def status():
-    """Show which stages are current, at which version, and why the others are not."""
+    """Show which stages are current, at which version, why the others are not, and which model serves."""
+    import os
+
+    from flows import registry
     from flows.plan import show_status
+    from flows.settings import read_settings
     from flows.stages import Graph
 
-    show_status(Graph(_root()), _console())
+    root, console = _root(), _console()
+    show_status(Graph(root), console)
+    number = registry.champion_number(os.environ["MLFLOW_TRACKING_URI"], read_settings(root).promote.model_name)
+    console.print(f"champion: {registry.name_of(number)}")
 
 
 @app.command()

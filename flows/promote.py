@@ -17,10 +17,12 @@ from prefect.states import Completed
 from pydantic import Field
 
 from flows import environment, promotion
+from flows.approval import Approval
+from flows.candidate import summary
 from flows.evidence import Evidence, Refused
-from flows.promotion import Approval, Outcome, Place, Request
 from flows.redact import redact
 from flows.registry import Version
+from flows.request import Outcome, Place, Request
 from flows.settings import read_settings
 
 DEPLOYMENT = "promote/promote"
@@ -87,7 +89,7 @@ def ask(place: Place, found: Evidence, version: Version, request: Request) -> Ap
             "or answer here: plumb promote --approve COMMENT"
         )
     hours = place.config.approval_hours
-    text = f"## Promote v{version.number} of {version.name}?\n\n{promotion.summary(found, request)}"
+    text = f"## Promote v{version.number} of {version.name}?\n\n{summary(found, request)}"
     form = ApprovalForm.with_initial_data(description=text)
     answer = suspend_flow_run(wait_for_input=form, timeout=round(3600 * hours), key=f"approve-{request.gate[:16]}")
     return Approval(answer.approve, answer.comment, answer.by)

@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 from flows import evidence, local, registry, servers
-from flows.promotion import Request
+from flows.request import Request
 from flows.settings import read_settings
 from flows.stages import Graph
 from tasks.state import content_hash

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from flows import registry
-from flows.promotion import Outcome
 from flows.registry import State, Version
 from flows.registry_lock import hold
+from flows.request import Outcome
 
 
 def roll_back(client, name: str, state_folder: Path, target: int | None = None) -> Outcome:

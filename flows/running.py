@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flows import supervise
+from flows.redact import redact
 
 TIMEOUT_ADVICE = "raise flow.stage_timeout_minutes in params.yaml, or the stage's meta.timeout in dvc.yaml"
 
@@ -105,12 +106,24 @@ def run_stage(root: Path, stage: str, version: str, place: Path, timeout: float,
         offset = output.tell()
         code, peak = _supervised(command, root, stage_environment(place), output, timeout, processes)
     seconds = time.time() - started
-    text = log.read_bytes()[offset:].decode("utf-8", "replace")
+    text = _without_secrets(log, offset)
     if code is None:
         raise StageError(stage, "internal", f"stopped after {timeout:.0f} s; {TIMEOUT_ADVICE}", log)
     if code != 0:
         raise _failure(stage, code, error_file, text, log)
     return StageRun(stage, version, _outcome(text), seconds, peak, started)
+
+
+def _without_secrets(log: Path, offset: int) -> str:
+    """What the stage wrote; a secret that it printed is taken out of its log."""
+    text = log.read_bytes()[offset:].decode("utf-8", "replace")
+    clean = redact(text)
+    if clean != text:
+        with log.open("r+b") as output:
+            output.truncate(offset)
+            output.seek(offset)
+            output.write(clean.encode())
+    return clean
 
 
 def stage_environment(place: Path) -> dict[str, str]:
@@ -173,7 +186,7 @@ def _outcome(text: str) -> str:
 
 def _failure(stage: str, code: int, error_file: Path, text: str, log: Path) -> StageError:
     try:
-        report = json.loads(error_file.read_text(encoding="utf-8"))
+        report = json.loads(_without_secrets(error_file, 0))
         kind = report["kind"] if report["kind"] in KINDS else "internal"
         return StageError(stage, kind, str(report["message"]), log)
     except (FileNotFoundError, ValueError, KeyError, TypeError):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import yaml
 
-from tasks.config import SHARED, FlowConfig, PromoteConfig, TrackingConfig, read_params
+from tasks.config import SHARED, FlowConfig, PromoteConfig, Section, TrackingConfig, read_params
 from tasks.errors import ConfigError
 
 
@@ -24,17 +24,22 @@ def read_settings(root: Path) -> Settings:
     Raises ConfigError (a ValueError) with one line naming the key and the file. A project whose stages are not ours
     (no `tasks` folder) has these sections checked alone.
     """
+    return Settings(**read_sections(root, "flow", "tracking", "promote"))
+
+
+def read_sections(root: Path, *names: str) -> dict[str, Section]:
+    """The shared sections with these names, checked. Raises ConfigError as `read_settings` does."""
     path = root / "params.yaml"
     if (root / "tasks").is_dir():
         params = read_params(path)
     else:
         params = yaml.safe_load(path.read_text(encoding="utf-8")) if path.exists() else {}
     found = {}
-    for name in ("flow", "tracking", "promote"):
+    for name in names:
         if not isinstance(params.get(name), dict):
             raise ConfigError(f"{path}: section {name!r} is missing")
         try:
             found[name] = SHARED[name].model_validate(params[name])
         except ValueError as error:
             raise ConfigError(f"{path}: section {name!r}: {' '.join(str(error).split())}") from None
-    return Settings(**found)
+    return found

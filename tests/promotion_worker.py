@@ -7,7 +7,9 @@ import os
 import signal
 from pathlib import Path
 
-from flows.promotion import Approval, Place, Request, run
+from flows.approval import Approval
+from flows.promotion import run
+from flows.request import Place, Request
 from flows.rollback import roll_back
 from flows.settings import read_settings
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flows import environment
+from tasks.state import content_hash
 from tests import toy
 
 NAMES = ("gpt2", "qwen2")
@@ -28,7 +29,7 @@ stages:
     outs: [out/comparisons.jsonl]
     metrics: [metrics/compare.json]
   train:
-    cmd: mkdir -p out && cat work.py out/comparisons.jsonl > out/policy.txt
+    cmd: python work.py train && cat work.py out/comparisons.jsonl > out/policy.txt
     deps: [work.py, out/comparisons.jsonl]
     params: [first]
     outs: [out/policy.txt]
@@ -79,6 +80,15 @@ class Asked:
 
 def make_registry_toy(folder: Path) -> Path:
     """The project, aligned once with each model; nothing is promoted."""
+    write_project(folder)
+    for name in NAMES:
+        write_candidate(folder, name)
+        align(folder)
+    return folder
+
+
+def write_project(folder: Path) -> None:
+    """The project without a candidate."""
     toy.make_toy(folder)
     (folder / "dvc.yaml").write_text(STAGES)
     (folder / "params.yaml").write_text(toy.PARAMS + JUDGES)
@@ -87,10 +97,6 @@ def make_registry_toy(folder: Path) -> Path:
     (folder / "given").mkdir()
     (folder / "given" / "comparisons.jsonl").write_text('{"prompt": "Can I wash my teddy bear?"}\n')
     (folder / "given" / "compare.json").write_text('{"pairs": 3, "train": 2, "heldout": 1}')
-    for name in NAMES:
-        write_candidate(folder, name)
-        align(folder)
-    return folder
 
 
 def write_candidate(folder: Path, name: str, **gate) -> None:
@@ -149,10 +155,9 @@ def shared(tmp_path_factory) -> Path:
 class Registry:
     """One test's own MLflow database over the shared project."""
 
-    def __init__(self, project: Path, tmp_path: Path, monkeypatch):
+    def __init__(self, project: Path, tmp_path: Path, monkeypatch, database: Path | None = None):
         self.root = project
-        self.database = tmp_path / "mlflow.db"
-        shutil.copy(project / "mlflow.db", self.database)
+        self.database = database or Path(shutil.copy(project / "mlflow.db", tmp_path / "mlflow.db"))
         self.state = tmp_path / "state"
         for name, value in toy.toy_environment(project).items():
             monkeypatch.setenv(name, value)
@@ -180,7 +185,6 @@ class Registry:
     def gate(self, name: str, **changes) -> Asked:
         """Another gate on a candidate that was packaged, logged as tracking logs it; its hashes."""
         from flows import evidence, registry
-        from tasks.state import content_hash
 
         client = self.client
         packages = client.search_runs(["1"], f"tags.`plumb.stage` = 'package' AND tags.`{registry.CANDIDATE}` = '{candidate_hash(name)}'")

@@ -5,7 +5,9 @@ import json
 import pytest
 
 from flows import evidence, registry
-from flows.promotion import Approval, Request, run
+from flows.approval import Approval
+from flows.promotion import run
+from flows.request import Request
 from flows.rollback import roll_back
 from tests import promotion_worker as worker
 from tests import registry_toy

@@ -70,6 +70,16 @@ def test_more_versions_than_a_page(client, monkeypatch):
     assert list(registry.read(client, NAME).versions) == [1, 2, 3, 4, 5]
 
 
+def test_the_quick_look_agrees_with_mlflow(client, tmp_path):
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    assert registry.champion_number(f"sqlite:///{tmp_path / 'none.db'}", NAME) is None
+    assert not (tmp_path / "none.db").exists()
+    version = add(client)
+    assert registry.champion_number(uri, NAME) is None
+    registry.point(client, registry.read(client, NAME), registry.CHAMPION, version)
+    assert registry.champion_number(uri, NAME) == registry.read(client, NAME).champion.number == 1
+
+
 def test_settling_completes_a_champion_whose_promotion_was_killed(client):
     version = add(client, rolled_back="2026-01-01T00:00:00Z")
     for alias in (registry.CHAMPION, registry.CHALLENGER):

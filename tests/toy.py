@@ -101,6 +101,9 @@ def main(name, *rest):
         raise errors.TransientError("the line is busy")
     if wish == "config":
         raise errors.ConfigError("first.value must be small")
+    if wish == "leak":
+        print("asking with", os.environ["OPENAI_API_KEY"])
+        raise errors.ConfigError(f"401: wrong key {os.environ['OPENAI_API_KEY']}")
     if wish == "crash":
         sys.exit(7)
     steps = params("second")["steps"] if name == "second" else 2
@@ -111,6 +114,8 @@ def main(name, *rest):
     if name == "first":
         Path("out/first.txt").write_text(str(params("first")["value"]))
         metrics("first", accuracy_where_judge_agrees=0.9, calls=3, cost=0.5)
+    elif name == "train":
+        pass
     elif name == "side":
         Path(f"out/side-{rest[1]}.txt").write_text(rest[0] + Path("out/first.txt").read_text())
     elif name == "second":
