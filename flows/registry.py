@@ -216,7 +216,8 @@ def settle(client, name: str) -> State:
     if champion is None or JOURNAL in state.tags:
         return state
     if ROLLED_BACK in champion.tags or PROMOTED not in champion.tags:
-        champion = write_tags(client, champion, {PROMOTED: now(), DECISION: "promoted"})
+        # What is looked at here comes last, so that a kill on the way is seen.
+        champion = write_tags(client, champion, {DECISION: "promoted", PROMOTED: now()})
         remove_tag(client, champion, ROLLED_BACK)
     if state.aliases.get(CHALLENGER) == champion.number:
         client.delete_registered_model_alias(name, CHALLENGER)

@@ -56,7 +56,7 @@ def client_of(uri: str):
 
 
 def place_of(client, root: Path, state: Path, verify=same_logits, **changes) -> Place:
-    config = read_settings(root).promote.model_copy(update=changes)
+    config = read_settings(root).promote.model_copy(update={"policy": "automatic", **changes})
     return Place(client, root, state, config, verify)
 
 

@@ -15,7 +15,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from flows import environment
+from flows import environment, evidence, registry
 from tasks.state import content_hash
 from tests import toy
 
@@ -113,7 +113,7 @@ def write_candidate(folder: Path, name: str, **gate) -> None:
 ALIGN = """
 import sys
 from pathlib import Path
-from flows import environment
+from flows import environment, evidence, registry
 from flows.running import StageRun
 from flows.session import Session
 from flows.settings import read_settings
@@ -184,21 +184,25 @@ class Registry:
 
     def gate(self, name: str, **changes) -> Asked:
         """Another gate on a candidate that was packaged, logged as tracking logs it; its hashes."""
-        from flows import evidence, registry
-
         client = self.client
-        packages = client.search_runs(["1"], f"tags.`plumb.stage` = 'package' AND tags.`{registry.CANDIDATE}` = '{candidate_hash(name)}'")
-        place = self.state / "gates" / "metrics"
-        place.mkdir(parents=True, exist_ok=True)
-        path = place / "gate.json"
+        align = self._align_of(name)
+        path = self.state / "gates" / "metrics" / "gate.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(gate_document(name, **changes)))
         tags = {evidence.STAGE: "gate", evidence.KIND: "stage", evidence.COMPLETE: "true"}
         tags |= {registry.CANDIDATE: candidate_hash(name), registry.GATE: content_hash(path)}
         run = client.create_run("1", tags=tags)
         client.log_artifact(run.info.run_id, str(path), "metrics")
-        parent = client.create_run("1", tags={
-            evidence.KIND: "flow", "plumb.run.gate": run.info.run_id, "plumb.run.package": packages[0].info.run_id,
-        })  # fmt: skip
-        client.log_artifact(parent.info.run_id, str(self.root / "dvc.lock"))
+        kept = {key: value for key, value in align.data.tags.items() if key.startswith("plumb.")}
+        parent = client.create_run("1", tags={**kept, "plumb.run.gate": run.info.run_id})
+        client.log_artifact(parent.info.run_id, client.download_artifacts(align.info.run_id, "dvc.lock"))
         client.set_terminated(parent.info.run_id, "FINISHED")
         return Asked(candidate_hash(name), content_hash(path))
+
+    def _align_of(self, name: str):
+        """The run of `plumb align` in which the candidate was made."""
+        client = self.client
+        where = f"tags.`plumb.stage` = 'package' AND tags.`{registry.CANDIDATE}` = '{candidate_hash(name)}'"
+        (package,) = client.search_runs(["1"], where)
+        parents = client.search_runs(["1"], f"tags.`plumb.run.package` = '{package.info.run_id}'", order_by=["start_time ASC"])
+        return parents[0]

@@ -11,6 +11,7 @@ import urllib.request
 
 import pytest
 from prefect.client.orchestration import get_client
+from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flows import registry, servers
 from tests import promotion_worker, registry_toy, toy
@@ -65,7 +66,7 @@ def prefect(project, environment):
     worker = None
     try:
         toy.wait_for(lambda: servers.answers(f"{url}/health"), PATIENCE, lambda: server.log.read_text()[-3000:])
-        with get_client(httpx_settings={"base_url": url}, sync_client=True) as client:
+        with temporary_settings({PREFECT_API_URL: url}), get_client(sync_client=True) as client:
             deploy(client, project)
             worker = Service("worker", ["prefect", "worker", "start", "--pool", POOL], project, environment)
             yield client
@@ -160,21 +161,25 @@ def processes_of(run_id):
 
 
 def test_another_promotion_passes_while_an_approval_is_pending(prefect, world):
-    """Two candidates are compared with the same champion; who is approved second is asked for a new gate."""
-    promotion_worker.promote(world.uri, world.root, world.state, world.gate("gpt2"), None)
-    slow, fast = (world.gate("qwen2", **registry_toy.against("gpt2", reasons=[r])) for r in ("slow", "fast"))
-    pending = start(prefect, slow, 1)
+    """Both candidates were compared with nobody; who is approved second is asked for a new gate."""
+    pending = start(prefect, world.gate("qwen2"), None)
     wait_for_state(prefect, pending, "Suspended")
-    other = start(prefect, world.gate("qwen2", **registry_toy.against("gpt2", reasons=["declined"])), 1)
-    wait_for_state(prefect, other, "Suspended")
-    answer(prefect, other, False, "too terse")
-    assert "v2 was declined by ada: too terse" in wait_for_state(prefect, other, "Refused").state.message
-    promotion_worker.promote(world.uri, world.root, world.state, fast, 1)
-    promotion_worker.promote(world.uri, world.root, world.state, world.gate("gpt2", **registry_toy.against("qwen2")), 2)
+    promotion_worker.promote(world.uri, world.root, world.state, world.gate("gpt2"), None)
     answer(prefect, pending, True)
-    done = wait_for_state(prefect, pending, "Promoted", "Refused")
+    run = wait_for_state(prefect, pending, "Promoted", "Refused")
+    assert run.state.name == "Refused"
+    assert run.state.message == "champion is v2, but v1 was compared with none; ask for a new gate"
+    assert registry.read(world.client, "toy").aliases == {"champion": 2, "challenger": 1}
+
+
+def test_a_no_is_a_result(prefect, world):
+    run_id = start(prefect, world.gate("gpt2"), None)
+    wait_for_state(prefect, run_id, "Suspended")
+    answer(prefect, run_id, False, "too terse")
+    run = wait_for_state(prefect, run_id, "Refused")
+    assert run.state.is_completed() and run.state.message == "v1 was declined by ada: too terse"
     state = registry.read(world.client, "toy")
-    assert done.state.name == "Promoted" and state.champion.number == 2, "v1 serves again, so the comparison still holds"
+    assert state.champion is None and "too terse" in state.versions[1].tags[registry.DECISION]
 
 
 def test_a_question_that_nobody_answers_expires(prefect, world, project):

@@ -56,6 +56,7 @@ def champions(world):
     return champion.number if champion else None
 
 
+@pytest.mark.slow
 def test_the_first_promotion_is_killed_anywhere(world, tmp_path):
     asked = first(world)
     scene = Scene(world, tmp_path)
