@@ -5,6 +5,10 @@ from typing import Annotated
 
 import typer
 
+from flows import cli_service
+from flows.command import console as _console
+from flows.command import project as _root
+
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
@@ -30,27 +34,6 @@ ParamsFile = Annotated[
 Cores = Annotated[
     int | None, typer.Option(min=1, help="Stages that may run side by side (default: the cores of this machine).")
 ]
-
-
-def _console():
-    import sys
-
-    from rich.console import Console
-
-    # Tables need room; where nobody watches a terminal, lines may be as long as they like.
-    return Console(emoji=False) if sys.stdout.isatty() else Console(width=160, emoji=False)
-
-
-def _root() -> Path:
-    import os
-
-    from flows import environment
-
-    root = environment.project_root()
-    environment.prepare(root)
-    # DVC names files relative to where it is asked.
-    os.chdir(root)
-    return root
 
 
 def _place(root: Path, settings: list[str] | None, params: Path | None, console) -> Path:
@@ -132,11 +115,18 @@ def plan(settings: Settings = None, params: ParamsFile = None, cores: Cores = No
 
 @app.command()
 def status():
-    """Show which stages are current, at which version, and why the others are not."""
+    """Show which stages are current, at which version, why the others are not, and which model serves."""
+    import os
+
+    from flows import registry
     from flows.plan import show_status
+    from flows.settings import read_settings
     from flows.stages import Graph
 
-    show_status(Graph(_root()), _console())
+    root, console = _root(), _console()
+    show_status(Graph(root), console)
+    number = registry.champion_number(os.environ["MLFLOW_TRACKING_URI"], read_settings(root).promote.model_name)
+    console.print(f"champion: {registry.name_of(number)}")
 
 
 @app.command()
@@ -348,6 +338,9 @@ def inspect(
         print(json.dumps(found, ensure_ascii=False, indent=2))
     else:
         inspection.show(found, _console())
+
+
+cli_service.add_to(app)
 
 
 def _numbers(text: str) -> list[int]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from flows.live import Tail
+from flows.redact import without_login
 from flows.stages import Output, Stage
 
 BATCH = 900
@@ -96,8 +97,9 @@ def _within(files: list[Path], limit_bytes: float) -> list[Path]:
 
 
 def _reference(out: Output, files: list[Path], url: Callable[[str], str | None]) -> dict[str, Any]:
+    address = url(out.md5) if out.md5 else None
     size = out.size if out.size is not None else sum(file.stat().st_size for file in files)
-    return {"path": out.path, "md5": out.md5, "bytes": size, "url": url(out.md5) if out.md5 else None}
+    return {"path": out.path, "md5": out.md5, "bytes": size, "url": without_login(address) if address else None}
 
 
 def safe_name(name: str) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from flows import supervise
 from flows.calls import forget_calls
+from flows.redact import redact
 
 TIMEOUT_ADVICE = "raise flow.stage_timeout_minutes in params.yaml, or the stage's meta.timeout in dvc.yaml"
 
@@ -117,12 +118,24 @@ def run_command(
     with log.open("ab") as output:
         offset = output.tell()
         code, peak = _supervised(command, root, stage_environment(place), output, timeout, processes)
-    text = log.read_bytes()[offset:].decode("utf-8", "replace")
+    text = _without_secrets(log, offset)
     if code is None:
         raise StageError(name, "internal", f"stopped after {timeout:.0f} s; {TIMEOUT_ADVICE}", log)
     if code != 0:
         raise _failure(name, code, error_file, text, log)
     return text, peak
+
+
+def _without_secrets(log: Path, offset: int) -> str:
+    """What the stage wrote; a secret that it printed is taken out of its log."""
+    text = log.read_bytes()[offset:].decode("utf-8", "replace")
+    clean = redact(text)
+    if clean != text:
+        with log.open("r+b") as output:
+            output.truncate(offset)
+            output.seek(offset)
+            output.write(clean.encode())
+    return clean
 
 
 def stage_environment(place: Path) -> dict[str, str]:
@@ -185,7 +198,7 @@ def _outcome(text: str) -> str:
 
 def _failure(stage: str, code: int, error_file: Path, text: str, log: Path) -> StageError:
     try:
-        report = json.loads(error_file.read_text(encoding="utf-8"))
+        report = json.loads(_without_secrets(error_file, 0))
         kind = report["kind"] if report["kind"] in KINDS else "internal"
         return StageError(stage, kind, str(report["message"]), log)
     except (FileNotFoundError, ValueError, KeyError, TypeError):

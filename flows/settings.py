@@ -1,11 +1,11 @@
-"""What the orchestration itself reads from params.yaml: the sections `flow` and `tracking`."""
+"""What the orchestration itself reads from params.yaml: the sections `flow`, `tracking` and `promote`."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 
-from tasks.config import SHARED, FlowConfig, TrackingConfig
+from tasks.config import SHARED, FlowConfig, PromoteConfig, Section, TrackingConfig
 from tasks.errors import ConfigError
 from tasks.params import read_params
 
@@ -16,25 +16,31 @@ class Settings:
 
     flow: FlowConfig
     tracking: TrackingConfig
+    promote: PromoteConfig
 
 
 def read_settings(root: Path) -> Settings:
     """Check the params file of the project as a whole and return the orchestration's own sections.
 
     Raises ConfigError (a ValueError) with one line naming the key and the file. A project whose stages are not ours
-    (no `tasks` folder) has those two sections checked alone.
+    (no `tasks` folder) has these sections checked alone.
     """
+    return Settings(**read_sections(root, "flow", "tracking", "promote"))
+
+
+def read_sections(root: Path, *names: str) -> dict[str, Section]:
+    """The shared sections with these names, checked. Raises ConfigError as `read_settings` does."""
     path = root / "params.yaml"
     if (root / "tasks").is_dir():
         params = read_params(path)
     else:
         params = yaml.safe_load(path.read_text(encoding="utf-8")) if path.exists() else {}
     found = {}
-    for name in ("flow", "tracking"):
+    for name in names:
         if not isinstance(params.get(name), dict):
             raise ConfigError(f"{path}: section {name!r} is missing")
         try:
             found[name] = SHARED[name].model_validate(params[name])
         except ValueError as error:
             raise ConfigError(f"{path}: section {name!r}: {' '.join(str(error).split())}") from None
-    return Settings(**found)
+    return found

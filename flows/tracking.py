@@ -13,10 +13,11 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from flows import records, running
+from flows import evidence, records, running
 from flows.anchors import Asked
 from flows.calls import read_calls, write_traces
 from flows.live import Tail
+from flows.redact import redact
 from flows.results import stage_metrics
 from flows.running import StageError, StageRun, supervised_command
 from flows.session import Session
@@ -133,7 +134,7 @@ class Tracker:
                 job()
             except Exception as error:  # noqa: BLE001  training is worth more than its log, and the log is made good later
                 text = " ".join(str(error).split())[:300]
-                self.problems.append(f"{type(error).__name__}: {text}")
+                self.problems.append(redact(f"{type(error).__name__}: {text}"))
 
     def _connect(self) -> None:
         from mlflow import MlflowClient
@@ -222,6 +223,8 @@ class Tracker:
         cost = {"cost/seconds": run.seconds, "cost/peak_memory_mb": run.peak_bytes / 1e6} if run.outcome == "ran" else {}
         records.write_metrics(client, run_id, stage_metrics(session.root, stage) | cost | calls.metrics)
         records.write_inputs(client, run_id, session.graph.dependencies(run.stage))
+        for key, value in evidence.identity_tags(session.root, stage).items():
+            client.set_tag(run_id, key, value)
         limit = session.settings.tracking.max_artifact_mb * 1e6
         records.write_artifacts(client, run_id, session.root, stage, limit, session.graph.remote_url)
         write_traces(client, self._experiment, run_id, calls.sample)
@@ -248,7 +251,7 @@ class Tracker:
         if run_id is None:
             return
         records.write_curves(self._client, run_id, tail)
-        self._client.set_tag(run_id, "plumb.error", f"{error.kind}: {error.message}"[:PARAGRAPH])
+        self._client.set_tag(run_id, "plumb.error", redact(f"{error.kind}: {error.message}")[:PARAGRAPH])
         self._client.set_terminated(run_id, "FAILED")
 
     def _close(self, finished: bool) -> None:

@@ -118,6 +118,16 @@ class IntakeConfig(Section):
     near_repeats: NearRepeatsConfig
 
 
+class PromoteConfig(Section):
+    """How a candidate enters the registry. No stage reads it: promotion changes no artifact."""
+
+    model_name: Annotated[str, Field(pattern=r"^[\w.\-]+$")]
+    policy: Literal["automatic", "approval"]
+    approval_hours: PositiveFloat
+    allowed_architectures: tuple[str, ...]
+    logit_tolerance: NonNegativeFloat
+
+
 SHARED: dict[str, type[Section]] = {
     "runtime": RuntimeConfig,
     "serving": ServingConfig,
@@ -127,6 +137,7 @@ SHARED: dict[str, type[Section]] = {
     "flow": FlowConfig,
     "anchors": AnchorsConfig,
     "intake": IntakeConfig,
+    "promote": PromoteConfig,
 }
 
 

@@ -25,7 +25,7 @@ LIGHT_TASKS = {"tasks"} | {
 }
 # Statistics on tables: numpy and scipy, no torch. The command line imports them inside the commands that need them.
 TABLE_TASKS = {"tasks.ratings"}
-SUBPROCESSES = {"flows/log_model.py"}  # run with `python -m`, never imported
+SUBPROCESSES = {"flows/log_model.py", "flows/verify_model.py"}  # run with `python -m`, never imported
 PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text())
 PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text())
 STAGES = pipeline.stage_names(PIPELINE)

@@ -28,6 +28,12 @@ first:
 second: {steps: 3}
 flow: {stage_timeout_minutes: 1.0, retries: 2, retry_delay_seconds: 0.1}
 tracking: {experiment: toy, max_artifact_mb: 0.001}
+promote:
+  model_name: toy
+  policy: automatic
+  approval_hours: 1.0
+  logit_tolerance: 0.0001
+  allowed_architectures: [GPT2LMHeadModel, Qwen2ForCausalLM]
 """
 
 DVC_YAML = """\
@@ -95,6 +101,9 @@ def main(name, *rest):
         raise errors.TransientError("the line is busy")
     if wish == "config":
         raise errors.ConfigError("first.value must be small")
+    if wish == "leak":
+        print("asking with", os.environ["OPENAI_API_KEY"])
+        raise errors.ConfigError(f"401: wrong key {os.environ['OPENAI_API_KEY']}")
     if wish == "crash":
         sys.exit(7)
     steps = params("second")["steps"] if name == "second" else 2
@@ -105,6 +114,8 @@ def main(name, *rest):
     if name == "first":
         Path("out/first.txt").write_text(str(params("first")["value"]))
         metrics("first", accuracy_where_judge_agrees=0.9, calls=3, cost=0.5)
+    elif name == "train":
+        pass
     elif name == "side":
         Path(f"out/side-{rest[1]}.txt").write_text(rest[0] + Path("out/first.txt").read_text())
     elif name == "second":

@@ -1,0 +1,100 @@
+"""The commands of a model in service: promote, rollback, lineage, chat. Imported by flows/cli.py, as light as it."""
+
+from typing import Annotated
+
+import typer
+
+from flows import command
+
+JsonOutput = Annotated[bool, typer.Option("--json", help="As JSON, for other programs.")]
+
+
+def promote(
+    approve: Annotated[
+        str | None,
+        typer.Option("--approve", metavar="COMMENT", help="Approve it yourself, here; the comment is kept with the version."),
+    ] = None,
+):
+    """Make the candidate of this project champion in the MLflow registry, if its gate says promote.
+
+    Registers the package as a version, loads it back and compares its logits, attaches the gate's evidence, then moves
+    the alias `champion`, unless another than the gate compared with serves by now: then a new gate is needed. Where
+    promote.policy is approval, the question waits in the Prefect pages. Killed, run it again. Exit code 1 when the
+    candidate was refused, with the reason.
+    """
+    from flows import promoting
+
+    raise typer.Exit(promoting.promote(command.project(), command.console(), approve))
+
+
+def rollback(
+    to: Annotated[
+        str | None, typer.Option("--to", metavar="vN", help="Return to this earlier champion (default: the replaced one).")
+    ] = None,
+):
+    """Make the version that the champion replaced champion again, in one command.
+
+    The version that is left is marked, and its gate does not promote it again; a new gate can. Killed, run it again: an
+    interrupted rollback is finished, not repeated.
+    """
+    from flows import environment, registry
+    from flows.rollback import roll_back
+    from flows.settings import read_settings
+
+    root = command.project()
+    from mlflow import MlflowClient
+
+    name = read_settings(root).promote.model_name
+    outcome = roll_back(MlflowClient(), name, environment.state_dir(root), registry.number_of(to) if to else None)
+    command.console().print(outcome.text, markup=False, highlight=False, soft_wrap=True)
+
+
+def lineage(
+    model: Annotated[str | None, typer.Argument(help="models:/NAME@champion or models:/NAME/3 (default: the champion).")] = None,
+    as_json: JsonOutput = False,
+):
+    """Show what a registered model was made from: run, stages, judges, comparisons, data, code and params.
+
+    Everything comes from what MLflow recorded, not from the working tree.
+    """
+    import json
+
+    from flows import lineage as tracing
+    from flows.settings import read_settings
+
+    root = command.project()
+    from mlflow import MlflowClient
+
+    found = tracing.trace(MlflowClient(), model or f"models:/{read_settings(root).promote.model_name}@champion")
+    if as_json:
+        print(json.dumps(found, indent=2, sort_keys=True))
+    else:
+        tracing.show(found, command.console())
+
+
+def chat(
+    model: Annotated[
+        str | None,
+        typer.Argument(help="models:/NAME@champion or a model directory (default: the champion, else the last package)."),
+    ] = None,
+):
+    """Talk with a model in the terminal, sampled as it is served; /quit or Ctrl-D ends it.
+
+    Reads questions from a pipe too, one a line: echo "Can I wash my teddy bear?" | plumb chat
+    """
+    import os
+    from pathlib import Path
+
+    from flows import chat as chatting
+    from flows import environment
+
+    # A directory is named from where the user stands.
+    model = os.path.abspath(model) if model and Path(model).is_dir() else model
+    root = command.project()
+    chatting.chat(root, environment.state_dir(root), model)
+
+
+def add_to(app: typer.Typer) -> None:
+    """Make these commands part of `plumb`."""
+    for one in (promote, rollback, lineage, chat):
+        app.command()(one)

@@ -1,0 +1,101 @@
+"""The flow that promotes: flows/promotion.py's steps as Prefect tasks, and a person's approval as a suspended run.
+
+A deployment of its own: it is started with hashes, a commit and a version, finds everything else in MLflow and DVC, and
+waits for an approval without holding a process. Suspended, it starts from the top again when it is resumed; every step
+finds what it did before.
+"""
+
+from pathlib import Path
+
+from prefect import flow, get_run_logger, task
+from prefect.artifacts import create_markdown_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.context import get_run_context
+from prefect.flow_runs import suspend_flow_run
+from prefect.input import RunInput
+from prefect.states import Completed
+from pydantic import Field
+
+from flows import environment, promotion
+from flows.approval import Approval
+from flows.candidate import summary
+from flows.evidence import Evidence, Refused
+from flows.redact import redact
+from flows.registry import Version
+from flows.request import Outcome, Place, Request
+from flows.settings import read_settings
+
+DEPLOYMENT = "promote/promote"
+STATE_NAMES = {"promoted": "Promoted", "refused": "Refused"}
+
+
+class ApprovalForm(RunInput):
+    """What the Prefect page asks a person."""
+
+    approve: bool = Field(description="Let this model serve?")
+    comment: str = Field(default="", description="Why; kept with the version")
+    by: str = Field(default="", description="Your name; kept with the version")
+
+
+def as_task(name: str, step):
+    """Run a step as a task of this flow. A refusal is a result: its task is not a failed one."""
+    refusals: list[Refused] = []
+
+    @task(name=name, cache_policy=NO_CACHE, persist_result=False)
+    def run_step():
+        try:
+            return step()
+        except Refused as error:
+            refusals.append(error)
+            return Completed(name="Refused", message=str(error))
+
+    result = run_step()
+    if refusals:
+        raise refusals[0]
+    return result
+
+
+def place_of(root: Path) -> Place:
+    """The project at `root` as the steps see it."""
+    environment.prepare(root)
+    from mlflow import MlflowClient
+
+    return Place(MlflowClient(), root, environment.state_dir(root), read_settings(root).promote)
+
+
+@flow(name="promote", persist_result=False)
+def promote(candidate: str, gate: str, commit: str, compared: int | None = None, approval: dict | None = None):
+    """Make a candidate champion, if its gate says so and the champion it was compared with still serves.
+
+    candidate, gate: content hashes of the policy and of metrics/gate.json. commit: of the code that made them.
+    compared: the version that was champion at the gate. approval: an answer given already, instead of the form.
+    """
+    place, request = place_of(environment.project_root()), Request(candidate, gate, commit, compared)
+    given = Approval(**approval) if approval else None
+    outcome = promotion.run(place, request, given, lambda found, version: ask(place, found, version, request), as_task)
+    get_run_logger().info("%s: %s", outcome.word, redact(outcome.text))
+    create_markdown_artifact(_as_markdown(outcome, request), key="promotion", description="What became of the candidate")
+    return Completed(name=STATE_NAMES[outcome.word], message=redact(outcome.text))
+
+
+def ask(place: Place, found: Evidence, version: Version, request: Request) -> Approval:
+    """Suspend the run until a person has filled in the form; nobody and no process waits meanwhile.
+
+    Raises ValueError where there is no form: Prefect can suspend the runs of deployments only.
+    """
+    if get_run_context().flow_run.deployment_id is None:
+        raise ValueError(
+            "promote.policy is approval: start the deployment promote/promote and answer in the Prefect page, "
+            "or answer here: plumb promote --approve COMMENT"
+        )
+    hours = place.config.approval_hours
+    text = f"## Promote v{version.number} of {version.name}?\n\n{summary(found, request)}"
+    form = ApprovalForm.with_initial_data(description=text)
+    answer = suspend_flow_run(wait_for_input=form, timeout=round(3600 * hours), key=f"approve-{request.gate[:16]}")
+    return Approval(answer.approve, answer.comment, answer.by)
+
+
+def _as_markdown(outcome: Outcome, request: Request) -> str:
+    lines = [f"**{STATE_NAMES[outcome.word]}**", "", redact(outcome.text), ""]
+    lines += [f"- candidate `{request.candidate}`", f"- gate `{request.gate}`", f"- commit `{request.commit}`"]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,105 @@
+"""`plumb promote`: the candidate of the project at hand, checked to be current, through the flow that promotes."""
+
+import getpass
+import json
+import os
+import subprocess
+from pathlib import Path
+
+from flows import evidence, local, registry, servers
+from flows.request import Request
+from flows.settings import read_settings
+from flows.stages import Graph
+from tasks.state import content_hash
+
+STAGES = ("gate", "package")
+
+
+def current_request(root: Path, client) -> Request:
+    """What the project's own artifacts ask for.
+
+    Raises ValueError when gate or package are not current, or the code is under no version control.
+    """
+    graph = Graph(root)
+    absent = [name for name in STAGES if name not in graph.stages]
+    if absent:
+        raise ValueError(f"dvc.yaml has no stage {absent[0]!r}, so there is nothing to promote")
+    plan = graph.plan()
+    for name in STAGES:
+        if not plan[name].current:
+            raise ValueError(f"{name} is not current ({'; '.join(plan[name].reasons[:3])}); run plumb align first")
+    path = root / evidence.GATE_FILE
+    gate = json.loads(path.read_text(encoding="utf-8"))
+    name = read_settings(root).promote.model_name
+    compared = evidence.compared_version(gate, registry.read(client, name))
+    return Request(gate["candidate_hash"], content_hash(path), _commit(root), compared.number if compared else None)
+
+
+def _commit(root: Path) -> str:
+    answer = subprocess.run(["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, check=False)
+    if answer.returncode != 0:
+        raise ValueError(f"{root} has no git commit, so nobody could find the code again; commit it, then promote")
+    return answer.stdout.strip()
+
+
+def promote(root: Path, console, comment: str | None) -> int:
+    """Promote what lies in `root`; exit code 0 when it serves in the end, or waits for an approval.
+
+    comment: an approval given here and now, by whoever runs this.
+    """
+    from mlflow import MlflowClient
+
+    request = current_request(root, MlflowClient())
+    parameters = {
+        "candidate": request.candidate, "gate": request.gate, "commit": request.commit, "compared": request.compared,
+    }  # fmt: skip
+    if comment is not None:
+        parameters["approval"] = {"approve": True, "comment": comment, "by": _user()}
+    elif read_settings(root).promote.policy == "approval":
+        return _start_deployment(root, parameters, console)
+    return _run_here(root, parameters, console)
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # no entry in the system's list of users, as in many containers
+        return "unknown"
+
+
+def _run_here(root: Path, parameters: dict, console) -> int:
+    with local.Prefect(root) as prefect:
+        prefect.start()
+        from flows.promote import promote as flow
+
+        prefect.wait()
+        state = flow(**parameters, return_state=True)
+    if state.is_completed():
+        console.print(f"{state.name}: {state.message}", markup=False, highlight=False, soft_wrap=True)
+        return int(state.name != "Promoted")
+    raise ValueError(str(state.result(raise_on_failure=False)))
+
+
+def _start_deployment(root: Path, parameters: dict, console) -> int:
+    """Ask for an approval where people give them; only the run of a deployment can wait without a process."""
+    url = servers.running_prefect(root)
+    if url is None:
+        raise ValueError(
+            "promote.policy is approval, and no Prefect server runs to ask in; start one (plumb up), or approve here: "
+            "plumb promote --approve COMMENT"
+        )
+    os.environ["PREFECT_API_URL"] = url
+    from prefect.deployments import run_deployment
+    from prefect.exceptions import ObjectNotFound
+
+    from flows.promote import DEPLOYMENT
+
+    try:
+        run = run_deployment(DEPLOYMENT, parameters=parameters, timeout=0, as_subflow=False)
+    except ObjectNotFound:
+        raise ValueError(
+            f"the Prefect server at {url} has no deployment {DEPLOYMENT}; deploy it from infra/prefect.yaml, or approve "
+            "here: plumb promote --approve COMMENT"
+        ) from None
+    console.print(f"Waits for approval: {url.removesuffix('/api')}/runs/flow-run/{run.id}", soft_wrap=True)
+    return 0

@@ -1,0 +1,224 @@
+"""The model registry: what a version carries, who is champion, and the few writes that change either.
+
+MLflow's aliases say who serves (`champion`) and who was registered last (`challenger`); tags on a version say what it
+rests on. An alias moves in one write, so there is never more than one champion, and once there is one there always is:
+nothing here takes the alias away.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import sqlite3
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+CHAMPION, CHALLENGER = "champion", "challenger"
+
+# --- tags of a version ---
+CANDIDATE = "plumb.candidate_hash"  # content hash of the policy that the gate judged
+PACKAGE = "plumb.package_md5"  # what DVC knows the packaged directory by
+GATE, VERDICT = "plumb.gate_hash", "plumb.verdict"
+COMMIT, COMPARED = "plumb.commit", "plumb.compared"
+RUN, PACKAGE_RUN, GATE_RUN = "plumb.run_id", "plumb.package_run_id", "plumb.gate_run_id"
+REPORT = "plumb.report"
+VERIFIED = "plumb.verified"  # largest difference between its logits and the package's
+APPROVAL = "plumb.approval"  # a person's answer, as JSON, with the gate's hash that it was given for
+DECISION = "plumb.decision"  # what the last promotion of this version came to
+PROMOTED = "plumb.promoted_at"
+REPLACES = "replaces"  # v3, or "none" for the first champion
+ROLLED_BACK = "rolled_back"  # when; gone once the version is promoted by other evidence
+SPENT = "plumb.spent_gates"  # hashes of gates that this version was rolled back from, by comma
+# --- tags of the registered model ---
+JOURNAL = "plumb.rollback"  # "v3 to v2" while a rollback is under way
+
+NOBODY = "none"
+URI = re.compile(r"models:/(?P<name>[\w.\-]+)(?:@(?P<alias>[\w\-]+)|/(?P<number>[1-9]\d*))")
+
+
+@dataclass(frozen=True)
+class Version:
+    """One version of the registered model."""
+
+    name: str
+    number: int
+    source: str
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def uri(self) -> str:
+        return f"models:/{self.name}/{self.number}"
+
+    @property
+    def replaces(self) -> int | None:
+        """The version that was champion before this one; None for the first."""
+        return number_of(self.tags.get(REPLACES, NOBODY))
+
+    @property
+    def spent_gates(self) -> list[str]:
+        """Hashes of the gates that a rollback proved wrong."""
+        return [gate for gate in self.tags.get(SPENT, "").split(",") if gate]
+
+
+@dataclass(frozen=True)
+class State:
+    """The registry at one moment."""
+
+    name: str
+    versions: Mapping[int, Version]
+    aliases: Mapping[str, int]
+    tags: Mapping[str, str]
+
+    @property
+    def champion(self) -> Version | None:
+        return self.versions.get(self.aliases.get(CHAMPION, 0))
+
+    def of_candidate(self, candidate: str, package: str) -> Version | None:
+        """The version made from the policy with this content hash, packaged into exactly these bytes."""
+        wanted = {CANDIDATE: candidate, PACKAGE: package}
+        return next((v for v in self.versions.values() if wanted.items() <= v.tags.items()), None)
+
+
+def name_of(version: Version | int | None) -> str:
+    """v3, or "none"."""
+    number = version.number if isinstance(version, Version) else version
+    return f"v{number}" if number else NOBODY
+
+
+def number_of(name: str) -> int | None:
+    """3 for "v3", None for "none". Raises ValueError for anything else."""
+    if name == NOBODY:
+        return None
+    if not re.fullmatch(r"v[1-9]\d*", name):
+        raise ValueError(f"{name!r} is no version; write it as v3, or {NOBODY}")
+    return int(name[1:])
+
+
+def now() -> str:
+    """This moment as it stands in tags, UTC."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
+# --- reading ---
+
+
+def read(client, name: str) -> State:
+    """The registry as it is; without versions when nothing was registered under this name yet."""
+    model = find_model(client, name)
+    if model is None:
+        return State(name, {}, {}, {})
+    aliases = {alias: int(number) for alias, number in model.aliases.items()}
+    # Asked after the aliases, so that whatever they name is among them.
+    found = {}
+    for entity in _all_versions(client, name):
+        found[int(entity.version)] = Version(name, int(entity.version), entity.source, dict(entity.tags))
+    return State(name, dict(sorted(found.items())), aliases, dict(model.tags))
+
+
+def find_model(client, name: str):
+    """MLflow's registered model; None where there is none."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return client.get_registered_model(name)
+    except MlflowException as error:
+        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+            return None
+        raise
+
+
+def champion_number(uri: str, name: str) -> int | None:
+    """Who serves, read from a sqlite store without MLflow, whose import alone takes 2 s; other stores are asked by it."""
+    path = uri.removeprefix("sqlite:///")
+    if path == uri:
+        from mlflow import MlflowClient
+
+        champion = read(MlflowClient(uri), name).champion
+        return champion.number if champion else None
+    if not Path(path).exists():
+        return None
+    query = "SELECT version FROM registered_model_aliases WHERE name = ? AND alias = ?"
+    with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
+        row = connection.execute(query, (name, CHAMPION)).fetchone()
+    return int(row[0]) if row else None
+
+
+def _all_versions(client, name: str):
+    token = None
+    while True:
+        page = client.search_model_versions(f"name='{name}'", page_token=token)
+        yield from page
+        token = page.token
+        if not token:
+            return
+
+
+def resolve(client, uri: str) -> Version:
+    """The version that `models:/NAME@ALIAS` or `models:/NAME/3` names. Raises ValueError where there is none."""
+    match = URI.fullmatch(uri)
+    if not match:
+        raise ValueError(f"{uri} names no model; write models:/NAME@champion or models:/NAME/3")
+    name, alias, number = match["name"], match["alias"], match["number"]
+    state = read(client, name)
+    if not state.versions:
+        raise ValueError(f"no model {name!r} is registered in MLflow; plumb promote registers one")
+    found = state.versions.get(state.aliases.get(alias, 0) if alias else int(number))
+    if found is None:
+        there = ", ".join([*(f"@{a}" for a in sorted(state.aliases)), *(f"/{n}" for n in state.versions)])
+        raise ValueError(f"{uri} does not exist; {name} has {there}")
+    return found
+
+
+# --- writing ---
+
+
+def ensure_model(client, name: str) -> None:
+    """Make the registered model unless it is there."""
+    from mlflow.exceptions import MlflowException
+
+    if find_model(client, name) is not None:
+        return
+    try:
+        client.create_registered_model(name)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+
+
+def write_tags(client, version: Version, tags: Mapping[str, str]) -> Version:
+    """Set the tags that differ; returns the version with them."""
+    for key, value in tags.items():
+        if version.tags.get(key) != value:
+            client.set_model_version_tag(version.name, str(version.number), key, value)
+    return Version(version.name, version.number, version.source, {**version.tags, **tags})
+
+
+def remove_tag(client, version: Version, key: str) -> None:
+    if key in version.tags:
+        client.delete_model_version_tag(version.name, str(version.number), key)
+
+
+def point(client, state: State, alias: str, version: Version) -> None:
+    """Let `alias` name this version, unless it does."""
+    if state.aliases.get(alias) != version.number:
+        client.set_registered_model_alias(state.name, alias, str(version.number))
+
+
+def settle(client, name: str) -> State:
+    """Complete what belongs to whoever is champion, in case its promotion was killed after the alias had moved.
+
+    A rollback under way is left alone: its journal says that the marks on the champion are meant.
+    """
+    state = read(client, name)
+    champion = state.champion
+    if champion is None or JOURNAL in state.tags:
+        return state
+    if ROLLED_BACK in champion.tags or PROMOTED not in champion.tags:
+        # What is looked at here comes last, so that a kill on the way is seen.
+        champion = write_tags(client, champion, {DECISION: "promoted", PROMOTED: now()})
+        remove_tag(client, champion, ROLLED_BACK)
+    if state.aliases.get(CHALLENGER) == champion.number:
+        client.delete_registered_model_alias(name, CHALLENGER)
+    return read(client, name)

@@ -1,0 +1,185 @@
+"""Talking with a model directory: the same draws as in evaluation, turns remembered, clean endings."""
+
+import os
+import pty
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from models.loading import decode_response, encode_prompt, load_policy, load_tokenizer, stop_ids
+from models.sampler import SamplingSettings, sample
+from models.streaming import pieces, stream
+from tasks.chat import Conversation, talk
+from tests import toy
+from tests.tiny_models import make_gpt2, make_qwen2
+
+SETTINGS = SamplingSettings(temperature=0.7, max_new_tokens=12, seed=3)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return make_qwen2(tmp_path_factory.mktemp("chat") / "qwen2")
+
+
+@pytest.fixture(scope="module")
+def model(folder):
+    return load_policy(folder)
+
+
+@pytest.fixture(scope="module")
+def tokenizer(folder):
+    return load_tokenizer(folder)
+
+
+@pytest.mark.parametrize("temperature", [0.0, 0.7])
+def test_streamed_tokens_are_those_of_the_sampler(model, tokenizer, temperature):
+    settings = SamplingSettings(temperature, 20, 5)
+    ids = encode_prompt(tokenizer, [{"role": "user", "content": "hello"}])
+    for name in ("turn 1", "turn 2"):
+        (drawn,) = sample(model, [(name, ids)], 1, settings, stop_ids=stop_ids(tokenizer), rows_per_batch=1)
+        assert tuple(stream(model, name, ids, settings, stop_ids(tokenizer))) == drawn.response_ids
+
+
+def test_a_stream_ends_with_the_stop_token(model, tokenizer):
+    ids = encode_prompt(tokenizer, [{"role": "user", "content": "hello"}])
+    free = list(stream(model, "t", ids, SETTINGS, frozenset()))
+    assert len(free) == SETTINGS.max_new_tokens
+    stopped = list(stream(model, "t", ids, SETTINGS, frozenset({free[4]})))
+    assert stopped == free[: free.index(free[4]) + 1]
+
+
+def test_pieces_are_never_half_a_character():
+    """Bytes of "é" and "🧸" arrive one by one, as byte-level tokens do."""
+    text = "é ok 🧸!"
+    shown = list(pieces(iter(text.encode()), lambda ids: bytes(ids).decode("utf-8", "replace")))
+    assert "".join(shown) == text and all("\ufffd" not in piece for piece in shown) and len(shown) == 7
+
+
+def test_pieces_show_in_the_end_what_never_became_whole():
+    assert "".join(pieces(iter("é".encode()[:1]), lambda ids: bytes(ids).decode("utf-8", "replace"))) == "\ufffd"
+    assert list(pieces(iter([]), lambda ids: "")) == []
+
+
+def test_turns_are_remembered_and_answers_are_the_samplers(model, tokenizer):
+    chat = Conversation(model, tokenizer, SETTINGS)
+    first = "".join(chat.answer("hello"))
+    assert chat.messages == [{"role": "user", "content": "hello"}, {"role": "assistant", "content": first}]
+    prompt = encode_prompt(tokenizer, [*chat.messages, {"role": "user", "content": "and now?"}])
+    (drawn,) = sample(model, [("turn 2", prompt)], 1, SETTINGS, stop_ids=stop_ids(tokenizer), rows_per_batch=1)
+    assert "".join(chat.answer("and now?")) == decode_response(tokenizer, drawn.response_ids)
+    assert len(chat.messages) == 4
+
+
+def test_the_oldest_turns_are_forgotten_when_the_context_is_full(model, tokenizer):
+    chat = Conversation(model, tokenizer, SETTINGS)
+    for turn in range(9):
+        "".join(chat.answer(f"{turn} " + "word " * 20))
+    prompt = encode_prompt(tokenizer, chat.messages)
+    assert chat.messages[0]["content"][0] != "0" and chat.messages[0]["role"] == "user"
+    assert len(prompt) <= 512 + 20
+
+
+def test_a_text_that_is_too_long_is_one_line_and_the_talk_goes_on(model, tokenizer, capsys):
+    talk(Conversation(model, tokenizer, SETTINGS), iter(["word " * 400, "", "hello", "/quit", "never read"]))
+    said = capsys.readouterr()
+    assert "exceeds the model's context of 512" in said.err and said.err.count("\n") == 0
+    assert said.out.count("\n") == 2
+
+
+def command(folder):
+    return [sys.executable, "-m", "tasks.chat", "--model", str(folder), "--tokenizer", str(folder),
+            "--temperature", "0.7", "--max-new-tokens", "12", "--seed", "3"]  # fmt: skip
+
+
+def test_a_pipe_is_answered_line_by_line(folder, model, tokenizer, tmp_path):
+    answer = subprocess.run(command(folder), input="hello\nand now?\n", capture_output=True, text=True, cwd=toy.ROOT)
+    assert answer.returncode == 0 and answer.stderr == ""
+    chat = Conversation(model, tokenizer, SETTINGS)
+    expected = ["".join(chat.answer(text)) for text in ("hello", "and now?")]
+    assert answer.stdout == "".join(f"{text}\n" for text in expected)
+
+
+def test_a_directory_that_holds_no_model_is_one_line(tmp_path):
+    answer = subprocess.run(command(tmp_path), input="hello\n", capture_output=True, text=True, cwd=toy.ROOT)
+    assert answer.returncode == 1 and answer.stdout == ""
+    assert answer.stderr.startswith("chat: ") and answer.stderr.count("\n") == 1
+
+
+class Terminal:
+    """The chat on a terminal of its own."""
+
+    def __init__(self, arguments):
+        self.pid, self.handle = pty.fork()
+        if self.pid == 0:
+            os.chdir(toy.ROOT)
+            os.execv(arguments[0], arguments)
+        self.text = ""
+
+    def read_until(self, words, seconds=60.0):
+        deadline = time.monotonic() + seconds
+        while words not in self.text:
+            assert time.monotonic() < deadline, self.text
+            try:
+                self.text += os.read(self.handle, 1000).decode("utf-8", "replace")
+            except OSError:
+                break
+        assert words in self.text, self.text
+
+    def write(self, text):
+        self.text = ""
+        os.write(self.handle, text.encode())
+
+    def end(self):
+        """Its exit code; what is still written is read, or it could not end."""
+        while True:
+            try:
+                if not os.read(self.handle, 1000):
+                    break
+            except OSError:
+                break
+        code = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        os.close(self.handle)
+        return code
+
+
+@pytest.mark.parametrize("ending", ["/quit\n", "\x04", "\x03"], ids=["quit", "ctrl-d", "ctrl-c"])
+def test_on_a_terminal_it_prompts_answers_and_ends_cleanly(folder, ending):
+    terminal = Terminal(command(folder))
+    try:
+        terminal.read_until("> ")
+        terminal.write("hello\n")
+        terminal.read_until("\n> ")
+        terminal.write(ending)
+        assert terminal.end() == 0
+    finally:
+        try:
+            os.kill(terminal.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+
+
+def test_ctrl_c_stops_an_answer_and_not_the_talk(tmp_path):
+    """4,000 tokens of babble would take long; stopped, the next prompt comes at once."""
+    import json
+
+    folder = make_gpt2(tmp_path / "gpt2")
+    arguments = command(folder)
+    arguments[arguments.index("--max-new-tokens") + 1] = "480"
+    terminal = Terminal(arguments)
+    try:
+        terminal.read_until("> ")
+        terminal.write("hello\n")
+        time.sleep(0.1)
+        os.write(terminal.handle, b"\x03")
+        terminal.read_until("> ")
+        assert json.dumps(terminal.text).count("Traceback") == 0
+        terminal.write("/quit\n")
+        assert terminal.end() == 0
+    finally:
+        try:
+            os.kill(terminal.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass

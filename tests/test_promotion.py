@@ -1,0 +1,394 @@
+"""What may become champion, what may not, and what each refusal says."""
+
+import json
+
+import pytest
+
+from flows import evidence, registry
+from flows.approval import Approval
+from flows.promotion import run
+from flows.request import Request
+from flows.rollback import roll_back
+from tests import promotion_worker as worker
+from tests import registry_toy
+from tests.registry_toy import against
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    return registry_toy.shared(tmp_path_factory)
+
+
+@pytest.fixture()
+def world(project, tmp_path, monkeypatch):
+    return registry_toy.Registry(project, tmp_path, monkeypatch)
+
+
+def promote(world, asked, compared, given=None, ask=worker.nobody, **changes):
+    place = worker.place_of(world.client, world.root, world.state, **changes)
+    return run(place, worker.request_of(asked, compared), given, ask)
+
+
+def back(world, target=None):
+    return roll_back(world.client, "toy", world.state, target)
+
+
+def state(world):
+    return registry.read(world.client, "toy")
+
+
+def test_the_first_candidate_becomes_champion_with_all_that_it_rests_on(world):
+    asked = world.gate("gpt2")
+    outcome = promote(world, asked, None)
+    assert (outcome.word, outcome.version) == ("promoted", 1) and "the first champion" in outcome.text
+    version = state(world).champion
+    assert version.tags[registry.CANDIDATE] == asked.candidate and version.tags[registry.GATE] == asked.gate
+    assert version.tags["replaces"] == "none" and version.tags[registry.COMMIT] == worker.COMMIT
+    assert version.tags[registry.PACKAGE].endswith(".dir")
+    entity = world.client.get_model_version("toy", "1")
+    assert "superiority: win rate 0.700" in entity.description and entity.run_id == version.tags[registry.PACKAGE_RUN]
+    folder = f"evidence/{asked.gate[:12]}"
+    assert [a.path for a in world.client.list_artifacts(entity.run_id, folder)] == [f"{folder}/gate.json"]
+
+
+def test_a_second_candidate_with_another_tokenizer_and_architecture_replaces_it(world):
+    promote(world, world.gate("gpt2"), None)
+    outcome = promote(world, world.gate("qwen2", **against("gpt2")), 1)
+    assert outcome.word == "promoted" and "replaces v1" in outcome.text
+    found = state(world)
+    assert found.aliases == {"champion": 2} and found.champion.replaces == 1
+
+
+def test_repeating_a_promotion_changes_nothing(world):
+    asked = world.gate("gpt2")
+    promote(world, asked, None)
+    before = state(world)
+    assert promote(world, asked, None).word == "promoted"
+    assert state(world) == before
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"verdict": "reject", "reasons": ["honesty: failed"]}, "verdict is 'reject', only 'promote'.*honesty: failed"),
+        ({"verdict": "underpowered"}, "verdict is 'underpowered'"),
+        ({"verdict": None}, "verdict is None"),
+    ],
+)
+def test_only_a_gate_that_says_promote_promotes(world, changes, words):
+    outcome = promote(world, world.gate("gpt2", **changes), None)
+    assert outcome.word == "refused" and pytest.importorskip("re").search(words, outcome.text)
+    assert state(world).versions == {}
+
+
+def test_a_gate_promotes_nobody_but_its_candidate(world):
+    asked = world.gate("gpt2")
+    other = registry_toy.Asked(registry_toy.candidate_hash("qwen2"), asked.gate)
+    outcome = promote(world, other, None)
+    assert outcome.word == "refused" and "the gate judged" in outcome.text and state(world).versions == {}
+
+
+def test_a_gate_that_was_changed_after_it_was_logged_is_not_believed(world):
+    asked = world.gate("gpt2", verdict="reject")
+    client = world.client
+    (run_found,) = client.search_runs(["1"], f"tags.`{registry.GATE}` = '{asked.gate}'")
+    client.log_dict(run_found.info.run_id, registry_toy.gate_document("gpt2"), "metrics/gate.json")
+    with pytest.raises(ValueError, match="is not the gate"):
+        promote(world, asked, None)
+
+
+def test_evidence_that_mlflow_does_not_have(world):
+    asked = world.gate("gpt2")
+    with pytest.raises(ValueError, match="no complete run of gate with gate_hash ffffffffffff; plumb align logs it"):
+        promote(world, registry_toy.Asked(asked.candidate, "f" * 64), None)
+    unknown = "e" * 64
+    gate = world.gate("gpt2", candidate_hash=unknown)
+    with pytest.raises(ValueError, match="no complete run of package with candidate_hash eeeeeeeeeeee"):
+        promote(world, registry_toy.Asked(unknown, gate.gate), None)
+
+
+def test_a_package_whose_model_was_never_logged(world):
+    asked = world.gate("gpt2")
+    for model in world.client.search_logged_models(["1"]):
+        world.client.delete_logged_model(model.model_id)
+    with pytest.raises(Exception, match="(holds no packaged model|not found)"):
+        promote(world, asked, None)
+
+
+def test_an_align_that_never_finished_is_no_evidence(world):
+    asked = world.gate("gpt2")
+    client = world.client
+    for parent in client.search_runs(["1"], "tags.`plumb.kind` = 'flow'"):
+        client.set_terminated(parent.info.run_id, "FAILED")
+    with pytest.raises(ValueError, match="no finished plumb align in MLflow points to gate"):
+        promote(world, asked, None)
+
+
+@pytest.mark.parametrize("part", ["candidate", "gate", "commit"])
+def test_hashes_are_hashes(part):
+    given = {"candidate": "a" * 64, "gate": "b" * 64, "commit": "c" * 40, "compared": None}
+    with pytest.raises(ValueError, match=f"{part} '../x' is not a hash"):
+        Request(**{**given, part: "../x"})
+
+
+# --- who is champion, and who was at the gate ---
+
+
+def test_another_champion_than_the_gate_compared_with_needs_a_new_gate(world):
+    promote(world, world.gate("gpt2"), None)
+    outcome = promote(world, world.gate("qwen2"), None)
+    assert outcome.word == "refused"
+    assert outcome.text == "champion is v1, but v2 was compared with none; ask for a new gate"
+    found = state(world)
+    assert found.aliases == {"champion": 1, "challenger": 2}
+    assert found.versions[2].tags[registry.DECISION].startswith("refused: champion is v1")
+    assert promote(world, world.gate("qwen2", **against("gpt2")), 1).word == "promoted"
+    assert state(world).champion.tags[registry.DECISION] == "promoted"
+
+
+def test_the_version_named_must_be_the_one_at_the_gate(world):
+    promote(world, world.gate("gpt2"), None)
+    outcome = promote(world, world.gate("qwen2"), 1)
+    assert outcome.text == "the gate compared with champion none, this promotion names v1; ask for a new gate"
+
+
+def test_a_champion_at_the_gate_that_nobody_knows(world):
+    asked = world.gate("qwen2", **against("somebody"))
+    with pytest.raises(ValueError, match="which is no version of toy; gate again"):
+        promote(world, asked, 1)
+
+
+def test_the_champion_at_the_gate_may_be_named_by_its_package(world):
+    promote(world, world.gate("gpt2"), None)
+    package = state(world).champion.tags[registry.PACKAGE]
+    asked = world.gate("qwen2", reference="champion", reference_hash=package)
+    assert promote(world, asked, 1).word == "promoted"
+
+
+def test_a_champion_keeps_what_it_was_promoted_on(world):
+    promote(world, world.gate("gpt2"), None)
+    before = state(world)
+    again = world.gate("gpt2", reasons=["another gate on the same model"])
+    assert promote(world, again, None).word == "promoted"
+    assert state(world) == before
+
+
+# --- rollback ---
+
+
+def promoted_twice(world):
+    first, second = world.gate("gpt2"), world.gate("qwen2", **against("gpt2"))
+    promote(world, first, None)
+    promote(world, second, 1)
+    return first, second
+
+
+def test_a_rollback_returns_to_the_replaced_version_and_spends_the_evidence(world):
+    _, second = promoted_twice(world)
+    outcome = back(world)
+    assert outcome.version == 1
+    assert outcome.text.startswith("toy: champion is v1 again, v2 is marked as rolled back") and second.gate[:12] in outcome.text
+    found = state(world)
+    assert found.aliases == {"champion": 1} and found.tags == {}
+    assert registry.ROLLED_BACK in found.versions[2].tags and found.versions[2].spent_gates == [second.gate]
+    outcome = promote(world, second, 1)
+    assert outcome.word == "refused" and "rolled back; ask for a new gate" in outcome.text
+    assert state(world).champion.number == 1
+
+
+def test_new_evidence_promotes_a_version_that_was_rolled_back(world):
+    _, second = promoted_twice(world)
+    back(world)
+    third = world.gate("qwen2", **against("gpt2", reasons=["on other prompts"]))
+    assert promote(world, third, 1).word == "promoted"
+    version = state(world).champion
+    assert version.number == 2 and registry.ROLLED_BACK not in version.tags and version.tags[registry.GATE] == third.gate
+    assert version.spent_gates == [second.gate], "the old gate stays spent"
+    back(world)
+    assert state(world).versions[2].spent_gates == [second.gate, third.gate]
+
+
+def test_rolling_back_step_by_step_ends_at_the_first(world):
+    promoted_twice(world)
+    back(world)
+    with pytest.raises(ValueError, match="v1 is the first champion of toy: there is no version to return to"):
+        back(world)
+
+
+def test_a_rollback_to_a_version_that_was_rolled_back_itself_must_be_named(world):
+    promoted_twice(world)
+    back(world)
+    # v1 again, over v2, which was rolled back: v2 promoted anew, then v1 anew.
+    promote(world, world.gate("qwen2", **against("gpt2", reasons=["b"])), 1)
+    promote(world, world.gate("gpt2", **against("qwen2", reasons=["c"])), 2)
+    back(world)
+    assert state(world).champion.number == 2
+    with pytest.raises(ValueError, match="v2 replaced v1, which was rolled back itself on .*plumb rollback --to vN"):
+        back(world)
+    assert back(world, 1).version == 1
+    assert registry.ROLLED_BACK not in state(world).champion.tags
+
+
+@pytest.mark.parametrize(
+    ("target", "words"),
+    [(3, "v3 of toy does not exist"), (2, "v2 of toy was never champion; only a gate can promote it"), (1, "v1 is champion already")],
+)
+def test_a_rollback_leads_to_earlier_champions_only(world, target, words):
+    promote(world, world.gate("gpt2"), None)
+    promote(world, world.gate("qwen2"), None)
+    with pytest.raises(ValueError, match=words):
+        back(world, target)
+
+
+def test_a_rollback_of_nothing(world):
+    with pytest.raises(ValueError, match="no model 'toy' is registered in MLflow, so there is nothing to roll back"):
+        back(world)
+    registry.ensure_model(world.client, "toy")
+    with pytest.raises(ValueError, match="toy has no champion"):
+        back(world)
+
+
+def test_an_interrupted_rollback_is_finished_before_anything_else_is_promoted(world):
+    _, second = promoted_twice(world)
+    world.client.set_registered_model_tag("toy", registry.JOURNAL, "v2 to v1")
+    again = world.gate("qwen2", **against("gpt2", reasons=["new"]))
+    outcome = promote(world, again, 1)
+    assert outcome.word == "refused" and "a rollback of toy was interrupted (v2 to v1); finish it: plumb rollback" in outcome.text
+    assert back(world).version == 1
+    world.client.set_registered_model_tag("toy", registry.JOURNAL, "v2 to v1")
+    assert back(world).version == 1, "it had moved already: nothing is rolled back twice"
+    world.client.set_registered_model_tag("toy", registry.JOURNAL, "v8 to v9")
+    with pytest.raises(ValueError, match="first champion"):
+        back(world)
+
+
+# --- a person's word ---
+
+
+def test_an_approval_is_asked_for_once_and_kept(world):
+    asked, questions = world.gate("gpt2"), []
+
+    def yes(found, version):
+        questions.append((found.gate["verdict"], version.number))
+        return Approval(True, "looks good", "ada")
+
+    assert promote(world, asked, None, ask=yes, policy="approval").word == "promoted"
+    assert questions == [("promote", 1)]
+    kept = json.loads(state(world).champion.tags[registry.APPROVAL])
+    assert (kept["approve"], kept["comment"], kept["by"], kept["gate"]) == (True, "looks good", "ada", asked.gate)
+    assert promote(world, asked, None, policy="approval").word == "promoted", "nobody is asked again"
+
+
+def test_no_means_no_until_somebody_says_yes(world):
+    asked = world.gate("gpt2")
+    outcome = promote(world, asked, None, ask=lambda *_: Approval(False, "too harsh", "ada"), policy="approval")
+    assert outcome.word == "refused" and outcome.text == "v1 was declined by ada: too harsh"
+    assert state(world).champion is None
+    assert promote(world, asked, None, policy="approval").text == outcome.text, "nobody is asked again"
+    assert promote(world, asked, None, given=Approval(True, "on second thought", "bob"), policy="approval").word == "promoted"
+
+
+def test_another_gate_is_another_question(world):
+    promote(world, world.gate("gpt2"), None, ask=lambda *_: Approval(False), policy="approval")
+    again = world.gate("gpt2", reasons=["more prompts"])
+    assert promote(world, again, None, ask=lambda *_: Approval(True), policy="approval").word == "promoted"
+
+
+def test_another_promotion_while_an_approval_is_pending(world):
+    promote(world, world.gate("gpt2"), None)
+    slow = world.gate("qwen2", **against("gpt2"))
+
+    def yes_but_late(found, version):
+        # Meanwhile champion v1 is promoted away: by another gate, for the same candidate packaged by another run.
+        fast = world.gate("gpt2", **against("gpt2", reasons=["x"]))
+        assert promote(world, fast, 1).word == "promoted"
+        client = world.client
+        entity = client.create_model_version("toy", "file:///nowhere")
+        client.set_registered_model_alias("toy", "champion", entity.version)
+        return Approval(True)
+
+    outcome = promote(world, slow, 1, ask=yes_but_late, policy="approval")
+    assert outcome.word == "refused" and outcome.text == "champion is v3, but v2 was compared with v1; ask for a new gate"
+
+
+# --- the model itself ---
+
+
+def test_other_logits_are_refused(world):
+    outcome = promote(world, world.gate("gpt2"), None)
+    asked = world.gate("qwen2", **against("gpt2"))
+    for difference in (0.5, float("nan")):
+        place = worker.place_of(world.client, world.root, world.state, verify=lambda *_: difference)
+        outcome = run(place, worker.request_of(asked, 1), None, worker.nobody)
+        assert outcome.word == "refused" and f"its logits differ by {difference:g}" in outcome.text
+    found = state(world)
+    assert found.champion.number == 1 and registry.VERIFIED not in found.versions[2].tags
+
+
+def test_an_architecture_that_is_not_listed_never_gets_in(world):
+    outcome = promote(world, world.gate("gpt2"), None, allowed_architectures=("LlamaForCausalLM",))
+    assert outcome.word == "refused"
+    assert "config.json names GPT2LMHeadModel, which promote.allowed_architectures" in outcome.text
+    assert state(world).versions == {}
+
+
+def test_a_package_that_dvc_has_lost(world, tmp_path):
+    lost = registry_toy.toy.make_toy(tmp_path / "elsewhere")
+    place = worker.place_of(world.client, world.root, world.state)
+    place = type(place)(place.client, lost, place.state, place.config, place.verify)
+    with pytest.raises(ValueError, match=r"the package [0-9a-f]{32}.dir is neither in the DVC cache of .* nor in a remote; dvc push it"):
+        run(place, worker.request_of(world.gate("gpt2"), None), None, worker.nobody)
+
+
+def test_a_package_comes_from_a_remote_when_the_cache_has_lost_it(world, tmp_path):
+    toy = registry_toy.toy
+    clone = tmp_path / "clone"
+    toy.command(tmp_path, "cp", "-a", str(world.root), str(clone))
+    dvc = [toy.sys.executable, "-m", "dvc"]
+    toy.command(clone, *dvc, "remote", "add", "-d", "empty", str(tmp_path / "empty"))
+    toy.command(clone, *dvc, "remote", "add", "there", str(tmp_path / "remote"))
+    toy.command(clone, *dvc, "push", "-q", "-r", "there")
+    toy.shutil.rmtree(clone / ".dvc" / "cache")
+    place = worker.place_of(world.client, world.root, world.state)
+    place = type(place)(place.client, clone, place.state, place.config, place.verify)
+    assert run(place, worker.request_of(world.gate("qwen2"), None), None, worker.nobody).word == "promoted"
+
+
+def test_the_report_is_linked_where_people_look(world, monkeypatch):
+    parent = world.client.search_runs(["1"], "tags.`plumb.kind` = 'flow'")[0]
+    assert evidence._report(world.client, parent).endswith("/artifacts/report/report.html")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://ada:secret@mlflow.example")
+    link = evidence._report(world.client, parent)
+    assert link.startswith("https://mlflow.example/#/experiments/1/runs/") and link.endswith("/artifacts/artifacts/report/report.html")
+
+
+@pytest.mark.parametrize("machines", ["one machine", "two machines"])
+def test_two_promotions_at_once(world, tmp_path, machines):
+    """Both compared with nobody: one becomes champion, the other is asked for a new gate."""
+    asked = [world.gate("gpt2"), world.gate("qwen2")]
+    states = [world.state, world.state if machines == "one machine" else tmp_path / "another"]
+    context = worker.context()
+    outcomes = context.Queue()
+    workers = [
+        context.Process(target=worker.promote, args=(world.uri, world.root, place, ask, None, None, outcomes))
+        for place, ask in zip(states, asked, strict=True)
+    ]
+    for process in workers:
+        process.start()
+    words = sorted(outcomes.get(timeout=120).word for _ in workers)
+    for process in workers:
+        process.join(60)
+    assert words == ["promoted", "refused"]
+    found = state(world)
+    loser = next(version for number, version in found.versions.items() if number != found.champion.number)
+    assert "ask for a new gate" in loser.tags[registry.DECISION] and registry.PROMOTED not in loser.tags
+    assert found.champion.replaces is None and found.tags == {}
+
+
+def test_the_registered_model_is_loaded_and_compared_for_real(world):
+    """Both processes with torch: one difference of zero, and one that is found."""
+    from flows.verifying import logit_difference
+
+    place = worker.place_of(world.client, world.root, world.state, verify=logit_difference)
+    assert run(place, worker.request_of(world.gate("gpt2"), None), None, worker.nobody).word == "promoted"
+    assert float(state(world).champion.tags[registry.VERIFIED]) == 0.0

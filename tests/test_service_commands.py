@@ -1,0 +1,150 @@
+"""`plumb promote`, `rollback`, `lineage` and `chat` as people type them, and that no secret of theirs is left anywhere."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from flows import chat, registry
+from tests import promotion_worker, registry_toy, toy
+
+SERVING = """
+serving: {temperature: 0.7, max_new_tokens: 12, rows_per_batch: 8}
+runtime: {seed: 0, threads: 1, dtype: float32}
+"""
+SECRETS = {
+    "OPENAI_API_KEY": "sk-planted-0123456789",
+    "AWS_SECRET_ACCESS_KEY": "planted+aws/secret",
+    "MLFLOW_TRACKING_PASSWORD": "planted-mlflow-password",
+    "JUDGE_TOKEN": "planted-judge-token",
+}
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    return registry_toy.shared(tmp_path_factory)
+
+
+@pytest.fixture()
+def world(project, tmp_path, monkeypatch):
+    return registry_toy.Registry(project, tmp_path, monkeypatch)
+
+
+def test_promote_needs_current_artifacts(tmp_path):
+    folder = toy.make_toy(tmp_path / "toy")
+    answer = toy.plumb(folder, "promote")
+    assert answer.returncode == 1
+    assert answer.stderr == "plumb: dvc.yaml has no stage 'gate', so there is nothing to promote\n"
+    (folder / "dvc.yaml").write_text(registry_toy.STAGES)
+    answer = toy.plumb(folder, "promote")
+    assert answer.returncode == 1 and answer.stderr.count("\n") == 1
+    assert "gate is not current" in answer.stderr and "run plumb align first" in answer.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["rollback"], "no model 'toy' is registered in MLflow, so there is nothing to roll back"),
+        (["rollback", "--to", "2"], "'2' is no version; write it as v3"),
+        (["lineage"], "no model 'toy' is registered in MLflow; plumb promote registers one"),
+        (["chat", "nowhere"], "nowhere is no directory; name one, or a model of the registry as models:/toy@champion"),
+        (["chat", "models:/toy@champion"], "no model 'toy' is registered"),
+        (["chat"], "toy has no champion and there is no"),
+    ],
+)
+def test_what_is_not_there_is_one_line(tmp_path, arguments, words):
+    folder = toy.make_toy(tmp_path / "toy")
+    with (folder / "params.yaml").open("a") as params:
+        params.write(SERVING)
+    answer = toy.plumb(folder, *arguments)
+    assert answer.returncode == 1 and answer.stdout == ""
+    assert words in answer.stderr and answer.stderr.count("\n") == 1
+
+
+def test_a_params_file_without_the_section_is_one_line(tmp_path):
+    folder = toy.make_toy(tmp_path / "toy")
+    answer = toy.plumb(folder, "chat", ".")
+    assert answer.returncode == 1 and "section 'serving' is missing" in answer.stderr
+
+
+def test_the_champion_is_where_mlflow_keeps_it_and_else_the_last_package(world, tmp_path):
+    assert chat.find(world.root, world.state, None, "toy") == (world.root / "artifacts" / "package",) * 2
+    promotion_worker.promote(world.uri, world.root, world.state, world.gate("gpt2"), None)
+    model, tokenizer = chat.find(world.root, world.state, None, "toy")
+    assert json.loads((model / "config.json").read_text())["architectures"] == ["GPT2LMHeadModel"]
+    assert (tokenizer / "tokenizer_config.json").is_file()
+    assert chat.find(world.root, world.state, "models:/toy/1", "toy") == (model, tokenizer)
+
+
+def test_a_model_on_another_machine_is_fetched_once(world, monkeypatch):
+    """Where MLflow's files are reached by http only: the address is not a path."""
+    promotion_worker.promote(world.uri, world.root, world.state, world.gate("gpt2"), None)
+    client = world.client
+    version = registry.resolve(client, "models:/toy/1")
+    monkeypatch.setattr(type(client), "get_model_version_download_uri", lambda *_: "mlflow-artifacts:/1/models/m-x")
+    folder = chat.downloaded(client, version, world.state)
+    assert folder.parent == world.state / "models" and (folder / chat.MODEL_FOLDER / "model.safetensors").is_file()
+    stamp = folder.stat().st_mtime_ns
+    assert chat.downloaded(client, version, world.state) == folder and folder.stat().st_mtime_ns == stamp
+    assert [path.name for path in folder.parent.iterdir()] == [folder.name], "nothing half-written stays"
+
+
+def leaks(folder, *outputs):
+    """(where, which secret) of every planted secret in a file below `folder` or in an output."""
+    texts = {"output": "".join(outputs).encode()}
+    for path in folder.rglob("*"):
+        if path.is_file() and not path.is_symlink():
+            texts[str(path.relative_to(folder))] = path.read_bytes()
+    return [(where, name) for where, text in texts.items() for name, value in SECRETS.items() if value.encode() in text]
+
+
+@pytest.mark.slow
+def test_the_whole_story_on_the_command_line_leaves_no_secret_behind(tmp_path):
+    folder = tmp_path / "toy"
+    registry_toy.write_project(folder)
+    with (folder / "params.yaml").open("a") as params:
+        params.write(SERVING)
+    registry_toy.write_candidate(folder, "gpt2")
+    said = []
+
+    def plumb(*arguments, code=0, **more):
+        answer = toy.plumb(folder, *arguments, **SECRETS, **more)
+        said.append(answer.stdout + answer.stderr)
+        assert answer.returncode == code, said[-1]
+        return answer.stdout
+
+    plumb("align", code=1, TOY_TRAIN="leak")
+    assert "401: wrong key [OPENAI_API_KEY]" in said[-1]
+    plumb("align")
+    assert "Promoted: toy: v1 is champion (the first champion)" in plumb("promote")
+    registry_toy.write_candidate(folder, "qwen2")
+    plumb("align")
+    assert "ask for a new gate" in plumb("promote", code=1), "the gate compared with SFT, but v1 serves"
+    registry_toy.write_candidate(folder, "qwen2", **registry_toy.against("gpt2"))
+    plumb("align")
+    assert "v2 is champion (it replaces v1)" in plumb("promote")
+    found = json.loads(plumb("lineage", "--json"))
+    assert found["model"]["version"] == 2 and found["evidence"]["reference"] == "champion"
+    assert "models:/toy/1" in plumb("lineage", "models:/toy/1")
+    assert "champion is v1 again, v2 is marked as rolled back" in plumb("rollback")
+    assert "rolled back; ask for a new gate" in plumb("promote", code=1)
+    assert "champion: v1" in plumb("status")
+    assert leaks(folder, *said) == []
+
+
+@pytest.mark.slow
+def test_a_question_through_a_pipe(tmp_path, project):
+    folder = tmp_path / "toy"
+    toy.command(tmp_path, "cp", "-a", str(project), str(folder))
+    with (folder / "params.yaml").open("a") as params:
+        params.write(SERVING)
+    command = [sys.executable, "-m", "flows.cli", "chat"]
+    answers = [
+        subprocess.run([*command, *target], input="Can I wash my teddy bear?\n", cwd=folder, env=toy.toy_environment(folder),
+                       capture_output=True, text=True, timeout=120)
+        for target in ([], [os.path.join("artifacts", "package")])
+    ]  # fmt: skip
+    assert [answer.returncode for answer in answers] == [0, 0], answers
+    assert answers[0].stdout == answers[1].stdout and answers[0].stdout.endswith("\n") and answers[0].stderr == ""
