@@ -38,7 +38,7 @@ def test_prefect_and_dvc_alone_give_the_same_bytes(tmp_path):
     began = time.monotonic()
     run(by_flow, sys.executable, "-m", "dvc", "repro", "-q")
     assert time.monotonic() - began < 10, "nothing changed, so nothing should run"  # 3 s on a quiet machine
-    assert "all 19 stages" in run(by_flow, sys.executable, "-m", "flows.cli", "align")
+    assert "all 20 stages" in run(by_flow, sys.executable, "-m", "flows.cli", "align")
     only_dpo_follows(by_flow)
 
 
@@ -46,7 +46,7 @@ def only_dpo_follows(project: Path) -> None:
     """`dpo.beta` re-runs dpo, its answers and what follows; the judge nothing before compare."""
     params = project / "params.yaml"
     before = params.read_text()
-    expected = {"dpo", "answers@dpo", "evaluate", "select", "gate", "package", "report"}
+    expected = {"dpo", "answers@dpo", "evaluate", "monitors", "select", "gate", "package", "report"}
     params.write_text(before.replace("beta: 0.1", "beta: 0.3"))
     assert would_run(project) == expected
     params.write_text(before.replace("position_bias: 0.15", "position_bias: 0.1"))
