@@ -37,8 +37,8 @@ def test_a_key_that_says_no_kind(name):
     ("demonstrations/a.jsonl", b"\n \n", "no rows"),
     ("demonstrations/a.jsonl", b"x" * 1_000_001, "1.0 MB, more than intake.max_object_mb=1"),
     ("demonstrations/a.jsonl", b"{}\n" * 51, "more rows than intake.max_object_rows=50"),
-    ("demonstrations/a.jsonl.gz", gzip.compress(b" " * 2_000_000), "unpacked it has more than intake.max_object_mb=1"),
-    ("demonstrations/a.jsonl.gz", gzip.compress(b"{}")[:-9], "cannot be unpacked"),
+    ("demonstrations/a.jsonl.gz", gzip.compress(b" " * 2_000_000, mtime=0), "unpacked it has more than intake.max_object_mb=1"),
+    ("demonstrations/a.jsonl.gz", gzip.compress(b"{}", mtime=0)[:-9], "cannot be unpacked"),
     ("demonstrations/a.jsonl.gz", b"{}", "cannot be unpacked"),
     ("verdicts/a.csv", b"prompt_id,first\n", "no column second, annotator, verdict"),
     ("verdicts/a.csv", b"prompt_id,first,second,annotator,verdict\na,b,c,d,\xff\n", "not UTF-8 (line 2)"),
@@ -77,7 +77,7 @@ def test_lines_end_with_newlines_and_nothing_else():
 
 
 def test_gzipped_rows_in_several_members():
-    data = gzip.compress(b'{"a": 1}\n') + gzip.compress(b'{"a": 2}\n')
+    data = gzip.compress(b'{"a": 1}\n', mtime=0) + gzip.compress(b'{"a": 2}\n')
     assert [one.line for one in parse("demonstrations/a.jsonl.gz", data, intake_config()).rows] == [1, 2]
 
 

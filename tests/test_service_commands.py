@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import types
 
 import pytest
 
@@ -43,6 +44,15 @@ def test_promote_needs_current_artifacts(tmp_path):
     assert "gate is not current" in answer.stderr and "run plumb align first" in answer.stderr
 
 
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory):
+    """A toy in which nothing was promoted, nor packaged."""
+    folder = toy.make_toy(tmp_path_factory.mktemp("empty") / "toy")
+    with (folder / "params.yaml").open("a") as params:
+        params.write(SERVING)
+    return folder
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -54,11 +64,8 @@ def test_promote_needs_current_artifacts(tmp_path):
         (["chat"], "toy has no champion and there is no"),
     ],
 )
-def test_what_is_not_there_is_one_line(tmp_path, arguments, words):
-    folder = toy.make_toy(tmp_path / "toy")
-    with (folder / "params.yaml").open("a") as params:
-        params.write(SERVING)
-    answer = toy.plumb(folder, *arguments)
+def test_what_is_not_there_is_one_line(empty, arguments, words):
+    answer = toy.plumb(empty, *arguments)
     assert answer.returncode == 1 and answer.stdout == ""
     assert words in answer.stderr and answer.stderr.count("\n") == 1
 
@@ -78,16 +85,15 @@ def test_the_champion_is_where_mlflow_keeps_it_and_else_the_last_package(world, 
     assert chat.find(world.root, world.state, "models:/toy/1", "toy") == (model, tokenizer)
 
 
-def test_a_model_on_another_machine_is_fetched_once(world, monkeypatch):
-    """Where MLflow's files are reached by http only: the address is not a path."""
+def test_a_model_on_another_machine_is_fetched_once(world):
+    """Where MLflow's files are reached by http only, their address is no path."""
     promotion_worker.promote(world.uri, world.root, world.state, world.gate("gpt2"), None)
-    client = world.client
-    version = registry.resolve(client, "models:/toy/1")
-    monkeypatch.setattr(type(client), "get_model_version_download_uri", lambda *_: "mlflow-artifacts:/1/models/m-x")
-    folder = chat.downloaded(client, version, world.state)
+    version = registry.resolve(world.client, "models:/toy/1")
+    far = types.SimpleNamespace(get_model_version_download_uri=lambda *_: "mlflow-artifacts:/1/models/m-x")
+    folder = chat.downloaded(far, version, world.state)
     assert folder.parent == world.state / "models" and (folder / chat.MODEL_FOLDER / "model.safetensors").is_file()
     stamp = folder.stat().st_mtime_ns
-    assert chat.downloaded(client, version, world.state) == folder and folder.stat().st_mtime_ns == stamp
+    assert chat.downloaded(far, version, world.state) == folder and folder.stat().st_mtime_ns == stamp
     assert [path.name for path in folder.parent.iterdir()] == [folder.name], "nothing half-written stays"
 
 
