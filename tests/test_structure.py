@@ -53,13 +53,9 @@ def test_imports_run_one_way(package):
 
 def test_flows_import_only_the_light_part_of_tasks():
     for file in (ROOT / "flows").rglob("*.py"):
-<<<<<<< HEAD
-        heavy = {i for i in imports(file) if i.split(".")[0] == "tasks"} - LIGHT_TASKS - TABLE_TASKS
-=======
         if file.relative_to(ROOT).as_posix() in SUBPROCESSES:
             continue
-        heavy = {i for i in imports(file) if i.split(".")[0] == "tasks"} - LIGHT_TASKS
->>>>>>> wt-promote
+        heavy = {i for i in imports(file) if i.split(".")[0] == "tasks"} - LIGHT_TASKS - TABLE_TASKS
         assert not heavy, f"{file.name} imports {heavy}"
 
 
