@@ -4,7 +4,7 @@ import os
 import re
 
 # Names of variables whose values nobody may read later; a value shorter than this would hide ordinary words.
-SECRET_NAME = re.compile(r"KEY|SECRET|TOKEN|PASSW|AUTH_STRING|CREDENTIAL", re.IGNORECASE)
+SECRET_NAME = re.compile(r"SECRET|PASSWORD|PASSWD|CREDENTIAL|AUTH_STRING|APIKEY|(^|_)(KEY|TOKEN|PASS)$", re.IGNORECASE)
 SHORTEST_SECRET = 6
 LOGIN = re.compile(r"(?P<scheme>[a-zA-Z][\w+.\-]*://)[^/\s@]+@")
 
