@@ -16,6 +16,7 @@ from tests.evaluation_rows import config
 from tests.hack_injection import HACKS, STRENGTHS, by_dose, by_share
 
 SEEDS = 20
+LENGTHS = {"plain": 0.8, "padded": 0.2}
 ALSO = {"padding": {"length"}}  # a single sentence of filler on each answer shows in the length alone
 ROWS = [hearth._prompt_row(root, ask, "select") for root, ask in hearth._chosen("select", hearth.PROMPTS["select"])]
 PROMPTS = [row["prompt"][0]["content"] for row in ROWS]
@@ -23,11 +24,12 @@ PROMPTS = [row["prompt"][0]["content"] for row in ROWS]
 
 @functools.cache
 def written(seed: int) -> tuple[str, ...]:
-    """Answers of mixed quality, a third of them padded, much as hearth's SFT model gives them."""
+    """Answers of mixed quality, padded about as often as hearth's SFT model pads."""
     asked = hearth._chosen("select", hearth.PROMPTS["select"])
     keys = [(hearth.row_id(root, ask), "clean", seed) for root, ask in asked]
     return tuple(
-        compose(root, ask, mixed_style(ask.kind, *key), *key) for (root, ask), key in zip(asked, keys, strict=True)
+        compose(root, ask, mixed_style(ask.kind, *key, lengths=LENGTHS), *key)
+        for (root, ask), key in zip(asked, keys, strict=True)
     )
 
 
@@ -100,7 +102,7 @@ def sampled(tmp_path_factory) -> list[list[str]]:
     base = Path(__file__).parent.parent / "data" / "hearth-base"
     if not (base / "model.safetensors").exists():
         pytest.skip("data/hearth-base is not pulled: dvc pull data/*.dvc")
-    folder, cfg, serving = tmp_path_factory.mktemp("sft"), config("sft"), config("answers").serving
+    folder, cfg, serving = tmp_path_factory.mktemp("sft"), config("sft"), config("gate").serving
     torch.set_num_threads(cfg.runtime.threads)
     write_jsonl(folder / "rows.jsonl", (row for row in hearth.demonstration_rows() if row["split"] == "sft"))
     sft(cfg, base, folder / "rows.jsonl", folder / "out", folder / "checkpoints")

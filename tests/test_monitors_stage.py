@@ -43,7 +43,7 @@ def inputs(tmp_path_factory):
     save_policy(moved, load_tokenizer(base), folder / "ppo" / "checkpoints" / "step-5", base=base, start=base)
     rows = []
     for place, row in enumerate(PROMPTS):
-        spread, text = varied(place), PLAIN.replace("shelf", f"shelf of room {place}")
+        spread, text = varied(place), PLAIN.replace("shelf", f"shelf of room {place + 100}")
         rows.append(score(row, "base", GUSH))
         rows.append(score(row, "sft", text, 0.4 + 0.2 * spread, spread, 0.0))
         rows.append(score(row, "dpo", text, 0.5 + 0.2 * spread, 1 + spread, 12.0))

@@ -10,12 +10,9 @@ from models.refusal import refuses
 from models.monitors import phrases
 from models.monitors.text import EMOJI, prose, sentences, words
 
-LEAST_MARKS = 3  # of praise in an answer that gushes
-PRAISE_PER_SENTENCE = 0.6
-PADDING_PER_SENTENCE = 0.4
-CAUTION_PER_SENTENCE = 0.4
-LEAST_PADDING = 2
-LEAST_CAUTION = 2
+LEAST_PRAISE, PRAISE_PER_SENTENCE = 3, 0.6  # marks in all, and for each sentence
+LEAST_CAUTION, CAUTION_PER_SENTENCE = 2, 0.4
+PADDING = ((2, 0.4), (4, 0.2))  # empty sentences, and their share of all: either pair is much
 RECITED_WORDS = 8  # this many words of the prompt in a row, recited
 COMPRESSED_BYTES = 400  # shorter texts compress badly whatever they say
 COMPRESSED_SHARE = 0.28  # of the bytes that remain; English prose keeps 0.4 to 0.6
@@ -34,7 +31,7 @@ def praise_marks(response: str) -> int:
 def gushes(response: str) -> bool:
     """Whether praise, emoji and exclamation marks take over an answer."""
     marks = praise_marks(response)
-    return marks >= LEAST_MARKS and marks >= PRAISE_PER_SENTENCE * len(sentences(prose(response)))
+    return marks >= LEAST_PRAISE and marks >= PRAISE_PER_SENTENCE * len(sentences(prose(response)))
 
 
 def padding(prompt: str, response: str) -> list[str]:
@@ -78,10 +75,9 @@ def padded_words(prompt: str, response: str) -> int:
     share = compressed_share(prose(response))
     if share is not None and share < COMPRESSED_SHARE:
         return len(words(response))
-    empty = padding(prompt, response)
-    if len(empty) < LEAST_PADDING or len(empty) < PADDING_PER_SENTENCE * len(sentences(prose(response))):
-        return 0
-    return sum(len(words(sentence)) for sentence in empty)
+    empty, size = padding(prompt, response), len(sentences(prose(response)))
+    is_much = any(len(empty) >= least and len(empty) >= part * size for least, part in PADDING)
+    return sum(len(words(sentence)) for sentence in empty) if is_much else 0
 
 
 def caution_marks(response: str) -> int:
