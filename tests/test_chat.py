@@ -16,6 +16,8 @@ from tasks.chat import Conversation, talk
 from tests import toy
 from tests.tiny_models import make_gpt2, make_qwen2
 
+pytestmark = pytest.mark.services  # processes and pages by the dozen: `make test-services`
+
 SETTINGS = SamplingSettings(temperature=0.7, max_new_tokens=12, seed=3)
 
 

@@ -371,7 +371,7 @@ def test_what_calls_took_is_left_for_whoever_watches(run, server, tmp_path, monk
     assert totals["cost"] == pytest.approx(metrics["cost"]) and totals["input_tokens"] == metrics["input_tokens"]
     assert 0 < totals["latency_p50"] <= totals["latency_p95"] <= totals["latency_max"] < 10
     assert len(sample) == 20 and {row["kind"] for row in sample} <= {"compare", "rate"}
-    asked = {user for user, _ in server.calls}
+    asked = {call[0] for call in server.calls}
     assert all(row["messages"][1]["content"] in asked and row["raw"] and row["cost"] == 120e-6 for row in sample)
     assert not any("planted-secret" in file.read_text() for file in tmp_path.rglob("*.json*"))
     assert run(judges=[{**ENDPOINT, "key_variable": "PLUMB_JUDGE_KEY"}])[0] == metrics

@@ -149,7 +149,7 @@ def test_bad_tables_are_one_line(tmp_path, capsys, table, words):
         ("bad.csv", b"\xff\xfe\x00", "cannot be read as CSV"),
         ("bad.json", "{", "not valid JSON"),
         ("one.json", "{}", "must hold a list of objects"),
-        ("answers.xlsx", "x", "neither .jsonl"),
+        ("answers.xlsx", "x", "another ending than .jsonl"),
     ],
 )
 def test_bad_files_are_one_line(tmp_path, capsys, name, text, words):

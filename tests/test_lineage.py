@@ -12,6 +12,8 @@ from tests import promotion_worker as worker
 from tests import registry_toy, toy
 from tests.registry_toy import against, candidate_hash
 
+pytestmark = pytest.mark.services  # processes and pages by the dozen: `make test-services`
+
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):

@@ -13,6 +13,8 @@ from tests import promotion_worker as worker
 from tests import registry_toy
 from tests.registry_toy import against
 
+pytestmark = pytest.mark.services  # processes and pages by the dozen: `make test-services`
+
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):

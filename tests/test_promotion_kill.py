@@ -8,6 +8,8 @@ from flows import registry
 from tests import promotion_worker as worker
 from tests import registry_toy
 
+pytestmark = pytest.mark.services  # processes and pages by the dozen: `make test-services`
+
 TIMES = (registry.PROMOTED, registry.ROLLED_BACK)
 MOST_WRITES = 40
 

@@ -11,6 +11,8 @@ import pytest
 from flows import chat, registry
 from tests import promotion_worker, registry_toy, toy
 
+pytestmark = pytest.mark.services  # processes and pages by the dozen: `make test-services`
+
 SERVING = """
 serving: {temperature: 0.7, max_new_tokens: 12, rows_per_batch: 8}
 runtime: {seed: 0, threads: 1, dtype: float32}

@@ -186,6 +186,8 @@ def plumb(folder: Path, *arguments: str, **more: str) -> subprocess.CompletedPro
 
 def make_session(folder: Path, monkeypatch, listeners=(), **more: str) -> Session:
     """A session of the toy in this process, for tests without Prefect."""
+    if "mlflow" in sys.modules:
+        sys.modules["mlflow"].set_tracking_uri(None)  # one that an earlier test set would outlive it
     for name, value in toy_environment(folder, **more).items():
         monkeypatch.setenv(name, value)
     for name in [n for n in os.environ if n.startswith(("PLUMB_", "MLFLOW_", "PREFECT_"))]:
