@@ -104,7 +104,8 @@ def test_students_interval_over_seeds():
 
 
 def one_trial(seed: int, value: float) -> dict:
-    way = {"pairs": 10, "calls": 100, "kept": 5, "agreement_with_oracle": {"all": {"value": 0.8}, "kept": {"value": 0.9}},
+    agreement = {"all": {"value": 0.8}, "kept": {"value": 0.9}}
+    way = {"pairs": 10, "calls": 100, "kept": 5, "agreement_with_oracle": agreement,
            "gold_accuracy": {"value": 0.7 + value}}  # fmt: skip
     return {"strategy": "random", "seed": seed, "ways": {name: way for name in (BOTH, SINGLE, SAME_PAIRS)},
             "both_orders_minus": {name: {"value": value} for name in (SINGLE, SAME_PAIRS)}}  # fmt: skip

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.judging`: our asker beside TRL 1.0.0's judge on a faulty server; `--write` keeps the numbers."""
+"""`python -m benchmarks.judging`: our asker beside TRL 1.0.0's judge on a faulty server; `--write` keeps numbers."""
 
 from __future__ import annotations
 

@@ -22,7 +22,8 @@ from benchmarks.judging.endpoint import ROOT
 from benchmarks.judging.labelling import BOTH, ORDERS, SAME_PAIRS, SINGLE
 
 RESULTS = ROOT / "benchmarks" / "results" / "judge-orders.json"
-STRATEGIES = {"best_vs_worst": 2, "random": 3}  # pairs per prompt in both orders; a prompt has about ten different answers
+# Pairs per prompt in both orders. A prompt has about ten different answers, so twice as many are there to be had.
+STRATEGIES = {"best_vs_worst": 2, "random": 3}
 CONFIDENCE = 0.95
 Trials = Sequence[dict[str, Any]]
 
@@ -87,7 +88,9 @@ def verdict(value: dict[str, Any]) -> str:
     known = value["ci_low"] is not None
     if known and value["ci_low"] > 0:
         return "[green]higher gold accuracy[/]"
-    return "[red]lower gold accuracy[/]" if known and value["ci_high"] < 0 else "[yellow]no difference that the seeds can tell[/]"
+    if known and value["ci_high"] < 0:
+        return "[red]lower gold accuracy[/]"
+    return "[yellow]no difference that the seeds can tell[/]"
 
 
 def document(trials: Trials) -> dict[str, Any]:

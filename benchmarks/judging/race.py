@@ -218,7 +218,7 @@ def _command(
     environment = {**os.environ, **addresses, "PLUMB_JUDGE_KEY": "none", "OPENAI_API_KEY": "none"}
     if side == "theirs":
         if trl is None or not (trl / "trl" / "experimental" / "judges").is_dir():
-            raise ValueError(f"{trl} holds no TRL with OpenAIPairwiseJudge; `make bench-judge` installs TRL 1.0.0 there")
+            raise ValueError(f"{trl} has no TRL with OpenAIPairwiseJudge; `make bench-judge` installs TRL 1.0.0 there")
         environment["PYTHONPATH"] = str(trl)
     settings = {"model": MODEL, "questions": questions, "asking": work.asking, "store": str(folder / "store.sqlite")}
     out = str(folder / "result.json")

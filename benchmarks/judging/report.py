@@ -30,35 +30,35 @@ def document(race: Race, repeats: int) -> dict[str, Any]:
 
 def show(race: Race, repeats: int, console: Console) -> None:
     """Both sides with their spread, then each promise in a line."""
-    faults, table = race.work.faults, _sides(race, repeats)
-    console.print(table)
+    faults = race.work.faults
+    console.print(_sides(race, repeats))
     console.print(
-        f"The server takes {1000 * faults.latency:.0f} ± {1000 * faults.jitter:.0f} ms, answers {faults.too_many:.1%} of"
-        f" calls with 429 and Retry-After: {faults.retry_after:g}, drops {faults.dropped:.1%}, and says nonsense to"
-        f" {faults.malformed:.1%}; it is a process of its own on the same cores.", highlight=False,
+        f"The server takes {1000 * faults.latency:.0f} ± {1000 * faults.jitter:.0f} ms, refuses {faults.too_many:.1%}"
+        f" (429, Retry-After: {faults.retry_after:g}), drops {faults.dropped:.1%} and talks nonsense in"
+        f" {faults.malformed:.1%} of its calls; it is a process of its own on the same cores.", highlight=False,
     )  # fmt: skip
     failed = [run.failure for run in race.theirs if run.failure]
     if failed:
-        console.print(f"TRL's judge gave up on the faulty server in {len(failed)} of {repeats} repeats ({failed[0]}); it"
-                      " was then timed on one without faults.", markup=False, highlight=False)  # fmt: skip
+        console.print(f"TRL's judge gave up on this server in {len(failed)} of {repeats} repeats ({failed[0]}) and was"
+                      " then timed on one without faults.", markup=False, highlight=False)  # fmt: skip
     for text, kept in promises(race):
         console.print(f"{'[green]kept[/]  ' if kept else '[red]missed[/]'} {text}", highlight=False)
 
 
 def promises(race: Race) -> list[tuple[str, bool]]:
     """(what was promised and found, whether it was kept)."""
-    kill, comparison = race.kill, race.comparison
-    rights = sum(run.right for run in race.ours), sum(run.questions for run in race.ours)
+    kill, comparison, slots, threads = race.kill, race.comparison, race.work.concurrency, peer_threads()
+    right, asked = sum(run.right for run in race.ours), sum(run.questions for run in race.ours)
     return [
-        (f"every question labelled exactly once, by the server's count and the store's: {rights[0]} of {rights[1]} right",
+        (f"every question labelled exactly once, by the server's count and by the store's; {right} of {asked} right",
          race.labelled_exactly_once),
-        (f"at least {SHARE_OF_IDEAL:g} of the ideal at {race.work.concurrency} calls at a time: {race.share_of_ideal:.3f}",
+        (f"at least {SHARE_OF_IDEAL:g} of the ideal at {slots} calls at a time: {race.share_of_ideal:.3f}",
          race.near_ideal),
         (f"{comparison.promise.text} than TRL {TRL}'s judge: {spread(comparison.pairs(), 2)}x, of which"
-         f" {race.work.concurrency / peer_threads():.1f}x is the number of calls at a time ({race.work.concurrency} against"
-         f" the {peer_threads()} threads that it starts on this machine)", comparison.kept),
-        (f"after kill -9 with {kill.in_flight_before} calls in flight, {kill.answered_before} of {kill.questions} answered:"
-         f" {kill.repeated} calls repeated, at most {kill.concurrency}", kill.kept),
+         f" {slots / threads:.1f}x is the number of calls at a time: {slots}, and the {threads} threads that it starts",
+         comparison.kept),
+        (f"kill -9 when {kill.answered_before} of {kill.questions} were answered: {kill.repeated} calls repeated, at"
+         f" most {kill.concurrency}", kill.kept),
     ]  # fmt: skip
 
 

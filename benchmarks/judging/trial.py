@@ -1,4 +1,4 @@
-"""One trial: the pool of params.yaml judges with coins of its own, and a reward model is trained on each way's labels."""
+"""One trial: the pool of params.yaml judges with coins of its own; a reward model is trained on each way's labels."""
 
 from __future__ import annotations
 
