@@ -17,7 +17,9 @@ def test_help_imports_nothing_heavy():
     code += f"except SystemExit: pass\nprint([m for m in {HEAVY} if m in sys.modules], file=sys.stderr)"
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=toy.ROOT)
     assert answer.stderr.strip().endswith("[]")
-    for command in ("align", "anchors", "plan", "status", "doctor", "up", "seeds", "promote", "rollback", "lineage", "chat"):
+    commands = ("align", "anchors", "plan", "status", "doctor", "up", "seeds", "inspect", "intake", "ratings", "winrate",
+                "promote", "rollback", "lineage", "chat")
+    for command in commands:
         assert command in answer.stdout
 
 
