@@ -125,7 +125,7 @@ def attach(place: Place, found: Evidence, version: Version, request: Request) ->
         state = registry.settle(client, name)
         if state.aliases.get(registry.CHAMPION) == version.number:
             return
-        client.log_dict(found.package_run, dict(found.gate), f"evidence/{found.gate_hash[:12]}/gate.json")
+        client.log_dict(found.package_run, dict(found.gate), evidence.copy_path(found.gate_hash))
         registry.write_tags(client, state.versions[version.number], _evidence_tags(found, request))
         text = summary(found, request)[:DESCRIPTION_CHARACTERS]
         client.update_model_version(name, str(version.number), text)

@@ -37,7 +37,7 @@ def find(root: Path, state: Path, target: str | None, model_name: str) -> tuple[
     if target and not target.startswith("models:"):
         directory = Path(target)
         if not directory.is_dir():
-            raise ValueError(f"{target} is no directory; name one, or a model of the registry as models:/{model_name}@champion")
+            raise ValueError(f"{target} is no directory; name one, or a registered model: models:/{model_name}@champion")
         return directory, directory
     from mlflow import MlflowClient
 
@@ -48,7 +48,8 @@ def find(root: Path, state: Path, target: str | None, model_name: str) -> tuple[
         if champion is None and package.is_dir():
             return package, package
         if champion is None:
-            raise ValueError(f"{model_name} has no champion and there is no {package}; run plumb align, or name a directory")
+            missing = f"{model_name} has no champion and there is no {package}"
+            raise ValueError(f"{missing}; run plumb align, or name a directory")
         target = champion.uri
     directory = downloaded(client, registry.resolve(client, target), state)
     return directory / MODEL_FOLDER, directory / TOKENIZER_FOLDER

@@ -356,9 +356,14 @@ def main() -> None:
 
     try:
         app()
-    except (ValueError, OSError) as error:
+    except Exception as error:
+        # MLflow's errors are known by their module: importing it to name them costs seconds.
+        if not isinstance(error, ValueError | OSError) and not type(error).__module__.startswith("mlflow."):
+            raise
+        from flows.redact import redact
+
         text = " ".join(str(error).split())
-        print(f"plumb: {text}", file=sys.stderr)
+        print(f"plumb: {redact(text)}", file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:
         print("plumb: stopped; finished stages are kept, the next plumb align goes on from there", file=sys.stderr)

@@ -12,7 +12,7 @@ JsonOutput = Annotated[bool, typer.Option("--json", help="As JSON, for other pro
 def promote(
     approve: Annotated[
         str | None,
-        typer.Option("--approve", metavar="COMMENT", help="Approve it yourself, here; the comment is kept with the version."),
+        typer.Option("--approve", metavar="COMMENT", help="Approve it here; the comment is kept with the version."),
     ] = None,
 ):
     """Make the candidate of this project champion in the MLflow registry, if its gate says promote.
@@ -29,7 +29,8 @@ def promote(
 
 def rollback(
     to: Annotated[
-        str | None, typer.Option("--to", metavar="vN", help="Return to this earlier champion (default: the replaced one).")
+        str | None,
+        typer.Option("--to", metavar="vN", help="Return to this earlier champion (default: the replaced one)."),
     ] = None,
 ):
     """Make the version that the champion replaced champion again, in one command.
@@ -50,7 +51,9 @@ def rollback(
 
 
 def lineage(
-    model: Annotated[str | None, typer.Argument(help="models:/NAME@champion or models:/NAME/3 (default: the champion).")] = None,
+    model: Annotated[
+        str | None, typer.Argument(help="models:/NAME@champion or models:/NAME/3 (default: the champion).")
+    ] = None,
     as_json: JsonOutput = False,
 ):
     """Show what a registered model was made from: run, stages, judges, comparisons, data, code and params.
@@ -75,7 +78,7 @@ def lineage(
 def chat(
     model: Annotated[
         str | None,
-        typer.Argument(help="models:/NAME@champion or a model directory (default: the champion, else the last package)."),
+        typer.Argument(help="models:/NAME@champion or a directory (default: the champion, else the last package)."),
     ] = None,
 ):
     """Talk with a model in the terminal, sampled as it is served; /quit or Ctrl-D ends it.

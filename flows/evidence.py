@@ -106,7 +106,13 @@ def compared_version(gate: Mapping[str, Any], state: State) -> Version | None:
     for version in state.versions.values():
         if wanted and wanted in (version.tags.get(registry.CANDIDATE), version.tags.get(registry.PACKAGE)):
             return version
-    raise ValueError(f"the gate compared with champion {str(wanted)[:12]}, which is no version of {state.name}; gate again")
+    known = f"which is no version of {state.name}"
+    raise ValueError(f"the gate compared with champion {str(wanted)[:12]}, {known}; gate again")
+
+
+def copy_path(gate_hash: str) -> str:
+    """Where the run of a package keeps the gate that it was promoted on."""
+    return f"evidence/{gate_hash[:12]}/gate.json"
 
 
 # --- MLflow ---
@@ -131,25 +137,41 @@ def _gate_document(client, run, gate_hash: str) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(client.download_artifacts(run.info.run_id, GATE_FILE, folder))
         if content_hash(path) != gate_hash:
-            raise ValueError(f"{GATE_FILE} in MLflow run {run.info.run_id} is not the gate {gate_hash[:12]}; gate again")
+            place = f"{GATE_FILE} in MLflow run {run.info.run_id}"
+            raise ValueError(f"{place} is not the gate {gate_hash[:12]}; gate again")
         return json.loads(path.read_text(encoding="utf-8"))
 
 
 def _logged_model(client, run):
     """The packaged model that was logged under its run; the last one, if a killed attempt left others."""
     outputs = client.get_run(run.info.run_id).outputs
-    models = [client.get_logged_model(output.model_id) for output in (outputs.model_outputs if outputs else [])]
-    whole = [model for model in models if str(model.status).endswith("READY")]
+    models = [_find_model(client, output.model_id) for output in (outputs.model_outputs if outputs else [])]
+    whole = [model for model in models if model is not None and str(model.status).endswith("READY")]
     if not whole:
-        raise ValueError(f"MLflow run {run.info.run_id} holds no packaged model; delete the run, then plumb align logs it again")
+        way_out = "delete the run, then plumb align logs it again"
+        raise ValueError(f"MLflow run {run.info.run_id} holds no packaged model; {way_out}")
     return max(whole, key=lambda model: model.creation_timestamp)
 
 
+def _find_model(client, model_id: str):
+    """The logged model; None when it was deleted."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return client.get_logged_model(model_id)
+    except MlflowException as error:
+        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+            return None
+        raise
+
+
 def _parent_run(client, gate_run: str, package_run: str):
-    where = f"tags.`{KIND}` = 'flow' AND tags.`plumb.run.gate` = '{gate_run}' AND tags.`plumb.run.package` = '{package_run}'"
-    found = client.search_runs(_experiments(client), filter_string=f"{where} AND attributes.status = 'FINISHED'", max_results=1)
+    where = f"tags.`{KIND}` = 'flow' AND attributes.status = 'FINISHED'"
+    where += f" AND tags.`plumb.run.gate` = '{gate_run}' AND tags.`plumb.run.package` = '{package_run}'"
+    found = client.search_runs(_experiments(client), filter_string=where, max_results=1)
     if not found:
-        raise ValueError(f"no finished plumb align in MLflow points to gate {gate_run} and package {package_run}; run it again")
+        runs = f"gate {gate_run} and package {package_run}"
+        raise ValueError(f"no finished plumb align in MLflow points to {runs}; run it again")
     return found[0]
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 
 from flows import records, registry
+from flows.evidence import copy_path
 from flows.registry import Version
 from flows.stages import flatten
 
@@ -29,7 +30,7 @@ def trace(client, uri: str) -> dict[str, Any]:
     """
     version = registry.resolve(client, uri)
     if registry.RUN not in version.tags:
-        raise ValueError(f"{version.uri} names no run: it was not registered by plumb promote, so its origin is unknown")
+        raise ValueError(f"{version.uri} was not registered by plumb promote: its origin is unknown")
     run = client.get_run(version.tags[registry.RUN])
     lock = _lock(client, run.info.run_id)
     stages = {name: _stage(client, name, entry, run.data.tags) for name, entry in lock["stages"].items()}
@@ -73,12 +74,12 @@ def _model(client, version: Version) -> dict[str, Any]:
 
 def _evidence(client, version: Version) -> dict[str, Any]:
     tags = version.tags
-    gate_run = tags[registry.GATE_RUN]
     with tempfile.TemporaryDirectory() as folder:
-        gate = json.loads(Path(client.download_artifacts(gate_run, "metrics/gate.json", folder)).read_text(encoding="utf-8"))
+        file = client.download_artifacts(tags[registry.PACKAGE_RUN], copy_path(tags[registry.GATE]), folder)
+        gate = json.loads(Path(file).read_text(encoding="utf-8"))
     return {
         "gate_hash": tags[registry.GATE],
-        "gate_run": gate_run,
+        "gate_run": tags[registry.GATE_RUN],
         "verdict": gate.get("verdict"),
         "reasons": gate.get("reasons", []),
         "reference": gate.get("reference"),
@@ -133,7 +134,8 @@ def _within(path: str, folder: str) -> bool:
 def _judges(stages: Mapping[str, Mapping[str, Any]], params: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Those that made the comparisons, then what is gold."""
     pool = [{"role": COMPARE_STAGE, **judge} for judge in params.get(f"{COMPARE_STAGE}.judges") or []]
-    gold = {key.removeprefix(f"{GOLD_SECTION}."): value for key, value in params.items() if key.startswith(f"{GOLD_SECTION}.")}
+    prefix = f"{GOLD_SECTION}."
+    gold = {key.removeprefix(prefix): value for key, value in params.items() if key.startswith(prefix)}
     return pool + ([{"role": GOLD_SECTION, **gold}] if gold else [])
 
 
@@ -148,54 +150,75 @@ def _comparisons(stages: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
 
 # --- as text ---
 
+MODEL_FACTS = ("promoted_at", "replaces", "rolled_back", "candidate_hash", "package_md5", "logit_difference")
+GATE_FACTS = ("gate_hash", "reference_hash", "gate_run", "report")
+JUDGE_DETAILS = ("weights", "training")  # left to --json
+COUNTS = ("pairs", "train", "heldout", "calls")
+
 
 def show(found: Mapping[str, Any], console) -> None:
     """Print the lineage as a tree."""
-    from rich.text import Text
     from rich.tree import Tree
 
-    model, evidence, run, code = (found[part] for part in ("model", "evidence", "run", "code"))
+    model, run, code = found["model"], found["run"], found["code"]
     marks = "".join(f" @{alias}" for alias in model["aliases"])
-    tree = Tree(Text(f"models:/{model['name']}/{model['version']}{marks}", style="bold"))
-    named = ("promoted_at", "replaces", "rolled_back", "candidate_hash", "package_md5", "logit_difference")
-    _facts(tree, {name: model[name] for name in named})
-    branch = tree.add(Text(f"gate: {evidence['verdict']}, against {evidence['reference']} ({evidence['compared']})"))
-    _facts(branch, {name: evidence[name] for name in ("gate_hash", "reference_hash", "gate_run", "report")})
-    for reason in evidence["reasons"]:
-        branch.add(Text(str(reason)))
-    if evidence["approval"]:
-        answer = evidence["approval"]
-        branch.add(Text(f"approval: {'yes' if answer['approve'] else 'no'} by {answer['by'] or '?'}: {answer['comment']}"))
-    branch = tree.add(Text(f"run {run['name']}"))
-    _facts(branch, {"MLflow run": run["id"], "Prefect flow run": run["prefect_flow_run"], "host": run["host"]})
+    tree = Tree(_text(f"models:/{model['name']}/{model['version']}{marks}", "bold"))
+    _add_facts(tree, {name: model[name] for name in MODEL_FACTS})
+    _add_evidence(tree, found["evidence"])
+    branch = tree.add(_text(f"run {run['name']}"))
+    _add_facts(branch, {"MLflow run": run["id"], "Prefect flow run": run["prefect_flow_run"], "host": run["host"]})
     dirty = ", with uncommitted changes" if code["uncommitted"] else ""
-    tree.add(Text(f"code: commit {code['commit']}{dirty}, {len(code['files'])} files by hash"))
-    _facts(tree.add("data"), found["data"])
+    tree.add(_text(f"code: commit {code['commit']}{dirty}, {len(code['files'])} files by hash"))
+    _add_facts(tree.add("data"), found["data"])
     branch = tree.add("judges")
     for judge in found["judges"]:
-        branch.add(Text(", ".join(f"{key} {value}" for key, value in judge.items() if key not in ("weights", "training"))))
-    comparisons = found["comparisons"]
-    if comparisons:
-        numbers = (f"{name} {comparisons['metrics'][name]:g}" for name in ("pairs", "train", "heldout", "calls")
-                   if name in comparisons["metrics"])
-        _facts(tree.add(Text(f"comparisons: {', '.join(numbers)}")), {**comparisons["outputs"], "MLflow run": comparisons["run"]})
-    _show_stages(tree.add("stages"), found["stages"])
+        branch.add(_text(", ".join(f"{key} {value}" for key, value in judge.items() if key not in JUDGE_DETAILS)))
+    _add_comparisons(tree, found["comparisons"])
+    _add_stages(tree.add("stages"), found["stages"])
     console.print(tree, soft_wrap=True)
 
 
-def _show_stages(tree, stages: Mapping[str, Mapping[str, Any]]) -> None:
+def _add_evidence(tree, evidence: Mapping[str, Any]) -> None:
+    branch = tree.add(_text(f"gate: {evidence['verdict']}, against {evidence['reference']} ({evidence['compared']})"))
+    _add_facts(branch, {name: evidence[name] for name in GATE_FACTS})
+    for reason in evidence["reasons"]:
+        branch.add(_text(str(reason)))
+    answer = evidence["approval"]
+    if answer:
+        word = "yes" if answer["approve"] else "no"
+        branch.add(_text(f"approval: {word} by {answer['by'] or '?'}: {answer['comment']}"))
+
+
+def _add_comparisons(tree, comparisons: Mapping[str, Any]) -> None:
+    if not comparisons:
+        return
+    metrics = comparisons["metrics"]
+    counts = ", ".join(f"{name} {metrics[name]:g}" for name in COUNTS if name in metrics)
+    branch = tree.add(_text(f"comparisons: {counts}"))
+    _add_facts(branch, {**comparisons["outputs"], "MLflow run": comparisons["run"]})
+
+
+def _add_stages(tree, stages: Mapping[str, Mapping[str, Any]]) -> None:
     from rich.text import Text
 
     for name, stage in stages.items():
-        branch = tree.add(Text.assemble((name, "bold"), f"  version {str(stage['version'])[:12]}, MLflow run {stage['run']}"))
+        where = f"  version {str(stage['version'])[:12]}, MLflow run {stage['run']}"
+        branch = tree.add(Text.assemble((name, "bold"), where))
         for label in ("inputs", "outputs", "params"):
             if stage[label]:
-                _facts(branch.add(label), stage[label])
+                _add_facts(branch.add(label), stage[label])
 
 
-def _facts(tree, facts: Mapping[str, Any]) -> None:
+def _add_facts(tree, facts: Mapping[str, Any]) -> None:
     from rich.text import Text
 
     for name, value in facts.items():
         if value not in (None, ""):
             tree.add(Text.assemble((f"{name}: ", "dim"), str(value)))
+
+
+def _text(line: str, style: str = ""):
+    """A line as it is: brackets in it are no markup."""
+    from rich.text import Text
+
+    return Text(line, style=style)

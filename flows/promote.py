@@ -74,7 +74,8 @@ def promote(candidate: str, gate: str, commit: str, compared: int | None = None,
     given = Approval(**approval) if approval else None
     outcome = promotion.run(place, request, given, lambda found, version: ask(place, found, version, request), as_task)
     get_run_logger().info("%s: %s", outcome.word, redact(outcome.text))
-    create_markdown_artifact(_as_markdown(outcome, request), key="promotion", description="What became of the candidate")
+    said = _as_markdown(outcome, request)
+    create_markdown_artifact(said, key="promotion", description="What became of the candidate")
     return Completed(name=STATE_NAMES[outcome.word], message=redact(outcome.text))
 
 

@@ -98,8 +98,8 @@ def _start_deployment(root: Path, parameters: dict, console) -> int:
         run = run_deployment(DEPLOYMENT, parameters=parameters, timeout=0, as_subflow=False)
     except ObjectNotFound:
         raise ValueError(
-            f"the Prefect server at {url} has no deployment {DEPLOYMENT}; deploy it from infra/prefect.yaml, or approve "
-            "here: plumb promote --approve COMMENT"
+            f"the Prefect server at {url} has no deployment {DEPLOYMENT}; deploy it from infra/prefect.yaml, or "
+            "approve here: plumb promote --approve COMMENT"
         ) from None
     console.print(f"Waits for approval: {url.removesuffix('/api')}/runs/flow-run/{run.id}", soft_wrap=True)
     return 0

@@ -30,7 +30,8 @@ def move(place: Place, version: Version, request: Request) -> Outcome:
         state = registry.settle(client, name)
         version = state.versions[version.number]
         if registry.JOURNAL in state.tags:
-            raise Refused(f"a rollback of {name} was interrupted ({state.tags[registry.JOURNAL]}); finish it: plumb rollback")
+            journal = state.tags[registry.JOURNAL]
+            raise Refused(f"a rollback of {name} was interrupted ({journal}); finish it: plumb rollback")
         check_unspent(state, request)
         if state.aliases.get(registry.CHAMPION) == version.number:
             return _promoted(version)
@@ -41,7 +42,8 @@ def move(place: Place, version: Version, request: Request) -> Outcome:
         registry.point(client, state, registry.CHAMPION, version)
         state = registry.settle(client, name)
         if state.aliases[registry.CHAMPION] != version.number:
-            raise Refused(f"somebody else made {registry.name_of(state.champion)} champion meanwhile; ask for a new gate")
+            other = registry.name_of(state.champion)
+            raise Refused(f"somebody else made {other} champion meanwhile; ask for a new gate")
         return _promoted(state.versions[version.number])
 
 

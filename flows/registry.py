@@ -130,7 +130,7 @@ def find_model(client, name: str):
 
 
 def champion_number(uri: str, name: str) -> int | None:
-    """Who serves, read from a sqlite store without MLflow, whose import alone takes 2 s; other stores are asked by it."""
+    """Who serves. A sqlite store is read without MLflow, whose import alone takes 2 s; other stores are asked by it."""
     path = uri.removeprefix("sqlite:///")
     if path == uri:
         from mlflow import MlflowClient

@@ -37,7 +37,7 @@ class Hold:
         """Raises ValueError if so much time has passed that somebody else may have taken over."""
         passed = time.monotonic() - self._since
         if passed > WORK_SECONDS:
-            raise ValueError(f"the registry answered too slowly ({passed:.0f} s for a few writes); run the command again")
+            raise ValueError(f"the registry answered too slowly ({passed:.0f} s for a few writes); run it again")
 
 
 @contextlib.contextmanager
@@ -72,7 +72,7 @@ def _lock_file(file, name: str, deadline: float) -> None:
             return
         except BlockingIOError:
             if time.monotonic() > deadline:
-                raise ValueError(f"another process on this machine holds the registry of {name}; try again later") from None
+                raise ValueError(f"another process of this machine holds the registry of {name}; try later") from None
             time.sleep(random.uniform(*POLL_SECONDS))
 
 

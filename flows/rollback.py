@@ -18,6 +18,7 @@ def roll_back(client, name: str, state_folder: Path, target: int | None = None) 
     """
     if registry.find_model(client, name) is None:
         raise ValueError(f"no model {name!r} is registered in MLflow, so there is nothing to roll back")
+    seen = registry.read(client, name).champion
     with hold(client, name, state_folder) as lock:
         state = registry.read(client, name)
         interrupted = _interrupted(state)
@@ -27,6 +28,12 @@ def roll_back(client, name: str, state_folder: Path, target: int | None = None) 
             if registry.JOURNAL in state.tags:
                 client.delete_registered_model_tag(name, registry.JOURNAL)
             state = registry.settle(client, name)
+            if registry.name_of(state.champion) != registry.name_of(seen):
+                was, is_now = registry.name_of(seen), registry.name_of(state.champion)
+                raise ValueError(
+                    f"champion was {was} and is {is_now} by now: somebody else was quicker; "
+                    "look again (plumb status) before you roll back"
+                )
             interrupted = _choose(state, target)
             client.set_registered_model_tag(name, registry.JOURNAL, " to ".join(map(registry.name_of, interrupted)))
         source, destination = interrupted

@@ -28,7 +28,7 @@ def probes(tokenizer, vocabulary: int) -> list[list[int]]:
 
 
 def logits(model, rows: list[list[int]]) -> list[torch.Tensor]:
-    """The logits of every row, (length, vocabulary) each, fp32 on the CPU; one row at a time, so that none is padded."""
+    """The logits of every row, (length, vocabulary) each, fp32 on the CPU; row by row, so that none is padded."""
     place = device()
     model = model.to(place).eval()
     with torch.inference_mode():

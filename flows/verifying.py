@@ -18,13 +18,13 @@ def logit_difference(package: Path, registered: Path) -> float:
     """
     command = [sys.executable, "-m", "flows.verify_model", str(package), str(registered)]
     process = subprocess.Popen(
-        supervised_command(command), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        start_new_session=True,
+        supervised_command(command), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        text=True, start_new_session=True,
     )  # fmt: skip
     try:
         output, errors = process.communicate(timeout=VERIFY_SECONDS)
     except subprocess.TimeoutExpired:
-        raise ValueError(f"comparing the logits took longer than {VERIFY_SECONDS:.0f} s; is the machine too small for it?") from None
+        raise ValueError(f"comparing the logits took over {VERIFY_SECONDS:.0f} s; is the machine too small?") from None
     finally:
         end_session(process.pid)
         process.wait()

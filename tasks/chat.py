@@ -88,7 +88,8 @@ def typed_lines() -> Iterator[str]:
 
 def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    for name, kind in (("model", Path), ("tokenizer", Path), ("temperature", float), ("max-new-tokens", int), ("seed", int)):
+    options = {"model": Path, "tokenizer": Path, "temperature": float, "max-new-tokens": int, "seed": int}
+    for name, kind in options.items():
         parser.add_argument(f"--{name}", type=kind, required=True)
     given = parser.parse_args(arguments)
     try:

@@ -82,6 +82,13 @@ def take_back(uri, root, state, die_at=None):
     return roll_back(client, "toy", state), client.writes
 
 
+def take_back_and_tell(uri, root, state, texts):
+    try:
+        texts.put(take_back(uri, root, state)[0].text)
+    except ValueError as error:
+        texts.put(str(error))
+
+
 def context():
     """Processes that start in milliseconds: what takes seconds to import is imported once, before they are forked."""
     found = multiprocessing.get_context("forkserver")

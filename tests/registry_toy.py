@@ -23,7 +23,7 @@ NAMES = ("gpt2", "qwen2")
 STAGES = """\
 stages:
   compare:
-    cmd: mkdir -p out metrics && cp given/comparisons.jsonl out/comparisons.jsonl && cp given/compare.json metrics/compare.json
+    cmd: mkdir -p out metrics && cp given/comparisons.jsonl out && cp given/compare.json metrics
     deps: [given/comparisons.jsonl, given/compare.json]
     params: [compare]
     outs: [out/comparisons.jsonl]
@@ -204,5 +204,6 @@ class Registry:
         client = self.client
         where = f"tags.`plumb.stage` = 'package' AND tags.`{registry.CANDIDATE}` = '{candidate_hash(name)}'"
         (package,) = client.search_runs(["1"], where)
-        parents = client.search_runs(["1"], f"tags.`plumb.run.package` = '{package.info.run_id}'", order_by=["start_time ASC"])
+        where = f"tags.`plumb.run.package` = '{package.info.run_id}'"
+        parents = client.search_runs(["1"], where, order_by=["start_time ASC"])
         return parents[0]

@@ -37,18 +37,18 @@ def config(package, **changes):
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [
-        (lambda p: config(p, auto_map={"AutoModel": "modeling.Mine"}), "config.json has an auto_map, which names code to run"),
+        (lambda p: config(p, auto_map={"AutoModel": "m.Mine"}), "config.json has an auto_map, which names code to run"),
         (lambda p: config(p, vision_config={"auto_map": {}}), "config.json has an auto_map"),
         (lambda p: (p / "tokenizer_config.json").write_text('{"auto_map": {"AutoTokenizer": ["x.T", null]}}'),
          "tokenizer_config.json has an auto_map"),
         (lambda p: (p / "modeling_mine.py").write_text(""), "modeling_mine.py is code beside the weights"),
-        (lambda p: (p / "deep").mkdir() or (p / "deep" / "x.PY").write_text(""), "deep/x.PY is code beside the weights"),
+        (lambda p: (p / "deep").mkdir() or (p / "deep" / "x.PY").write_text(""), "deep/x.PY is code beside"),
         (lambda p: (p / "custom.so").write_bytes(b""), "custom.so is code beside the weights"),
-        (lambda p: (p / "pytorch_model.bin").write_bytes(b""), "pytorch_model.bin may be a pickle, only safetensors are read"),
+        (lambda p: (p / "m.bin").write_bytes(b""), "m.bin may be a pickle, only safetensors are read"),
         (lambda p: (p / "x.pt").write_bytes(b""), "x.pt may be a pickle"),
         (lambda p: (p / "x.pkl").write_bytes(b""), "x.pkl may be a pickle"),
         (lambda p: (p / "innocent.txt").write_bytes(pickle.dumps([1], protocol=4)), "innocent.txt may be a pickle"),
-        (lambda p: zipfile.ZipFile(p / "innocent.model", "w").writestr("data.pkl", ""), "innocent.model may be a pickle"),
+        (lambda p: zipfile.ZipFile(p / "innocent.model", "w").writestr("x", ""), "innocent.model may be a pickle"),
         (lambda p: config(p, architectures=["MineForCausalLM"]),
          "config.json names MineForCausalLM, which promote.allowed_architectures in params.yaml does not list"),
         (lambda p: config(p, architectures=["LlamaForCausalLM", "MineForCausalLM"]), "names MineForCausalLM"),
@@ -65,15 +65,15 @@ def test_what_may_not_be_promoted(package, spoil, words):
 
 
 @pytest.mark.parametrize(
-    ("flavors", "words"),
+    ("settings", "words"),
     [
-        ({"python_function": {"loader_module": "mine.loader"}}, "MLmodel is loaded by mine.loader, not by mlflow.transformers"),
-        ({"python_function": {"loader_module": "mlflow.transformers", "code": "code"}}, "brings code in its flavor python_function"),
-        ({"python_function": {"loader_module": "mlflow.transformers", "model_code_path": "m"}}, "brings code"),
+        ({"loader_module": "mine.loader"}, "MLmodel is loaded by mine.loader, not by mlflow.transformers"),
+        ({"loader_module": "mlflow.transformers", "code": "code"}, "brings code in its flavor python_function"),
+        ({"loader_module": "mlflow.transformers", "model_code_path": "m"}, "brings code in its flavor"),
     ],
 )
-def test_what_mlflow_would_run(package, flavors, words):
-    (package / "MLmodel").write_text(yaml.safe_dump({"flavors": flavors}))
+def test_what_mlflow_would_run(package, settings, words):
+    (package / "MLmodel").write_text(yaml.safe_dump({"flavors": {"python_function": settings}}))
     assert any(words in text for text in objections(package, ALLOWED))
 
 

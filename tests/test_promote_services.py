@@ -15,6 +15,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flows import registry, servers
 from tests import promotion_worker, registry_toy, toy
+from tests.promotion_worker import COMMIT
 
 pytestmark = pytest.mark.services
 POOL, PATIENCE = "toy", 120.0
@@ -27,8 +28,8 @@ class Service:
         self.log = folder / f"{name}.log"
         with self.log.open("ab") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", *arguments], cwd=folder, env=environment, stdout=output, stderr=subprocess.STDOUT,
-                stdin=subprocess.DEVNULL, start_new_session=True,
+                [sys.executable, "-m", *arguments], cwd=folder, env=environment, start_new_session=True,
+                stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
             )  # fmt: skip
 
     def stop(self):
@@ -62,7 +63,8 @@ def prefect(project, environment):
     port = servers.free_port()
     url = f"http://127.0.0.1:{port}/api"
     environment |= {"PREFECT_API_URL": url}
-    server = Service("server", ["prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)], project, environment)
+    command = ["prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
+    server = Service("server", command, project, environment)
     worker = None
     try:
         toy.wait_for(lambda: servers.answers(f"{url}/health"), PATIENCE, lambda: server.log.read_text()[-3000:])
@@ -102,7 +104,7 @@ def world(project, tmp_path, monkeypatch):
 def start(client, asked, compared):
     """Start the deployment, as retraining and the page do."""
     (deployment,) = client.read_deployments()
-    parameters = {"candidate": asked.candidate, "gate": asked.gate, "commit": promotion_worker.COMMIT, "compared": compared}
+    parameters = {"candidate": asked.candidate, "gate": asked.gate, "commit": COMMIT, "compared": compared}
     return client.create_flow_run_from_deployment(deployment.id, parameters=parameters).id
 
 
@@ -153,7 +155,8 @@ def processes_of(run_id):
     found = []
     for process in psutil.process_iter():
         try:
-            if process.environ().get("PREFECT__FLOW_RUN_ID") == str(run_id) and process.status() != psutil.STATUS_ZOMBIE:
+            mine = process.environ().get("PREFECT__FLOW_RUN_ID") == str(run_id)
+            if mine and process.status() != psutil.STATUS_ZOMBIE:
                 found.append(process)
         except psutil.Error:
             continue
@@ -208,7 +211,8 @@ def test_the_command_line_asks_in_the_page(prefect, world, project):
 def test_mlflow_serves_the_champion(world, tmp_path):
     promotion_worker.promote(world.uri, world.root, world.state, world.gate("qwen2"), None)
     port = servers.free_port()
-    arguments = ["mlflow", "models", "serve", "-m", "models:/toy@champion", "--env-manager", "local", "-p", str(port), "-h", "127.0.0.1"]
+    arguments = ["mlflow", "models", "serve", "-m", "models:/toy@champion", "--env-manager", "local"]
+    arguments += ["-h", "127.0.0.1", "-p", str(port)]
     server = Service("serve", arguments, tmp_path, toy.toy_environment(world.root, MLFLOW_TRACKING_URI=world.uri))
     try:
         ping = f"http://127.0.0.1:{port}/ping"

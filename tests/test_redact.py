@@ -25,13 +25,28 @@ def test_short_values_and_other_variables_stay(monkeypatch):
     assert redact("name planted-value") == "name planted-value"
 
 
-@pytest.mark.parametrize("name", ["PGPASSWORD", "PREFECT_API_AUTH_STRING", "AWS_SESSION_TOKEN", "MINIO_SECRET", "SMTP_PASS"])
+@pytest.mark.parametrize(
+    "name", ["PGPASSWORD", "PREFECT_API_AUTH_STRING", "AWS_SESSION_TOKEN", "MINIO_SECRET", "SMTP_PASS"]
+)
 def test_names_that_tell_a_secret(name, monkeypatch):
     monkeypatch.setenv(name, "planted-value")
     assert redact("planted-value") == f"[{name}]"
 
 
 def test_logins_leave_addresses():
-    assert without_login("s3://host/path and https://ada:pw@host:5000/x@y") == "s3://host/path and https://host:5000/x@y"
+    assert without_login("s3://host/p and https://ada:pw@host:5000/x@y") == "s3://host/p and https://host:5000/x@y"
     assert redact("git+https://token@host/r") == "git+https://host/r"
     assert without_login("mail ada@host") == "mail ada@host"
+
+
+def test_what_a_stage_printed_is_cleaned_where_it_lies(tmp_path, monkeypatch):
+    from flows.running import _without_secrets
+
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-planted-123456")
+    log = tmp_path / "log.txt"
+    log.write_text("an earlier attempt\n")
+    offset = log.stat().st_size
+    with log.open("a") as file:
+        file.write("asking with sk-planted-123456 again\n")
+    assert _without_secrets(log, offset) == "asking with [OPENAI_API_KEY] again\n"
+    assert log.read_text() == "an earlier attempt\nasking with [OPENAI_API_KEY] again\n"

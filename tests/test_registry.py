@@ -64,7 +64,8 @@ def test_more_versions_than_a_page(client, monkeypatch):
     from mlflow import MlflowClient
 
     search = MlflowClient.search_model_versions
-    monkeypatch.setattr(MlflowClient, "search_model_versions", lambda self, *a, **k: search(self, *a, **{**k, "max_results": 2}))
+    paged = lambda self, *a, **k: search(self, *a, **{**k, "max_results": 2})  # noqa: E731
+    monkeypatch.setattr(MlflowClient, "search_model_versions", paged)
     for _ in range(5):
         add(client)
     assert list(registry.read(client, NAME).versions) == [1, 2, 3, 4, 5]
@@ -144,7 +145,7 @@ def test_a_claim_of_a_dead_process_of_this_machine_keeps_nobody_out(client, tmp_
 def test_another_process_of_this_machine_keeps_out(client, tmp_path):
     registry.ensure_model(client, NAME)
     with hold(client, NAME, tmp_path):
-        with pytest.raises(ValueError, match="another process on this machine holds the registry of toy"):
+        with pytest.raises(ValueError, match="another process of this machine holds the registry of toy"):
             with hold(client, NAME, tmp_path, wait=0.0):
                 pass
 

@@ -1,4 +1,4 @@
-"""`plumb promote`, `rollback`, `lineage` and `chat` as people type them, and that no secret of theirs is left anywhere."""
+"""`plumb promote`, `rollback`, `lineage` and `chat` as people type them, and that no secret is left anywhere."""
 
 import json
 import os
@@ -61,7 +61,7 @@ def empty(tmp_path_factory):
         (["rollback"], "no model 'toy' is registered in MLflow, so there is nothing to roll back"),
         (["rollback", "--to", "2"], "'2' is no version; write it as v3"),
         (["lineage"], "no model 'toy' is registered in MLflow; plumb promote registers one"),
-        (["chat", "nowhere"], "nowhere is no directory; name one, or a model of the registry as models:/toy@champion"),
+        (["chat", "nowhere"], "nowhere is no directory; name one, or a registered model: models:/toy@champion"),
         (["chat", "models:/toy@champion"], "no model 'toy' is registered"),
         (["chat"], "toy has no champion and there is no"),
     ],
@@ -70,6 +70,13 @@ def test_what_is_not_there_is_one_line(empty, arguments, words):
     answer = toy.plumb(empty, *arguments)
     assert answer.returncode == 1 and answer.stdout == ""
     assert words in answer.stderr and answer.stderr.count("\n") == 1
+
+
+def test_a_registry_that_does_not_answer_is_one_line_without_its_login(empty):
+    nobody = {"MLFLOW_TRACKING_URI": "http://ada:planted@127.0.0.1:9", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
+    answer = toy.plumb(empty, "lineage", **nobody)
+    assert answer.returncode == 1 and answer.stderr.startswith("plumb: ") and answer.stderr.count("\n") == 1
+    assert "127.0.0.1" in answer.stderr and "planted" not in answer.stderr
 
 
 def test_a_params_file_without_the_section_is_one_line(tmp_path):
@@ -150,8 +157,8 @@ def test_a_question_through_a_pipe(tmp_path, project):
         params.write(SERVING)
     command = [sys.executable, "-m", "flows.cli", "chat"]
     answers = [
-        subprocess.run([*command, *target], input="Can I wash my teddy bear?\n", cwd=folder, env=toy.toy_environment(folder),
-                       capture_output=True, text=True, timeout=120)
+        subprocess.run([*command, *target], input="Can I wash my teddy bear?\n", cwd=folder, text=True, timeout=120,
+                       env=toy.toy_environment(folder), capture_output=True)
         for target in ([], [os.path.join("artifacts", "package")])
     ]  # fmt: skip
     assert [answer.returncode for answer in answers] == [0, 0], answers
