@@ -7,11 +7,13 @@ import os
 import signal
 from pathlib import Path
 
+from flows import registry
 from flows.approval import Approval
 from flows.promotion import run
 from flows.request import Place, Request
 from flows.rollback import roll_back
 from flows.settings import read_settings
+from tests.registry_toy import against
 
 WRITES = {
     "create_registered_model", "create_model_version", "update_model_version", "log_dict", "set_model_version_tag",
@@ -68,7 +70,7 @@ def nobody(found, version) -> Approval:
     raise AssertionError("nobody is asked under this policy")
 
 
-def promote(uri, root, state, asked, compared, die_at=None, outcomes=None):
+def promote_there(uri, root, state, asked, compared, die_at=None, outcomes=None):
     """Promote; the outcome goes to the queue, if the process lives to tell."""
     client = DyingClient(client_of(uri), die_at)
     outcome = run(place_of(client, root, state), request_of(asked, compared), None, nobody)
@@ -77,14 +79,14 @@ def promote(uri, root, state, asked, compared, die_at=None, outcomes=None):
     return outcome, client.writes
 
 
-def take_back(uri, root, state, die_at=None):
+def take_back_there(uri, root, state, die_at=None):
     client = DyingClient(client_of(uri), die_at)
     return roll_back(client, "toy", state), client.writes
 
 
 def take_back_and_tell(uri, root, state, texts):
     try:
-        texts.put(take_back(uri, root, state)[0].text)
+        texts.put(take_back_there(uri, root, state)[0].text)
     except ValueError as error:
         texts.put(str(error))
 
@@ -103,3 +105,26 @@ def killed(target, *arguments) -> bool:
     process.join(120)
     assert process.exitcode in (0, -signal.SIGKILL), process.exitcode
     return process.exitcode != 0
+
+
+# --- in this process, over a test's own registry ---
+
+
+def promote(world, asked, compared, given=None, ask=nobody, **changes):
+    place = place_of(world.client, world.root, world.state, **changes)
+    return run(place, request_of(asked, compared), given, ask)
+
+
+def back(world, target=None):
+    return roll_back(world.client, "toy", world.state, target)
+
+
+def state(world):
+    return registry.read(world.client, "toy")
+
+
+def promoted_twice(world):
+    first, second = world.gate("gpt2"), world.gate("qwen2", **against("gpt2"))
+    promote(world, first, None)
+    promote(world, second, 1)
+    return first, second

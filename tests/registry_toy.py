@@ -15,6 +15,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
+
 from flows import environment, evidence, registry
 from tasks.state import content_hash
 from tests import toy
@@ -113,6 +115,8 @@ def write_candidate(folder: Path, name: str, **gate) -> None:
 ALIGN = """
 import sys
 from pathlib import Path
+import pytest
+
 from flows import environment, evidence, registry
 from flows.running import StageRun
 from flows.session import Session
@@ -207,3 +211,15 @@ class Registry:
         where = f"tags.`plumb.run.package` = '{package.info.run_id}'"
         parents = client.search_runs(["1"], where, order_by=["start_time ASC"])
         return parents[0]
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory) -> Path:
+    """The shared project; to be read, not changed."""
+    return shared(tmp_path_factory)
+
+
+@pytest.fixture()
+def world(project, tmp_path, monkeypatch) -> Registry:
+    """A registry of the test's own, in which nothing is promoted yet."""
+    return Registry(project, tmp_path, monkeypatch)

@@ -10,27 +10,17 @@ from rich.console import Console
 from flows import lineage, registry
 from tests import promotion_worker as worker
 from tests import registry_toy, toy
-from tests.registry_toy import against, candidate_hash
+from tests.registry_toy import against, candidate_hash, project, world  # noqa: F401  fixtures
 
 pytestmark = pytest.mark.services  # processes and pages by the dozen: `make test-services`
-
-
-@pytest.fixture(scope="module")
-def project(tmp_path_factory):
-    return registry_toy.shared(tmp_path_factory)
-
-
-@pytest.fixture()
-def world(project, tmp_path, monkeypatch):
-    return registry_toy.Registry(project, tmp_path, monkeypatch)
 
 
 @pytest.fixture()
 def promoted(world):
     """v1 and v2, the second champion; and the gate that made it so."""
-    worker.promote(world.uri, world.root, world.state, world.gate("gpt2"), None)
+    worker.promote_there(world.uri, world.root, world.state, world.gate("gpt2"), None)
     asked = world.gate("qwen2", **against("gpt2"))
-    worker.promote(world.uri, world.root, world.state, asked, 1)
+    worker.promote_there(world.uri, world.root, world.state, asked, 1)
     return asked
 
 
@@ -59,7 +49,7 @@ def test_model_gate_run_and_judges(world, promoted):
 
 def test_every_stage_of_a_whole_run_names_its_mlflow_run_and_version(world):
     asked = registry_toy.Asked(candidate_hash("qwen2"), registry_toy.content_hash(world.root / "metrics" / "gate.json"))
-    worker.promote(world.uri, world.root, world.state, asked, None)
+    worker.promote_there(world.uri, world.root, world.state, asked, None)
     found = lineage.trace(world.client, "models:/toy/1")
     for name, stage in found["stages"].items():
         tags = world.client.get_run(stage["run"]).data.tags

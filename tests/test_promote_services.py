@@ -167,7 +167,7 @@ def test_another_promotion_passes_while_an_approval_is_pending(prefect, world):
     """Both candidates were compared with nobody; who is approved second is asked for a new gate."""
     pending = start(prefect, world.gate("qwen2"), None)
     wait_for_state(prefect, pending, "Suspended")
-    promotion_worker.promote(world.uri, world.root, world.state, world.gate("gpt2"), None)
+    promotion_worker.promote_there(world.uri, world.root, world.state, world.gate("gpt2"), None)
     answer(prefect, pending, True)
     run = wait_for_state(prefect, pending, "Promoted", "Refused")
     assert run.state.name == "Refused"
@@ -209,7 +209,7 @@ def test_the_command_line_asks_in_the_page(prefect, world, project):
 
 
 def test_mlflow_serves_the_champion(world, tmp_path):
-    promotion_worker.promote(world.uri, world.root, world.state, world.gate("qwen2"), None)
+    promotion_worker.promote_there(world.uri, world.root, world.state, world.gate("qwen2"), None)
     port = servers.free_port()
     arguments = ["mlflow", "models", "serve", "-m", "models:/toy@champion", "--env-manager", "local"]
     arguments += ["-h", "127.0.0.1", "-p", str(port)]

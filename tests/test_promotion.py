@@ -6,38 +6,14 @@ import re
 import pytest
 
 from flows import evidence, registry
-from flows.approval import Approval
 from flows.promotion import run
 from flows.request import Request
-from flows.rollback import roll_back
 from tests import promotion_worker as worker
 from tests import registry_toy
-from tests.registry_toy import against
+from tests.promotion_worker import promote, state
+from tests.registry_toy import against, project, world  # noqa: F401  fixtures
 
 pytestmark = pytest.mark.services  # processes and pages by the dozen: `make test-services`
-
-
-@pytest.fixture(scope="module")
-def project(tmp_path_factory):
-    return registry_toy.shared(tmp_path_factory)
-
-
-@pytest.fixture()
-def world(project, tmp_path, monkeypatch):
-    return registry_toy.Registry(project, tmp_path, monkeypatch)
-
-
-def promote(world, asked, compared, given=None, ask=worker.nobody, **changes):
-    place = worker.place_of(world.client, world.root, world.state, **changes)
-    return run(place, worker.request_of(asked, compared), given, ask)
-
-
-def back(world, target=None):
-    return roll_back(world.client, "toy", world.state, target)
-
-
-def state(world):
-    return registry.read(world.client, "toy")
 
 
 def test_the_first_candidate_becomes_champion_with_all_that_it_rests_on(world):
@@ -176,151 +152,6 @@ def test_a_champion_keeps_what_it_was_promoted_on(world):
     assert state(world) == before
 
 
-# --- rollback ---
-
-
-def promoted_twice(world):
-    first, second = world.gate("gpt2"), world.gate("qwen2", **against("gpt2"))
-    promote(world, first, None)
-    promote(world, second, 1)
-    return first, second
-
-
-def test_a_rollback_returns_to_the_replaced_version_and_spends_the_evidence(world):
-    _, second = promoted_twice(world)
-    outcome = back(world)
-    assert outcome.version == 1
-    assert outcome.text.startswith("toy: champion is v1 again, v2 is marked as rolled back")
-    assert second.gate[:12] in outcome.text
-    found = state(world)
-    assert found.aliases == {"champion": 1} and found.tags == {}
-    assert registry.ROLLED_BACK in found.versions[2].tags and found.versions[2].spent_gates == [second.gate]
-    outcome = promote(world, second, 1)
-    assert outcome.word == "refused" and "rolled back; ask for a new gate" in outcome.text
-    assert state(world).champion.number == 1
-
-
-def test_new_evidence_promotes_a_version_that_was_rolled_back(world):
-    _, second = promoted_twice(world)
-    back(world)
-    third = world.gate("qwen2", **against("gpt2", reasons=["on other prompts"]))
-    assert promote(world, third, 1).word == "promoted"
-    version = state(world).champion
-    assert version.number == 2 and registry.ROLLED_BACK not in version.tags
-    assert version.tags[registry.GATE] == third.gate
-    assert version.spent_gates == [second.gate], "the old gate stays spent"
-    back(world)
-    assert state(world).versions[2].spent_gates == [second.gate, third.gate]
-
-
-def test_rolling_back_step_by_step_ends_at_the_first(world):
-    promoted_twice(world)
-    back(world)
-    with pytest.raises(ValueError, match="v1 is the first champion of toy: there is no version to return to"):
-        back(world)
-
-
-def test_a_rollback_to_a_version_that_was_rolled_back_itself_must_be_named(world):
-    promoted_twice(world)
-    back(world)
-    # v1 again, over v2, which was rolled back: v2 promoted anew, then v1 anew.
-    promote(world, world.gate("qwen2", **against("gpt2", reasons=["b"])), 1)
-    promote(world, world.gate("gpt2", **against("qwen2", reasons=["c"])), 2)
-    back(world)
-    assert state(world).champion.number == 2
-    with pytest.raises(ValueError, match="v2 replaced v1, which was rolled back itself on .*plumb rollback --to vN"):
-        back(world)
-    assert back(world, 1).version == 1
-    assert registry.ROLLED_BACK not in state(world).champion.tags
-
-
-@pytest.mark.parametrize(
-    ("target", "words"),
-    [
-        (3, "v3 of toy does not exist"),
-        (2, "v2 of toy was never champion; only a gate can promote it"),
-        (1, "v1 is champion already"),
-    ],
-)
-def test_a_rollback_leads_to_earlier_champions_only(world, target, words):
-    promote(world, world.gate("gpt2"), None)
-    promote(world, world.gate("qwen2"), None)
-    with pytest.raises(ValueError, match=words):
-        back(world, target)
-
-
-def test_a_rollback_of_nothing(world):
-    with pytest.raises(ValueError, match="no model 'toy' is registered in MLflow, so there is nothing to roll back"):
-        back(world)
-    registry.ensure_model(world.client, "toy")
-    with pytest.raises(ValueError, match="toy has no champion"):
-        back(world)
-
-
-def test_an_interrupted_rollback_is_finished_before_anything_else_is_promoted(world):
-    _, second = promoted_twice(world)
-    world.client.set_registered_model_tag("toy", registry.JOURNAL, "v2 to v1")
-    again = world.gate("qwen2", **against("gpt2", reasons=["new"]))
-    outcome = promote(world, again, 1)
-    assert outcome.text == "a rollback of toy was interrupted (v2 to v1); finish it: plumb rollback"
-    assert back(world).version == 1
-    world.client.set_registered_model_tag("toy", registry.JOURNAL, "v2 to v1")
-    assert back(world).version == 1, "it had moved already: nothing is rolled back twice"
-    world.client.set_registered_model_tag("toy", registry.JOURNAL, "v8 to v9")
-    with pytest.raises(ValueError, match="first champion"):
-        back(world)
-
-
-# --- a person's word ---
-
-
-def test_an_approval_is_asked_for_once_and_kept(world):
-    asked, questions = world.gate("gpt2"), []
-
-    def yes(found, version):
-        questions.append((found.gate["verdict"], version.number))
-        return Approval(True, "looks good", "ada")
-
-    assert promote(world, asked, None, ask=yes, policy="approval").word == "promoted"
-    assert questions == [("promote", 1)]
-    kept = json.loads(state(world).champion.tags[registry.APPROVAL])
-    assert (kept["approve"], kept["comment"], kept["by"], kept["gate"]) == (True, "looks good", "ada", asked.gate)
-    assert promote(world, asked, None, policy="approval").word == "promoted", "nobody is asked again"
-
-
-def test_no_means_no_until_somebody_says_yes(world):
-    asked = world.gate("gpt2")
-    outcome = promote(world, asked, None, ask=lambda *_: Approval(False, "too harsh", "ada"), policy="approval")
-    assert outcome.word == "refused" and outcome.text == "v1 was declined by ada: too harsh"
-    assert state(world).champion is None
-    assert promote(world, asked, None, policy="approval").text == outcome.text, "nobody is asked again"
-    yes = Approval(True, "on second thought", "bob")
-    assert promote(world, asked, None, given=yes, policy="approval").word == "promoted"
-
-
-def test_another_gate_is_another_question(world):
-    promote(world, world.gate("gpt2"), None, ask=lambda *_: Approval(False), policy="approval")
-    again = world.gate("gpt2", reasons=["more prompts"])
-    assert promote(world, again, None, ask=lambda *_: Approval(True), policy="approval").word == "promoted"
-
-
-def test_another_promotion_while_an_approval_is_pending(world):
-    promote(world, world.gate("gpt2"), None)
-    slow = world.gate("qwen2", **against("gpt2"))
-
-    def yes_but_late(found, version):
-        # Meanwhile champion v1 is promoted away: by another gate, for the same candidate packaged by another run.
-        fast = world.gate("gpt2", **against("gpt2", reasons=["x"]))
-        assert promote(world, fast, 1).word == "promoted"
-        client = world.client
-        entity = client.create_model_version("toy", "file:///nowhere")
-        client.set_registered_model_alias("toy", "champion", entity.version)
-        return Approval(True)
-
-    outcome = promote(world, slow, 1, ask=yes_but_late, policy="approval")
-    assert outcome.text == "champion is v3, but v2 was compared with v1; ask for a new gate"
-
-
 # --- the model itself ---
 
 
@@ -374,40 +205,6 @@ def test_the_report_is_linked_where_people_look(world, monkeypatch):
     assert link.endswith("/artifacts/artifacts/report/report.html")
 
 
-def test_two_rollbacks_at_once_are_one(world):
-    """Both saw v2 serve; the second would otherwise go on to what v1 replaced."""
-    promoted_twice(world)
-    context = worker.context()
-    outcomes = context.Queue()
-    arguments = (world.uri, world.root, world.state, outcomes)
-    workers = [context.Process(target=worker.take_back_and_tell, args=arguments) for _ in range(2)]
-    for process in workers:
-        process.start()
-    texts = sorted(outcomes.get(timeout=120) for _ in workers)
-    for process in workers:
-        process.join(60)
-    assert state(world).champion.number == 1
-    assert texts[1].startswith("toy: champion is v1 again")
-    assert re.match("champion was v2 and is v1 by now: somebody else was quicker|v1 is the first champion", texts[0])
-
-
-def test_a_champion_that_changed_while_a_rollback_waited_is_left_alone(world, monkeypatch):
-    from flows import rollback
-
-    promoted_twice(world)
-    taken = rollback.hold
-
-    def hold_late(*arguments):
-        monkeypatch.setattr(rollback, "hold", taken)
-        back(world)
-        return taken(*arguments)
-
-    monkeypatch.setattr(rollback, "hold", hold_late)
-    with pytest.raises(ValueError, match="champion was v2 and is v1 by now: somebody else was quicker"):
-        back(world)
-    assert state(world).champion.number == 1
-
-
 @pytest.mark.parametrize("machines", ["one machine", "two machines"])
 def test_two_promotions_at_once(world, tmp_path, machines):
     """Both compared with nobody: one becomes champion, the other is asked for a new gate."""
@@ -416,7 +213,7 @@ def test_two_promotions_at_once(world, tmp_path, machines):
     context = worker.context()
     outcomes = context.Queue()
     workers = [
-        context.Process(target=worker.promote, args=(world.uri, world.root, place, ask, None, None, outcomes))
+        context.Process(target=worker.promote_there, args=(world.uri, world.root, place, ask, None, None, outcomes))
         for place, ask in zip(states, asked, strict=True)
     ]
     for process in workers:

@@ -7,21 +7,12 @@ import pytest
 from flows import registry
 from tests import promotion_worker as worker
 from tests import registry_toy
+from tests.registry_toy import project, world  # noqa: F401  fixtures
 
 pytestmark = pytest.mark.services  # processes and pages by the dozen: `make test-services`
 
 TIMES = (registry.PROMOTED, registry.ROLLED_BACK)
 MOST_WRITES = 40
-
-
-@pytest.fixture(scope="module")
-def project(tmp_path_factory):
-    return registry_toy.shared(tmp_path_factory)
-
-
-@pytest.fixture()
-def world(project, tmp_path, monkeypatch):
-    return registry_toy.Registry(project, tmp_path, monkeypatch)
 
 
 def snapshot(world):
@@ -66,30 +57,30 @@ def champions(world):
 def test_the_first_promotion_is_killed_anywhere(world, tmp_path):
     asked = first(world)
     scene = Scene(world, tmp_path)
-    _, writes = worker.promote(*scene.places, asked, None)
+    _, writes = worker.promote_there(*scene.places, asked, None)
     expected = snapshot(world)
     assert expected[0] == {"champion": 1} and len(writes) >= 12
     for die_at in range(len(writes)):
         scene.again()
-        assert worker.killed(worker.promote, *scene.places, asked, None, die_at), f"before {writes[die_at]}"
+        assert worker.killed(worker.promote_there, *scene.places, asked, None, die_at), f"before {writes[die_at]}"
         assert champions(world) in (None, 1)
-        outcome, _ = worker.promote(*scene.places, asked, None)
+        outcome, _ = worker.promote_there(*scene.places, asked, None)
         assert outcome.word == "promoted"
         assert snapshot(world) == expected, f"killed before write {die_at}, {writes[die_at]}"
 
 
 def test_a_promotion_over_a_champion_is_killed_anywhere(world, tmp_path):
-    worker.promote(world.uri, world.root, world.state, first(world), None)
+    worker.promote_there(world.uri, world.root, world.state, first(world), None)
     asked = second(world)
     scene = Scene(world, tmp_path)
-    _, writes = worker.promote(*scene.places, asked, 1)
+    _, writes = worker.promote_there(*scene.places, asked, 1)
     expected = snapshot(world)
     assert expected[0] == {"champion": 2} and expected[1][2]["replaces"] == "v1" and len(writes) >= 12
     for die_at in range(len(writes)):
         scene.again()
-        assert worker.killed(worker.promote, *scene.places, asked, 1, die_at), f"before {writes[die_at]}"
+        assert worker.killed(worker.promote_there, *scene.places, asked, 1, die_at), f"before {writes[die_at]}"
         assert champions(world) in (1, 2)
-        outcome, _ = worker.promote(*scene.places, asked, 1)
+        outcome, _ = worker.promote_there(*scene.places, asked, 1)
         assert outcome.word == "promoted"
         assert snapshot(world) == expected, f"killed before write {die_at}, {writes[die_at]}"
 
@@ -98,24 +89,24 @@ def test_a_promotion_killed_again_and_again_gets_there(world):
     """Each attempt lives one write longer than the last."""
     asked = first(world)
     for die_at in range(MOST_WRITES):
-        if not worker.killed(worker.promote, world.uri, world.root, world.state, asked, None, die_at):
+        if not worker.killed(worker.promote_there, world.uri, world.root, world.state, asked, None, die_at):
             break
     assert champions(world) == 1 and die_at < MOST_WRITES - 1
     assert snapshot(world)[2] == {}, "no claim is left"
 
 
 def test_a_rollback_is_killed_anywhere(world, tmp_path):
-    worker.promote(world.uri, world.root, world.state, first(world), None)
-    worker.promote(world.uri, world.root, world.state, second(world), 1)
+    worker.promote_there(world.uri, world.root, world.state, first(world), None)
+    worker.promote_there(world.uri, world.root, world.state, second(world), 1)
     scene = Scene(world, tmp_path)
-    _, writes = worker.take_back(*scene.places)
+    _, writes = worker.take_back_there(*scene.places)
     expected = snapshot(world)
     assert expected[0] == {"champion": 1} and len(writes) >= 6
     for die_at in range(len(writes) + 1):
         scene.again()
-        worker.killed(worker.take_back, *scene.places, die_at)
+        worker.killed(worker.take_back_there, *scene.places, die_at)
         assert champions(world) in (1, 2)
         if registry.JOURNAL in snapshot(world)[2] or champions(world) == 2:
-            worker.take_back(*scene.places)
+            worker.take_back_there(*scene.places)
         registry_after = snapshot(world)
         assert registry_after[:2] == expected[:2], f"killed before write {die_at}"

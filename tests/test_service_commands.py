@@ -10,6 +10,7 @@ import pytest
 
 from flows import chat, registry
 from tests import promotion_worker, registry_toy, toy
+from tests.registry_toy import project, world  # noqa: F401  fixtures
 
 pytestmark = pytest.mark.services  # processes and pages by the dozen: `make test-services`
 
@@ -23,16 +24,6 @@ SECRETS = {
     "MLFLOW_TRACKING_PASSWORD": "planted-mlflow-password",
     "JUDGE_TOKEN": "planted-judge-token",
 }
-
-
-@pytest.fixture(scope="module")
-def project(tmp_path_factory):
-    return registry_toy.shared(tmp_path_factory)
-
-
-@pytest.fixture()
-def world(project, tmp_path, monkeypatch):
-    return registry_toy.Registry(project, tmp_path, monkeypatch)
 
 
 def test_promote_needs_current_artifacts(tmp_path):
@@ -87,7 +78,7 @@ def test_a_params_file_without_the_section_is_one_line(tmp_path):
 
 def test_the_champion_is_where_mlflow_keeps_it_and_else_the_last_package(world, tmp_path):
     assert chat.find(world.root, world.state, None, "toy") == (world.root / "artifacts" / "package",) * 2
-    promotion_worker.promote(world.uri, world.root, world.state, world.gate("gpt2"), None)
+    promotion_worker.promote_there(world.uri, world.root, world.state, world.gate("gpt2"), None)
     model, tokenizer = chat.find(world.root, world.state, None, "toy")
     assert json.loads((model / "config.json").read_text())["architectures"] == ["GPT2LMHeadModel"]
     assert (tokenizer / "tokenizer_config.json").is_file()
@@ -96,7 +87,7 @@ def test_the_champion_is_where_mlflow_keeps_it_and_else_the_last_package(world, 
 
 def test_a_model_on_another_machine_is_fetched_once(world):
     """Where MLflow's files are reached by http only, their address is no path."""
-    promotion_worker.promote(world.uri, world.root, world.state, world.gate("gpt2"), None)
+    promotion_worker.promote_there(world.uri, world.root, world.state, world.gate("gpt2"), None)
     version = registry.resolve(world.client, "models:/toy/1")
     far = types.SimpleNamespace(get_model_version_download_uri=lambda *_: "mlflow-artifacts:/1/models/m-x")
     folder = chat.downloaded(far, version, world.state)
