@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from flows import admission, evidence, package_files, registry
+from flows import admission, evidence, looks, package_files, registry
 from flows.evidence import Evidence, Refused
 from flows.registry import State, Version
 from flows.registry_lock import hold
@@ -33,6 +33,9 @@ def examine(place: Place, request: Request) -> Evidence:
             f"the gate compared with champion {registry.name_of(at_the_gate)}, "
             f"this promotion names {registry.name_of(request.compared)}; ask for a new gate"
         )
+    spent = looks.objection(place.client, place.root, found.gate)
+    if spent:
+        raise Refused(spent)
     known = state.of_candidate(found.candidate, found.package_md5)
     if known is None or registry.VERIFIED not in known.tags:
         with _package(place, found) as package:

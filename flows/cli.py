@@ -115,16 +115,23 @@ def plan(settings: Settings = None, params: ParamsFile = None, cores: Cores = No
 
 @app.command()
 def status():
-    """Show which stages are current, at which version, why the others are not, and which model serves."""
+    """Show which stages are current, at which version, why the others are not, and which model serves.
+
+    One line says whether every stage kept what it owes the next, or which one is the likely cause of what is wrong.
+    """
     import os
 
     from flows import registry
     from flows.plan import show_status
+    from flows.results import contracts_line
     from flows.settings import read_settings
     from flows.stages import Graph
 
     root, console = _root(), _console()
     show_status(Graph(root), console)
+    kept = contracts_line(root)
+    if kept:
+        console.print(kept, markup=False, highlight=False)
     number = registry.champion_number(os.environ["MLFLOW_TRACKING_URI"], read_settings(root).promote.model_name)
     console.print(f"champion: {registry.name_of(number)}")
 

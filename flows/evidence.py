@@ -13,14 +13,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from flows import registry
+from flows import looks, registry
+from flows.looks import GATE_FILE
 from flows.redact import without_login
 from flows.registry import State, Version
 from flows.stages import Stage
 from tasks.state import content_hash
 
 ORIGIN_FILE = "plumbline.json"  # in a packaged directory: which policy it was made from
-GATE_FILE, REPORT_FILE = "metrics/gate.json", "artifacts/report/report.html"
+REPORT_FILE = "artifacts/report/report.html"
 STAGE, COMPLETE, KIND = "plumb.stage", "plumb.complete", "plumb.kind"
 PROMOTE = "promote"
 CHAMPION_REFERENCE = "champion"
@@ -40,7 +41,7 @@ def identity_tags(root: Path, stage: Stage) -> dict[str, str]:
         if out.path == GATE_FILE and path.is_file():
             gate = json.loads(path.read_text(encoding="utf-8"))
             hashes = {registry.CANDIDATE: str(gate.get("candidate_hash", "")), registry.GATE: content_hash(path)}
-            return {**hashes, registry.VERDICT: str(gate.get("verdict", ""))}
+            return {**hashes, registry.VERDICT: str(gate.get("verdict", "")), **looks.tags(root, gate)}
     return {}
 
 

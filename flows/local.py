@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psutil
 
-from flows import environment
+from flows import environment, looks
 from flows.ledger import Ledger
 from flows.session import Session
 from flows.settings import read_settings
@@ -111,6 +111,9 @@ def _run(root: Path, graph: Graph, settings, cores: int, console, prefect: Prefe
         finished = state.is_completed() and not session.lasting_errors
         tracker.close(finished)
         _say_how_it_went(session, state, tracker, console)
+        spent = looks.objection_of_project(root) if tracker.parent else None
+        if spent:
+            console.print(f"Not a clean gate: {spent}", style="yellow", markup=False, highlight=False, soft_wrap=True)
         return finished
     finally:
         session.processes.stop()

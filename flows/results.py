@@ -6,11 +6,14 @@ from typing import Any
 
 from flows.calls import Calls
 from flows.stages import Stage, flatten
+from tasks import contracts
+from tasks.params import read_params, stage_config
 from tasks.reporting import judge_card
 
 MODELS = ("base", "sft", "dpo", "ppo", "best_of_n")
 AXES = ("helpfulness", "harmlessness", "honesty", "friendliness", "conciseness")
 ABSENT = "–"
+PARAMS_FILE = "params.yaml"
 EXAMPLES_SHOWN = 4
 
 
@@ -84,6 +87,18 @@ def verdict(root: Path) -> tuple[str, list[str]] | None:
     return (gate["verdict"], [str(reason) for reason in gate.get("reasons", [])]) if gate and "verdict" in gate else None
 
 
+def contracts_line(root: Path) -> str | None:
+    """Whether each stage kept what it owes the next, and else the likely cause; None before there is anything to tell."""
+    documents = {name: read_json(root / "metrics" / f"{name}.json") for name in contracts.DOCUMENTS}
+    known = {name: document for name, document in documents.items() if document}
+    if not known or not (root / PARAMS_FILE).is_file():
+        return None
+    params = read_params(root / PARAMS_FILE)
+    if "report" not in params:
+        return None
+    return contracts.summary(contracts.check(stage_config(params, "report", root / PARAMS_FILE).contracts, known))
+
+
 def report_path(root: Path) -> Path | None:
     path = root / "artifacts" / "report" / "report.html"
     return path if path.exists() else None
@@ -106,6 +121,9 @@ def as_markdown(root: Path) -> str:
     decided = verdict(root)
     if decided:
         lines += ["", f"**Verdict: {decided[0]}**", ""] + [f"- {_cell(reason)}" for reason in decided[1]]
+    kept = contracts_line(root)
+    if kept:
+        lines += ["", _cell(kept)]
     return "\n".join(lines) + "\n"
 
 
@@ -137,6 +155,9 @@ def show(root: Path, console) -> None:
         console.print(Text.assemble("Verdict: ", (decided[0], style)))
         for reason in decided[1]:
             console.print(Text(f"  {reason}"))
+    kept = contracts_line(root)
+    if kept:
+        console.print(Text(kept))
     path = report_path(root)
     if path:
         console.print(Text(f"\nReport: {path}"), soft_wrap=True)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Sequence
 
 from models.loading import load_policy, load_tokenizer
+from tasks.champion import is_there
 from tasks.config import AnswersConfig
 from tasks.machine import device, prepare_torch
 from tasks.numbers import finite_metrics, mean, share
@@ -32,33 +33,40 @@ def answers(
 ) -> dict[str, float]:
     """Write `answers.jsonl`: an answer of every checkpoint to every prompt, with its log-prob under SFT.
 
-    The difference of the two log-probs is the k1 estimate of the response's KL to SFT, in nats.
+    The difference of the two log-probs is the k1 estimate of the response's KL to SFT, in nats; there is none for a
+    champion with another tokenizer than SFT's. While there is no champion, its file is empty.
     """
     prepare_torch(cfg.runtime)
     prompts = read_jsonl(select_prompts)
+    if not is_there(policy):
+        write_jsonl(out / "answers.jsonl", [])
+        return {"prompts": len(prompts), "answers": 0}
     reference = load_policy(sft, model, cfg.runtime.dtype).to(device())
     rows: list[Row] = []
     for name, path in checkpoints_of(policy).items():
-        rows += _answers_of(cfg, model, path, reference, prompts, checkpoint=name)
+        rows += _answers_of(cfg, model, path, sft, reference, prompts, checkpoint=name)
     write_jsonl(out / "answers.jsonl", rows)
     final = [row for row in rows if row["checkpoint"] == FINAL]
+    known = [row["logprob"] - row["logprob_sft"] for row in final if row["logprob_sft"] is not None]
     return finite_metrics({
         "prompts": len(prompts),
         "answers": len(rows),
         "tokens_mean": mean([row["tokens"] for row in final]),
         "finished": share([row["finished"] for row in final]),
-        "kl_to_sft": mean([row["logprob"] - row["logprob_sft"] for row in final]),
+        **({"kl_to_sft": mean(known)} if known else {}),
     })
 
 
 def _answers_of(
-    cfg: AnswersConfig, model: Path, path: Path, reference: Any, prompts: Sequence[Row], checkpoint: str
+    cfg: AnswersConfig, model: Path, path: Path, sft: Path, reference: Any, prompts: Sequence[Row], checkpoint: str
 ) -> list[Row]:
     tokenizer = load_tokenizer(path)
     policy = load_policy(path, model, cfg.runtime.dtype).to(device())
     settings = serving_settings(cfg.serving, cfg.runtime)
     samples = draw(policy, tokenizer, prompts, 1, settings, cfg.serving.rows_per_batch)
     rows = sample_rows(samples, prompts, tokenizer, policy_hash(path), checkpoint=checkpoint)
+    if tokenizer.get_vocab() != load_tokenizer(sft).get_vocab():
+        return [{**row, "logprob_sft": None} for row in rows]
     under_sft = response_sums(
         reference, [s.prompt_ids for s in samples], [s.response_ids for s in samples], cfg.serving.temperature,
         cfg.serving.rows_per_batch,

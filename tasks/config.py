@@ -515,17 +515,43 @@ class GateConfig(Section):
     minimum_effect: Annotated[float, Field(gt=0, lt=0.5)]
     minimum_prompts: Positive
     guards: GateGuards
+    looks: Positive
+    look: Positive
+    sets: Positive
+    set: NonNegative
     resamples: Annotated[int, Field(ge=100)]
     rows_per_batch: Positive
+
+    @property
+    def look_alpha(self) -> float:
+        """What one look at a version of the prompts may spend of `alpha`, one-sided (Bonferroni)."""
+        return self.alpha / self.looks
+
+    @model_validator(mode="after")
+    def _what_was_spent_is_spent(self) -> "GateConfig":
+        if self.look > self.looks:
+            raise ValueError(
+                f"look {self.look} is more than looks {self.looks}: alpha is spent on these prompts; take the next part "
+                "of them by set, and look 1"
+            )
+        if self.set >= self.sets:
+            raise ValueError(f"set {self.set} is not below sets {self.sets}: parts are counted from 0")
+        return self
 
 
 class PackageConfig(Section):
     runtime: RuntimeConfig
 
 
+class ContractsConfig(Section):
+    kl_at_start: NonNegativeFloat
+    single_sample_share: Rate
+
+
 class ReportConfig(Section):
     title: str
     examples: NonNegative
+    contracts: ContractsConfig
 
 
 STAGES: dict[str, type[Section]] = {

@@ -12,6 +12,7 @@ from models.judges import Scorer
 from models.judges.reward_model import RewardModelScorer
 from tasks import statistics
 from tasks.answers import FINAL, training_order
+from tasks.champion import CHAMPION
 from tasks.config import EvaluateConfig
 from tasks.machine import prepare_torch
 from tasks.overoptimisation import over_optimisation
@@ -28,6 +29,7 @@ from tasks.scoring import (
 
 DEMO_PROMPT = "Can I wash my teddy bear?"
 MODELS = ("base", "sft", "dpo", "ppo", "best_of_n")
+REFERENCES = ("sft", CHAMPION)  # what the others are held against
 
 
 def evaluate(
@@ -40,6 +42,7 @@ def evaluate(
     sft_answers: Path,
     dpo_answers: Path,
     ppo_answers: Path,
+    champion_answers: Path,
     best_of_n: Path,
     out: Path,
 ) -> dict[str, Any]:
@@ -52,14 +55,17 @@ def evaluate(
     prompts = {row["id"]: row for row in read_jsonl(select_prompts)}
     folders = (base_answers, sft_answers, dpo_answers, ppo_answers, best_of_n)
     answers = {name: read_jsonl(folder / "answers.jsonl") for name, folder in zip(MODELS, folders, strict=True)}
+    in_service = read_jsonl(champion_answers / "answers.jsonl")
+    if in_service:
+        answers[CHAMPION] = in_service
     check_pairing(answers, prompts)
     scorer, proxy = load_gold(gold, model), RewardModelScorer.load(reward, model, cfg.rows_per_batch)
     scores: list[Row] = []
     for done, (name, rows) in enumerate(answers.items(), start=1):
         scores += score_answers(name, rows, prompts, scorer, proxy)
-        report(done, len(MODELS) + 1, unit="model")
+        report(done, len(answers) + 1, unit="model")
     pool = score_pool(read_jsonl(best_of_n / "pool.jsonl"), prompts, scorer)
-    report(len(MODELS) + 1, len(MODELS) + 1, unit="model")
+    report(len(answers) + 1, len(answers) + 1, unit="model")
     write_jsonl(out / "scores.jsonl", scores)
     return document(cfg, scores, pool, prompts, scorer)
 
@@ -72,7 +78,8 @@ def document(
     scorer: Scorer,
 ) -> dict[str, Any]:
     """evaluate.json: see DESIGN.md, Words on disk."""
-    final = {name: [row for row in scores if row["model"] == name and row["checkpoint"] == FINAL] for name in MODELS}
+    names = [name for name in (*MODELS, CHAMPION) if any(row["model"] == name for row in scores)]
+    final = {name: [row for row in scores if row["model"] == name and row["checkpoint"] == FINAL] for name in names}
     answered = sorted({row["prompt_id"] for row in final["sft"]})
     roots = [prompts[prompt_id]["root"] for prompt_id in answered]
     n = pool["gold"].shape[1]
@@ -86,10 +93,14 @@ def document(
         "confidence": cfg.confidence,
         "n": n,
         "models": models,
-        "versus_sft": {
-            name: versus_sft(cfg, rows, final["sft"], answered, roots, scorer.axes)
-            for name, rows in final.items()
-            if name != "sft"
+        **{
+            f"versus_{reference}": {
+                name: versus(cfg, rows, final[reference], answered, roots, scorer.axes)
+                for name, rows in final.items()
+                if name != reference
+            }
+            for reference in REFERENCES
+            if reference in final
         },
         "checkpoints": checkpoint_numbers(scores),
         "best_of_n": best_of_n_curve(pool),
@@ -148,7 +159,7 @@ def refusal_rates(rows: Sequence[Row], prompts: Mapping[str, Row]) -> dict[str, 
     return {name: float(np.mean(said)) for name, said in refused.items() if said}
 
 
-def versus_sft(
+def versus(
     cfg: EvaluateConfig,
     rows: Sequence[Row],
     reference: Sequence[Row],
@@ -156,7 +167,7 @@ def versus_sft(
     roots: Sequence[str],
     axes: Sequence[str],
 ) -> dict[str, Any]:
-    """Paired differences to SFT with their intervals, of gold and each axis, and gold's win rate (ties count half)."""
+    """Paired differences to the reference with their intervals, of gold and each axis, and gold's win rate (ties half)."""
     settings = {"confidence": cfg.confidence, "resamples": cfg.resamples, "seed": cfg.runtime.seed}
     ours, theirs = (
         {field: per_prompt(side, prompt_ids, field) for field in ("gold", *axes)} for side in (rows, reference)

@@ -11,6 +11,8 @@ from models.best_of_n import best_of_n, kl_upper_bound
 from models.overoptimisation import LEAST_POINTS, Curve, Form, best_of_n_kls, distinct_kls, fit_curve
 from tasks import statistics
 from tasks.config import EvaluateConfig
+
+GAINED = ("gold", "proxy")
 FORMS: Mapping[str, Form] = {"best_of_n": "best_of_n", "ppo": "rl", "dpo": "rl"}
 
 
@@ -22,7 +24,8 @@ def over_optimisation(
 ) -> dict[str, Any]:
     """{"best_of_n" | "ppo" | "dpo": {"points": [...], "fit": {...} | None, "why_not": str | None}}.
 
-    A point: `kl` in nats, `distance` √KL, `gold` and `proxy` gained over SFT. Best-of-n's KL is the estimate of
+    A point: `kl` in nats, `distance` √KL, `gold` and `proxy` gained over SFT, with `gold_interval` and
+    `proxy_interval`. Best-of-n's KL is the estimate of
     `best_of_n_kls`, with the classic bound beside it as `kl_upper_bound`.
 
     Args:
@@ -51,16 +54,23 @@ def best_of_n_points(pool: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
 def _of_method(
     cfg: EvaluateConfig, form: Form, points: Sequence[Mapping[str, Any]], roots: Sequence[str]
 ) -> dict[str, Any]:
-    kl, gold = [point["kl"] for point in points], [point["gold"] for point in points]
+    kl = [point["kl"] for point in points]
+    drawn = {
+        field: [statistics.bootstrap_means(point[field], roots, cfg.resamples, cfg.runtime.seed) for point in points]
+        for field in GAINED
+    }
     known = distinct_kls(kl)
     fit = None
     if known >= LEAST_POINTS:
-        resampled = [
-            statistics.bootstrap_means(column, roots, cfg.resamples, cfg.runtime.seed) for column in gold
-        ]
-        fit = fit_curve(form, kl, [float(np.mean(column)) for column in gold], np.stack(resampled, 1), cfg.confidence)
+        means = [float(np.mean(point["gold"])) for point in points]
+        fit = fit_curve(form, kl, means, np.stack(drawn["gold"], 1), cfg.confidence)
+    tails = [(1 - cfg.confidence) / 2, (1 + cfg.confidence) / 2]
+    intervals = [
+        {f"{field}_interval": np.quantile(drawn[field][place], tails).tolist() for field in GAINED}
+        for place in range(len(points))
+    ]
     return {
-        "points": [_shown(point) for point in points],
+        "points": [{**_shown(point), **interval} for point, interval in zip(points, intervals, strict=True)],
         "fit": None if fit is None else _fit_document(fit),
         "why_not": None if fit else f"{known} different KLs above 0; a curve needs {LEAST_POINTS}",
     }
@@ -68,7 +78,7 @@ def _of_method(
 
 def _shown(point: Mapping[str, Any]) -> dict[str, Any]:
     """A point with the means of its columns; a KL below zero is noise around zero, and has no distance."""
-    means = {name: float(np.mean(value)) if name in ("gold", "proxy") else value for name, value in point.items()}
+    means = {name: float(np.mean(value)) if name in GAINED else value for name, value in point.items()}
     return {**means, "distance": float(np.sqrt(point["kl"])) if point["kl"] >= 0 else None}
 
 

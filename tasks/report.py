@@ -5,8 +5,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tasks import contracts
 from tasks.config import ReportConfig
-from tasks.reporting import charts, findings, judge_card
+from tasks.reporting import charts, findings, judge_card, monitored
 from tasks.reporting.charts import Chart
 from tasks.reporting.page import render
 from tasks.rows import Row, read_jsonl
@@ -41,8 +42,12 @@ def report(
     ppo: Path,
     compare_metrics: Path,
     judge_metrics: Path,
+    reward_metrics: Path,
+    ppo_metrics: Path,
     evaluate_metrics: Path,
+    monitors_metrics: Path,
     evaluate: Path,
+    monitors: Path,
     select: Path,
     gate_metrics: Path,
     out: Path,
@@ -56,10 +61,21 @@ def report(
     selection = _read(select / "selection.json")
     scores = read_jsonl(evaluate / "scores.jsonl")
     folders = {"sft": sft, "reward": reward, "dpo": dpo, "ppo": ppo, "evaluate": evaluate, "select": select}
+    kept = contracts.check(cfg.contracts, {
+        "evaluate": evaluation, "judge": card, "reward": _read(reward_metrics), "ppo": _read(ppo_metrics),
+    })
+    seen = monitored.of_candidate(
+        read_jsonl(monitors / "findings.jsonl"), selection["method"], selection["checkpoint"]
+    )
     training = [chart for stage in CURVES for chart in training_charts(stage, folders[stage] / "curves.jsonl")]
     content = {
         "title": cfg.title,
-        "verdict": verdict_section(gate, evaluation, card),
+        "verdict": {**verdict_section(gate, evaluation, card), "contracts": contracts.summary(kept)},
+        "contracts": contract_table(kept),
+        "monitors": {
+            "sentences": monitored.sentences(seen), "note": monitored.counted(_read(monitors_metrics)),
+            "table": monitored.table(seen), "examples": monitored.examples(seen),
+        },
         "training": training,
         "judge": judge_section(card, _read(compare_metrics)),
         "lineage": lineage(folders, gate),
@@ -69,8 +85,15 @@ def report(
     out.mkdir(parents=True, exist_ok=True)
     page = render(content)
     (out / REPORT_FILE).write_text(page, encoding="utf-8")
-    return {"bytes": float(len(page.encode())), "charts": float(page.count("<figure"))}
+    broken = sum(contract.holds is False for contract in kept)
+    return {"bytes": float(len(page.encode())), "charts": float(page.count("<figure")), "contracts_broken": float(broken)}
 
+
+def contract_table(kept: Sequence[contracts.Contract]) -> tuple[list[str], list[list[str]]]:
+    """(head, rows): what each stage owes the next, and whether it was kept."""
+    words = {True: "kept", False: "broken", None: "cannot be told"}
+    rows = [[contract.stage, contract.name, words[contract.holds], contract.sentence] for contract in kept]
+    return ["stage", "contract", "kept?", "seen"], rows
 
 
 def in_pipeline_order(evaluation: dict[str, Any]) -> dict[str, Any]:
@@ -80,8 +103,9 @@ def in_pipeline_order(evaluation: dict[str, Any]) -> dict[str, Any]:
         return {name: by_model[name] for name in sorted(by_model, key=lambda name: ORDER.get(name, len(ORDER)))}
 
     examples = [{**example, "answers": ordered(example["answers"])} for example in evaluation["examples"]]
-    models, versus = ordered(evaluation["models"]), ordered(evaluation["versus_sft"])
-    return {**evaluation, "models": models, "versus_sft": versus, "examples": examples}
+    compared = {name: ordered(evaluation[name]) for name in ("versus_sft", "versus_champion") if name in evaluation}
+    return {**evaluation, "models": ordered(evaluation["models"]), **compared, "examples": examples}
+
 
 def _read(path: Path) -> dict[str, Any]:
     return json.loads(path.read_text(encoding="utf-8"))
@@ -130,25 +154,32 @@ def evaluation_sections(evaluation: Mapping[str, Any]) -> dict[str, Any]:
     models, unit = evaluation["models"], gold_unit(evaluation)
     gold = {name: _triple(numbers["gold"], "mean") for name, numbers in models.items()}
     versus = {name: _triple(numbers, "difference") for name, numbers in evaluation["versus_sft"].items()}
+    served = {name: _triple(numbers, "difference") for name, numbers in evaluation.get("versus_champion", {}).items()}
     accuracy = evaluation["proxy"]
     kl = {name: numbers["kl"] for name, numbers in models.items() if "kl" in numbers}
     kl_errors = {name: 1.96 * models[name]["kl_standard_error"] for name in kl}
     return {
         "scores": {
             "caption": f"Unseen prompts, serving temperature; n = {evaluation['n']} for best of n",
-            "head": score_head(evaluation["axes"]),
+            "head": score_head(evaluation),
             "rows": [score_row(name, numbers, evaluation) for name, numbers in models.items()],
             "charts": [
                 charts.intervals("Gold by model", unit, gold),
                 charts.intervals("Gold against SFT, paired", f"difference in {unit}", versus, zero=True),
+                *(
+                    [charts.intervals("Gold against the champion, paired", f"difference in {unit}", served, zero=True)]
+                    if served else []
+                ),
             ],
         },
         "proxy_note": f"The reward model orders two answers to one prompt as gold does in "
         f"{accuracy['pairwise_accuracy']:.1%} of {accuracy['pairs']:,} pairs. Where proxy rises and gold does not, "
         "the proxy is being fooled.",
         "proxy_charts": [
-            charts.over_optimisation("Gold over distance", unit, "gold", evaluation),
-            charts.over_optimisation("Proxy over distance", "proxy (reward model's unit)", "proxy", evaluation),
+            charts.over_optimisation("Gold over distance", f"gain in {unit}", "gold", evaluation["over_optimisation"]),
+            charts.over_optimisation(
+                "Proxy over distance", "gain in proxy (reward model's unit)", "proxy", evaluation["over_optimisation"]
+            ),
         ],
         "size_charts": [
             charts.bars("KL to SFT", "nats per response, 95% interval", kl, kl_errors),
@@ -167,28 +198,42 @@ def _triple(numbers: Mapping[str, float], name: str) -> tuple[float, float, floa
     return numbers[name], numbers["ci_low"], numbers["ci_high"]
 
 
-def score_head(axes: Sequence[str]) -> list[str]:
+def score_head(evaluation: Mapping[str, Any]) -> list[str]:
+    served = ["versus champion", "win rate"] if "versus_champion" in evaluation else []
     tail = ["proxy", "KL, nats", "tokens", "distinct-2", "refused harmful", "refused harmless"]
-    return ["model", "gold", "versus SFT", "win rate", *axes, *tail]
+    return ["model", "gold", "versus SFT", "win rate", *served, *evaluation["axes"], *tail]
 
 
 def score_row(name: str, numbers: Mapping[str, Any], evaluation: Mapping[str, Any]) -> list[str]:
     """One line of the table; a dash where a number does not exist."""
-    gold, versus = numbers["gold"], evaluation["versus_sft"].get(name)
-    kl = f"{numbers['kl']:.2f}" if "kl" in numbers else f"≤ {numbers['kl_upper_bound']:.2f}"
+    gold = numbers["gold"]
+    references = [one for one in ("versus_sft", "versus_champion") if one in evaluation]
     rates = [f"{numbers[rate]:.1%}" if rate in numbers else "–" for rate in ("refusal_rate", "over_refusal_rate")]
     return [
         name.replace("_", " "),
         f"{gold['mean']:.3f} [{gold['ci_low']:.3f}, {gold['ci_high']:.3f}]",
-        f"{versus['difference']:+.3f} [{versus['ci_low']:+.3f}, {versus['ci_high']:+.3f}]" if versus else "–",
-        f"{versus['win_rate']:.1%}" if versus else "–",
+        *(text for one in references for text in _versus(evaluation[one].get(name))),
         *(f"{numbers[axis]:.2f}" for axis in evaluation["axes"]),
         f"{numbers['proxy']:.2f}",
-        kl,
+        _kl(numbers),
         f"{numbers['length']:.1f}",
         f"{numbers['distinct_2']:.2f}",
         *rates,
     ]
+
+
+def _versus(numbers: Mapping[str, Any] | None) -> tuple[str, str]:
+    if not numbers:
+        return "–", "–"
+    interval = f"[{numbers['ci_low']:+.3f}, {numbers['ci_high']:+.3f}]"
+    return f"{numbers['difference']:+.3f} {interval}", f"{numbers['win_rate']:.1%}"
+
+
+def _kl(numbers: Mapping[str, Any]) -> str:
+    """Measured, or bounded for best-of-n; a dash for a champion with another tokenizer."""
+    if "kl" in numbers:
+        return f"{numbers['kl']:.2f}"
+    return f"≤ {numbers['kl_upper_bound']:.2f}" if "kl_upper_bound" in numbers else "–"
 
 
 def candidate_sections(

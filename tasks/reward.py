@@ -10,6 +10,7 @@ import torch
 from models.loading import (
     encode_prompt, encode_response, load_policy, load_tokenizer, reward_model_from_policy, save_policy,
 )
+from models.preference_baselines import bag_of_words_accuracy, length_accuracy
 from models.reward import pool_by_length, score
 from tasks import training
 from tasks.config import RewardConfig, RewardTraining, RuntimeConfig
@@ -56,8 +57,21 @@ def reward(cfg: RewardConfig, model: Path, sft: Path, compare: Path, out: Path, 
         "heldout_pairs": len(heldout),
         "heldout_pairs_where_judge_agrees": len(agreeing),
         **_named_accuracy("accuracy", trained, tokenizer, heldout),
+        **_baselines(train_rows, heldout),
         **_named_accuracy("accuracy_where_judge_agrees", trained, tokenizer, agreeing),
     })
+
+
+def _baselines(train: Sequence[Row], heldout: Sequence[Row]) -> dict[str, float]:
+    """Held-out accuracy of judging by length and by words alone. Empty without held-out pairs."""
+    if not heldout:
+        return {}
+    ours, theirs = ([(row["chosen"][-1]["content"], row["rejected"][-1]["content"]) for row in rows]
+                    for rows in (train, heldout))
+    return {
+        "accuracy_of_length": length_accuracy(ours, theirs),
+        "accuracy_of_words": bag_of_words_accuracy(ours, theirs),
+    }
 
 
 def train_reward_model(

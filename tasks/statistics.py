@@ -123,12 +123,17 @@ def tango_interval(gained: float, lost: float, total: float, confidence: float) 
     return bound(-limit, critical), bound(limit, -critical)
 
 
-def _tango_statistic(gained: float, lost: float, total: float, delta: float) -> float:
-    """The score statistic of H0: difference == delta, falling in delta."""
+def tango_variance(gained: float, lost: float, total: float, delta: float) -> float:
+    """Variance of one pair's difference when it is `delta` on average, by the restricted maximum of the likelihood."""
     linear = -gained - lost + (2 * total - gained + lost) * delta
     constant = -lost * delta * (1 - delta)
     lost_rate = (math.sqrt(max(0.0, linear**2 - 8 * total * constant)) - linear) / (4 * total)
-    variance = total * (2 * lost_rate + delta * (1 - delta))
+    return 2 * lost_rate + delta * (1 - delta)
+
+
+def _tango_statistic(gained: float, lost: float, total: float, delta: float) -> float:
+    """The score statistic of H0: difference == delta, falling in delta."""
+    variance = total * tango_variance(gained, lost, total, delta)
     distance = gained - lost - total * delta
     if variance <= 0:
         return 0.0 if abs(distance) < 1e-12 else math.copysign(math.inf, distance)
@@ -157,6 +162,17 @@ def sample_size(deviation: float, effect: float, alpha: float, power: float) -> 
         raise ValueError(f"effect={effect} must be above 0: no number of prompts shows an effect of nothing")
     needed = (stats.norm.ppf(1 - alpha) + stats.norm.ppf(power)) * deviation / effect
     return max(2, math.ceil(needed**2))
+
+
+def rate_sample_size(discordance: float, margin: float, alpha: float, power: float) -> int:
+    """Independent pairs for Tango's one-sided test to show a difference of rates above -margin when there is none.
+
+    `discordance`: share of pairs where just one side has the property. The test's variance is that at its limit, not at
+    the truth, which is why this is more than `sample_size` asks for.
+    """
+    at_limit = tango_variance(discordance / 2, discordance / 2, 1.0, -margin)
+    needed = stats.norm.ppf(1 - alpha) * math.sqrt(at_limit) + stats.norm.ppf(power) * math.sqrt(discordance)
+    return max(2, math.ceil((needed / margin) ** 2))
 
 
 def distinct_n(texts: Sequence[str], n: int) -> float:

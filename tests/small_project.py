@@ -39,6 +39,8 @@ def write_project(folder: Path, params: dict[str, Any]) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "dvc.yaml").write_text((ROOT / "dvc.yaml").read_text())
     (folder / "params.yaml").write_text(yaml.safe_dump(params))
+    (folder / "data" / "champion").mkdir(parents=True, exist_ok=True)
+    (folder / "data" / "champion" / "none.json").write_text('{"champion": null}\n')
     for code in ("tasks", "models"):
         shutil.copytree(ROOT / code, folder / code, ignore=shutil.ignore_patterns("__pycache__"))
     return folder

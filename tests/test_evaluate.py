@@ -56,6 +56,9 @@ def run(folder, models, out="out", **changes):
     gold_stage(config("gold"), base, folder / "none", folder / "gold", folder)
     cfg = config("evaluate", resamples=200, **changes)
     answers = [folder / name for name in stage.MODELS]
+    answers.insert(-1, folder / "champion")
+    if not (folder / "champion").exists():
+        write_jsonl(folder / "champion" / "answers.jsonl", [])
     return stage.evaluate(cfg, base, folder / "gold", reward, folder / "prompts.jsonl", *answers, folder / out)
 
 
@@ -115,10 +118,11 @@ def test_over_optimisation(tmp_path, models):
     assert [point["checkpoint"] for point in found["ppo"]["points"]] == ["step-20", "step-100", "final"]
     gained = document["versus_sft"]["ppo"]["difference"]
     assert found["ppo"]["points"][-1]["gold"] == pytest.approx(gained) and found["ppo"]["why_not"].startswith("1 different")
-    assert found["dpo"]["points"] == [{"checkpoint": "final", "kl": 1.0, "distance": 1.0,
-                                       "gold": pytest.approx(document["versus_sft"]["dpo"]["difference"]),
-                                       "proxy": pytest.approx(document["models"]["dpo"]["proxy"]
-                                                              - document["models"]["sft"]["proxy"])}]
+    (only,), versus = found["dpo"]["points"], document["versus_sft"]["dpo"]
+    assert (only["checkpoint"], only["kl"], only["distance"]) == ("final", 1.0, 1.0)
+    assert only["gold"] == pytest.approx(versus["difference"])
+    assert only["gold_interval"] == pytest.approx([versus["ci_low"], versus["ci_high"]])
+    assert only["proxy"] == pytest.approx(document["models"]["dpo"]["proxy"] - document["models"]["sft"]["proxy"])
 
 
 def test_over_optimisation_is_fitted_where_there_are_five_kls():
@@ -175,3 +179,19 @@ def test_uneven_pool_is_refused(tmp_path, models):
     write_jsonl(tmp_path / "best_of_n" / "pool.jsonl", pool[1:])
     with pytest.raises(DataError, match="same number of samples"):
         run(tmp_path, models)
+
+
+def test_a_champion_is_one_more_model_and_a_reference(tmp_path, models):
+    """With another tokenizer than SFT's it has no KL; the others are held against it, too."""
+    prompts = rows_of_prompts()
+    write_inputs(tmp_path, prompts)
+    without = run(tmp_path, models, out="without")
+    assert "champion" not in without["models"] and "versus_champion" not in without
+    served = [{**answer(row, PLAIN), "logprob_sft": None} for row in prompts]
+    write_jsonl(tmp_path / "champion" / "answers.jsonl", served)
+    document = run(tmp_path, models, out="with")
+    assert "kl" not in document["models"]["champion"]
+    assert document["models"]["champion"]["gold"] == document["models"]["dpo"]["gold"]
+    assert document["versus_champion"]["dpo"]["difference"] == 0 and document["versus_champion"]["dpo"]["win_rate"] == 0.5
+    assert document["versus_champion"]["sft"]["difference"] == pytest.approx(-document["versus_sft"]["champion"]["difference"])
+    assert document["versus_sft"]["ppo"] == without["versus_sft"]["ppo"]

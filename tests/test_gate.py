@@ -1,14 +1,16 @@
 """The gate: the pure decision on hand-made scores, false promotions and power by simulation, and the stage whole."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
 from evaluation_rows import config, harmful, lookalike, prompt
 from tiny_models import make_gpt2
 
-from tasks.errors import DataError
-from tasks.gate import candidate_path, decide, gate, verdict
+from tasks.errors import ConfigError, DataError
+from tasks.decision import Compared, decide, plan, verdict
+from tasks.gate import candidate_path, gate, part_of, prompt_set
 from tasks.gold import gold as gold_stage
 from tasks.rows import read_jsonl, write_jsonl
 
@@ -20,7 +22,7 @@ def prompts(plain=200, bad=100, fine=100):
     return rows + [lookalike(i) for i in range(plain + bad, plain + bad + fine)]
 
 
-def scores(rows, gold=0.5, harmlessness=1.0, honesty=1.0, refuses=False):
+def scores(rows, gold=0.5, harmlessness=1.0, honesty=1.0, refuses=False, text="an answer"):
     """One score row per prompt; each value is a number or a function of the position."""
 
     def value(what, index):
@@ -32,19 +34,23 @@ def scores(rows, gold=0.5, harmlessness=1.0, honesty=1.0, refuses=False):
             "harmlessness": value(harmlessness, index),
             "honesty": value(honesty, index),
             "refuses": value(refuses, index),
+            "text": value(text, index),
+            "prompt_id": row["id"],
         }
-        for index, _ in enumerate(rows)
+        for index, row in enumerate(rows)
     ]
 
 
 NO_GUARDS = {"harmlessness": None, "honesty": None, "over_refusal": None}
+VETO = [{"name": "padding", "sentence": "60% of words are padding"}]
 
 
-def decided(candidate, reference=None, rows=None, axes=AXES, **changes):
+def decided(candidate, reference=None, rows=None, axes=AXES, vetoes=(), kind="oracle", **changes):
     rows = prompts() if rows is None else rows
     guards = {name: {"margin": 0.05, "minimum_prompts": 60} for name in ("harmlessness", "honesty", "over_refusal")}
-    settings = {"minimum_effect": 0.05, "minimum_prompts": 100, "alpha": 0.05, "guards": guards, **changes}
-    return decide(config("gate", **settings), scores(rows, **candidate), scores(rows, **(reference or {})), rows, axes)
+    settings = {"minimum_effect": 0.05, "minimum_prompts": 100, "alpha": 0.05, "looks": 1, "guards": guards, **changes}
+    pairs = Compared(scores(rows, **candidate), scores(rows, **(reference or {})), rows, axes, kind)
+    return decide(config("gate", **settings), pairs, vetoes)
 
 
 def test_verdict_words():
@@ -114,19 +120,117 @@ def test_guards_without_their_axis_are_named_as_not_measured():
     assert sum("not measured" in line for line in document["reasons"]) == 2
 
 
-def simulated(effect, seed):
+def test_a_monitor_above_its_veto_rejects_a_better_model_and_is_named():
+    document = decided({"gold": 0.9}, vetoes=VETO)
+    assert document["verdict"] == "reject" and document["monitors"]["vetoes"] == VETO
+    assert "monitors: above the veto: padding (60% of words are padding): failed" in document["reasons"]
+    document = decided({"gold": 0.9}, vetoes=None)
+    assert document["verdict"] == "promote" and "monitors: not measured" in document["reasons"]
+
+
+def test_each_look_spends_its_part_of_alpha():
+    """One look of one: 5%, two-sided 90%; one of five: 1%, two-sided 98%, which is wider."""
+    better = {"gold": lambda i: 0.7 if i % 40 < 24 else 0.3}
+    whole, fifth = (decided(better, looks=looks)["superiority"] for looks in (1, 5))
+    assert fifth["ci_low"] < whole["ci_low"] < whole["ci_high"] < fifth["ci_high"]
+    assert (whole["outcome"], fifth["outcome"]) == ("pass", "pass")
+    assert decided(better, looks=5)["alpha"] == pytest.approx(0.01)
+    with pytest.raises(ConfigError, match="look 3 is more than looks 2"):
+        config("gate", looks=2, look=3)
+    with pytest.raises(ConfigError, match="set 1 is not below sets 1"):
+        config("gate", set=1)
+
+
+def test_length_controlled_rate_counts_where_gold_is_a_model():
+    """Wins that come with length alone: raw 0.8, but nothing at equal lengths."""
+    generator = np.random.default_rng(3)
+    longer = generator.random(400) < 0.8
+    rows = [prompt(i) for i in range(400)]
+    candidate = {"gold": lambda i: 0.7 if longer[i] else 0.3, "text": lambda i: "x" * (40 if longer[i] else 10)}
+    settings = {"rows": rows, "guards": NO_GUARDS, "resamples": 400}
+    plain = decided(candidate, {"text": "x" * 20}, **settings)
+    controlled = decided(candidate, {"text": "x" * 20}, kind="reward_model", **settings)
+    assert plain["verdict"] == "promote" and "length_controlled" not in plain
+    assert controlled["superiority"]["win_rate"] == plain["superiority"]["win_rate"] > 0.75
+    assert controlled["length_controlled"]["win_rate"] < 0.72
+    assert controlled["reasons"][1].startswith("length_controlled: win rate")
+    even = decided({**candidate, "text": "x" * 20}, {"text": "x" * 20}, kind="reward_model", **settings)
+    assert even["length_controlled"]["win_rate"] == pytest.approx(even["superiority"]["win_rate"], abs=1e-6)
+
+
+# --- by simulation: what the gate promises ---
+
+LOOSE = {  # margins that a few hundred prompts can show
+    "harmlessness": {"margin": 0.10, "minimum_prompts": 30}, "honesty": {"margin": 0.10, "minimum_prompts": 30},
+    "over_refusal": {"margin": 0.10, "minimum_prompts": 30},
+}
+
+
+def simulated_scores(rows, generator, shift):
+    """Gold normal around `shift`; one in ten answers harmful, dishonest or a refusal, independently of the other side."""
+    gold = generator.normal(shift, 1.0, len(rows))
+    harmless, honest, refuses = (generator.random(len(rows)) for _ in range(3))
+    return scores(
+        rows, gold.__getitem__, lambda i: float(harmless[i] > 0.1), lambda i: float(honest[i] > 0.1),
+        lambda i: bool(refuses[i] < 0.1),
+    )
+
+
+def simulated(rows, shift, seed, **changes):
     generator = np.random.default_rng(seed)
-    ours, theirs = generator.normal(effect, 1.0, 250), generator.normal(0.0, 1.0, 250)
+    sides = [simulated_scores(rows, generator, mean) for mean in (shift, 0.0)]
+    cfg = config("gate", alpha=0.05, looks=1, minimum_prompts=30, resamples=300, guards=LOOSE, **changes)
+    return cfg, Compared(*sides, rows, AXES)
+
+
+def test_false_promotions_when_nothing_changed():
+    """At most 5% (binomial error 1.3 points at 300), however many prompts; without guards, so that nothing else stops it."""
     rows = [prompt(i) for i in range(250)]
-    return decided({"gold": ours.__getitem__}, {"gold": theirs.__getitem__}, rows, guards=NO_GUARDS, resamples=400)
+    verdicts = []
+    for seed in range(300):
+        cfg, pairs = simulated(rows, 0.0, seed)
+        verdicts.append(decide(cfg.model_copy(update={"guards": config("gate", guards=NO_GUARDS).guards}), pairs)["verdict"])
+    assert verdicts.count("promote") / 300 <= 0.05 + 2 * 0.0126
 
 
-def test_false_promotions_and_power_by_simulation():
-    """Nothing changed: at most 5% promoted (binomial error 1.3 points at 300); a win rate of 0.6: 90% seen at 250."""
-    nothing = sum(simulated(0.0, seed)["verdict"] == "promote" for seed in range(300))
-    assert nothing / 300 <= 0.05 + 2 * 0.0126
-    better = sum(simulated(0.3583, seed)["verdict"] == "promote" for seed in range(100))
-    assert better / 100 >= 0.85
+def test_joint_power_at_the_size_that_the_plan_asks_for():
+    """Win rate 1/2 + 0.1 and no rate changed: with the planned numbers, all four tests pass in 80% or more."""
+    shift = 0.3583  # two normals of variance 1: P(a > b) = Phi(0.3583 / sqrt 2) = 0.6
+    pilot_rows = prompts(200, 100, 100)
+    cfg, pilot = simulated(pilot_rows, shift, seed=1000, minimum_effect=0.1)
+    planned = plan(cfg, pilot, pilot_rows)
+    assert planned["superiority"]["prompts"] == 400 and planned["harmlessness"]["prompts"] == 100
+    bad, fine = planned["harmlessness"]["needed"], planned["over_refusal"]["needed"]
+    plain = max(0, max(planned["honesty"]["needed"] - fine, planned["superiority"]["needed"] - bad - fine))
+    rows = prompts(plain, bad, fine)
+    promoted = sum(decide(*simulated(rows, shift, seed, minimum_effect=0.1))["verdict"] == "promote" for seed in range(200))
+    assert promoted / 200 >= 0.80 - 2 * 0.0283
+    # Half of them are too few: the plan is no more than what is needed.
+    half = prompts(plain // 2, bad // 2, fine // 2)
+    fewer = sum(decide(*simulated(half, shift, seed, minimum_effect=0.1))["verdict"] == "promote" for seed in range(100))
+    assert fewer / 100 < 0.75
+
+
+def test_underpowered_says_how_many_prompts_of_this_mixture_would_do():
+    rows = prompts(200, 40, 60)
+    document = decided({"gold": 0.9}, rows=rows)
+    assert document["verdict"] == "underpowered"
+    # The look-alikes have 60, but harmful prompts 40 of the 60 at least that are needed: 300 x 60 / 40 or more.
+    assert document["prompts_needed"] >= 450
+    assert "prompts_needed" not in decided({"gold": 0.9})
+
+
+def test_parts_of_the_prompts_are_disjoint_whole_and_named():
+    rows = [prompt(i, root=f"r{i // 3}") for i in range(90)]
+    parts = [part_of(config("gate", sets=3, set=number), rows) for number in range(3)]
+    assert sorted(row["id"] for part in parts for row in part) == [row["id"] for row in rows]
+    roots = [{row["root"] for row in part} for part in parts]
+    assert not (roots[0] & roots[1] or roots[0] & roots[2] or roots[1] & roots[2]) and all(roots)
+    first, second = (prompt_set(config("gate", sets=3, set=number), parts[number]) for number in (0, 1))
+    assert first["prompts_hash"] != second["prompts_hash"] and first["sets"] == 3
+    assert prompt_set(config("gate"), rows) == prompt_set(config("gate"), rows[::-1])
+    with pytest.raises(DataError, match="no prompt in part 7 of 9"):
+        part_of(config("gate", sets=9, set=7), rows[:1])
 
 
 def test_candidate_path(tmp_path):
@@ -137,26 +241,60 @@ def test_candidate_path(tmp_path):
         candidate_path({"method": "dpo", "checkpoint": "step-9"}, {"dpo": tmp_path})
 
 
-def test_stage_end_to_end(tmp_path):
-    """The candidate is SFT itself: same seeds, same texts, so nothing can be promoted; two runs are equal."""
+@pytest.fixture()
+def staged(tmp_path):
+    """A function that runs the stage on a tiny model that is candidate and SFT at once."""
     model = make_gpt2(tmp_path / "model")
     rows = prompts(4, 2, 2)
     write_jsonl(tmp_path / "prompts.jsonl", rows)
+    write_jsonl(tmp_path / "select.jsonl", rows)
     gold_stage(config("gold"), model, tmp_path / "none", tmp_path / "gold", tmp_path / "checkpoints")
     (tmp_path / "select").mkdir()
     (tmp_path / "select" / "selection.json").write_text(json.dumps({"method": "ppo", "checkpoint": "final"}))
+    before = [{**row, "model": name, "checkpoint": "final", "index": 0}
+              for name in ("ppo", "sft", "champion") for row in scores(rows)]
+    write_jsonl(tmp_path / "evaluate" / "scores.jsonl", before)
+    levels = {"padding": {"level": "ok", "sentence": "fine"}, "praise": {"level": "veto", "sentence": "too much"}}
+    for name, wanted in (("calm", {"padding"}), ("loud", {"padding", "praise"})):
+        found = {key: value for key, value in levels.items() if key in wanted}
+        document = {"models": {"ppo": {"final": {"monitors": found}}}}
+        (tmp_path / f"{name}.json").write_text(json.dumps(document))
+    nobody = tmp_path / "nobody"
+    nobody.mkdir()
+    (nobody / "none.json").write_text("{}")
     cfg = config("gate", minimum_prompts=4, minimum_effect=0.05, guards=NO_GUARDS, serving={"max_new_tokens": 8})
 
-    def run(out):
-        paths = [tmp_path / "select", tmp_path / "gold", tmp_path / "prompts.jsonl"]
-        return gate(cfg, model, model, model, model, *paths, tmp_path / out)
+    def run(out, champion=nobody, monitored="calm"):
+        read = [tmp_path / "select", tmp_path / "select.jsonl", tmp_path / "evaluate", tmp_path / "gold"]
+        read += [tmp_path / "prompts.jsonl", tmp_path / f"{monitored}.json"]
+        return gate(cfg, model, champion, model, model, model, *read, tmp_path / out)
 
+    return run, model
+
+
+def test_stage_end_to_end(staged, tmp_path):
+    """The candidate is SFT itself: same seeds, same texts, so nothing can be promoted; two runs are equal."""
+    run, _ = staged
     document = run("a")
     assert document["verdict"] == "reject" and document["superiority"]["win_rate"] == 0.5
     assert document["candidate"] == {"method": "ppo", "checkpoint": "final"} and document == run("b")
-    assert document["candidate_hash"] == document["reference_hash"]
+    assert document["candidate_hash"] == document["reference_hash"] and document["reference"] == "sft"
+    assert document["set"]["look"] == 1 and document["planned"]["superiority"]["prompts"] == 8
     written = read_jsonl(tmp_path / "a" / "scores.jsonl")
     assert len(written) == 16 and {row["model"] for row in written} == {"candidate", "sft"}
+    assert run("c", monitored="loud")["monitors"]["vetoes"] == [{"name": "praise", "sentence": "too much"}]
     write_jsonl(tmp_path / "prompts.jsonl", [])
-    with pytest.raises(DataError, match="gate_prompts is empty"):
-        run("c")
+    with pytest.raises(DataError, match="gate_prompts has no prompt"):
+        run("d")
+
+
+def test_a_champion_is_what_the_candidate_must_beat(staged, tmp_path):
+    run, model = staged
+    served = tmp_path / "served"
+    shutil.copytree(model, served)
+    with pytest.raises(DataError, match="is no packaged model"):
+        run("a", champion=served)
+    (served / "plumbline.json").write_text(json.dumps({"policy": "c" * 64}))
+    document = run("b", champion=served)
+    assert (document["reference"], document["reference_hash"]) == ("champion", "c" * 64)
+    assert {row["model"] for row in read_jsonl(tmp_path / "b" / "scores.jsonl")} == {"candidate", "champion"}

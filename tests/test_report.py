@@ -37,8 +37,31 @@ def evaluation_document():
         ],
         "best_of_n": {"n": [1, 2], "gold": [0.5, 0.6], "proxy": [1.0, 2.0], "kl_upper_bound": [0.0, 0.19]},
         "proxy": {"pairwise_accuracy": 0.8, "pairs": 1200},
+        "over_optimisation": {
+            "best_of_n": {"points": [point(0.0, 0.0, n=1, kl_upper_bound=0.0), point(0.15, 0.1, n=2, kl_upper_bound=0.19)],
+                          "fit": {"form": "d (alpha - beta d)", "alpha": 0.3, "beta": 0.05}, "why_not": None},
+            "ppo": {"points": [point(1.0, 0.1), point(4.0, 0.2)], "fit": None, "why_not": "2 different KLs"},
+            "dpo": {"points": [point(-0.1, 0.1, distance=None)], "fit": None, "why_not": "1 different KL"},
+        },
         "examples": [{"prompt": "Can I wash my teddy bear?", "kind": "care", "answers": {name: name for name in NAMES}}],
     }
+
+
+def point(kl, gold, **fields):
+    interval = [gold - 0.02, gold + 0.02]
+    numbers = {"kl": kl, "distance": max(kl, 0) ** 0.5, "gold": gold, "proxy": gold * 3}
+    return {**numbers, "gold_interval": interval, "proxy_interval": [3 * end for end in interval], **fields}
+
+
+FINDINGS = [
+    {"model": "ppo", "checkpoint": "final", "name": "praise", "level": "ok", "number": 0.0, "reference": 0.0,
+     "threshold": 0.05, "veto": 0.25, "sentence": "nobody gushes", "examples": []},
+    {"model": "ppo", "checkpoint": "final", "name": "over_caution", "level": "veto", "number": 0.6, "reference": 0.1,
+     "threshold": 0.15, "veto": None, "sentence": "60.0% of answers refuse",
+     "examples": [{"prompt": "Is <b>rice</b> safe?", "response": "I cannot say.", "reference": "Yes."}]},
+    {"model": "dpo", "checkpoint": "final", "name": "padding", "level": "warning", "number": 0.4, "reference": 0.1,
+     "threshold": 0.15, "veto": 0.5, "sentence": "another model's", "examples": []},
+]
 
 
 def score(model, number, gold, honesty, text="an answer"):
@@ -52,7 +75,7 @@ def score(model, number, gold, honesty, text="an answer"):
 def make(tmp_path):
     """Writes inputs and runs the stage; returns (metrics, page)."""
 
-    def run(out="out", verdict="promote", text="<script>alert(1)</script>", same=()):
+    def run(out="out", verdict="promote", text="<script>alert(1)</script>", same=(), champion=False, ppo_kl=0.0):
         write_jsonl(tmp_path / "sft" / "curves.jsonl", [{"step": s, "loss": 3.0 / s} for s in (1, 2, 3)])
         write_jsonl(tmp_path / "ppo" / "curves.jsonl", [{"step": s, "score": s, "kl": s / 2} for s in (1, 2, 3)])
         for name in ("reward", "dpo"):
@@ -65,18 +88,28 @@ def make(tmp_path):
             "candidate": {"method": "ppo", "checkpoint": "final"}, "reference": "sft",
             "candidate_hash": "a" * 64, "reference_hash": "b" * 64,
         }
+        write_jsonl(tmp_path / "monitors" / "findings.jsonl", FINDINGS)
+        evaluation = evaluation_document()
+        if champion:
+            served = {**evaluation["models"]["dpo"]}
+            del served["kl"]
+            evaluation["models"]["champion"] = served
+            evaluation["versus_champion"] = {"ppo": {**evaluation["versus_sft"]["ppo"], "difference": 0.07}}
         documents = {
+            "reward.json": {"accuracy": 0.84, "accuracy_of_length": 0.5, "accuracy_of_words": 0.8, "heldout_pairs": 207.0},
+            "ppo.json": {"kl_first": ppo_kl},
+            "monitors.json": {"warnings": 1, "vetoes": 1},
             "select/selection.json": {"method": "ppo", "checkpoint": "final"},
             "compare.json": COMPARE,
             "judge.json": card(same=same, judges=2),
-            "evaluate.json": evaluation_document(),
+            "evaluate.json": evaluation,
             "gate.json": gate,
         }
         for name, document in documents.items():
             (tmp_path / name).write_text(json.dumps(document))
         stages = [tmp_path / name for name in ("sft", "reward", "dpo", "ppo")]
-        metrics = [tmp_path / f"{name}.json" for name in ("compare", "judge", "evaluate")]
-        rest = [tmp_path / "evaluate", tmp_path / "select", tmp_path / "gate.json", tmp_path / out]
+        metrics = [tmp_path / f"{name}.json" for name in ("compare", "judge", "reward", "ppo", "evaluate", "monitors")]
+        rest = [tmp_path / name for name in ("evaluate", "monitors", "select", "gate.json", out)]
         numbers = report(config("report", title="Test"), *stages, *metrics, *rest)
         return numbers, (tmp_path / out / "report.html").read_text(encoding="utf-8")
 
@@ -95,6 +128,28 @@ def test_order_and_contents(make):
     assert "honesty fell by 0.300 (95% interval 0.300 to 0.300)" in page and "helpfulness fell" not in page
     assert numbers["charts"] == 11 and numbers["bytes"] == len(page.encode())
     assert "a" * 16 in page and "a" * 17 not in page
+
+
+def test_contracts_stand_with_the_verdict_and_the_first_broken_one_is_named(make):
+    numbers, page = make(ppo_kl=0.3)
+    line = "Likely cause of what is wrong: sft. Broken contract: SFT beats the base: gold -0.100 [-0.150, -0.050] above"
+    assert page.index("<strong>promote</strong>") < page.index(line) < page.index("<h2>Scores")
+    assert "<td>KL is 0 at PPO&#39;s start</td><td>broken</td>" in page and numbers["contracts_broken"] == 2
+
+
+def test_monitors_of_the_candidate_are_said_shown_and_listed(make):
+    _, page = make()
+    worse = page[page.index("<h2>What got worse</h2>") : page.index("<h2>Training curves</h2>")]
+    assert "monitor over caution (veto): 60.0% of answers refuse" in worse and "I cannot say." in worse
+    assert "over caution: Is &lt;b&gt;rice&lt;/b&gt; safe?" in worse and "another model" not in page
+    assert "<td>praise</td><td>0</td><td>0</td><td>0.05</td><td>0.25</td><td>ok</td>" in worse
+    assert "1 warnings, 1 vetoes" in worse
+
+
+def test_a_champion_has_columns_and_a_chart_of_its_own(make):
+    numbers, page = make(champion=True)
+    assert "versus champion" in page and "+0.070 [+0.050, +0.150]" in page and numbers["charts"] == 12
+    assert "<td>champion</td>" in page and "versus champion" not in make()[1]
 
 
 def test_the_judge_card_is_there_in_words_tables_and_a_chart(make):

@@ -144,3 +144,15 @@ def test_sample_size_agrees_with_statsmodels_and_facts():
 def test_distinct_n_by_hand():
     assert statistics.distinct_n(["a b a b"], 2) == pytest.approx(2 / 3)
     assert statistics.distinct_n(["a"], 2) == 0.0
+
+
+def test_size_for_a_rate_that_must_not_fall():
+    """Discordance 0.2, margin 0.1. At the limit 16.7% are lost and 6.7% gained: (1.645 * 0.473 + 0.842 * 0.447)^2 / 0.01."""
+    lost = (statistics.tango_variance(0.1, 0.1, 1.0, -0.1) + 0.1 * 1.1) / 2
+    assert lost == pytest.approx(0.1671, abs=1e-4)
+    # The likelihood 0.1 log l + 0.1 log(l - 0.1) + 0.8 log(1.1 - 2 l) is flat there.
+    assert 0.1 / lost + 0.1 / (lost - 0.1) == pytest.approx(1.6 / (1.1 - 2 * lost))
+    size = statistics.rate_sample_size(0.2, 0.1, 0.05, 0.8)
+    variance = 2 * lost - 0.1 - 0.01
+    assert size == math.ceil((1.644854 * variance**0.5 + 0.841621 * 0.2**0.5) ** 2 / 0.01)
+    assert size == 134 > statistics.sample_size(0.2**0.5, 0.1, 0.05, 0.8)

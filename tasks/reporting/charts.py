@@ -1,6 +1,7 @@
 """Charts as inline SVG: small enough for a phone, coloured by the page's own text, equal bytes for equal inputs."""
 
 import io
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -135,23 +136,46 @@ def curves(title: str, unit: str, lines: Mapping[str, tuple[Sequence[float], Seq
     return draw(title, f"{unit} over {x}: {ends}", paint)
 
 
-def over_optimisation(title: str, unit: str, field: str, evaluation: Mapping[str, Any]) -> Chart:
-    """`field` (gold or proxy) over the square root of KL: best-of-n as a line, DPO and PPO checkpoints as points."""
-    best = evaluation["best_of_n"]
+def over_optimisation(title: str, unit: str, field: str, document: Mapping[str, Any]) -> Chart:
+    """What was gained in `field` (gold or proxy) over the square root of KL, with intervals; for gold, fitted curves.
+
+    `document`: `over_optimisation` of evaluate.json. Best-of-n's classic upper bound of KL is drawn beside its estimate.
+    """
 
     def paint(axes: Axes) -> None:
-        places = [bound**0.5 for bound in best["kl_upper_bound"]]
-        label = f"best of 1 to {best['n'][-1]} (KL: upper bound)"
-        axes.plot(places, best[field], "o-", color=_colour("best_of_n"), markersize=3, linewidth=1.3, label=label)
-        for name in sorted({point["model"] for point in evaluation["checkpoints"]}):
-            points = [point for point in evaluation["checkpoints"] if point["model"] == name]
-            places = [max(0.0, point["kl"]) ** 0.5 for point in points]
-            label = f"{name} checkpoints"
-            axes.plot(places, [point[field] for point in points], "s--", color=_colour(name), markersize=4,
-                      linewidth=0.8, label=label)
+        for name, method in document.items():
+            points = [point for point in method["points"] if point["distance"] is not None]
+            places, values = [point["distance"] for point in points], [point[field] for point in points]
+            spread = [[max(0.0, v - p[f"{field}_interval"][0]) for v, p in zip(values, points, strict=True)],
+                      [max(0.0, p[f"{field}_interval"][1] - v) for v, p in zip(values, points, strict=True)]]
+            fit = method["fit"] if field == "gold" else None
+            axes.errorbar(places, values, yerr=spread, fmt="o" if fit else "o-", color=_colour(name), markersize=3,
+                          linewidth=1.0, elinewidth=0.6, capsize=2, label=_method_label(name, points))
+            if fit:
+                axes.plot(*_fitted(fit, max(places)), color=_colour(name), linewidth=1.3)
+            if name == "best_of_n":
+                bounds = [point["kl_upper_bound"] ** 0.5 for point in points]
+                axes.plot(bounds, values, ":", color=_colour(name), linewidth=1.0, label="the same, upper bound of KL")
+        axes.axhline(0, color=_INK, linewidth=0.8, linestyle="--")
         axes.set_xlabel("√ KL to SFT (√ nats per response)")
         axes.set_ylabel(unit)
         axes.legend(fontsize=8)
 
-    said = f"best of n rises from {best[field][0]:.3f} at n = 1 to {best[field][-1]:.3f} at n = {best['n'][-1]}"
-    return draw(title, f"{unit} over root KL: {said}", paint)
+    said = "; ".join(
+        f"{name} {method['points'][-1][field]:+.3f} at {method['points'][-1]['kl']:.2f} nats"
+        for name, method in document.items() if method["points"]
+    )
+    return draw(title, f"{unit} over root KL, last points: {said}", paint)
+
+
+def _method_label(name: str, points: Sequence[Mapping[str, Any]]) -> str:
+    if name == "best_of_n" and points:
+        return f"best of 1 to {points[-1]['n']}, KL estimated"
+    return f"{name} checkpoints"
+
+
+def _fitted(fit: Mapping[str, Any], end: float) -> tuple[list[float], list[float]]:
+    """Gao et al.'s curve from near 0 to `end`, as (distances, gains): d (a - b d), or d (a - b log d)."""
+    places = [end * (step + 1) / 60 for step in range(60)]
+    logarithmic = "log" in fit["form"]
+    return places, [d * (fit["alpha"] - fit["beta"] * (math.log(d) if logarithmic else d)) for d in places]

@@ -66,6 +66,7 @@ TEMPLATE = """<!doctype html>
 <section class="verdict" style="--tone: var(--{{ verdict.word }})">
 <strong>{{ verdict.word }}</strong> · candidate {{ verdict.candidate }} against {{ verdict.reference }}
 <ul>{% for reason in verdict.reasons %}<li>{{ reason }}</li>{% endfor %}</ul>
+<p>{{ verdict.contracts }}</p>
 </section>
 {% for line in verdict.warnings %}<p class="warning">{{ line }}</p>
 {% endfor %}
@@ -76,8 +77,12 @@ TEMPLATE = """<!doctype html>
 {{ figures(scores.charts) }}
 
 <h2>What got worse</h2>
-{% if worse %}<ul>{% for line in worse %}<li>{{ line }}</li>{% endfor %}</ul>
-{% else %}<p>Nothing measured here is lower than SFT beyond chance.</p>{% endif %}
+{% if worse or monitors.sentences %}<ul>{% for line in worse + monitors.sentences %}<li>{{ line }}</li>{% endfor %}</ul>
+{% else %}<p>Nothing measured here is lower than SFT beyond chance, and no monitor warns.</p>{% endif %}
+{{ answers(monitors.examples) }}
+{{ table("What each stage owes the next", *contracts) }}
+{{ table("Monitors of the candidate, against SFT", *monitors.table) }}
+<p class="note">{{ monitors.note }}</p>
 
 <h2>Training curves</h2>
 {% if training %}{{ figures(training) }}{% else %}<p>No stage left a training curve.</p>{% endif %}

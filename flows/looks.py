@@ -1,0 +1,94 @@
+"""Who has looked at a version of the gate's prompts, by what MLflow recorded: a winner found by trying often is luck.
+
+A stage knows nothing of other runs, so its look is a number in params.yaml (`gate.look`). Here it is held against the
+looks that were taken.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from flows.settings import read_settings
+
+GATE_FILE = "metrics/gate.json"
+GATE_SET, GATE_LOOK, CANDIDATE = "plumb.gate_set", "plumb.gate_look", "plumb.candidate_hash"
+STAGE, COMPLETE = "plumb.stage", "plumb.complete"
+
+
+@dataclass(frozen=True)
+class Look:
+    """One candidate tested on a version of the prompts; `number` is what its params called this look."""
+
+    candidate: str
+    number: int
+
+
+def tags(root: Path, gate: Mapping[str, Any]) -> dict[str, str]:
+    """The tags of a gate's run by which its look is found again; none for a gate that does not say."""
+    asked = gate.get("set")
+    if not asked:
+        return {}
+    version = f"{read_settings(root).promote.model_name} {asked['set'] + 1}/{asked['sets']}"
+    return {GATE_SET: version, GATE_LOOK: str(asked["look"])}
+
+
+def taken(client, version: str) -> list[Look]:
+    """The looks at a version of the prompts, one for each candidate, the oldest first."""
+    where = f"tags.`{STAGE}` = 'gate' AND tags.`{COMPLETE}` = 'true' AND tags.`{GATE_SET}` = '{version}'"
+    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+    found: dict[Look, None] = {}
+    token = None
+    while True:
+        page = client.search_runs(experiments, where, order_by=["attributes.start_time ASC"], page_token=token)
+        for run in page:
+            found.setdefault(Look(run.data.tags.get(CANDIDATE, ""), int(run.data.tags[GATE_LOOK])))
+        token = page.token
+        if not token:
+            return list(found)
+
+
+def spent_by(client, version: str, look: int, candidate: str) -> Look | None:
+    """The other candidate that took this look before; None if it was free."""
+    before = [one for one in taken(client, version) if one.number == look]
+    return before[0] if before and before[0].candidate != candidate else None
+
+
+def next_look(client, version: str) -> int:
+    """The look that nobody has taken yet."""
+    return max((look.number for look in taken(client, version)), default=0) + 1
+
+
+def objection(client, root: Path, gate: Mapping[str, Any]) -> str | None:
+    """One line when another candidate was tested on these prompts under the same number; else None."""
+    known = tags(root, gate)
+    if not known:
+        return None
+    asked, version = gate["set"], known[GATE_SET]
+    other = spent_by(client, version, asked["look"], gate["candidate_hash"])
+    if other is None:
+        return None
+    free = next_look(client, version)
+    if free <= asked["looks"]:
+        way_out = f"gate again with gate.look={free}"
+    elif asked["set"] + 1 < asked["sets"]:
+        way_out = f"all {asked['looks']} looks are spent: take the next prompts with gate.set={asked['set'] + 1}"
+    else:
+        way_out = f"all {asked['looks']} looks are spent: more prompts (data.splits.gate) in more gate.sets are needed"
+    return (
+        f"look {asked['look']} at the gate's prompts (part {asked['set'] + 1} of {asked['sets']}) was spent on candidate "
+        f"{other.candidate[:12]}; {way_out}"
+    )
+
+
+def objection_of_project(root: Path) -> str | None:
+    """The same for the gate that lies in the project, if there is one."""
+    path = root / GATE_FILE
+    if not path.is_file():
+        return None
+    from mlflow import MlflowClient
+
+    return objection(MlflowClient(), root, json.loads(path.read_text(encoding="utf-8")))

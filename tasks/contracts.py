@@ -1,0 +1,121 @@
+"""What each stage owes the next, read from the metrics files; the first that is broken is the likely cause.
+
+"Is my SFT model bad, my reward model, or my PPO settings?" A stage on broken ground cannot be judged by its own numbers,
+so the contracts stand in the order of the graph.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tasks.config import ContractsConfig
+
+Document = Mapping[str, Any]
+DOCUMENTS = ("evaluate", "judge", "reward", "ppo")  # the metrics files that `check` reads
+
+
+@dataclass(frozen=True)
+class Contract:
+    """`holds` is None where the run has nothing to tell it by. `sentence`: what was seen, with the numbers."""
+
+    stage: str
+    name: str
+    holds: bool | None
+    sentence: str
+
+
+def check(cfg: ContractsConfig, documents: Mapping[str, Document]) -> list[Contract]:
+    """The contracts of the documents that are there, by name of the metrics file, in the graph's order."""
+    found: list[Contract] = []
+    if "evaluate" in documents:
+        found.append(sft_beats_base(documents["evaluate"]))
+    if "judge" in documents:
+        found.append(judge_beats_longest(documents["judge"]))
+    if "reward" in documents:
+        found += reward_beats_baselines(documents["reward"])
+    if "ppo" in documents:
+        found.append(ppo_starts_at_sft(documents["ppo"], cfg.kl_at_start))
+    if "evaluate" in documents:
+        found.append(training_reaches_best_of_n(documents["evaluate"], cfg.single_sample_share))
+    return found
+
+
+def broken(contracts: Sequence[Contract]) -> Contract | None:
+    """The first that does not hold: the likely cause of whatever is wrong after it."""
+    return next((contract for contract in contracts if contract.holds is False), None)
+
+
+def summary(contracts: Sequence[Contract]) -> str:
+    """One line for `plumb status`, the report and the end of the flow."""
+    first = broken(contracts)
+    if first:
+        return f"Likely cause of what is wrong: {first.stage}. Broken contract: {first.name}: {first.sentence}"
+    kept = sum(contract.holds is True for contract in contracts)
+    untold = len(contracts) - kept
+    return f"Every stage kept its contract ({kept} checked{f', {untold} could not be told' if untold else ''})."
+
+
+# --- the contracts ---
+
+
+def sft_beats_base(evaluation: Document) -> Contract:
+    """Demonstrations must have taught something: gold of SFT above the base's, on the same prompts."""
+    name = "SFT beats the base"
+    base = evaluation["versus_sft"].get("base")
+    if base is None:
+        return Contract("sft", name, None, "the base did not answer")
+    gain, low, high = -base["difference"], -base["ci_high"], -base["ci_low"]
+    said = f"gold {gain:+.3f} [{low:+.3f}, {high:+.3f}] above the base"
+    return Contract("sft", name, low > 0, said)
+
+
+def judge_beats_longest(card: Document) -> Contract:
+    """Labels must agree with gold more than "pick the longest" does, or length is all that they teach."""
+    name = "the judge beats picking the longest"
+    agreement = card["panel"]["agreement_with_reference"]["all"] if card.get("pairs") else {}
+    labels, longest = agreement.get("accuracy"), (agreement.get("pick_longest") or {}).get("accuracy")
+    if not labels or not longest:
+        return Contract("compare", name, None, "no pair was judged that gold could check")
+    said = (
+        f"labels agree with gold in {labels['value']:.1%} [{labels['ci_low']:.1%}, {labels['ci_high']:.1%}] of pairs, "
+        f"the longest in {longest['value']:.1%}"
+    )
+    return Contract("compare", name, labels["ci_low"] > longest["value"], said)
+
+
+def reward_beats_baselines(metrics: Document) -> Iterator[Contract]:
+    """The reward model must order held-out pairs better than length alone and than counted words do."""
+    for key, what in (("accuracy_of_length", "length alone"), ("accuracy_of_words", "a bag of words")):
+        name = f"the reward model beats {what}"
+        if "accuracy" not in metrics or key not in metrics:
+            yield Contract("reward", name, None, "no comparison is held out")
+            continue
+        ours, theirs = metrics["accuracy"], metrics[key]
+        said = f"right in {ours:.1%} of {metrics['heldout_pairs']:.0f} held-out pairs, {what} in {theirs:.1%}"
+        yield Contract("reward", name, ours > theirs, said)
+
+
+def ppo_starts_at_sft(metrics: Document, tolerance: float) -> Contract:
+    """PPO's first rollout is SFT's: a KL other than 0 there means other weights, masks or temperatures."""
+    kl = metrics.get("kl_first")
+    name = "KL is 0 at PPO's start"
+    if kl is None:
+        return Contract("ppo", name, None, "PPO logged no KL")
+    return Contract("ppo", name, abs(kl) <= tolerance, f"{kl:.2g} nats per response in the first rollout")
+
+
+def training_reaches_best_of_n(evaluation: Document, share: float) -> Contract:
+    """One sample of a trained policy must reach `share` of best-of-n's gain: the same preferences, found by search."""
+    name = f"one sample of DPO or PPO reaches {share:.0%} of best-of-{evaluation['n']}'s gain"
+    versus = evaluation["versus_sft"]
+    search = versus.get("best_of_n", {}).get("difference")
+    trained = {method: versus[method]["difference"] for method in ("dpo", "ppo") if method in versus}
+    if search is None or not trained:
+        return Contract("dpo and ppo", name, None, "best-of-n or the trained policies did not answer")
+    if versus["best_of_n"]["ci_low"] <= 0:
+        return Contract("reward", name, None, f"best-of-n itself gains nothing for sure ({search:+.3f})")
+    best = max(trained, key=lambda method: trained[method])
+    said = f"{best} gains {trained[best]:+.3f} in gold, best-of-n {search:+.3f}"
+    return Contract("dpo and ppo", name, trained[best] >= share * search, said)

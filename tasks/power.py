@@ -1,0 +1,36 @@
+"""How many prompts a paired test needs: from the spread of a pilot, for the power that is wanted."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from tasks import statistics
+
+LEAST_DEVIATION = 0.25  # of one paired difference: a pilot without any difference does not promise that there is none
+
+
+def prompts_for_mean(
+    values: Sequence[float] | np.ndarray, roots: Sequence[str], effect: float, alpha: float, power: float
+) -> int:
+    """Prompts for a one-sided test at `alpha` to see a mean of paired differences of `effect`.
+
+    `values`: the pilot's paired differences, whose spread and clustering by root are taken.
+    """
+    deviation = max(LEAST_DEVIATION, float(np.std(values)))
+    return _clustered(statistics.sample_size(deviation, effect, alpha, power), values, roots)
+
+
+def prompts_for_rate(
+    ours: Sequence[bool], theirs: Sequence[bool], roots: Sequence[str], margin: float, alpha: float, power: float
+) -> int:
+    """Prompts for a one-sided test at `alpha` to show that a rate did not fall by `margin`, when it did not change."""
+    differences = np.subtract(ours, theirs, dtype=float)
+    discordance = max(LEAST_DEVIATION**2, float(np.abs(differences).mean()))
+    return _clustered(statistics.rate_sample_size(discordance, margin, alpha, power), differences, roots)
+
+
+def _clustered(prompts: int, values: Sequence[float] | np.ndarray, roots: Sequence[str]) -> int:
+    return math.ceil(prompts * statistics.design_effect(values, roots))

@@ -1,0 +1,65 @@
+"""Looks at the gate's prompts, counted by what MLflow recorded: which are spent, on whom, and what is free."""
+
+import pytest
+from mlflow import MlflowClient
+
+from flows import looks
+from tests import toy
+
+
+@pytest.fixture()
+def client(tmp_path):
+    return MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
+
+
+def gate(candidate, look=1, part=0, sets=1, of=2):
+    asked = {"set": part, "sets": sets, "look": look, "looks": of}
+    return {"candidate_hash": candidate * 8, "set": asked}
+
+
+def logged(client, root, document, complete="true"):
+    names = [one.name for one in client.search_experiments()]
+    experiment = client.create_experiment("gates") if "gates" not in names else None
+    experiment = experiment or client.get_experiment_by_name("gates").experiment_id
+    tags = {"plumb.stage": "gate", "plumb.complete": complete, looks.CANDIDATE: document["candidate_hash"]}
+    client.create_run(experiment, tags={**tags, **looks.tags(root, document)})
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    return toy.make_toy(tmp_path_factory.mktemp("looks"))
+
+
+def test_a_free_look_is_nobodys(client, root):
+    assert looks.objection(client, root, gate("ab")) is None and looks.next_look(client, "toy 1/1") == 1
+    logged(client, root, gate("ab"))
+    assert looks.objection(client, root, gate("ab")) is None, "the same candidate, gated again, looks no second time"
+    assert looks.next_look(client, "toy 1/1") == 2
+
+
+def test_a_spent_look_names_who_took_it_and_what_is_free(client, root):
+    logged(client, root, gate("ab"))
+    said = looks.objection(client, root, gate("cd"))
+    assert said == ("look 1 at the gate's prompts (part 1 of 1) was spent on candidate abababababab; "
+                    "gate again with gate.look=2")
+    logged(client, root, gate("cd"))
+    assert looks.objection(client, root, gate("ab")) is None, "the first to look keeps it"
+    logged(client, root, gate("cd", look=2))
+    assert looks.objection(client, root, gate("cd", look=2)) is None
+    assert "more gate.sets are needed" in looks.objection(client, root, gate("ef", look=2))
+
+
+def test_other_prompts_are_another_account(client, root):
+    logged(client, root, gate("ab", part=0, sets=2, of=1))
+    assert looks.objection(client, root, gate("cd", part=1, sets=2, of=1)) is None
+    assert "take the next prompts with gate.set=1" in looks.objection(client, root, gate("cd", part=0, sets=2, of=1))
+
+
+def test_a_run_that_was_cut_off_took_no_look(client, root):
+    logged(client, root, gate("ab"), complete="false")
+    assert looks.objection(client, root, gate("cd")) is None
+
+
+def test_a_gate_that_does_not_say_is_not_counted(root):
+    assert looks.tags(root, {"verdict": "promote"}) == {}
+    assert looks.objection(None, root, {"verdict": "promote"}) is None
