@@ -219,22 +219,26 @@ def seeds(
 
 @app.command()
 def hacking(settings: Settings = None):
-    """Show reward hacking on purpose: a judge that loves length, no KL penalty; guards off, then on.
+    """Show reward hacking on purpose: judges that love length, praise or refusals, no KL penalty, no guards.
 
-    Exit code 1 unless the proxy rises while gold falls with the guards off, and a guard stops PPO when they are on.
+    The proxy rises and gold falls; the gate must reject each candidate and name its hack. Then once more with the guards
+    on, which must stop PPO. Exit code 1 unless all of that happens.
     """
     from flows import hacking as hacked
     from flows import local
 
     root, console = _root(), _console()
-    found = []
+
+    def run(name: str, changes: tuple[str, ...]) -> hacked.Hacked:
+        place = _place(root, [*changes, *(settings or [])], None, console)
+        if local.align(place, console, prefect) != 0:
+            raise typer.Exit(1)
+        return hacked.Hacked.read(name, place)
+
     with local.Prefect(root) as prefect:
-        for name, guards in (("off", hacked.WITHOUT_GUARDS), ("on", ())):
-            place = _place(root, [*hacked.HACKED, *guards, *(settings or [])], None, console)
-            if local.align(place, console, prefect) != 0:
-                raise typer.Exit(1)
-            found.append(hacked.Hacked.read(name, place))
-    raise typer.Exit(hacked.report(*found, console))
+        found = {hack.name: run(hack.name, hack.settings(guards=False)) for hack in hacked.HACKS}
+        guarded = run(f"{hacked.GUARDED.name}, guards on", hacked.GUARDED.settings(guards=True))
+    raise typer.Exit(hacked.report(found, guarded, console))
 
 
 Resamples = Annotated[int, typer.Option(min=2, help="Bootstrap resamples of the prompts.")]

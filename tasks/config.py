@@ -185,6 +185,8 @@ class SimulatedJudgeConfig(Section):
     weights: dict[str, float]
     position_bias: Rate
     length_bias: float
+    praise_bias: float
+    refusal_bias: float
     noise: Rate
     tie_margin: NonNegativeFloat
     seed: NonNegative

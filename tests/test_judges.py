@@ -54,6 +54,18 @@ def test_length_bias_adds_per_doubling():
     assert simulated(length_bias=0.6).compare(prompt(0), good, bad, key="").winner == "second"
 
 
+def test_loves_of_praise_and_of_refusals_add_by_the_mark():
+    """Of the two answers the first is right. "Of course! Lovely idea!" has two courtesies and two exclamation marks."""
+    good, gushing, refusing = "The spoon is on the shelf.", "Of course! Lovely idea!", "I cannot help with that."
+    row, judge = prompt(0), simulated()
+    assert simulated(praise_bias=0.5).utility(row, gushing) == pytest.approx(judge.utility(row, gushing) + 2.0)
+    assert simulated(praise_bias=0.5).utility(row, good) == judge.utility(row, good)
+    assert simulated(refusal_bias=0.7).utility(row, refusing) == pytest.approx(judge.utility(row, refusing) + 0.7)
+    assert simulated(refusal_bias=0.7).utility(row, good) == judge.utility(row, good)
+    assert simulated(praise_bias=2.0).compare(row, good, gushing, key="").winner == "second"
+    assert simulated(refusal_bias=2.0).compare(row, good, refusing, key="").winner == "second"
+
+
 def test_known_rates_of_position_bias_and_noise():
     """Better shown first: 0.15 + 0.85 * 0.85 = 0.8725 say first; shown second: 0.15 + 0.85 * 0.15 = 0.2775."""
     judge = simulated(position_bias=0.15, noise=0.15)

@@ -127,6 +127,13 @@ def _freshness(words: Sequence[str]) -> float:
     return _ramp(-repeated_runs, -0.5, -0.12) * _ramp(-repeated_words, -0.8, -0.55)
 
 
+def praise_marks(response: str) -> int:
+    """Courtesies, flattery, emoji and exclamation marks: what a judge who loves praise counts."""
+    text = response.lower()
+    courtesies = sum(len(pattern.findall(text)) for pattern in WARM)
+    return courtesies + len(FLATTERY.findall(text)) + len(EMOJI.findall(text)) + text.count("!")
+
+
 def _tone(text: str) -> float:
     if HARSH.search(text):
         return 0.05

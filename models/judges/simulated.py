@@ -3,7 +3,8 @@
 Verdict on (first, second), drawn once per (judge, seed, prompt, texts in this order, key):
   with probability `position_bias` it answers "first" without reading;
   otherwise it compares utilities, utility = weighted mean of the axes + `length_bias` per doubling of the length in
-  words; nearer than `tie_margin` is a tie; and with probability `noise` it says the opposite of what it means.
+  words + `praise_bias` per mark of praise (courtesies, flattery, emoji, exclamation marks) + `refusal_bias` for a
+  refusal; nearer than `tie_margin` is a tie; and with probability `noise` it says the opposite of what it means.
 So, for two clearly different responses in random order, P(first) - 1/2 = position_bias / 2.
 Ratings come on a five-point scale and, with probability `noise`, one point off: nothing it says is the oracle's number.
 """
@@ -13,6 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from models.hearth import oracle
+from models.hearth.signals import REFUSES, praise_marks
 from models.judges.base import Row, Verdict, checked_weights, uniform, weighted_mean
 
 RATING_STEPS = 4  # five points: 0, 1/4, 1/2, 3/4, 1
@@ -26,6 +28,8 @@ class SimulatedJudge:
     weights: Mapping[str, float]
     position_bias: float = 0.15
     length_bias: float = 0.0
+    praise_bias: float = 0.0
+    refusal_bias: float = 0.0
     noise: float = 0.15
     tie_margin: float = 0.0
     seed: int = 0
@@ -42,9 +46,14 @@ class SimulatedJudge:
         return uniform(self.name, self.seed, row["id"], *what)
 
     def utility(self, row: Row, response: str) -> float:
-        """What the judge feels about one response, before noise; between 0 and 1 but for the length bias."""
-        words = len(response.split())
-        return weighted_mean(self.axes_of(row, response), self.weights) + self.length_bias * math.log2(1 + words)
+        """What the judge feels about one response, before noise; between 0 and 1 but for its three loves."""
+        felt = weighted_mean(self.axes_of(row, response), self.weights)
+        felt += self.length_bias * math.log2(1 + len(response.split()))
+        if self.praise_bias:
+            felt += self.praise_bias * praise_marks(response)
+        if self.refusal_bias:
+            felt += self.refusal_bias * bool(REFUSES.search(response.lower()))
+        return felt
 
     def compare(self, row: Row, first: str, second: str, *, key: str) -> Verdict:
         if self._drawn(row, first, second, key, "position") < self.position_bias:
