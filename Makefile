@@ -25,7 +25,7 @@ demo: setup  ## align the tiny assistant, end to end
 demo-seeds: setup  ## the demo on seeds 0, 1 and 2, and whether it keeps its promises
 	@$(BIN)/plumb seeds --seeds 0,1,2
 
-demo-hacking: setup  ## a judge that loves length and no KL penalty: proxy up, gold down; then the guards
+demo-hacking: setup  ## judges that love length, praise, refusals: proxy up, gold down, rejected and named; then the guards
 	@$(BIN)/plumb hacking
 
 demo-hh: setup  ## Anthropic's human preferences as a team's own data: make demo-hh DATA=DIR

@@ -57,6 +57,9 @@ def align(
     params: ParamsFile = None,
     cores: Cores = None,
     anchors: Annotated[bool, typer.Option("--anchors", help="Ask the judges their anchors first; stop at drift.")] = False,
+    champion: Annotated[
+        bool, typer.Option("--champion", help="Compare with the registry's champion: data/champion.dvc will name it.")
+    ] = False,
 ):
     """Bring every stage up to date, log it to MLflow and print what came out.
 
@@ -72,6 +75,11 @@ def align(
     params = params.absolute() if params else None
     root, console = _root(), _console()
     place = _place(root, settings, params, console)
+    if champion:
+        from flows import champion as serving
+        from flows import registry
+
+        console.print(f"The reference is champion {registry.name_of(serving.point_at_registry(place))}.")
     with local.Prefect(root) as prefect:
         code = local.align(place, console, prefect, cores, anchors)
     raise typer.Exit(code)

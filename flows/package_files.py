@@ -12,9 +12,27 @@ def fetch(root: Path, md5: str, target: Path) -> Path:
     root: a project with the DVC cache and remotes in which it was made.
     Raises ValueError when neither the cache nor a remote has it.
     """
+    from dvc_data.hashfile.checkout import checkout
+
+    repo, tree = _cached(root, md5)
+    checkout(str(target), repo.fs, tree, repo.cache.local, force=True)
+    return target
+
+
+def ensure(root: Path, md5: str) -> list[int]:
+    """Have the directory with this md5 in the DVC cache; returns the sizes of its files, in bytes.
+
+    Raises ValueError when neither the cache nor a remote has it.
+    """
+    repo, tree = _cached(root, md5)
+    cache = repo.cache.local
+    return [cache.fs.size(cache.oid_to_path(info.value)) for _, (_, info) in tree.iteritems()]
+
+
+def _cached(root: Path, md5: str):
+    """(the repository, the directory's listing), with every file in the cache."""
     from dvc.repo import Repo
     from dvc_data.hashfile import load
-    from dvc_data.hashfile.checkout import checkout
     from dvc_data.hashfile.hash_info import HashInfo
 
     repo, info = Repo(str(root)), HashInfo("md5", md5)
@@ -27,8 +45,7 @@ def fetch(root: Path, md5: str, target: Path) -> Path:
     if not _is_whole(cache, info):
         said = f" ({'; '.join(problems)})" if problems else ""
         raise ValueError(f"the package {md5} is neither in the DVC cache of {root} nor in a remote; dvc push it{said}")
-    checkout(str(target), repo.fs, load(cache, info), cache, force=True)
-    return target
+    return repo, load(cache, info)
 
 
 def _remotes(repo) -> list[str]:

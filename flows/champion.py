@@ -1,0 +1,46 @@
+"""Who serves, as a file that the stages depend on: `data/champion.dvc` names the package of the registry's champion.
+
+It is looked up once, here, before a run; evaluate and gate then compare with exactly those bytes, and DVC sees when the
+champion changed. Until there is a champion the pointer names a directory that says so.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import yaml
+
+from flows import package_files, registry
+from flows.registry import Version
+from flows.settings import read_settings
+
+POINTER = Path("data") / "champion.dvc"
+NOBODY_MD5 = "3dd181105f084a74b9ff5f50fa69d09a.dir"  # a directory with none.json alone
+
+
+def point(root: Path, version: Version | None) -> str:
+    """Let the pointer of the project name the package of this version, or nobody; returns the md5 that it names now.
+
+    Raises ValueError when the package is neither in the DVC cache nor in a remote, or the project has no such pointer.
+    """
+    path = root / POINTER
+    if not path.is_file():
+        raise ValueError(f"{root} has no {POINTER}, so its gate cannot compare with the champion")
+    md5 = version.tags[registry.PACKAGE] if version else NOBODY_MD5
+    document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    (out,) = document["outs"]
+    if out["md5"] == md5:
+        return md5
+    files = package_files.ensure(root, md5) if version else None
+    out |= {"md5": md5, "size": sum(files) if files else 19, "nfiles": len(files) if files else 1}
+    path.write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
+    return md5
+
+
+def point_at_registry(root: Path) -> Version | None:
+    """The same with whoever is champion now, who is returned."""
+    from mlflow import MlflowClient
+
+    champion = registry.read(MlflowClient(), read_settings(root).promote.model_name).champion
+    point(root, champion)
+    return champion
