@@ -25,6 +25,7 @@ p.warning { border-left: .4rem solid var(--reject); background: var(--card); pad
 .scroll { overflow-x: auto; margin-bottom: 1rem; } table { border-collapse: collapse; font-size: .92rem; min-width: 100%; }
 caption { text-align: left; padding-bottom: .3rem; }
 th, td { padding: .35rem .7rem .35rem 0; text-align: right; border-bottom: 1px solid var(--line); white-space: nowrap; }
+.words th, .words td { text-align: left; white-space: normal; min-width: 6rem; }
 th:first-child, td:first-child { text-align: left; } td.text { text-align: left; white-space: pre-wrap; min-width: 14rem; }
 .charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(19rem, 100%), 1fr)); gap: 1rem;
   margin-bottom: 1rem; }
@@ -44,8 +45,8 @@ TEMPLATE = """<!doctype html>
 <style>{{ style }}</style>
 </head>
 <body>
-{%- macro table(caption, head, rows) %}
-<div class="scroll" role="region" aria-label="{{ caption }}" tabindex="0"><table><caption>{{ caption }}</caption>
+{%- macro table(caption, head, rows, kind="numbers") %}
+<div class="scroll" role="region" aria-label="{{ caption }}" tabindex="0"><table class="{{ kind }}"><caption>{{ caption }}</caption>
 <thead><tr>{% for cell in head %}<th scope="col">{{ cell }}</th>{% endfor %}</tr></thead>
 <tbody>{% for row in rows %}<tr>{% for cell in row %}<td>{{ cell }}</td>{% endfor %}</tr>
 {% endfor %}</tbody></table></div>
@@ -80,7 +81,7 @@ TEMPLATE = """<!doctype html>
 {% if worse or monitors.sentences %}<ul>{% for line in worse + monitors.sentences %}<li>{{ line }}</li>{% endfor %}</ul>
 {% else %}<p>Nothing measured here is lower than SFT beyond chance, and no monitor warns.</p>{% endif %}
 {{ answers(monitors.examples) }}
-{{ table("What each stage owes the next", *contracts) }}
+{{ table("What each stage owes the next", *contracts, kind="words") }}
 {{ table("Monitors of the candidate, against SFT", *monitors.table) }}
 <p class="note">{{ monitors.note }}</p>
 
