@@ -19,6 +19,7 @@ FREE = (
     "ppo.missing_eos_penalty=0.0",
     "ppo.snapshots=4",
     "select.methods=[ppo]",
+    "select.checkpoints=final",  # gold would pick one from before the hack
 )
 WITHOUT_GUARDS = "ppo.guards={kl_budget: null, entropy_floor: null, eos_rate_floor: null, distinct_floor: null}"
 

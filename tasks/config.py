@@ -507,6 +507,7 @@ class MonitorsConfig(Section):
 
 class SelectConfig(Section):
     methods: Annotated[tuple[Literal["ppo", "dpo"], ...], Field(min_length=1)]
+    checkpoints: Literal["all", "final"]
 
 
 class GateConfig(Section):

@@ -11,6 +11,7 @@ from tasks.config import SelectConfig
 from tasks.errors import DataError
 from tasks.rows import Row, read_jsonl
 
+FINAL = "final"
 SELECTION_FILE = "selection.json"
 
 
@@ -20,7 +21,10 @@ def select(cfg: SelectConfig, evaluate: Path, out: Path) -> dict[str, float]:
     The candidate's own gold here is optimistic, being a maximum: only the gate's prompts can prove anything.
     Raises DataError when none of `cfg.methods` was scored.
     """
-    ranked = candidates(read_jsonl(evaluate / "scores.jsonl"), cfg.methods)
+    scores = read_jsonl(evaluate / "scores.jsonl")
+    if cfg.checkpoints == FINAL:
+        scores = [row for row in scores if row["checkpoint"] == FINAL]
+    ranked = candidates(scores, cfg.methods)
     if not ranked:
         raise DataError(f"scores.jsonl has no row of {', '.join(cfg.methods)}; correct select.methods or run evaluate")
     out.mkdir(parents=True, exist_ok=True)

@@ -39,3 +39,9 @@ def test_methods_are_a_setting(tmp_path):
     assert selection["method"] == "ppo"
     with pytest.raises(DataError, match="no row of dpo"):
         run(tmp_path, scored("ppo", "final", 0.7, 3.0), methods=["dpo"])
+
+
+def test_checkpoints_may_be_left_out(tmp_path):
+    rows = scored("ppo", "final", 0.5, 3.0) + scored("ppo", "step-20", 0.9, 2.0)
+    assert run(tmp_path, rows)[1]["checkpoint"] == "step-20"
+    assert run(tmp_path, rows, checkpoints="final")[1]["checkpoint"] == "final"
