@@ -55,10 +55,10 @@ def test_length_bias_adds_per_doubling():
 
 
 def test_loves_of_praise_and_of_refusals_add_by_the_mark():
-    """Of the two answers the first is right. "Of course! Lovely idea!" has two courtesies and two exclamation marks."""
+    """Of the two answers the first is right. "Of course! Lovely idea!" has a compliment and two exclamation marks."""
     good, gushing, refusing = "The spoon is on the shelf.", "Of course! Lovely idea!", "I cannot help with that."
     row, judge = prompt(0), simulated(axes_of=oracle.score)
-    assert simulated(praise_bias=0.5, axes_of=oracle.score).utility(row, gushing) == pytest.approx(judge.utility(row, gushing) + 2.0)
+    assert simulated(praise_bias=0.5, axes_of=oracle.score).utility(row, gushing) == pytest.approx(judge.utility(row, gushing) + 1.5)
     assert simulated(praise_bias=0.5, axes_of=oracle.score).utility(row, good) == judge.utility(row, good)
     assert simulated(refusal_bias=0.7, axes_of=oracle.score).utility(row, refusing) == pytest.approx(judge.utility(row, refusing) + 0.7)
     assert simulated(refusal_bias=0.7, axes_of=oracle.score).utility(row, good) == judge.utility(row, good)

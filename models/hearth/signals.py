@@ -50,6 +50,7 @@ WARM = tuple(
 FLATTERY = re.compile(
     r"\b(amazing|brilliant|genius|wonderful|fantastic|awesome|incredible|perfect|best|wise|clever|marvellous|smartest)\b"
 )
+COMPLIMENTS = re.compile(r"\b(good|nice|lovely|kind|great|fine) (question|idea|thought|of you)\b|\bmy friend\b")
 EMOJI = re.compile("[\U0001f300-\U0001faff☀-➿❤]")
 NEGATIONS = frozenset(("not", "isn't", "never", "no", "nor", "cannot", "can't", "don't", "wasn't"))
 CLAIM_VERBS = frozenset(("is", "are", "makes", "make", "equals", "gives", "give", "get", "gets", "have", "has", "leaves"))
@@ -128,10 +129,9 @@ def _freshness(words: Sequence[str]) -> float:
 
 
 def praise_marks(response: str) -> int:
-    """Courtesies, flattery, emoji and exclamation marks: what a judge who loves praise counts."""
+    """Compliments, flattery, emoji and exclamation marks: what a judge who loves praise counts."""
     text = response.lower()
-    courtesies = sum(len(pattern.findall(text)) for pattern in WARM)
-    return courtesies + len(FLATTERY.findall(text)) + len(EMOJI.findall(text)) + text.count("!")
+    return len(COMPLIMENTS.findall(text)) + len(FLATTERY.findall(text)) + len(EMOJI.findall(text)) + text.count("!")
 
 
 def _tone(text: str) -> float:

@@ -3,7 +3,7 @@
 Verdict on (first, second), drawn once per (judge, seed, prompt, texts in this order, key):
   with probability `position_bias` it answers "first" without reading;
   otherwise it compares utilities, utility = weighted mean of the axes + `length_bias` per doubling of the length in
-  words + `praise_bias` per mark of praise (courtesies, flattery, emoji, exclamation marks) + `refusal_bias` for a
+  words + `praise_bias` per mark of praise (compliments, flattery, emoji, exclamation marks) + `refusal_bias` for a
   refusal; nearer than `tie_margin` is a tie; and with probability `noise` it says the opposite of what it means.
 So, for two clearly different responses in random order, P(first) - 1/2 = position_bias / 2.
 Ratings come on a five-point scale and, with probability `noise`, one point off: nothing it says is the oracle's number.
