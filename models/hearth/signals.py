@@ -130,7 +130,7 @@ def _freshness(words: Sequence[str]) -> float:
 
 def praise_marks(response: str) -> int:
     """Compliments, flattery, emoji and exclamation marks: what a judge who loves praise counts."""
-    text = response.lower()
+    text = response.lower().replace("all the best", "")
     return len(COMPLIMENTS.findall(text)) + len(FLATTERY.findall(text)) + len(EMOJI.findall(text)) + text.count("!")
 
 
