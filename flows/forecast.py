@@ -5,6 +5,7 @@ looked up too, though its inputs are not on disk yet, and so on. What follows a 
 """
 
 import copy
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePath
@@ -47,7 +48,7 @@ class Forecast:
 
     def __init__(self, repo, pulled: Iterable[Any]):
         self._repo = repo
-        self._on_disk: dict[str, Any] = {}
+        self._on_disk: dict[str, Met] = {}
         self._coming: dict[str, _Coming] = {}
         for out in (out for pointer in pulled for out in pointer.outs):
             if _would_be_pulled(out):
@@ -90,18 +91,18 @@ class Forecast:
         return twin
 
     def _meet(self, dep) -> Met:
-        path = PurePath(dep.fs_path)
-        for place in (path, *path.parents):
-            coming = self._coming.get(str(place))
-            if coming:
-                return Met(_content(coming.out, dep.fs_path), coming.maker)
-        below = [coming for place, coming in self._coming.items() if path in PurePath(place).parents]
+        path = dep.fs_path
+        for place in (path, *map(str, PurePath(path).parents)):
+            if place in self._coming:
+                coming = self._coming[place]
+                return Met(_content(coming.out, path), coming.maker)
+        below = [coming for place, coming in self._coming.items() if place.startswith(path + os.sep)]
         if below:
             # A folder of which a part is still to come.
             return Met(None, below[0].maker)
-        if dep.fs_path not in self._on_disk:
-            self._on_disk[dep.fs_path] = dep.get_hash() if dep.exists else None
-        return Met(self._on_disk[dep.fs_path])
+        if path not in self._on_disk:
+            self._on_disk[path] = meet_on_disk(dep)
+        return self._on_disk[path]
 
 
 def meet_on_disk(dep) -> Met:
