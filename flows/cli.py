@@ -99,16 +99,21 @@ def plan(settings: Settings = None, params: ParamsFile = None, cores: Cores = No
     """Show what align would do and why, with what each stage cost last time: time, judge calls, money, disk.
 
     A stage is current, would be restored from the cache, or would run; the reason names the param, code file or
-    input that changed. Nothing is run and nothing is changed.
+    input that changed. Restored stages are looked through: what follows them is known too. What follows a stage that
+    runs is taken to run. No stage is run and params.yaml is not edited; with --set or --params a clone is made in
+    PLUMB_STATE, the one in which align with the same params would work, and it stays there.
     """
     from flows import environment
     from flows.ledger import Ledger
     from flows.plan import make_plan, show_plan
+    from flows.settings import read_settings
     from flows.stages import Graph
 
     params = params.absolute() if params else None
     root, console = _root(), _console()
-    graph = Graph(_place(root, settings, params, console))
+    place = _place(root, settings, params, console)
+    read_settings(place)  # params that align would refuse have no plan
+    graph = Graph(place)
     planned = make_plan(graph, Ledger(environment.state_dir(root) / "ledger.jsonl"))
     show_plan(graph, planned, cores or environment.usable_cores(), console)
 
@@ -128,11 +133,12 @@ def status():
     from flows.stages import Graph
 
     root, console = _root(), _console()
+    name = read_settings(root).promote.model_name
     show_status(Graph(root), console)
     kept = contracts_line(root)
     if kept:
         console.print(kept, markup=False, highlight=False)
-    number = registry.champion_number(os.environ["MLFLOW_TRACKING_URI"], read_settings(root).promote.model_name)
+    number = registry.champion_number(os.environ["MLFLOW_TRACKING_URI"], name)
     console.print(f"champion: {registry.name_of(number)}")
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from flows import environment, servers, settings, workspace
 from tests import toy
+from tests.small_project import small_params, write_project
 
 HEAVY = ("torch", "transformers", "mlflow", "prefect", "dvc", "pandas", "numpy", "pydantic")
 
@@ -46,12 +47,46 @@ def test_plan_and_status(tmp_path):
         (["--set", "second.step=5"], "no second.step; did you mean second.steps?"),
         (["--set", "second.steps"], "write it as --set section.key=value"),
         (["--params", "absent.yaml"], "absent.yaml does not exist"),
+        (["--set", "second.steps=[1"], "--set second.steps=[1: [1 is not a YAML value; write a list"),
+        (["--params", "torn.yaml", "--set", "second.steps=5"], "torn.yaml is not valid YAML: line 2, column 1"),
+        (["--params", "torn.yaml"], "torn.yaml is not valid YAML: line 2, column 1"),
+        (["--params", "twice.yaml", "--set", "second.steps=5"], "the key 'steps' stands there twice, first in line 1"),
+        (["--params", "list.yaml"], "list.yaml must be a mapping of sections"),
     ],
 )
 def test_wrong_params_are_one_line(tmp_path, arguments, words):
-    answer = toy.plumb(toy.make_toy(tmp_path), "align", *arguments)
+    folder = toy.make_toy(tmp_path)
+    for name, text in (("torn", "a: [1\n"), ("twice", "second: {steps: 3, steps: 4}\n"), ("list", "- 1\n")):
+        (folder / f"{name}.yaml").write_text(text)
+    answer = toy.plumb(folder, "plan", *arguments)
     assert answer.returncode == 1
     assert words in answer.stderr and answer.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", ["plan", "status"])
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("retries: 2", "retries: -2", "params.yaml: section 'flow'"),
+        ("  value: 1", "  value: 1\n  value: 2", "params.yaml is not valid YAML: line 3, column 3: the key 'value' stands"),
+    ],
+)
+def test_params_that_align_refuses_have_neither_plan_nor_status(tmp_path, command, old, new, words):
+    folder = toy.make_toy(tmp_path)
+    (folder / "params.yaml").write_text(toy.PARAMS.replace(old, new))
+    answer = toy.plumb(folder, command)
+    assert (answer.returncode, answer.stdout) == (1, "")
+    assert words in answer.stderr and answer.stderr.count("\n") == 1
+
+
+def test_params_of_our_own_stages_are_checked_before_a_plan(tmp_path):
+    folder = toy.make_toy(tmp_path / "toy")
+    write_project(tmp_path / "ours", small_params() | {"dpo": small_params()["dpo"] | {"beta": "hello"}})
+    for name in ("dvc.yaml", "params.yaml", "tasks"):
+        (tmp_path / "ours" / name).replace(folder / name)
+    answer = toy.plumb(folder, "plan")
+    assert (answer.returncode, answer.stdout) == (1, "")
+    assert "dpo.beta" in answer.stderr and "'hello'" in answer.stderr and answer.stderr.count("\n") == 1
 
 
 def test_a_section_of_the_flow_is_missing(tmp_path):
