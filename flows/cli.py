@@ -104,6 +104,7 @@ def plan(settings: Settings = None, params: ParamsFile = None, cores: Cores = No
     PLUMB_STATE, the one in which align with the same params would work, and it stays there.
     """
     from flows import environment
+    from flows.inputs import check_inputs
     from flows.ledger import Ledger
     from flows.plan import make_plan, show_plan
     from flows.settings import read_settings
@@ -114,6 +115,7 @@ def plan(settings: Settings = None, params: ParamsFile = None, cores: Cores = No
     place = _place(root, settings, params, console)
     read_settings(place)  # params that align would refuse have no plan
     graph = Graph(place)
+    check_inputs(place, graph)
     planned = make_plan(graph, Ledger(environment.state_dir(root) / "ledger.jsonl"))
     show_plan(graph, planned, cores or environment.usable_cores(), console)
 

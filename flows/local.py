@@ -10,6 +10,7 @@ from pathlib import Path
 import psutil
 
 from flows import environment, looks
+from flows.inputs import check_inputs
 from flows.ledger import Ledger
 from flows.session import Session
 from flows.settings import read_settings
@@ -59,13 +60,15 @@ class Prefect:
 def align(root: Path, console, prefect: Prefect, cores: int | None = None, anchors: bool = False) -> int:
     """Bring the project at `root` up to date and print what came out; returns the exit code.
 
-    anchors: ask the judges their anchors first, and run nothing if one drifted. Raises ValueError with one line for what the user can put right.
+    anchors: ask the judges their anchors first, and run nothing if one drifted. Raises ValueError with one line for
+    what the user can put right.
     """
     settings = read_settings(root)
     cores = cores or environment.usable_cores()
     with only_one(root):
         heal(root)
         graph = Graph(root)
+        check_inputs(root, graph)
         if not anchors and _nothing_to_do(root, graph, prefect):
             console.print(f"Nothing to do: all {len(graph.stages)} stages are current and logged.")
         elif not _run(root, graph, settings, cores, console, prefect, anchors):

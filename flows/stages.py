@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from flows.forecast import Forecast, Status, meet_on_disk, pulled_before
+from flows.inputs import absent_inputs
 from flows.reasons import flatten, is_params, reasons
 
 T = TypeVar("T")
@@ -99,6 +100,11 @@ class Graph:
     def _forecast(self) -> dict[str, Status]:
         forecast = Forecast(self._repo, pulled_before(self.root, self._repo.index.stages))
         return {name: forecast.of(self._loaded[name]) for name in self.stages}
+
+    def absent_inputs(self) -> dict[str, tuple[str, ...]]:
+        """Path to the stages that read it, of what is not on disk and that neither a stage nor a pull would bring."""
+        with self._lock:
+            return absent_inputs(list(self._loaded.values()), pulled_before(self.root, self._repo.index.stages))
 
     def version(self, name: str) -> str | None:
         """The content hash of command, dependencies (code included) and params, as they are on disk now.

@@ -6,7 +6,8 @@ import sys
 
 import pytest
 
-from flows import environment, servers, settings, workspace
+from flows import environment, inputs, servers, settings, workspace
+from flows.stages import Graph
 from tests import toy
 from tests.small_project import small_params, write_project
 
@@ -87,6 +88,53 @@ def test_params_of_our_own_stages_are_checked_before_a_plan(tmp_path):
     answer = toy.plumb(folder, "plan")
     assert (answer.returncode, answer.stdout) == (1, "")
     assert "dpo.beta" in answer.stderr and "'hello'" in answer.stderr and answer.stderr.count("\n") == 1
+
+
+READS_A_MODEL = """\
+  tune:
+    cmd: cp -r ${model.path} out/tuned
+    deps: ["${model.path}"]
+    outs: [out/tuned]
+"""
+
+
+@pytest.mark.parametrize("command", ["plan", "align"])
+def test_a_model_that_is_not_there_is_one_line_before_any_stage(tmp_path, command):
+    folder = toy.make_toy(tmp_path / "toy")
+    (folder / "dvc.yaml").write_text(toy.DVC_YAML + READS_A_MODEL)
+    (folder / "params.yaml").write_text(toy.PARAMS + "model: {path: base}\n")
+    (folder / "base").mkdir()
+    (folder / "base" / "config.json").write_text("{}")
+    answer = toy.plumb(folder, command, "--set", "model.path=/nowhere")
+    words = "model.path: /nowhere does not exist (tune reads it); set model.path to a file or folder that does"
+    assert (answer.returncode, answer.stderr) == (1, f"plumb: {words}\n")
+    assert not (folder / ".dvc" / "plumb-state" / "runs").exists()
+    assert toy.plumb(folder, "plan").returncode == 0
+
+
+def test_inputs_that_nothing_brings(tmp_path):
+    folder = toy.make_toy(tmp_path)
+    inputs.check_inputs(folder, Graph(folder))
+    (folder / "work.py").unlink()
+    with pytest.raises(ValueError, match=r"work.py does not exist \(first, side@a and 3 more read it, by dvc.yaml\)"):
+        inputs.check_inputs(folder, Graph(folder))
+    toy.command(folder, "git", "checkout", "-q", "work.py")
+    toy.command(folder, "mkdir", "data")
+    (folder / "data" / "rows").write_text("rows")
+    toy.command(folder, "dvc", "add", "-q", "data/rows")
+    read = "  read: {cmd: cp data/rows out/rows, deps: [data/rows], outs: [out/rows]}\n"
+    (folder / "dvc.yaml").write_text(toy.DVC_YAML + read)
+    (folder / "data" / "rows").unlink()
+    inputs.check_inputs(folder, Graph(folder))  # a pull brings it
+    (folder / "data" / "rows.dvc").rename(folder / "rows.dvc")
+    (folder / "rows.dvc").write_text((folder / "rows.dvc").read_text().replace("data/rows", "rows"))
+    (folder / "dvc.yaml").write_text(toy.DVC_YAML + read.replace("data/rows", "rows"))
+    with pytest.raises(ValueError, match="rows is not here .* fetch it: dvc pull rows.dvc"):
+        inputs.check_inputs(folder, Graph(folder))
+    (folder / "rows.dvc").unlink()
+    (folder / "dvc.yaml").write_text(toy.DVC_YAML + read)
+    with pytest.raises(ValueError, match=r"data/rows does not exist \(read reads it, by dvc.yaml\)"):
+        inputs.check_inputs(folder, Graph(folder))
 
 
 def test_a_section_of_the_flow_is_missing(tmp_path):
