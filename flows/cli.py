@@ -106,15 +106,15 @@ def plan(settings: Settings = None, params: ParamsFile = None, cores: Cores = No
     from flows import environment
     from flows.inputs import check_inputs
     from flows.ledger import Ledger
+    from flows.local import open_graph
     from flows.plan import make_plan, show_plan
     from flows.settings import read_settings
-    from flows.stages import Graph
 
     params = params.absolute() if params else None
     root, console = _root(), _console()
     place = _place(root, settings, params, console)
     read_settings(place)  # params that align would refuse have no plan
-    graph = Graph(place)
+    graph = open_graph(place, console)
     check_inputs(place, graph)
     planned = make_plan(graph, Ledger(environment.state_dir(root) / "ledger.jsonl"))
     show_plan(graph, planned, cores or environment.usable_cores(), console)
@@ -129,14 +129,14 @@ def status():
     import os
 
     from flows import registry
+    from flows.local import open_graph
     from flows.plan import show_status
     from flows.results import contracts_line
     from flows.settings import read_settings
-    from flows.stages import Graph
 
     root, console = _root(), _console()
     name = read_settings(root).promote.model_name
-    show_status(Graph(root), console)
+    show_status(open_graph(root, console), console)
     kept = contracts_line(root)
     if kept:
         console.print(kept, markup=False, highlight=False)
@@ -359,10 +359,13 @@ cli_service.add_to(app)
 
 
 def _numbers(text: str) -> list[int]:
-    try:
-        return [int(part) for part in text.split(",")]
-    except ValueError:
-        raise ValueError(f"--seeds {text}: write whole numbers separated by commas, for example 0,1,2") from None
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isascii() and part.isdigit() for part in parts):
+        raise ValueError(f"--seeds {text}: write whole numbers separated by commas, for example 0,1,2")
+    numbers = [int(part) for part in parts]
+    if len(set(numbers)) < len(numbers):
+        raise ValueError(f"--seeds {text}: a seed stands there twice; name each once, a repeated one tells nothing new")
+    return numbers
 
 
 def main() -> None:

@@ -173,6 +173,23 @@ def only_one(root: Path):
         yield
 
 
+def open_graph(root: Path, console) -> Graph:
+    """The graph, for commands that only look; a dvc.lock that is torn is cleared first, as `align` does.
+
+    Raises ValueError with one line where it cannot be read for another reason, or while an align is at work.
+    """
+    try:
+        return Graph(root)
+    except ValueError:
+        lock = root / "dvc.lock"
+        if not lock.exists() or _is_whole_lock(lock):
+            raise
+    with only_one(root):
+        for line in heal(root):
+            console.print(f"Cleared: {line}", markup=False, highlight=False)
+    return Graph(root)
+
+
 def heal(root: Path) -> list[str]:
     """Clear what a `kill -9` of dvc at the wrong moment leaves behind; returns what was cleared.
 

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from flows import environment, inputs, servers, settings, workspace
+from flows import environment, inputs, local, servers, settings, workspace
 from flows.stages import Graph
 from tests import toy
 from tests.small_project import small_params, write_project
@@ -194,9 +194,41 @@ def test_up_says_which_port_is_in_use(tmp_path):
     assert answer.stderr == f"plumb: port {port} is in use; stop what listens there or choose another with --mlflow-port\n"
 
 
-def test_seeds_must_be_numbers(tmp_path):
-    answer = toy.plumb(toy.make_toy(tmp_path), "seeds", "--seeds", "0,x")
-    assert answer.returncode == 1 and "whole numbers separated by commas" in answer.stderr
+@pytest.mark.parametrize(
+    ("seeds", "words"),
+    [("0,x", "whole numbers separated by commas"), ("-1", "whole numbers separated by commas"), ("0,00", "stands there twice")],
+)
+def test_seeds_must_be_different_numbers(tmp_path, seeds, words):
+    answer = toy.plumb(toy.make_toy(tmp_path), "seeds", f"--seeds={seeds}")
+    assert answer.returncode == 1 and words in answer.stderr and answer.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", ["plan", "status"])
+def test_a_torn_lock_does_not_hide_what_the_cache_holds(tmp_path, command):
+    folder = toy.make_toy(tmp_path)
+    toy.command(folder, "dvc", "repro", "-q")
+    lock = folder / "dvc.lock"
+    lock.write_text(lock.read_text()[:-200] + "\n  - [")
+    answer = toy.plumb(folder, command)
+    assert answer.returncode == 0, answer.stderr
+    assert "Cleared: dvc.lock was torn" in answer.stdout
+    assert answer.stdout.count(" restore " if command == "plan" else " in the cache ") == 5
+
+
+def test_a_torn_lock_is_left_to_the_align_at_work(tmp_path):
+    folder = toy.make_toy(tmp_path)
+    (folder / "dvc.lock").write_text("stages: [")
+    with local.only_one(folder), pytest.raises(ValueError, match="another plumb align"):
+        local.open_graph(folder, None)
+    assert (folder / "dvc.lock").exists()
+
+
+def test_status_names_the_tracking_server_that_does_not_answer(tmp_path):
+    folder = toy.make_toy(tmp_path)
+    answer = toy.plumb(folder, "status", MLFLOW_TRACKING_URI=f"http://127.0.0.1:{servers.free_port()}")
+    assert answer.returncode == 1 and "never run" in answer.stdout
+    assert answer.stderr.startswith("plumb: no MLflow answers at MLFLOW_TRACKING_URI=http://127.0.0.1:")
+    assert len(answer.stderr) < 200 and answer.stderr.count("\n") == 1
 
 
 def test_a_server_that_stops_at_start_names_its_log(tmp_path):
