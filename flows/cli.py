@@ -26,7 +26,7 @@ app = typer.Typer(
 
 Settings = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Change one param for this run, e.g. --set dpo.beta=0.2; repeatable."),
+    typer.Option("--set", metavar="KEY=VALUE", help="Change one param for this run, as in dpo.beta=0.2; repeatable."),
 ]
 ParamsFile = Annotated[
     Path | None, typer.Option("--params", metavar="FILE", help="Use this params file instead of params.yaml.")
@@ -56,7 +56,9 @@ def align(
     settings: Settings = None,
     params: ParamsFile = None,
     cores: Cores = None,
-    anchors: Annotated[bool, typer.Option("--anchors", help="Ask the judges their anchors first; stop at drift.")] = False,
+    anchors: Annotated[
+        bool, typer.Option("--anchors", help="Ask the judges their anchors first; stop at drift.")
+    ] = False,
 ):
     """Bring every stage up to date, log it to MLflow and print what came out.
 
@@ -332,7 +334,7 @@ def inspect(
     answer for everything, truncation, little diversity, a reward that loves length.
 
     On its own a table is held against absolute limits; with --against, or --reference, against a second model. Columns
-    are `prompt` and `response`, or `messages`; `reward`, `gold`, `finished` and `harmful` are used where they are there.
+    are `prompt` and `response`, or `messages`; `reward`, `gold`, `finished` and `harmful` are used where they are.
     The limits stand in params.yaml under monitors.limits. Exit code 0 whatever is found, 1 for a table that cannot be
     read.
     """

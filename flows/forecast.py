@@ -1,7 +1,7 @@
 """What would become of each stage if the graph were brought up to date now: current, restored from the cache, or run.
 
-A restored stage's outputs are known beforehand, by its entry in DVC's cache of runs; so the key of the next stage can be
-looked up too, though its inputs are not on disk yet, and so on. What follows a stage that must really run is unknown.
+A restored stage's outputs are known beforehand, by its entry in DVC's cache of runs; so the key of the next stage can
+be looked up too, though its inputs are not on disk yet, and so on. What follows a stage that must really run is unknown.
 """
 
 import copy

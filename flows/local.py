@@ -193,8 +193,8 @@ def open_graph(root: Path, console) -> Graph:
 def heal(root: Path) -> list[str]:
     """Clear what a `kill -9` of dvc at the wrong moment leaves behind; returns what was cleared.
 
-    DVC writes dvc.lock and its reader-writer lock in place: killed meanwhile, both can be torn, and it refuses to go on.
-    Its check for dead holders is fooled by zombies and reused ids. Nothing is lost with either file: finished stages
+    DVC writes dvc.lock and its reader-writer lock in place: killed meanwhile, both can be torn, and it refuses to go
+    on. Its check for dead holders is fooled by zombies and reused ids. Nothing is lost with either file: finished stages
     come back from the run-cache.
     """
     cleared = []

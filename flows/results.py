@@ -91,12 +91,10 @@ def contracts_line(root: Path) -> str | None:
     """Whether each stage kept what it owes the next, and else the likely cause; None before there is anything to tell."""
     documents = {name: read_json(root / "metrics" / f"{name}.json") for name in contracts.DOCUMENTS}
     known = {name: document for name, document in documents.items() if document}
-    if not known or not (root / PARAMS_FILE).is_file():
+    if not known or not (root / "tasks").is_dir():  # a graph of one's own has contracts of its own
         return None
-    params = read_params(root / PARAMS_FILE)
-    if "report" not in params:
-        return None
-    return contracts.summary(contracts.check(stage_config(params, "report", root / PARAMS_FILE).contracts, known))
+    cfg = stage_config(read_params(root / PARAMS_FILE), "report", root / PARAMS_FILE)
+    return contracts.summary(contracts.check(cfg.contracts, known))
 
 
 def report_path(root: Path) -> Path | None:

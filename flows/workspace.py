@@ -171,7 +171,7 @@ def share_dvc(root: Path, clone: Path) -> None:
 
 
 def _absolute_paths(params: str, root: Path, clone: Path) -> str:
-    """Relative paths that lead out of git's files (a model, a data folder) as absolute ones: the clone lies elsewhere."""
+    """Relative paths out of git's files (a model, a data folder) as absolute ones: the clone lies elsewhere."""
     import yaml
 
     from flows.stages import flatten
