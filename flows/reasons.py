@@ -26,7 +26,15 @@ def reasons(stage, meet: Callable[[Any], Met]) -> Iterator[str]:
     if stage.changed_stage() and not inputs:
         yield "command or list of dependencies changed"
     yield from inputs
-    for out in stage.outs:
+    yield from _output_reasons(stage.outs)
+
+
+def _output_reasons(outs: list) -> Iterator[str]:
+    if len(outs) > 1 and not any(out.exists for out in outs):
+        # As in a fresh clone, where naming each would hide the other reasons.
+        yield "outputs are not here"
+        return
+    for out in outs:
         for path, word in out.status().items():
             yield f"output {path} {word}"
 

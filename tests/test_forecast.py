@@ -148,6 +148,13 @@ def test_reasons_through_restored_stages(project):
     assert plan["last"].reasons == ("follows side@a, side@b",)
 
 
+def test_a_fresh_clone_says_so_once_per_stage(project):
+    fresh_clone_with_its_lock(project)
+    plan = Graph(project).plan()
+    assert plan["second"].reasons == ("outputs are not here",)
+    assert plan["side@a"].reasons == ("output out/side-a.txt deleted",)
+
+
 def test_a_clone_with_other_params_finds_the_cache(project):
     text = (project / "params.yaml").read_text().replace("value: 2", "value: 1")
     clone = workspace.open_workspace(project, environment.state_dir(project), text)
