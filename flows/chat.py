@@ -37,7 +37,7 @@ def find(root: Path, state: Path, target: str | None, model_name: str) -> tuple[
     if target and not target.startswith("models:"):
         directory = Path(target)
         if not directory.is_dir():
-            raise ValueError(f"{target} is no directory; name one, or a registered model: models:/{model_name}@champion")
+            raise ValueError(f"{target} is no directory; name one or a registered model: models:/{model_name}@champion")
         return directory, directory
     from mlflow import MlflowClient
 

@@ -26,7 +26,7 @@ app = typer.Typer(
 
 Settings = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Change one param for this run, e.g. --set dpo.beta=0.2; repeatable."),
+    typer.Option("--set", metavar="KEY=VALUE", help="Change one param for this run, as in dpo.beta=0.2; repeatable."),
 ]
 ParamsFile = Annotated[
     Path | None, typer.Option("--params", metavar="FILE", help="Use this params file instead of params.yaml.")
@@ -56,7 +56,9 @@ def align(
     settings: Settings = None,
     params: ParamsFile = None,
     cores: Cores = None,
-    anchors: Annotated[bool, typer.Option("--anchors", help="Ask the judges their anchors first; stop at drift.")] = False,
+    anchors: Annotated[
+        bool, typer.Option("--anchors", help="Ask the judges their anchors first; stop at drift.")
+    ] = False,
     champion: Annotated[
         bool, typer.Option("--champion", help="Compare with the registry's champion: data/champion.dvc will name it.")
     ] = False,
@@ -107,16 +109,23 @@ def plan(settings: Settings = None, params: ParamsFile = None, cores: Cores = No
     """Show what align would do and why, with what each stage cost last time: time, judge calls, money, disk.
 
     A stage is current, would be restored from the cache, or would run; the reason names the param, code file or
-    input that changed. Nothing is run and nothing is changed.
+    input that changed. Restored stages are looked through: what follows them is known too. What follows a stage that
+    runs is taken to run. No stage is run and params.yaml is not edited; with --set or --params a clone is made in
+    PLUMB_STATE, the one in which align with the same params would work, and it stays there.
     """
     from flows import environment
+    from flows.inputs import check_inputs
     from flows.ledger import Ledger
+    from flows.local import open_graph
     from flows.plan import make_plan, show_plan
-    from flows.stages import Graph
+    from flows.settings import read_settings
 
     params = params.absolute() if params else None
     root, console = _root(), _console()
-    graph = Graph(_place(root, settings, params, console))
+    place = _place(root, settings, params, console)
+    read_settings(place)  # params that align would refuse have no plan
+    graph = open_graph(place, console)
+    check_inputs(place, graph)
     planned = make_plan(graph, Ledger(environment.state_dir(root) / "ledger.jsonl"))
     show_plan(graph, planned, cores or environment.usable_cores(), console)
 
@@ -130,17 +139,18 @@ def status():
     import os
 
     from flows import registry
+    from flows.local import open_graph
     from flows.plan import show_status
     from flows.results import contracts_line
     from flows.settings import read_settings
-    from flows.stages import Graph
 
     root, console = _root(), _console()
-    show_status(Graph(root), console)
+    name = read_settings(root).promote.model_name
+    show_status(open_graph(root, console), console)
     kept = contracts_line(root)
     if kept:
         console.print(kept, markup=False, highlight=False)
-    number = registry.champion_number(os.environ["MLFLOW_TRACKING_URI"], read_settings(root).promote.model_name)
+    number = registry.champion_number(os.environ["MLFLOW_TRACKING_URI"], name)
     console.print(f"champion: {registry.name_of(number)}")
 
 
@@ -336,7 +346,7 @@ def inspect(
     answer for everything, truncation, little diversity, a reward that loves length.
 
     On its own a table is held against absolute limits; with --against, or --reference, against a second model. Columns
-    are `prompt` and `response`, or `messages`; `reward`, `gold`, `finished` and `harmful` are used where they are there.
+    are `prompt` and `response`, or `messages`; `reward`, `gold`, `finished` and `harmful` are used where they are.
     The limits stand in params.yaml under monitors.limits. Exit code 0 whatever is found, 1 for a table that cannot be
     read.
     """
@@ -363,10 +373,13 @@ cli_service.add_to(app)
 
 
 def _numbers(text: str) -> list[int]:
-    try:
-        return [int(part) for part in text.split(",")]
-    except ValueError:
-        raise ValueError(f"--seeds {text}: write whole numbers separated by commas, for example 0,1,2") from None
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isascii() and part.isdigit() for part in parts):
+        raise ValueError(f"--seeds {text}: write whole numbers separated by commas, for example 0,1,2")
+    numbers = [int(part) for part in parts]
+    if len(set(numbers)) < len(numbers):
+        raise ValueError(f"--seeds {text}: a seed stands there twice; name each once, a repeated one tells nothing new")
+    return numbers
 
 
 def main() -> None:

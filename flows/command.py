@@ -14,7 +14,7 @@ def console():
 
 
 def project() -> Path:
-    """The project around the working directory, with the libraries told what they must know before they are imported."""
+    """The project around the working directory, with the libraries told what they must know before their import."""
     import os
 
     from flows import environment

@@ -142,10 +142,12 @@ def _pull_error(error: Exception, names: str, remote: str, url: str) -> PullErro
     causes = _causes(error)
     is_local = "://" not in url
     if is_local and not Path(url).exists():
-        return PullError(f"the remote {remote!r} is not reachable: {url} does not exist (needed for {names})", may_pass=False)
+        text = f"the remote {remote!r} is not reachable: {url} does not exist (needed for {names})"
+        return PullError(text, may_pass=False)
     network = any(_is_network(cause) for cause in causes)
     if network:
-        return PullError(f"the remote {remote!r} at {url} is not reachable ({_line(error)}); needed for {names}", may_pass=True)
+        text = f"the remote {remote!r} at {url} is not reachable ({_line(error)}); needed for {names}"
+        return PullError(text, may_pass=True)
     return PullError(f"cannot pull {names} from the remote {remote!r} at {url}: {_line(error)}", may_pass=False)
 
 
@@ -155,7 +157,8 @@ def _push_error(causes: list[BaseException], remote: str, url: str) -> PushError
         return PushError(f"no space left at the remote {remote!r} ({url}): free some, then run again")
     cause = next((cause for cause in causes if not type(cause).__name__.startswith("Upload")), causes[0])
     if any(_is_network(cause) for cause in causes):
-        return PushError(f"the remote {remote!r} at {url} is not reachable or busy ({_line(cause)}); run again later", True)
+        text = f"the remote {remote!r} at {url} is not reachable or busy ({_line(cause)}); run again later"
+        return PushError(text, may_pass=True)
     return PushError(f"cannot push to the remote {remote!r} at {url}: {_line(cause)}; check address and credentials")
 
 
@@ -197,7 +200,8 @@ def _is_network(error: BaseException) -> bool:
     if isinstance(error, ConnectionError | TimeoutError) or getattr(error, "errno", None) in NETWORK_ERRORS:
         return True
     name = type(error).__name__
-    return any(word in name for word in ("Connect", "Timeout", "EndpointConnection", "ClientOSError", "Throttl", "SlowDown"))
+    words = ("Connect", "Timeout", "EndpointConnection", "ClientOSError", "Throttl", "SlowDown")
+    return any(word in name for word in words)
 
 
 def _line(error: Exception) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 import psutil
 
 from flows import environment, looks
+from flows.inputs import check_inputs
 from flows.ledger import Ledger
 from flows.session import Session
 from flows.settings import read_settings
@@ -59,13 +60,15 @@ class Prefect:
 def align(root: Path, console, prefect: Prefect, cores: int | None = None, anchors: bool = False) -> int:
     """Bring the project at `root` up to date and print what came out; returns the exit code.
 
-    anchors: ask the judges their anchors first, and run nothing if one drifted. Raises ValueError with one line for what the user can put right.
+    anchors: ask the judges their anchors first, and run nothing if one drifted. Raises ValueError with one line for
+    what the user can put right.
     """
     settings = read_settings(root)
     cores = cores or environment.usable_cores()
     with only_one(root):
         heal(root)
         graph = Graph(root)
+        check_inputs(root, graph)
         if not anchors and _nothing_to_do(root, graph, prefect):
             console.print(f"Nothing to do: all {len(graph.stages)} stages are current and logged.")
         elif not _run(root, graph, settings, cores, console, prefect, anchors):
@@ -170,11 +173,28 @@ def only_one(root: Path):
         yield
 
 
+def open_graph(root: Path, console) -> Graph:
+    """The graph, for commands that only look; a dvc.lock that is torn is cleared first, as `align` does.
+
+    Raises ValueError with one line where it cannot be read for another reason, or while an align is at work.
+    """
+    try:
+        return Graph(root)
+    except ValueError:
+        lock = root / "dvc.lock"
+        if not lock.exists() or _is_whole_lock(lock):
+            raise
+    with only_one(root):
+        for line in heal(root):
+            console.print(f"Cleared: {line}", markup=False, highlight=False)
+    return Graph(root)
+
+
 def heal(root: Path) -> list[str]:
     """Clear what a `kill -9` of dvc at the wrong moment leaves behind; returns what was cleared.
 
-    DVC writes dvc.lock and its reader-writer lock in place: killed meanwhile, both can be torn, and it refuses to go on.
-    Its check for dead holders is fooled by zombies and reused ids. Nothing is lost with either file: finished stages
+    DVC writes dvc.lock and its reader-writer lock in place: killed meanwhile, both can be torn, and it refuses to go
+    on. Its check for dead holders is fooled by zombies and reused ids. Nothing is lost with either file: finished stages
     come back from the run-cache.
     """
     cleared = []

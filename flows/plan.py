@@ -4,7 +4,10 @@ from dataclasses import dataclass
 
 from flows.clock import in_words, time_left
 from flows.ledger import Entry, Ledger
-from flows.stages import Graph, Status
+from flows.stages import Graph
+
+# The words of `plumb status` for what `plumb align` would do, and their colours.
+STATES = {"current": ("current", "green"), "restore": ("in the cache", "cyan"), "run": ("would run", "yellow")}
 
 
 @dataclass(frozen=True)
@@ -25,7 +28,7 @@ def make_plan(graph: Graph, ledger: Ledger) -> list[Planned]:
     for name, status in graph.plan().items():
         cost = last.get(name)
         seconds = cost.seconds if cost else graph.stages[name].seconds
-        planned.append(Planned(name, _action(graph, name, status), status.reasons, seconds, cost))
+        planned.append(Planned(name, status.action, status.reasons, seconds, cost))
     return planned
 
 
@@ -47,8 +50,10 @@ def show_plan(graph: Graph, planned: list[Planned], cores: int, console) -> None
         table.add_row(*(Text(cell, style=style) for cell in cells))
     console.print(table)
     running = [row for row in planned if row.action == "run"]
+    restored = sum(row.action == "restore" for row in planned)
+    from_cache = f"{restored} stages would be restored from the cache." if restored else ""
     if not running:
-        console.print("Nothing would be computed.")
+        console.print(f"Nothing would be computed; {from_cache}" if restored else "Nothing would be computed.")
         return
     calls = sum(row.cost.calls for row in running if row.cost)
     money = sum(row.cost.money for row in running if row.cost)
@@ -57,6 +62,8 @@ def show_plan(graph: Graph, planned: list[Planned], cores: int, console) -> None
     line = f"{len(running)} stages would run, about {in_words(total_seconds(graph, planned, cores))} on {cores} cores; "
     line += f"last time they made {calls} judge calls for {money:.2f} and {_size(disk)}."
     console.print(line + (f" {new} never ran here: their time is the guess in dvc.yaml." if new else ""))
+    if from_cache:
+        console.print(from_cache)
 
 
 def show_status(graph: Graph, console) -> None:
@@ -67,17 +74,9 @@ def show_status(graph: Graph, console) -> None:
     table = Table("stage", "state", "version", "why", header_style="bold")
     for name, status in graph.plan().items():
         version = (graph.made_version(name) or "")[:12]
-        word, style = ("current", "green") if status.current else ("would run", "yellow")
+        word, style = STATES[status.action]
         table.add_row(Text(name), Text(word, style=style), Text(version), Text(_why(status.reasons)))
     console.print(table)
-
-
-def _action(graph: Graph, name: str, status: Status) -> str:
-    if status.current:
-        return "current"
-    if status.reasons[0].startswith("follows "):
-        return "run"
-    return "restore" if graph.restorable(name) else "run"
 
 
 def _why(reasons: tuple[str, ...], shown: int = 3) -> str:

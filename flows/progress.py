@@ -12,7 +12,9 @@ from flows.running import StageError, StageRun
 
 PLAIN_SECONDS = 15.0
 MARKS = {"ran": "✓", "restored": "↺", "current": "=", "failed": "✗", "running": "▸", "waiting": "·"}
-STYLES = {"ran": "green", "restored": "green", "current": "dim", "failed": "bold red", "running": "bold", "waiting": "dim"}
+STYLES = {
+    "ran": "green", "restored": "green", "current": "dim", "failed": "bold red", "running": "bold", "waiting": "dim",
+}  # fmt: skip
 BAR_CELLS = 20
 
 

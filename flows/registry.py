@@ -130,12 +130,23 @@ def find_model(client, name: str):
 
 
 def champion_number(uri: str, name: str) -> int | None:
-    """Who serves. A sqlite store is read without MLflow, whose import alone takes 2 s; other stores are asked by it."""
+    """Who serves. A sqlite store is read without MLflow, whose import alone takes 2 s; other stores are asked by it.
+
+    Raises ValueError with one line for a server that does not answer.
+    """
     path = uri.removeprefix("sqlite:///")
     if path == uri:
-        from mlflow import MlflowClient
+        from mlflow import MlflowClient, MlflowException
 
-        champion = read(MlflowClient(uri), name).champion
+        try:
+            champion = read(MlflowClient(uri), name).champion
+        except MlflowException as error:
+            # What a server refuses has words of its own; this is urllib's, page-long, for none that answers.
+            if "failed with exception" not in str(error):
+                raise
+            raise ValueError(
+                f"no MLflow answers at MLFLOW_TRACKING_URI={uri}; start it, or unset MLFLOW_TRACKING_URI"
+            ) from None
         return champion.number if champion else None
     if not Path(path).exists():
         return None

@@ -43,7 +43,7 @@ def broken_promises(seed: Seed) -> list[str]:
     for model in TRAINED:
         low = seed.versus_sft(model).get("ci_low")
         if low is None or low <= 0:
-            broken.append(f"seed {seed.seed}: {model} is not clear of sft (interval of the difference {_interval(seed, model)})")
+            broken.append(f"seed {seed.seed}: {model} is not clear of sft (difference {_interval(seed, model)})")
     prompts = seed.evaluate.get("prompts", 0)
     if prompts < UNSEEN_PROMPTS:
         broken.append(f"seed {seed.seed}: evaluated on {prompts} prompts, fewer than {UNSEEN_PROMPTS}")

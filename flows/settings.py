@@ -3,11 +3,10 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
-
 from tasks.config import SHARED, FlowConfig, PromoteConfig, Section, TrackingConfig
 from tasks.errors import ConfigError
 from tasks.params import read_params
+from tasks.plain_yaml import parse_yaml
 
 
 @dataclass(frozen=True)
@@ -34,7 +33,7 @@ def read_sections(root: Path, *names: str) -> dict[str, Section]:
     if (root / "tasks").is_dir():
         params = read_params(path)
     else:
-        params = yaml.safe_load(path.read_text(encoding="utf-8")) if path.exists() else {}
+        params = parse_yaml(path.read_text(encoding="utf-8"), str(path)) if path.exists() else {}
     found = {}
     for name in names:
         if not isinstance(params.get(name), dict):

@@ -2,8 +2,8 @@
 
 Everything is read through DVC's own loader, in this process: a whole status costs milliseconds where the `dvc`
 command costs most of a second per stage. Reading takes no DVC lock: the flow holds the project's own (see
-`flows/local.py`), and the worst that a half-written dvc.lock can do is to send a current stage to `dvc repro`, which then
-finds it current.
+`flows/local.py`), and the worst that a half-written dvc.lock can do is to send a current stage to `dvc repro`, which
+then finds it current.
 """
 
 import contextlib
@@ -16,6 +16,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
+
+from flows.forecast import Forecast, Status, meet_on_disk, pulled_before
+from flows.inputs import absent_inputs
+from flows.reasons import flatten, is_params, reasons
 
 T = TypeVar("T")
 
@@ -52,17 +56,6 @@ class Stage:
         return float(self.meta["timeout"]) if "timeout" in self.meta else None
 
 
-@dataclass(frozen=True)
-class Status:
-    """`current`, or the reasons why a stage would run."""
-
-    reasons: tuple[str, ...] = ()
-
-    @property
-    def current(self) -> bool:
-        return not self.reasons
-
-
 class Graph:
     """dvc.yaml of the project at `root`, in the order in which its stages can run.
 
@@ -93,32 +86,25 @@ class Graph:
     def status(self, name: str) -> Status:
         """Whether DVC would run the stage, and why, given what is on disk now (upstream stages are not asked)."""
         with self._lock:
-            return Status(tuple(_patiently(lambda: list(self._reasons(self._loaded[name])))))
+            return Status(tuple(_patiently(lambda: list(reasons(self._loaded[name], meet_on_disk)))))
 
     def plan(self) -> dict[str, Status]:
-        """The status of every stage; one whose upstream would run is named as following it."""
-        statuses: dict[str, Status] = {}
-        for name, stage in self.stages.items():
-            status = self.status(name)
-            follows = [up for up in stage.upstream if not statuses[up].current]
-            if status.current and follows:
-                status = Status((f"follows {', '.join(follows)}",))
-            statuses[name] = status
-        return statuses
+        """What would become of every stage now: whether it is current, else why not and whether the cache holds it.
 
-    def restorable(self, name: str) -> bool:
-        """Whether the cache holds the outputs of exactly this command, code, data and params."""
-        from dvc.exceptions import DvcException
-
+        A stage that stands between is looked up by what the stages before it would restore.
+        """
         # DVC's cache of runs takes the working directory for the project.
         with self._lock, contextlib.chdir(self.root):
-            stage = self._repo.stage.load_one(name=name, path=self._loaded[name].path)
-            try:
-                stage.save_deps()
-                self._repo.stage_cache.restore(stage, dry=True)
-            except (DvcException, OSError):
-                return False
-            return True
+            return _patiently(self._forecast)
+
+    def _forecast(self) -> dict[str, Status]:
+        forecast = Forecast(self._repo, pulled_before(self.root, self._repo.index.stages))
+        return {name: forecast.of(self._loaded[name]) for name in self.stages}
+
+    def absent_inputs(self) -> dict[str, tuple[str, ...]]:
+        """Path to the stages that read it, of what is not on disk and that neither a stage nor a pull would bring."""
+        with self._lock:
+            return absent_inputs(list(self._loaded.values()), pulled_before(self.root, self._repo.index.stages))
 
     def version(self, name: str) -> str | None:
         """The content hash of command, dependencies (code included) and params, as they are on disk now.
@@ -141,7 +127,7 @@ class Graph:
     def dependencies(self, name: str) -> dict[str, str]:
         """Path to md5 of the files that the stage was made from, as dvc.lock names them."""
         deps = self._loaded[name].deps
-        return {dep.def_path: dep.hash_info.value for dep in deps if dep.hash_info and not _is_params(dep)}
+        return {dep.def_path: dep.hash_info.value for dep in deps if dep.hash_info and not is_params(dep)}
 
     def params(self, name: str) -> dict[str, Any]:
         """The values of the params that the stage reads, by their dotted names."""
@@ -165,32 +151,10 @@ class Graph:
             name=_name(stage),
             cmd=stage.cmd if isinstance(stage.cmd, str) else "\n".join(stage.cmd),
             upstream=tuple(name for name in self._loaded if name in upstream),
-            deps=tuple(dep.def_path for dep in stage.deps if not _is_params(dep)),
+            deps=tuple(dep.def_path for dep in stage.deps if not is_params(dep)),
             outs=tuple(_output(out) for out in stage.outs),
             meta=dict(stage.meta or {}),
         )
-
-    def _reasons(self, stage):
-        # DVC answers an unreadable or missing lock entry with "new" for everything: one word is enough.
-        if stage.deps and not any(dep.hash_info for dep in stage.deps):
-            yield "never run"
-            return
-        if stage.changed_stage() and not any(dep.status() for dep in stage.deps):
-            yield "command or list of dependencies changed"
-        for dep in stage.deps:
-            yield from _param_reasons(dep) if _is_params(dep) else _dep_reasons(dep)
-        for out in stage.outs:
-            for path, word in out.status().items():
-                yield f"output {path} {word}"
-
-
-def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """{"a": {"b": 1}} as {"a.b": 1}; lists stay values."""
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        name = f"{prefix}{key}"
-        flat |= flatten(value, f"{name}.") if isinstance(value, dict) and value else {name: value}
-    return flat
 
 
 def _name(stage) -> str:
@@ -211,29 +175,6 @@ def _output(out) -> Output:
     kind = "metric" if out.metric else "plot" if out.plot else "out"
     size = out.meta.size if out.meta else None
     return Output(out.def_path, kind, out.hash_info.value if out.hash_info else None, size)
-
-
-def _dep_reasons(dep):
-    for path, word in dep.status().items():
-        kind = "code" if path.endswith(".py") else "input"
-        yield f"{kind} {path} {word}"
-
-
-def _param_reasons(dep):
-    changed = dep.status().get(str(dep))
-    if not changed:
-        return
-    if isinstance(changed, str):
-        yield f"{dep} {changed}"
-        return
-    old, new = flatten(dep.hash_info.value or {}), flatten(dep.read_params())
-    for name in sorted(old.keys() | new.keys()):
-        if old.get(name) != new.get(name):
-            yield f"param {name} {old.get(name, 'unset')} → {new.get(name, 'unset')}"
-
-
-def _is_params(dep) -> bool:
-    return hasattr(dep, "params")
 
 
 def _version(stage, hashes: list) -> str:

@@ -132,7 +132,7 @@ class Tracker:
                 return
             try:
                 job()
-            except Exception as error:  # noqa: BLE001  training is worth more than its log, and the log is made good later
+            except Exception as error:  # noqa: BLE001  training is worth more than its log, which is made good later
                 text = " ".join(str(error).split())[:300]
                 self.problems.append(redact(f"{type(error).__name__}: {text}"))
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.params import read_params
+from tasks.plain_yaml import parse_yaml
 
 # Settings of a DVC remote that a clone takes over from the project's own config.local.
 CARRIED = ("url", "endpointurl", "region", "profile", "configpath", "credentialpath", "use_ssl", "ssl_verify")
@@ -41,10 +42,11 @@ def open_workspace(root: Path, state: Path, params: str) -> Path:
     return clone
 
 
-def change_params(text: str, changes: Mapping[str, str]) -> str:
-    """The params file `text` with dotted names set to YAML values; comments stay.
+def change_params(text: str, changes: Mapping[str, str], source: str = "params.yaml") -> str:
+    """The params file `text` with dotted names set to YAML values; comments stay. `source` names it in errors.
 
-    Raises ValueError for a name that is not there, with the nearest that is.
+    Raises ValueError with one line for a value that is no YAML, and for a name that is not there, with the nearest
+    that is.
     """
     from ruamel.yaml import YAML
 
@@ -57,11 +59,21 @@ def change_params(text: str, changes: Mapping[str, str]) -> str:
         for parent in parents:
             place = place.get(parent) if isinstance(place, Mapping) else None
         if not isinstance(place, Mapping) or key not in place:
-            raise ValueError(f"params.yaml has no {name}{_nearest(name, tree)}")
-        place[key] = YAML(typ="safe").load(value)
+            raise ValueError(f"{source} has no {name}{_nearest(name, tree)}")
+        place[key] = _value(name, value)
     stream = io.StringIO()
     yaml.dump(tree, stream)
     return stream.getvalue()
+
+
+def _value(name: str, text: str) -> Any:
+    from ruamel.yaml import YAML, YAMLError
+
+    try:
+        return YAML(typ="safe").load(text)
+    except YAMLError:
+        problem = f"--set {name}={text}: {text} is not a YAML value"
+        raise ValueError(f"{problem}; write a list as [1, 2], and text with special signs in quotes") from None
 
 
 def parse_settings(settings: list[str]) -> dict[str, str]:
@@ -84,8 +96,10 @@ def params_text(root: Path, file: Path | None, changes: Mapping[str, str]) -> st
     if not source.is_file():
         raise ValueError(f"{source} does not exist; name a params file like {root / 'params.yaml'}")
     text = source.read_text(encoding="utf-8")
+    if not isinstance(parse_yaml(text, str(source)), Mapping):
+        raise ValueError(f"{source} must be a mapping of sections, as {root / 'params.yaml'} is")
     if changes:
-        text = change_params(text, changes)
+        text = change_params(text, changes, source.name)
     if (root / "tasks").is_dir():
         _check(text, source)
     return text
@@ -157,7 +171,7 @@ def share_dvc(root: Path, clone: Path) -> None:
 
 
 def _absolute_paths(params: str, root: Path, clone: Path) -> str:
-    """Relative paths that lead out of git's files (a model, a data folder) as absolute ones: the clone lies elsewhere."""
+    """Relative paths out of git's files (a model, a data folder) as absolute ones: the clone lies elsewhere."""
     import yaml
 
     from flows.stages import flatten

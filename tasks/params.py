@@ -7,7 +7,6 @@ import difflib
 from pathlib import Path
 from typing import Any, Mapping
 
-import yaml
 from pydantic import ValidationError
 
 from tasks.config import (
@@ -21,6 +20,7 @@ from tasks.config import (
     shared_sections,
 )
 from tasks.errors import ConfigError
+from tasks.plain_yaml import parse_yaml
 from tasks.same_judge import gold_by_params, refusal
 
 
@@ -30,11 +30,9 @@ def read_params(path: Path) -> dict[str, Any]:
     Raises ConfigError naming the key, the file and the nearest right name.
     """
     try:
-        params = yaml.safe_load(path.read_text(encoding="utf-8"))
+        params = parse_yaml(path.read_text(encoding="utf-8"), str(path))
     except FileNotFoundError:
         raise ConfigError(f"{path} does not exist; copy the project's params.yaml and edit it") from None
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(params, dict):
         raise ConfigError(f"{path} must be a mapping of sections, found {type(params).__name__}")
     for section in params:

@@ -1,7 +1,8 @@
 """Where a stage keeps what must survive its own death: resume checkpoints, outside dvc's outs.
 
-The folder is named after everything that determines the stage's result (command, parameters, and the bytes
-of all dependencies, code included), so a checkpoint made by other code, data or parameters is never found.
+The folder is named after the stage, its parameters, and the bytes of all its dependencies, code included; so a
+checkpoint made by other code, data or parameters of ours is never found. Versions of libraries are not in the name, and
+not in DVC's key either: after an upgrade, a half-finished training goes on from where the older version left it.
 """
 
 from __future__ import annotations

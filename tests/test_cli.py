@@ -6,8 +6,10 @@ import sys
 
 import pytest
 
-from flows import environment, servers, settings, workspace
+from flows import environment, inputs, local, servers, settings, workspace
+from flows.stages import Graph
 from tests import toy
+from tests.small_project import small_params, write_project
 
 HEAVY = ("torch", "transformers", "mlflow", "prefect", "dvc", "pandas", "numpy", "pydantic")
 
@@ -46,12 +48,93 @@ def test_plan_and_status(tmp_path):
         (["--set", "second.step=5"], "no second.step; did you mean second.steps?"),
         (["--set", "second.steps"], "write it as --set section.key=value"),
         (["--params", "absent.yaml"], "absent.yaml does not exist"),
+        (["--set", "second.steps=[1"], "--set second.steps=[1: [1 is not a YAML value; write a list"),
+        (["--params", "torn.yaml", "--set", "second.steps=5"], "torn.yaml is not valid YAML: line 2, column 1"),
+        (["--params", "torn.yaml"], "torn.yaml is not valid YAML: line 2, column 1"),
+        (["--params", "twice.yaml", "--set", "second.steps=5"], "the key 'steps' stands there twice, first in line 1"),
+        (["--params", "list.yaml"], "list.yaml must be a mapping of sections"),
     ],
 )
 def test_wrong_params_are_one_line(tmp_path, arguments, words):
-    answer = toy.plumb(toy.make_toy(tmp_path), "align", *arguments)
+    folder = toy.make_toy(tmp_path)
+    for name, text in (("torn", "a: [1\n"), ("twice", "second: {steps: 3, steps: 4}\n"), ("list", "- 1\n")):
+        (folder / f"{name}.yaml").write_text(text)
+    answer = toy.plumb(folder, "plan", *arguments)
     assert answer.returncode == 1
     assert words in answer.stderr and answer.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", ["plan", "status"])
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("retries: 2", "retries: -2", "params.yaml: section 'flow'"),
+        ("  value: 1", "  value: 1\n  value: 2", "params.yaml is not valid YAML: line 3, column 3: the key 'value' stands"),
+    ],
+)
+def test_params_that_align_refuses_have_neither_plan_nor_status(tmp_path, command, old, new, words):
+    folder = toy.make_toy(tmp_path)
+    (folder / "params.yaml").write_text(toy.PARAMS.replace(old, new))
+    answer = toy.plumb(folder, command)
+    assert (answer.returncode, answer.stdout) == (1, "")
+    assert words in answer.stderr and answer.stderr.count("\n") == 1
+
+
+def test_params_of_our_own_stages_are_checked_before_a_plan(tmp_path):
+    folder = toy.make_toy(tmp_path / "toy")
+    write_project(tmp_path / "ours", small_params() | {"dpo": small_params()["dpo"] | {"beta": "hello"}})
+    for name in ("dvc.yaml", "params.yaml", "tasks"):
+        (tmp_path / "ours" / name).replace(folder / name)
+    answer = toy.plumb(folder, "plan")
+    assert (answer.returncode, answer.stdout) == (1, "")
+    assert "dpo.beta" in answer.stderr and "'hello'" in answer.stderr and answer.stderr.count("\n") == 1
+
+
+READS_A_MODEL = """\
+  tune:
+    cmd: cp -r ${model.path} out/tuned
+    deps: ["${model.path}"]
+    outs: [out/tuned]
+"""
+
+
+@pytest.mark.parametrize("command", ["plan", "align"])
+def test_a_model_that_is_not_there_is_one_line_before_any_stage(tmp_path, command):
+    folder = toy.make_toy(tmp_path / "toy")
+    (folder / "dvc.yaml").write_text(toy.DVC_YAML + READS_A_MODEL)
+    (folder / "params.yaml").write_text(toy.PARAMS + "model: {path: base}\n")
+    (folder / "base").mkdir()
+    (folder / "base" / "config.json").write_text("{}")
+    answer = toy.plumb(folder, command, "--set", "model.path=/nowhere")
+    words = "model.path: /nowhere does not exist (tune reads it); set model.path to a file or folder that does"
+    assert (answer.returncode, answer.stderr) == (1, f"plumb: {words}\n")
+    assert not (folder / ".dvc" / "plumb-state" / "runs").exists()
+    assert toy.plumb(folder, "plan").returncode == 0
+
+
+def test_inputs_that_nothing_brings(tmp_path):
+    folder = toy.make_toy(tmp_path)
+    inputs.check_inputs(folder, Graph(folder))
+    (folder / "work.py").unlink()
+    with pytest.raises(ValueError, match=r"work.py does not exist \(first, side@a and 3 more read it, by dvc.yaml\)"):
+        inputs.check_inputs(folder, Graph(folder))
+    toy.command(folder, "git", "checkout", "-q", "work.py")
+    toy.command(folder, "mkdir", "data")
+    (folder / "data" / "rows").write_text("rows")
+    toy.command(folder, "dvc", "add", "-q", "data/rows")
+    read = "  read: {cmd: cp data/rows out/rows, deps: [data/rows], outs: [out/rows]}\n"
+    (folder / "dvc.yaml").write_text(toy.DVC_YAML + read)
+    (folder / "data" / "rows").unlink()
+    inputs.check_inputs(folder, Graph(folder))  # a pull brings it
+    (folder / "data" / "rows.dvc").rename(folder / "rows.dvc")
+    (folder / "rows.dvc").write_text((folder / "rows.dvc").read_text().replace("data/rows", "rows"))
+    (folder / "dvc.yaml").write_text(toy.DVC_YAML + read.replace("data/rows", "rows"))
+    with pytest.raises(ValueError, match="rows is not here .* fetch it: dvc pull rows.dvc"):
+        inputs.check_inputs(folder, Graph(folder))
+    (folder / "rows.dvc").unlink()
+    (folder / "dvc.yaml").write_text(toy.DVC_YAML + read)
+    with pytest.raises(ValueError, match=r"data/rows does not exist \(read reads it, by dvc.yaml\)"):
+        inputs.check_inputs(folder, Graph(folder))
 
 
 def test_a_section_of_the_flow_is_missing(tmp_path):
@@ -111,9 +194,41 @@ def test_up_says_which_port_is_in_use(tmp_path):
     assert answer.stderr == f"plumb: port {port} is in use; stop what listens there or choose another with --mlflow-port\n"
 
 
-def test_seeds_must_be_numbers(tmp_path):
-    answer = toy.plumb(toy.make_toy(tmp_path), "seeds", "--seeds", "0,x")
-    assert answer.returncode == 1 and "whole numbers separated by commas" in answer.stderr
+@pytest.mark.parametrize(
+    ("seeds", "words"),
+    [("0,x", "whole numbers separated by commas"), ("-1", "whole numbers separated by commas"), ("0,00", "stands there twice")],
+)
+def test_seeds_must_be_different_numbers(tmp_path, seeds, words):
+    answer = toy.plumb(toy.make_toy(tmp_path), "seeds", f"--seeds={seeds}")
+    assert answer.returncode == 1 and words in answer.stderr and answer.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", ["plan", "status"])
+def test_a_torn_lock_does_not_hide_what_the_cache_holds(tmp_path, command):
+    folder = toy.make_toy(tmp_path)
+    toy.command(folder, "dvc", "repro", "-q")
+    lock = folder / "dvc.lock"
+    lock.write_text(lock.read_text()[:-200] + "\n  - [")
+    answer = toy.plumb(folder, command)
+    assert answer.returncode == 0, answer.stderr
+    assert "Cleared: dvc.lock was torn" in answer.stdout
+    assert answer.stdout.count(" restore " if command == "plan" else " in the cache ") == 5
+
+
+def test_a_torn_lock_is_left_to_the_align_at_work(tmp_path):
+    folder = toy.make_toy(tmp_path)
+    (folder / "dvc.lock").write_text("stages: [")
+    with local.only_one(folder), pytest.raises(ValueError, match="another plumb align"):
+        local.open_graph(folder, None)
+    assert (folder / "dvc.lock").exists()
+
+
+def test_status_names_the_tracking_server_that_does_not_answer(tmp_path):
+    folder = toy.make_toy(tmp_path)
+    answer = toy.plumb(folder, "status", MLFLOW_TRACKING_URI=f"http://127.0.0.1:{servers.free_port()}")
+    assert answer.returncode == 1 and "never run" in answer.stdout
+    assert answer.stderr.startswith("plumb: no MLflow answers at MLFLOW_TRACKING_URI=http://127.0.0.1:")
+    assert len(answer.stderr) < 200 and answer.stderr.count("\n") == 1
 
 
 def test_a_server_that_stops_at_start_names_its_log(tmp_path):

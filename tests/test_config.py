@@ -8,6 +8,7 @@ import yaml
 
 from tasks.errors import ConfigError
 from tasks.params import read_params, stage_config
+from tasks.plain_yaml import parse_yaml
 from tasks.same_judge import identity
 
 PARAMS = Path(__file__).parent.parent / "params.yaml"
@@ -96,6 +97,27 @@ def test_a_missing_or_broken_file_is_named(tmp_path):
     broken.write_text("- 1")
     with pytest.raises(ConfigError, match="must be a mapping"):
         read_params(broken)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("a: [1\n", "params.yaml is not valid YAML: line 2, column 1: expected ',' or ']'"),
+        ("a: 1\nb: 2\na: 3\n", "line 3, column 1: the key 'a' stands there twice, first in line 1"),
+        ("b: [{x: 1, x: 1}]\n", "line 1, column 12: the key 'x' stands there twice, first in line 1"),
+        ("a: \x01", "special characters are not allowed"),
+    ],
+)
+def test_yaml_that_is_torn_or_says_a_thing_twice_is_one_line(text, words):
+    with pytest.raises(ConfigError) as error:
+        parse_yaml(text, "params.yaml")
+    assert words in str(error.value) and "\n" not in str(error.value)
+
+
+def test_merged_keys_are_no_repeated_ones():
+    text = "x: {y: &q {<<: &b {a: 1, c: 2}, a: 3}}\nz: {<<: *q, c: 4}\n"
+    assert parse_yaml(text, "f") == {"x": {"y": {"a": 3, "c": 2}}, "z": {"a": 3, "c": 4}}
+    assert parse_yaml("", "f") is None
 
 
 def test_the_same_judge_twice_can_be_forced_and_is_nothing_where_nobody_is_asked(tmp_path, params):

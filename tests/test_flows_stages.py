@@ -82,16 +82,6 @@ def test_version_follows_params_code_and_command_alone(project):
     assert {name for name in before if graph.version(name) != before[name]} == {"second"}
 
 
-def test_restorable_from_the_cache(project):
-    os.remove(project / "out" / "first.txt")
-    os.remove(project / "dvc.lock")
-    graph = Graph(project)
-    assert graph.restorable("first")
-    (project / "params.yaml").write_text(toy.PARAMS.replace("value: 1", "value: 2"))
-    graph.refresh()
-    assert not graph.restorable("first")
-
-
 def test_params_and_dependencies_of_a_stage(project):
     graph = Graph(project)
     assert graph.params("second") == {"second.steps": 3}

@@ -20,8 +20,10 @@ FORBIDDEN = {
 }
 LIGHT_TASKS = {"tasks"} | {
     f"tasks.{name}"
-    for name in "config contracts params progress errors state pipeline rows reporting reporting.judge_card intake inbound held_data intake_ledger"
-    .split()
+    for name in (
+        "config contracts params plain_yaml progress errors state pipeline rows reporting reporting.judge_card intake inbound "
+        "held_data intake_ledger"
+    ).split()
 }
 # Statistics on tables: numpy and scipy, no torch. The command line imports them inside the commands that need them.
 TABLE_TASKS = {"tasks.ratings"}
