@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Mapping
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 Positive = Annotated[int, Field(gt=0)]
 NonNegative = Annotated[int, Field(ge=0)]
@@ -21,9 +21,11 @@ CATEGORIES = ("instruction", "safety", "creative", "reasoning")
 
 
 class Section(BaseModel):
-    """A mapping in params.yaml: frozen, no unknown keys, no silent conversions between types."""
+    """A mapping in params.yaml: frozen, no unknown keys, no silent conversions between types, finite numbers only."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, protected_namespaces=())
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, allow_inf_nan=False, protected_namespaces=()
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -151,6 +153,17 @@ class LoraConfig(Section):
     targets: str | tuple[str, ...]
 
 
+class LoraWithoutDropout(LoraConfig):
+    """Of stages whose models run without dropout: comparisons with a reference or between responses would be noise."""
+
+    @field_validator("dropout")
+    @classmethod
+    def _dropout_is_off(cls, dropout: float) -> float:
+        if dropout:
+            raise ValueError(f"{dropout} would have no effect, this stage trains without dropout; set it to 0.0")
+        return dropout
+
+
 class OptimizerConfig(Section):
     """What every training stage that TRL runs has in common."""
 
@@ -168,6 +181,7 @@ class RewardTraining(OptimizerConfig):
     freeze_backbone: bool
     centre: NonNegativeFloat
     use_margin: bool
+    lora: LoraWithoutDropout | None
 
     @model_validator(mode="after")
     def _frozen_has_no_adapter(self) -> "RewardTraining":
@@ -379,6 +393,7 @@ class DpoConfig(OptimizerConfig):
     loss_types: Annotated[tuple[DpoLoss, ...], Field(min_length=1)]
     loss_weights: tuple[float, ...]
     snapshots: NonNegative
+    lora: LoraWithoutDropout | None
 
     @model_validator(mode="after")
     def _one_weight_per_loss(self) -> "DpoConfig":
@@ -433,7 +448,7 @@ class PpoConfig(Section):
     snapshots: NonNegative
     examples: NonNegative
     guards: PpoGuards
-    lora: LoraConfig | None
+    lora: LoraWithoutDropout | None
 
     @model_validator(mode="after")
     def _sizes_divide(self) -> "PpoConfig":

@@ -15,7 +15,7 @@ from models.value import SharedValue, ValueModel
 from tasks import progress
 from tasks.config import PpoConfig
 from tasks.errors import DataError, DivergedError
-from tasks.lora import peft_config
+from tasks.lora import check_targets, peft_config
 from tasks.machine import device, prepare_torch
 from tasks.numbers import finite_metrics
 from tasks.ppo_samples import KeptSamples, sample_steps
@@ -91,6 +91,7 @@ def _make_trainer(
     check_vocabulary(tokenizer, load_tokenizer(reward))
     place = device()
     policy = load_policy(sft, model, cfg.runtime.dtype).to(place)
+    check_targets(cfg.lora, policy, "ppo")
     reward_model = load_reward_model(reward, model, cfg.runtime.dtype).to(place)
     encoded = encode_prompts(tokenizer, prompts, policy, cfg.max_new_tokens)
     reference = None

@@ -126,6 +126,11 @@ def test_another_tokenizer_is_refused(inputs, tmp_path):
         run(config(), {**inputs, "reward": tmp_path / "reward"}, tmp_path)
 
 
+def test_lora_targets_that_are_no_layers_are_named(inputs, tmp_path):
+    with pytest.raises(ConfigError, match="ppo.lora.targets: 'nope' names no layer of GPT2LMHeadModel"):
+        run(config(lora={**LORA, "targets": ["nope"]}), inputs, tmp_path)
+
+
 @pytest.mark.parametrize(
     "changes, words",
     [
