@@ -230,7 +230,8 @@ class _Batch:
             row, kept = self.rows[place], tuple(logprobs[:length])
             if not np.isfinite(kept).all():
                 raise FloatingPointError(
-                    f"prompt {row.prompt_id!r}: the model's logits are not finite; its weights diverged"
+                    f"prompt {row.prompt_id!r}: the model's logits are not finite; its weights diverged: "
+                    "train it again with a lower learning rate"
                 )
             prompt_ids, response_ids = tuple(row.prompt_ids), tuple(tokens[:length])
             yield row.place, Sample(row.prompt_id, row.index, prompt_ids, response_ids, kept, stopped)

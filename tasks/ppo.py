@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, Sequence
+from typing import Any, Mapping, Sequence
 
-from models import processes
+from models import ppo_checkpoint, processes
 from models.loading import load_policy, load_reward_model, load_tokenizer, save_policy, stop_ids
 from models.ppo import PpoResult, PpoTrainer
 from models.ppo_settings import PpoSettings
@@ -39,7 +39,8 @@ def ppo(
 
     Writes the policy, `checkpoints/step-N` (snapshots), `curves.jsonl`, `samples.jsonl` (answers to a few fixed
     prompts on the way) and `stopped.json`: a guard that stops early leaves its reason there, which is a result with
-    fewer steps; the policy that crossed its limit is among the snapshots. Under `accelerate launch` every process trains and the main one writes.
+    fewer steps; the policy that crossed its limit is among the snapshots. Under `accelerate launch` every process trains
+    and the main one writes.
 
     Raises ValueError for settings that do not divide, DataError for a reward model on another vocabulary,
     DivergedError for non-finite numbers.
@@ -67,7 +68,7 @@ def ppo(
     if processes.is_main():
         samples.keep(0)  # a resumed run has them already
     result = trainer.run()
-    _check(result)
+    check_result(result, ppo_checkpoint.read_state(checkpoints))
     if processes.is_main():
         save(out)
         collect_snapshots(checkpoints, out)
@@ -131,12 +132,16 @@ def check_vocabulary(policy_tokenizer: Any, reward_tokenizer: Any) -> None:
         )
 
 
-def _check(result: PpoResult) -> None:
-    """Raises DivergedError when fewer steps were done than asked for and no guard says why."""
+def check_result(result: PpoResult, last: Mapping[str, Any] | None) -> None:
+    """Raises DivergedError when fewer steps were done than asked for and no guard says why.
+
+    last: the state of the newest resume checkpoint, if there is one.
+    """
     if result.stop_reason and result.stop_reason.startswith("not finite"):
+        kept = f"the last good checkpoint is that of step {last['step']}" if last else "no checkpoint was written before"
         raise DivergedError(
-            f"PPO stopped after step {result.steps_done} of {result.steps_asked}: {result.stop_reason}; the last "
-            "checkpoint is good; lower ppo.learning_rate or look at the reward model"
+            f"PPO stopped after step {result.steps_done} of {result.steps_asked}: {result.stop_reason}; {kept}; lower "
+            "ppo.learning_rate, or look at the SFT policy and the reward model"
         )
     if result.steps_done < result.steps_asked and not result.stop_reason:
         raise DivergedError(f"PPO did {result.steps_done} of {result.steps_asked} steps and no guard says why")
