@@ -11,12 +11,10 @@ import copy
 import hashlib
 import json
 import shutil
-import sys
 from pathlib import Path
 from typing import Any, Mapping, Sequence
 
 import torch
-from torch import nn
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -92,11 +90,6 @@ def decode_response(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> s
 
 
 # --- weights ---
-
-
-def context_length(model: nn.Module) -> int:
-    """Tokens that the model can attend to; unlimited where its config names no limit (ALiBi)."""
-    return int(getattr(model.config.get_text_config(), "max_position_embeddings", None) or sys.maxsize)
 
 
 def _dtype(name: str) -> torch.dtype:

@@ -10,6 +10,8 @@ from typing import Annotated, Any, Literal, Mapping
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from models.divisibility import check_divides
+
 Positive = Annotated[int, Field(gt=0)]
 NonNegative = Annotated[int, Field(ge=0)]
 Rate = Annotated[float, Field(ge=0, le=1)]
@@ -428,8 +430,11 @@ class PpoConfig(Section):
     minibatch_size: Positive
     epochs: Positive
     learning_rate: PositiveFloat
+    value_learning_rate: PositiveFloat | None
     temperature: PositiveFloat
     max_new_tokens: Positive
+    rows_per_batch: Positive
+    rows_per_backward: Positive | None
     rewards: PpoRewards
     value_backbone: Literal["own", "shared"]
     kl_coefficient: NonNegativeFloat
@@ -440,24 +445,23 @@ class PpoConfig(Section):
     value_coefficient: NonNegativeFloat
     gamma: Rate
     lam: Rate
-    missing_eos_penalty: NonNegativeFloat
+    missing_eos_penalty: NonNegativeFloat | None
+    missing_eos_mode: Literal["subtract", "replace"]
     normalise_reward: bool
+    normalise_samples: Positive
     whiten_rewards: bool
     max_grad_norm: PositiveFloat
     checkpoint_every: Positive
     snapshots: NonNegative
     examples: NonNegative
     guards: PpoGuards
+    guard_patience: Positive
     lora: LoraWithoutDropout | None
 
     @model_validator(mode="after")
     def _sizes_divide(self) -> "PpoConfig":
-        for whole, part in (("batch_size", "minibatch_size"), ("episodes", "batch_size")):
-            size, divisor = getattr(self, whole), getattr(self, part)
-            if size % divisor:
-                works = [n for n in (size // divisor * divisor, (size // divisor + 1) * divisor) if n]
-                raise ValueError(f"{whole}={size} is not divisible by {part}={divisor}; "
-                                 f"set ppo.{whole} to {' or '.join(map(str, works))}")
+        check_divides(self.batch_size, "batch_size", self.minibatch_size, "minibatch_size", section="ppo.")
+        check_divides(self.episodes, "episodes", self.batch_size, "batch_size", section="ppo.")
         return self
 
 

@@ -14,7 +14,7 @@ import torch
 from transformers import PrinterCallback, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_utils import get_last_checkpoint
 
-from models.loading import context_length
+from models.batching import context_length
 from tasks import progress
 from tasks.config import OptimizerConfig, RuntimeConfig
 from tasks.errors import DataError, DivergedError

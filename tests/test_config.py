@@ -33,6 +33,11 @@ def test_the_shipped_params_are_valid():
     assert read_params(PARAMS)["dpo"]["beta"] > 0
 
 
+@pytest.mark.parametrize("file", sorted((PARAMS.parent / "infra" / "params").glob("*.yaml")), ids=lambda file: file.name)
+def test_the_shipped_params_of_other_data_are_valid(file):
+    assert read_params(file).keys() == read_params(PARAMS).keys()
+
+
 def test_every_value_of_the_shipped_params_is_commented():
     values = [line for line in PARAMS.read_text().splitlines() if line.startswith(" ") and not line.endswith(":")]
     assert [line for line in values if "#" not in line] == []
@@ -84,6 +89,8 @@ def test_a_stage_config_holds_its_fields_and_its_shared_sections(params):
     (lambda p: p["ppo"].update(learning_rate=math.inf), ["ppo.learning_rate: input should be a finite number", "inf"]),
     (lambda p: p["ppo"]["rewards"].update(length=math.nan), ["ppo.rewards.length", "finite number"]),
     (lambda p: p["gold"]["weights"].update(helpfulness=math.nan), ["gold.weights.helpfulness", "finite number"]),
+    (lambda p: p["ppo"].update(missing_eos_mode="drop"), ["ppo.missing_eos_mode", "'subtract' or 'replace'", "'drop'"]),
+    (lambda p: p["ppo"].update(rows_per_backward=0), ["ppo.rows_per_backward", "0"]),
     (lambda p: p["ppo"].update(lora=DROPPING), ["ppo.lora.dropout: 0.5 would have no effect", "set it to 0.0"]),
     (lambda p: p["dpo"].update(lora=DROPPING), ["dpo.lora.dropout: 0.5 would have no effect"]),
     (lambda p: p["reward"].update(lora=DROPPING), ["reward.lora.dropout: 0.5 would have no effect"]),

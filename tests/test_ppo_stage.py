@@ -9,6 +9,7 @@ import yaml
 
 from models.loading import load_policy, load_reward_model, load_tokenizer, reward_model_from_policy
 from models.ppo import PpoResult
+from models.ppo_settings import PpoSettings
 from tasks import ppo as ppo_stage
 from tasks.params import stage_config
 from tasks.errors import ConfigError, DataError, DivergedError, kind_of, one_line
@@ -177,6 +178,33 @@ def test_a_guard_or_all_steps_are_a_result():
 def test_lora_targets_that_are_no_layers_are_named(inputs, tmp_path):
     with pytest.raises(ConfigError, match="ppo.lora.targets: 'nope' names no layer of GPT2LMHeadModel"):
         run(config(lora={**LORA, "targets": ["nope"]}), inputs, tmp_path)
+
+
+def test_every_setting_reaches_the_engine():
+    """What stands in params is what the engine is told, limits of memory and the guards' patience among it."""
+    told = {"rows_per_batch": 3, "rows_per_backward": 2, "value_learning_rate": 0.5, "missing_eos_penalty": None,
+            "missing_eos_mode": "replace", "normalise_samples": 9, "guard_patience": 4}
+    settings = ppo_stage.ppo_settings(config(**told)).as_dict()
+    assert {name: settings[name] for name in told} == told
+
+
+def test_the_shipped_params_are_the_engines_defaults_where_both_name_one():
+    shipped = yaml.safe_load((ROOT / "params.yaml").read_text())["ppo"]
+    same = ("rows_per_batch", "rows_per_backward", "value_learning_rate", "missing_eos_mode", "normalise_samples",
+            "guard_patience")
+    engine = PpoSettings(episodes=1, batch_size=1, minibatch_size=1, max_new_tokens=1, learning_rate=1.0).as_dict()
+    assert {name: shipped[name] for name in same} == {name: engine[name] for name in same}
+
+
+def test_small_memory_settings_change_speed_alone(inputs, tmp_path):
+    """One row at a time, forward and backward: the same numbers within rounding."""
+    curves = {}
+    for name, rows in (("whole", {}), ("rows", {"rows_per_batch": 1, "rows_per_backward": 1})):
+        (tmp_path / name).mkdir()
+        run(config(episodes=16, **rows), inputs, tmp_path / name)
+        curves[name] = read_jsonl(tmp_path / name / "out" / "curves.jsonl")
+    for whole, rows in zip(curves["whole"], curves["rows"], strict=True):
+        assert rows == {key: pytest.approx(value, rel=1e-2, abs=1e-3) for key, value in whole.items()}
 
 
 @pytest.mark.parametrize(
