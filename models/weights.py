@@ -1,6 +1,6 @@
 """A model directory's files, read whole or refused: what is missing, torn or of another shape is never made up.
 
-transformers fills what a checkpoint lacks with random numbers and says so in a log line; training would go on from them.
+transformers fills what a checkpoint lacks with random numbers and says so in its log; training would start from them.
 """
 
 from __future__ import annotations
@@ -33,7 +33,9 @@ def check_model_directory(path: Path) -> None:
     with readable(config_file):
         has_code = "auto_map" in json.loads(config_file.read_text(encoding="utf-8"))
     if has_code:
-        raise ValueError(f"{config_file} has an auto_map (remote code), which is never run; use a built-in architecture")
+        raise ValueError(
+            f"{config_file} has an auto_map (remote code), which is never run; use a built-in architecture"
+        )
     if not any(path.glob("*.safetensors")):
         raise ValueError(f"{path} has no *.safetensors; convert the weights, other formats are not read")
 
@@ -69,7 +71,7 @@ def read_weights(model_class: Any, path: Path, dtype: torch.dtype) -> PreTrained
     Args:
         model_class: transformers' AutoModelFor…
 
-    Raises ValueError for weights that cannot be read, that are missing, or that have another shape than config.json says.
+    Raises ValueError for weights that cannot be read, that are missing, or of another shape than config.json says.
     """
     config = read_config(path)
     with readable(path):
@@ -97,12 +99,13 @@ def check_causal(model: nn.Module, path: Path) -> None:
     sampling and training name them.
     """
     with torch.no_grad():
-        first, second = model(input_ids=torch.tensor(PROBE, device=next(model.parameters()).device)).logits[:, 0].float()
+        texts = torch.tensor(PROBE, device=next(model.parameters()).device)
+        first, second = model(input_ids=texts).logits[:, 0].float()
     difference, scale = (first - second).abs().max(), first.std()
     if difference > CAUSAL_TOLERANCE * scale:
         raise ValueError(
-            f"{path} holds {type(model).__name__}, whose logits depend on tokens that come later: it is no causal LM; set "
-            "model.path to a causal LM directory (GPT, Llama, Qwen …)"
+            f"{path} holds {type(model).__name__}, whose logits depend on tokens that come later: it is no causal LM; "
+            "set model.path to a causal LM directory (GPT, Llama, Qwen …)"
         )
 
 

@@ -550,8 +550,8 @@ class GateConfig(Section):
     def _what_was_spent_is_spent(self) -> "GateConfig":
         if self.look > self.looks:
             raise ValueError(
-                f"look {self.look} is more than looks {self.looks}: alpha is spent on these prompts; take the next part "
-                "of them by set, and look 1"
+                f"look {self.look} is more than looks {self.looks}: alpha is spent on these prompts; take the next "
+                "part of them by set, and look 1"
             )
         if self.set >= self.sets:
             raise ValueError(f"set {self.set} is not below sets {self.sets}: parts are counted from 0")

@@ -81,7 +81,8 @@ def _messages(value: Any, role: str) -> Messages:
     """A string as one message of `role`; a list of messages as it is."""
     if isinstance(value, str):
         return [{"role": role, "content": value}]
-    if not isinstance(value, Sequence) or not all(isinstance(m, Mapping) and {"role", "content"} <= set(m) for m in value):
+    whole = isinstance(value, Sequence) and all(isinstance(m, Mapping) and {"role", "content"} <= set(m) for m in value)
+    if not whole:
         raise BadRow("messages must be a string or a list of {role, content}")
     if not all(isinstance(m["role"], str) and isinstance(m["content"], str) for m in value):
         raise BadRow("role and content of a message must be text")

@@ -39,8 +39,8 @@ def ppo(
 
     Writes the policy, `checkpoints/step-N` (snapshots), `curves.jsonl`, `samples.jsonl` (answers to a few fixed
     prompts on the way) and `stopped.json`: a guard that stops early leaves its reason there, which is a result with
-    fewer steps; the policy that crossed its limit is among the snapshots. Under `accelerate launch` every process trains
-    and the main one writes.
+    fewer steps; the policy that crossed its limit is among the snapshots. Under `accelerate launch` every process
+    trains and the main one writes.
 
     Raises ValueError for settings that do not divide, DataError for a reward model on another vocabulary,
     DivergedError for non-finite numbers.
@@ -138,7 +138,9 @@ def check_result(result: PpoResult, last: Mapping[str, Any] | None) -> None:
     last: the state of the newest resume checkpoint, if there is one.
     """
     if result.stop_reason and result.stop_reason.startswith("not finite"):
-        kept = f"the last good checkpoint is that of step {last['step']}" if last else "no checkpoint was written before"
+        kept = "no checkpoint was written before"
+        if last:
+            kept = f"the last good checkpoint is that of step {last['step']}"
         raise DivergedError(
             f"PPO stopped after step {result.steps_done} of {result.steps_asked}: {result.stop_reason}; {kept}; lower "
             "ppo.learning_rate, or look at the SFT policy and the reward model"

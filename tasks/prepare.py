@@ -40,11 +40,11 @@ class Read:
 def prepare(cfg: PrepareConfig, data: Path, out: Path) -> dict[str, float]:
     """Write each split's file below `out`; demonstrations whose root falls into `select` are held out from training.
 
-    `skipped_KIND` counts bad rows and those that repeat a held-out prompt, `unused_KIND` rows in a split that nothing of
-    their kind is read from, by their own `split` or by their root.
+    `skipped_KIND` counts bad rows and those that repeat a held-out prompt, `unused_KIND` rows in a split that nothing
+    of their kind is read from, by their own `split` or by their root.
 
-    Raises DataError naming file and row for a bad row (unless data.bad_rows is `skip`), duplicate ids, a question in two
-    splits of which one is held out, or no data.
+    Raises DataError naming file and row for a bad row (unless data.bad_rows is `skip`), duplicate ids, a question in
+    two splits of which one is held out, or no data.
     """
     kinds = {kind: read_kind(data / file, kind, cfg.data) for kind, file in files_of(cfg.data).items()}
     split_rows = {split: [] for splits in KIND_SPLITS.values() for split in splits}
@@ -201,8 +201,9 @@ def _take_out_repeats(split_rows: dict[str, list[Row]], data: DataConfig) -> Cou
             repeats = [row for row in split_rows[split] if asked.get(_asked(row), row["root"]) != row["root"]]
             if repeats and data.bad_rows == "refuse":
                 raise DataError(
-                    f"row {repeats[0]['id']!r}{_and_more(repeats)} of split {split!r} asks, under another root, what a row "
-                    f"of {held_out!r} asks; give both one root, or set data.bad_rows to skip, which leaves it out of {split!r}"
+                    f"row {repeats[0]['id']!r}{_and_more(repeats)} of split {split!r} asks, under another root, what a "
+                    f"row of {held_out!r} asks; give both one root, or set data.bad_rows to skip, which leaves it out "
+                    f"of {split!r}"
                 )
             if repeats:
                 gone = {row["id"] for row in repeats}

@@ -48,8 +48,8 @@ def tokenise(rows: Sequence[Row], tokenizer: object) -> list[dict[str, list[int]
 def sft(cfg: SftConfig, model: Path, demonstrations: Path, out: Path, checkpoints: Path) -> dict[str, float]:
     """Fine-tune the base in `model` on the demonstrations.
 
-    Raises DataError for rows that are too long or of an unknown category, ConfigError for a LoRA target that is no layer,
-    DivergedError for non-finite numbers.
+    Raises DataError for rows that are too long or of an unknown category, ConfigError for a LoRA target that is no
+    layer, DivergedError for non-finite numbers.
     """
     prepare_torch(cfg.runtime)
     tokenizer = load_tokenizer(model)

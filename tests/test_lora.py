@@ -43,8 +43,8 @@ def test_wrong_targets_are_named_with_the_right_ones(qwen2, targets, named):
         check_targets(lora(targets), qwen2, "dpo")
     message = str(caught.value)
     assert message.startswith("dpo.lora.targets: ") and named in message
-    assert message.endswith("set it to all-linear, or to some of down_proj, gate_proj, k_proj, lm_head, o_proj, q_proj, "
-                            "up_proj, v_proj")
+    assert message.endswith("set it to all-linear, or to some of down_proj, gate_proj, k_proj, lm_head, o_proj, "
+                            "q_proj, up_proj, v_proj")
 
 
 def test_gpt2s_layers_are_named_too(tmp_path):

@@ -107,7 +107,7 @@ def test_a_bad_row_is_named_with_its_file_and_number(data, tmp_path):
 
 
 def test_duplicate_ids_are_refused(data, tmp_path):
-    write(data / "demos.jsonl", [{"id": "a", "prompt": "1", "completion": "x"}, {"id": "a", "prompt": "2", "completion": "y"}])
+    write(data / "demos.jsonl", [{"id": "a", "prompt": text, "completion": "x"} for text in ("1", "2")])
     with pytest.raises(DataError, match=r"demos.jsonl: id 'a' occurs more than once; ids must be unique"):
         prepare(config(), data, tmp_path)
     rows = [{"id": name, "prompt": f"{i}", "completion": "x"} for i, name in enumerate("aabbcc")]

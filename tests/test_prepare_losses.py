@@ -40,8 +40,8 @@ def repeated(*splits, text="What is  it?"):
 def test_the_same_question_in_a_held_out_split_and_another_is_refused(data, tmp_path, held_out, other):
     again = repeated(held_out)[0]
     write(data / "prompts.jsonl", prompts(again, *repeated(other, text="what IS it?")))
-    words = (f"row 'again-{other}' of split '{other}' asks, under another root, what a row of '{held_out}' asks; give both "
-             f"one root, or set data.bad_rows to skip, which leaves it out of '{other}'")
+    words = (f"row 'again-{other}' of split '{other}' asks, under another root, what a row of '{held_out}' asks; give "
+             f"both one root, or set data.bad_rows to skip, which leaves it out of '{other}'")
     with pytest.raises(DataError) as caught:
         prepare(config(), data, tmp_path)
     assert str(caught.value) == words
@@ -78,11 +78,12 @@ def test_another_conversation_that_ends_alike_is_another_prompt(data, tmp_path):
 
 
 def test_rows_that_no_stage_of_their_kind_reads_are_counted(data, tmp_path):
-    """30 of 60 demonstrations are marked for PPO's prompts, 5 are held out with `select`; one prompt is marked for SFT."""
+    """30 of 60 demonstrations are marked for PPO's prompts, 5 are held out with `select`; one prompt is SFT's."""
     write(data / "demos.jsonl", demonstrations("sft", 25) + demonstrations("rl", 30) + demonstrations("select", 5))
     write(data / "prompts.jsonl", prompts({"prompt": "lost", "split": "sft"}))
     metrics = prepare(config(), data, tmp_path)
-    assert (metrics["rows_sft"], metrics["rows_heldout_demonstrations"], metrics["unused_demonstrations"]) == (25, 5, 30)
+    counts = [metrics[name] for name in ("rows_sft", "rows_heldout_demonstrations", "unused_demonstrations")]
+    assert counts == [25, 5, 30]
     assert metrics["unused_prompts"] == 1 and metrics["skipped_prompts"] == 0
 
 
@@ -92,7 +93,8 @@ def test_rows_that_no_stage_of_their_kind_reads_are_counted(data, tmp_path):
 ])
 def test_half_a_character_is_a_bad_row(data, tmp_path, row):
     write(data / "demos.jsonl", [*demonstrations("sft", 4), row])
-    with pytest.raises(DataError, match=r"demos.jsonl, row 5: it holds '.ud[8c][30][d0]', half of a character .*data.bad_rows to skip"):
+    words = r"demos.jsonl, row 5: it holds '.ud[8c][30][d0]', half of a character .*data.bad_rows to skip"
+    with pytest.raises(DataError, match=words):
         prepare(config(), data, tmp_path)
     assert prepare(config(bad_rows="skip"), data, tmp_path)["skipped_demonstrations"] == 1
 

@@ -1,4 +1,4 @@
-"""Model directories whose files are torn, incomplete, of another shape or of another kind: one line each, never a guess."""
+"""Model directories whose files are torn, incomplete, of another shape or kind: one line each, never a guess."""
 
 import json
 import shutil
