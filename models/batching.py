@@ -4,6 +4,7 @@ Masks come from lengths, never from comparing ids with PAD: PAD may equal EOS in
 a mask is id 0, and no result depends on it.
 """
 
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -104,3 +105,8 @@ def hidden_states(backbone: nn.Module, ids: Tensor) -> Tensor:
     mask attention takes its fast causal path. Position ids are then 0, 1, 2, ... as the mask's cumulative sum gives.
     """
     return backbone(input_ids=ids, use_cache=False).last_hidden_state
+
+
+def context_length(model: nn.Module) -> int:
+    """Tokens that the model can attend to; unlimited where its config names no limit (ALiBi)."""
+    return int(getattr(unwrapped(model).config.get_text_config(), "max_position_embeddings", None) or sys.maxsize)

@@ -11,34 +11,19 @@ import copy
 import hashlib
 import json
 import shutil
-import sys
 from pathlib import Path
 from typing import Any, Mapping, Sequence
 
 import torch
-from torch import nn
-from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from models.weights import check_adapter, check_causal, check_model_directory, read_config, read_weights, readable
 
 ADAPTERS_FILE = "adapters.json"
 ADAPTERS_FOLDER = "adapters"
-DROPOUT_KEYS = ("dropout", "attn_pdrop", "resid_pdrop", "embd_pdrop", "summary_first_dropout",
-                "attention_dropout", "hidden_dropout", "classifier_dropout")
 
 Messages = Sequence[Mapping[str, Any]]
-
-
-def check_model_directory(path: Path) -> None:
-    """Raises ValueError for what is not a safetensors model directory free of foreign code."""
-    if not path.is_dir():
-        raise ValueError(f"model directory {path} does not exist; set model.path in params.yaml to a local directory")
-    config_file = path / "config.json"
-    if not config_file.is_file():
-        raise ValueError(f"{path} has no config.json; model.path must be a Hugging Face causal LM directory")
-    if "auto_map" in json.loads(config_file.read_text(encoding="utf-8")):
-        raise ValueError(f"{config_file} has an auto_map (remote code), which is never run; use a built-in architecture")
-    if not any(path.glob("*.safetensors")):
-        raise ValueError(f"{path} has no *.safetensors; convert the weights, other formats are not read")
 
 
 # --- text to tokens and back ---
@@ -47,11 +32,20 @@ def check_model_directory(path: Path) -> None:
 def load_tokenizer(path: Path) -> PreTrainedTokenizerBase:
     """The tokenizer of a model directory.
 
-    Raises ValueError when it has no chat template or no EOS token, without which nothing can be sampled.
+    Raises ValueError when it cannot be read, when it has no chat template or no EOS token, without which nothing can be
+    sampled, or when the model beside it has no embedding for one of its tokens.
     """
     if not (path / "tokenizer_config.json").is_file():
         raise ValueError(f"{path} has no tokenizer_config.json; save the model's tokenizer beside its weights")
-    tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
+    rows = read_config(path).get_text_config().vocab_size if (path / "config.json").is_file() else None
+    with readable(path):
+        tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
+    highest = max(tokenizer.get_vocab().values())
+    if rows is not None and highest >= rows:
+        raise ValueError(
+            f"the tokenizer in {path} has token ids up to {highest}, and the embedding has {rows} rows for ids below "
+            f"{rows}; call model.resize_token_embeddings({highest + 1}) and save the model again"
+        )
     if not tokenizer.chat_template:
         raise ValueError(f"the tokenizer in {path} has no chat template; set tokenizer.chat_template and save it again")
     if tokenizer.eos_token_id is None:
@@ -98,21 +92,6 @@ def decode_response(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> s
 # --- weights ---
 
 
-def context_length(model: nn.Module) -> int:
-    """Tokens that the model can attend to; unlimited where its config names no limit (ALiBi)."""
-    return int(getattr(model.config.get_text_config(), "max_position_embeddings", None) or sys.maxsize)
-
-
-def _without_dropout(path: Path, **overrides: Any) -> Any:
-    config = AutoConfig.from_pretrained(path, trust_remote_code=False)
-    for key in DROPOUT_KEYS:
-        if getattr(config, key, None):
-            setattr(config, key, 0.0)
-    for key, value in overrides.items():
-        setattr(config, key, value)
-    return config
-
-
 def _dtype(name: str) -> torch.dtype:
     return getattr(torch, name)
 
@@ -124,13 +103,13 @@ def is_adapter_chain(path: Path) -> bool:
 def load_policy(path: Path, base: Path | None = None, dtype: str = "float32") -> PreTrainedModel:
     """A causal LM in eval mode, dropout 0; a chain of adapters is merged into `base`.
 
-    Raises ValueError for a directory that is not a model, or a chain without its base.
+    Raises ValueError for a directory that is not a whole causal LM, or a chain without its base.
     """
     if not is_adapter_chain(path):
         check_model_directory(path)
-        config = _without_dropout(path)
-        model = AutoModelForCausalLM.from_pretrained(path, config=config, dtype=_dtype(dtype), use_safetensors=True)
-        return model.eval()
+        model = read_weights(AutoModelForCausalLM, path, _dtype(dtype))
+        check_causal(model, path)
+        return model
     base = _check_base(path, base)
     return merge_adapters(load_policy(base, dtype=dtype), adapter_paths(path)).eval()
 
@@ -139,13 +118,11 @@ def load_reward_model(path: Path, base: Path | None = None, dtype: str = "float3
     """A sequence-classification model with one label, in eval mode.
 
     With a chain, the last adapter carries the head; the ones before it make the backbone (from SFT).
+    Raises ValueError for a directory that is not a whole sequence classifier, or a chain without its base.
     """
     if not is_adapter_chain(path):
         check_model_directory(path)
-        config = _without_dropout(path)
-        return AutoModelForSequenceClassification.from_pretrained(
-            path, config=config, dtype=_dtype(dtype), use_safetensors=True
-        ).eval()
+        return read_weights(AutoModelForSequenceClassification, path, _dtype(dtype))
     base = _check_base(path, base)
     *backbone, head = adapter_paths(path)
     policy = merge_adapters(load_policy(base, dtype=dtype), backbone)
@@ -194,11 +171,17 @@ def _check_base(path: Path, base: Path | None) -> Path:
 
 
 def merge_adapters(model: PreTrainedModel, adapters: Sequence[Path]) -> PreTrainedModel:
-    """Fold LoRA adapters into the weights of `model`, one after the other."""
+    """Fold LoRA adapters into the weights of `model`, one after the other.
+
+    Raises ValueError for an adapter that cannot be read, or that lacks some of its weights.
+    """
     from peft import PeftModel
 
     for adapter in adapters:
-        model = PeftModel.from_pretrained(model, str(adapter)).merge_and_unload()
+        with readable(adapter):
+            adapted = PeftModel.from_pretrained(model, str(adapter))
+        check_adapter(adapted, adapter)
+        model = adapted.merge_and_unload()
     return model
 
 

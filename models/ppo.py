@@ -104,21 +104,27 @@ class PpoTrainer:
 
     def run(self) -> PpoResult:
         """Trains to the end, a guard, or a number that is not finite; resumes from `checkpoint_dir`."""
-        stop_reason = None
         with ExitStack() as stack:
             # Dropout is off in all models: the ratio of new to old probabilities must be 1 before the first step.
             for model in filter(None, (self.policy, self.value, self.reference)):
                 stack.enter_context(evaluating(model))
             first = self._resume()
             processes.copy_from_main([*trainable(self.policy), *trainable(self.value)])
-            if first == 0:
-                self._normalise_rewards()
-                self._normalise_critic()
+            stop_reason = self._normalise() if first == 0 else None
             for step in range(first, self.settings.steps):
-                stop_reason = self._step(step)
                 if stop_reason is not None:
                     break
+                stop_reason = self._step(step)
         return PpoResult(self.settings.steps, len(self.history), stop_reason, self.history)
+
+    def _normalise(self) -> str | None:
+        """Fits the scales of rewards and critic before training; returns why to stop, if at all."""
+        try:
+            self._normalise_rewards()
+            self._normalise_critic()
+        except FloatingPointError as error:
+            return f"not finite: {error} (before step 1)"
+        return None
 
     def _step(self, step: int) -> str | None:
         """One rollout and its update; returns why to stop, if at all."""

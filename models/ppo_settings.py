@@ -2,6 +2,8 @@
 
 from dataclasses import asdict, dataclass
 
+from models.divisibility import check_divides
+
 
 @dataclass(frozen=True)
 class PpoSettings:
@@ -87,8 +89,8 @@ class PpoSettings:
                  "must be 'subtract' or 'replace'")
         _require(self.kl_target is None or self.kl_target > 0, "kl_target", self.kl_target,
                  "must be above 0, or null for a fixed coefficient")
-        _divides(self.batch_size, "batch_size", self.minibatch_size, "minibatch_size")
-        _divides(self.episodes, "episodes", self.batch_size, "batch_size")
+        check_divides(self.batch_size, "batch_size", self.minibatch_size, "minibatch_size")
+        check_divides(self.episodes, "episodes", self.batch_size, "batch_size")
 
     def check_processes(self, count: int) -> None:
         """Raises ValueError for sizes that leave one of `count` processes without its share, naming one that works."""
@@ -108,11 +110,3 @@ class PpoSettings:
 def _require(holds: bool, name: str, value, rule: str) -> None:
     if not holds:
         raise ValueError(f"{name}={value} {rule}")
-
-
-def _divides(whole: int, whole_name: str, part: int, part_name: str) -> None:
-    """Names the nearest values of `whole` that work."""
-    if whole % part:
-        below, above = whole // part * part, (whole // part + 1) * part
-        way_out = f"{below} or {above}" if below else f"{above}"
-        raise ValueError(f"{whole_name}={whole} is not divisible by {part_name}={part}; set {whole_name} to {way_out}")

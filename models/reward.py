@@ -54,6 +54,7 @@ def score(model: nn.Module, sequences: Sequence[Sequence[int]], rows_per_batch: 
 
     Raises:
         ValueError: an empty sequence, or a model that is not a one-label sequence classifier.
+        FloatingPointError: the model gave scores that are not finite.
     """
     lengths = [len(sequence) for sequence in sequences]
     if 0 in lengths:
@@ -64,6 +65,9 @@ def score(model: nn.Module, sequences: Sequence[Sequence[int]], rows_per_batch: 
         for rows in by_length(lengths, rows_per_batch):
             ids, sizes = pad_right([sequences[i] for i in rows], device)
             scores[torch.tensor(rows, device=device)] = last_token_scores(model, ids, sizes)
+    if not torch.isfinite(scores).all():
+        raise FloatingPointError("the reward model's scores are not finite; its weights diverged: train it again with a"
+                                 " lower learning rate")
     return scores
 
 

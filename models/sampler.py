@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from models.batching import FILLER_ID, device_of, evaluating, unwrapped
+from models.batching import FILLER_ID, context_length, device_of, evaluating
 from models.decoder import Decoder
 from models.randomness import generator
 
@@ -100,11 +100,11 @@ def check_prompts(model: nn.Module, prompts: Sequence[tuple[str, Sequence[int]]]
         raise ValueError(f"temperature={settings.temperature} must not be negative; 0 is greedy")
     if settings.max_new_tokens < 1:
         raise ValueError(f"max_new_tokens={settings.max_new_tokens} must be at least 1")
-    context = getattr(unwrapped(model).config, "max_position_embeddings", None)
+    context = context_length(model)
     for prompt_id, ids in prompts:
         if len(ids) == 0:
             raise ValueError(f"prompt {prompt_id!r} has no tokens; a prompt needs at least one")
-        if context is not None and len(ids) + settings.max_new_tokens > context:
+        if len(ids) + settings.max_new_tokens > context:
             raise ValueError(
                 f"prompt {prompt_id!r} has {len(ids)} tokens; with max_new_tokens={settings.max_new_tokens} it exceeds"
                 f" the model's context of {context}; shorten it to {max(context - settings.max_new_tokens, 0)} tokens"
@@ -230,7 +230,8 @@ class _Batch:
             row, kept = self.rows[place], tuple(logprobs[:length])
             if not np.isfinite(kept).all():
                 raise FloatingPointError(
-                    f"prompt {row.prompt_id!r}: the model's logits are not finite; its weights diverged"
+                    f"prompt {row.prompt_id!r}: the model's logits are not finite; its weights diverged: "
+                    "train it again with a lower learning rate"
                 )
             prompt_ids, response_ids = tuple(row.prompt_ids), tuple(tokens[:length])
             yield row.place, Sample(row.prompt_id, row.index, prompt_ids, response_ids, kept, stopped)

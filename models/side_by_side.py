@@ -33,7 +33,8 @@ def side_by_side(jobs: list[Callable[[], T]], device: torch.device) -> list[T]:
         if len(together) == 1:
             results.append(together[0]())
             continue
-        share, gradient, inference = threads // len(together), torch.is_grad_enabled(), torch.is_inference_mode_enabled()
+        share = threads // len(together)
+        gradient, inference = torch.is_grad_enabled(), torch.is_inference_mode_enabled()
         with ThreadPoolExecutor(len(together)) as pool:
             results += pool.map(lambda job: _with_threads(job, share, gradient, inference), together)
     return results

@@ -56,7 +56,9 @@ def build_base(
     if not texts:
         raise ValueError("texts is empty; give build_base at least one non-empty document")
     if hidden_size % heads or (hidden_size // heads) % 2:
-        raise ValueError(f"hidden_size={hidden_size} does not split into heads={heads} of even width; use a multiple of 2 * heads")
+        raise ValueError(
+            f"hidden_size={hidden_size} does not split into heads={heads} of even width; use a multiple of 2 * heads"
+        )
     if not 2 <= window <= context:
         raise ValueError(f"window={window} must lie between 2 and context={context}")
     tokenizer = build_tokenizer(texts, vocab_size, context)
@@ -81,12 +83,15 @@ def build_tokenizer(texts: Iterable[str], vocab_size: int, context: int) -> PreT
     """Byte-level BPE (no unknown token: any text round-trips), with a chat template whose turns end in EOS."""
     least = len(SPECIALS) + len(pre_tokenizers.ByteLevel.alphabet())
     if vocab_size < least:
-        raise ValueError(f"vocab_size={vocab_size} is below {least} (every byte and {len(SPECIALS)} control tokens); raise it")
+        raise ValueError(
+            f"vocab_size={vocab_size} is below {least} (every byte and {len(SPECIALS)} control tokens); raise it"
+        )
     bpe = Tokenizer(models.BPE())
     bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     bpe.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=vocab_size, special_tokens=list(SPECIALS), initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        vocab_size=vocab_size, special_tokens=list(SPECIALS),
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
     )  # fmt: skip
     bpe.train_from_iterator(texts, trainer)

@@ -160,7 +160,8 @@ def refusal(
     name, *others = drifted
     found = judges[name]
     way_out = (
-        "restore the model behind it, or raise the judge's epoch in params.yaml to accept the new one, which labels anew"
+        "restore the model behind it, or raise the judge's epoch in params.yaml to accept the new one, which labels "
+        "anew"
         if "epoch" in specs[name]
         else f"its code changed, so compare labels anew by itself: remove {found['file']} to accept its new answers"
     )

@@ -27,5 +27,7 @@ def identity(champion: Path) -> str:
     """
     file = champion / ORIGIN_FILE
     if not file.is_file():
-        raise DataError(f"{champion} has no {ORIGIN_FILE}: it is no packaged model; point data/champion.dvc at a package")
+        raise DataError(
+            f"{champion} has no {ORIGIN_FILE}: it is no packaged model; point data/champion.dvc at a package"
+        )
     return json.loads(file.read_text(encoding="utf-8"))["policy"]

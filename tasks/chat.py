@@ -15,7 +15,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from models.loading import context_length, decode_response, encode_prompt, load_policy, load_tokenizer, stop_ids
+from models.batching import context_length
+from models.loading import decode_response, encode_prompt, load_policy, load_tokenizer, stop_ids
 from models.sampler import SamplingSettings
 from models.streaming import pieces, stream
 from tasks.errors import one_line

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Mapping
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from models.divisibility import check_divides
 
 Positive = Annotated[int, Field(gt=0)]
 NonNegative = Annotated[int, Field(ge=0)]
@@ -21,9 +23,11 @@ CATEGORIES = ("instruction", "safety", "creative", "reasoning")
 
 
 class Section(BaseModel):
-    """A mapping in params.yaml: frozen, no unknown keys, no silent conversions between types."""
+    """A mapping in params.yaml: frozen, no unknown keys, no silent conversions between types, finite numbers only."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, protected_namespaces=())
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, allow_inf_nan=False, protected_namespaces=()
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -151,6 +155,17 @@ class LoraConfig(Section):
     targets: str | tuple[str, ...]
 
 
+class LoraWithoutDropout(LoraConfig):
+    """Of stages whose models run without dropout: comparisons with a reference or between responses would be noise."""
+
+    @field_validator("dropout")
+    @classmethod
+    def _dropout_is_off(cls, dropout: float) -> float:
+        if dropout:
+            raise ValueError(f"{dropout} would have no effect, this stage trains without dropout; set it to 0.0")
+        return dropout
+
+
 class OptimizerConfig(Section):
     """What every training stage that TRL runs has in common."""
 
@@ -168,6 +183,7 @@ class RewardTraining(OptimizerConfig):
     freeze_backbone: bool
     centre: NonNegativeFloat
     use_margin: bool
+    lora: LoraWithoutDropout | None
 
     @model_validator(mode="after")
     def _frozen_has_no_adapter(self) -> "RewardTraining":
@@ -381,6 +397,7 @@ class DpoConfig(OptimizerConfig):
     loss_types: Annotated[tuple[DpoLoss, ...], Field(min_length=1)]
     loss_weights: tuple[float, ...]
     snapshots: NonNegative
+    lora: LoraWithoutDropout | None
 
     @model_validator(mode="after")
     def _one_weight_per_loss(self) -> "DpoConfig":
@@ -415,8 +432,11 @@ class PpoConfig(Section):
     minibatch_size: Positive
     epochs: Positive
     learning_rate: PositiveFloat
+    value_learning_rate: PositiveFloat | None
     temperature: PositiveFloat
     max_new_tokens: Positive
+    rows_per_batch: Positive
+    rows_per_backward: Positive | None
     rewards: PpoRewards
     value_backbone: Literal["own", "shared"]
     kl_coefficient: NonNegativeFloat
@@ -427,24 +447,23 @@ class PpoConfig(Section):
     value_coefficient: NonNegativeFloat
     gamma: Rate
     lam: Rate
-    missing_eos_penalty: NonNegativeFloat
+    missing_eos_penalty: NonNegativeFloat | None
+    missing_eos_mode: Literal["subtract", "replace"]
     normalise_reward: bool
+    normalise_samples: Positive
     whiten_rewards: bool
     max_grad_norm: PositiveFloat
     checkpoint_every: Positive
     snapshots: NonNegative
     examples: NonNegative
     guards: PpoGuards
-    lora: LoraConfig | None
+    guard_patience: Positive
+    lora: LoraWithoutDropout | None
 
     @model_validator(mode="after")
     def _sizes_divide(self) -> "PpoConfig":
-        for whole, part in (("batch_size", "minibatch_size"), ("episodes", "batch_size")):
-            size, divisor = getattr(self, whole), getattr(self, part)
-            if size % divisor:
-                works = [n for n in (size // divisor * divisor, (size // divisor + 1) * divisor) if n]
-                raise ValueError(f"{whole}={size} is not divisible by {part}={divisor}; "
-                                 f"set ppo.{whole} to {' or '.join(map(str, works))}")
+        check_divides(self.batch_size, "batch_size", self.minibatch_size, "minibatch_size", section="ppo.")
+        check_divides(self.episodes, "episodes", self.batch_size, "batch_size", section="ppo.")
         return self
 
 
@@ -534,8 +553,8 @@ class GateConfig(Section):
     def _what_was_spent_is_spent(self) -> "GateConfig":
         if self.look > self.looks:
             raise ValueError(
-                f"look {self.look} is more than looks {self.looks}: alpha is spent on these prompts; take the next part "
-                "of them by set, and look 1"
+                f"look {self.look} is more than looks {self.looks}: alpha is spent on these prompts; take the next "
+                "part of them by set, and look 1"
             )
         if self.set >= self.sets:
             raise ValueError(f"set {self.set} is not below sets {self.sets}: parts are counted from 0")

@@ -1,6 +1,6 @@
 """What each stage owes the next, read from the metrics files; the first that is broken is the likely cause.
 
-"Is my SFT model bad, my reward model, or my PPO settings?" A stage on broken ground cannot be judged by its own numbers,
+"Is my SFT model bad, my reward model, or my PPO settings?" A stage on broken ground cannot be judged by its numbers,
 so the contracts stand in the order of the graph.
 """
 

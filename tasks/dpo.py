@@ -9,7 +9,7 @@ from models.loading import encode_prompt, encode_response, load_policy, load_tok
 from tasks import training
 from tasks.config import DpoConfig
 from tasks.errors import DataError
-from tasks.lora import peft_config
+from tasks.lora import check_targets, peft_config
 from tasks.machine import device, prepare_torch
 from tasks.numbers import finite_metrics
 from tasks.rows import Row, read_jsonl
@@ -36,7 +36,8 @@ def tokenise(rows: Sequence[Row], tokenizer: Any) -> list[Row]:
 def dpo(cfg: DpoConfig, model: Path, sft: Path, compare: Path, out: Path, checkpoints: Path) -> dict[str, float]:
     """Optimise the SFT policy on comparisons (Rafailov et al. 2023), keeping snapshots for `select`.
 
-    Raises DataError without comparisons or with rows too long, DivergedError for non-finite numbers.
+    Raises DataError without comparisons or with rows too long, ConfigError for a LoRA target that is no layer,
+    DivergedError for non-finite numbers.
     """
     prepare_torch(cfg.runtime)
     rows = read_jsonl(compare / "train.jsonl")
@@ -45,6 +46,7 @@ def dpo(cfg: DpoConfig, model: Path, sft: Path, compare: Path, out: Path, checkp
     tokenizer = load_tokenizer(sft)
     tokenised = tokenise(rows, tokenizer)
     policy = load_policy(sft, model, cfg.runtime.dtype).to(device())
+    check_targets(cfg.lora, policy, "dpo")
     lengths, names = [t["length"] for t in tokenised], [row["id"] for row in rows]
     training.check_lengths(lengths, names, cfg.max_length, "dpo.max_length", policy)
     trainer = make_trainer(cfg, policy, tokenizer, with_reference(policy, tokenised), checkpoints)

@@ -61,6 +61,8 @@ def kind_of(error: BaseException) -> str:
         return "disk"
     if isinstance(error, (ConnectionError, TimeoutError)):
         return "transient"
+    if isinstance(error, FloatingPointError) and _raised_here(error):
+        return "diverged"
     if isinstance(error, FileNotFoundError) or (isinstance(error, ValueError) and _raised_here(error)):
         return "data"
     return "internal"
@@ -91,7 +93,7 @@ def one_line(error: BaseException) -> str:
     text = " ".join(str(error).split()) or type(error).__name__
     if kind_of(error) == "disk":
         return f"no space left on the disk ({text}): free some, then run again; finished stages are kept"
-    return text if isinstance(error, ValueError) else f"{type(error).__name__}: {text}"
+    return text if isinstance(error, (ValueError, FloatingPointError)) else f"{type(error).__name__}: {text}"
 
 
 def report_failure(name: str, error: BaseException) -> int:

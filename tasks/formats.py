@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import json
 import re
 import zlib
 from pathlib import Path
@@ -57,7 +58,7 @@ def _read_any(path: Path) -> list[Row]:
             raise DataError(f"{path} cannot be read as Parquet: {' '.join(str(error).split())}") from None
     if path.name.endswith((".jsonl", ".jsonl.gz")):
         opener: Callable[..., Any] = gzip.open if path.suffix == ".gz" else open
-        with opener(path, "rt", encoding="utf-8") as file:
+        with opener(path, "rt", encoding="utf-8-sig") as file:
             return parse_jsonl(file, str(path))
     raise DataError(f"{path} is neither .jsonl, .jsonl.gz nor .parquet")
 
@@ -80,7 +81,8 @@ def _messages(value: Any, role: str) -> Messages:
     """A string as one message of `role`; a list of messages as it is."""
     if isinstance(value, str):
         return [{"role": role, "content": value}]
-    if not isinstance(value, Sequence) or not all(isinstance(m, Mapping) and {"role", "content"} <= set(m) for m in value):
+    whole = isinstance(value, Sequence) and all(isinstance(m, Mapping) and {"role", "content"} <= set(m) for m in value)
+    if not whole:
         raise BadRow("messages must be a string or a list of {role, content}")
     if not all(isinstance(m["role"], str) and isinstance(m["content"], str) for m in value):
         raise BadRow("role and content of a message must be text")
@@ -148,7 +150,10 @@ def prompt(row: Mapping[str, Any]) -> Row:
         return {"prompt": demonstration(row)["messages"][:-1]}
     if not row.get("prompt"):
         raise BadRow("there is no prompt")
-    return {"prompt": _check_prompt(_messages(row["prompt"], "user"))}
+    messages = _check_prompt(_messages(row["prompt"], "user"))
+    if messages[-1]["role"] == "assistant":
+        raise BadRow("the prompt ends with an assistant's turn, which leaves nothing to answer")
+    return {"prompt": messages}
 
 
 def limited(content: Row, max_characters: int | None) -> Row:
@@ -173,13 +178,14 @@ def root_of(messages: Messages) -> str:
 def named(source: Mapping[str, Any], content: Row, prefix: str, number: int) -> Row:
     """A row with id, root and category, its own where it has them; other fields are kept, nulls count as absent.
 
-    Raises BadRow for a split that does not exist.
+    Raises BadRow for a split that does not exist, and for what cannot be written as JSON in UTF-8.
     """
     said = content.get("prompt") or content["messages"]
     given = {key: value for key, value in source.items() if key not in CONTENT and value is not None}
     split = given.get("split")
     if split is not None and split not in SPLITS:
         raise BadRow(f"unknown split {split!r}; known are {', '.join(SPLITS)}")
+    _check_writable({**given, **content})
     return {
         **given,
         **content,
@@ -187,3 +193,13 @@ def named(source: Mapping[str, Any], content: Row, prefix: str, number: int) -> 
         "root": str(given.get("root", root_of(said))),
         "category": str(given.get("category", CATEGORIES[0])),
     }
+
+
+def _check_writable(row: Row) -> None:
+    try:
+        json.dumps(row, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        half = error.object[error.start]
+        raise BadRow(f"it holds {half!r}, half of a character (a lone surrogate), which no file can hold") from None
+    except TypeError as error:
+        raise BadRow(f"a field cannot be written as JSON: {error}") from None

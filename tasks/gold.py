@@ -43,7 +43,7 @@ def _train_gold(cfg: GoldConfig, model: Path, preferences: Path, out: Path, chec
     from tasks.reward import pair_scores, train_reward_model
 
     trained, tokenizer, _ = train_reward_model(
-        cfg.training, cfg.runtime, model, model, train, heldout, out, checkpoints, stage="gold"
+        cfg.training, cfg.runtime, model, model, train, heldout, out, checkpoints, stage="gold.training"
     )
     chosen, rejected = pair_scores(trained, tokenizer, heldout)
     wins = (chosen > rejected).double() + 0.5 * (chosen == rejected).double()

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from models.loading import context_length, encode_prompt, encode_response, load_policy, load_tokenizer
+from models.batching import context_length
+from models.loading import encode_prompt, encode_response, load_policy, load_tokenizer
 from models.monitors import drift
 from models.monitors.answers import Answers
 from models.monitors.finding import Finding, worst

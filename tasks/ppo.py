@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, Sequence
+from typing import Any, Mapping, Sequence
 
-from models import processes
+from models import ppo_checkpoint, processes
 from models.loading import load_policy, load_reward_model, load_tokenizer, save_policy, stop_ids
 from models.ppo import PpoResult, PpoTrainer
 from models.ppo_settings import PpoSettings
@@ -15,7 +15,7 @@ from models.value import SharedValue, ValueModel
 from tasks import progress
 from tasks.config import PpoConfig
 from tasks.errors import DataError, DivergedError
-from tasks.lora import peft_config
+from tasks.lora import check_targets, peft_config
 from tasks.machine import device, prepare_torch
 from tasks.numbers import finite_metrics
 from tasks.ppo_samples import KeptSamples, sample_steps
@@ -39,7 +39,8 @@ def ppo(
 
     Writes the policy, `checkpoints/step-N` (snapshots), `curves.jsonl`, `samples.jsonl` (answers to a few fixed
     prompts on the way) and `stopped.json`: a guard that stops early leaves its reason there, which is a result with
-    fewer steps; the policy that crossed its limit is among the snapshots. Under `accelerate launch` every process trains and the main one writes.
+    fewer steps; the policy that crossed its limit is among the snapshots. Under `accelerate launch` every process
+    trains and the main one writes.
 
     Raises ValueError for settings that do not divide, DataError for a reward model on another vocabulary,
     DivergedError for non-finite numbers.
@@ -67,7 +68,7 @@ def ppo(
     if processes.is_main():
         samples.keep(0)  # a resumed run has them already
     result = trainer.run()
-    _check(result)
+    check_result(result, ppo_checkpoint.read_state(checkpoints))
     if processes.is_main():
         save(out)
         collect_snapshots(checkpoints, out)
@@ -91,6 +92,7 @@ def _make_trainer(
     check_vocabulary(tokenizer, load_tokenizer(reward))
     place = device()
     policy = load_policy(sft, model, cfg.runtime.dtype).to(place)
+    check_targets(cfg.lora, policy, "ppo")
     reward_model = load_reward_model(reward, model, cfg.runtime.dtype).to(place)
     encoded = encode_prompts(tokenizer, prompts, policy, cfg.max_new_tokens)
     reference = None
@@ -130,12 +132,18 @@ def check_vocabulary(policy_tokenizer: Any, reward_tokenizer: Any) -> None:
         )
 
 
-def _check(result: PpoResult) -> None:
-    """Raises DivergedError when fewer steps were done than asked for and no guard says why."""
+def check_result(result: PpoResult, last: Mapping[str, Any] | None) -> None:
+    """Raises DivergedError when fewer steps were done than asked for and no guard says why.
+
+    last: the state of the newest resume checkpoint, if there is one.
+    """
     if result.stop_reason and result.stop_reason.startswith("not finite"):
+        kept = "no checkpoint was written before"
+        if last:
+            kept = f"the last good checkpoint is that of step {last['step']}"
         raise DivergedError(
-            f"PPO stopped after step {result.steps_done} of {result.steps_asked}: {result.stop_reason}; the last "
-            "checkpoint is good; lower ppo.learning_rate or look at the reward model"
+            f"PPO stopped after step {result.steps_done} of {result.steps_asked}: {result.stop_reason}; {kept}; lower "
+            "ppo.learning_rate, or look at the SFT policy and the reward model"
         )
     if result.steps_done < result.steps_asked and not result.stop_reason:
         raise DivergedError(f"PPO did {result.steps_done} of {result.steps_asked} steps and no guard says why")

@@ -14,6 +14,8 @@ from tasks.errors import DataError
 from tasks.rows import Row, write_jsonl
 
 HELD_OUT = ("select", "gate", "gold")
+KEPT_APART = ("gate", "select", "gold")  # the gate's prompts are the last to go
+REPEATS = "it repeats a held-out prompt"
 PARSERS: dict[str, Callable[[Mapping[str, Any]], Row]] = {
     "demonstrations": formats.demonstration,
     "prompts": formats.prompt,
@@ -24,6 +26,7 @@ KIND_SPLITS = {
     "prompts": ("compare", "rl", "select", "gate"),
     "preferences": ("preferences", "gold"),
 }
+KIND_OF = {split: kind for kind, splits in KIND_SPLITS.items() for split in splits}
 
 
 @dataclass(frozen=True)
@@ -37,13 +40,19 @@ class Read:
 def prepare(cfg: PrepareConfig, data: Path, out: Path) -> dict[str, float]:
     """Write each split's file below `out`; demonstrations whose root falls into `select` are held out from training.
 
-    Raises DataError naming file and row for a bad row (unless data.bad_rows is `skip`), duplicate ids, or no data.
+    `skipped_KIND` counts bad rows and those that repeat a held-out prompt, `unused_KIND` rows in a split that nothing
+    of their kind is read from, by their own `split` or by their root.
+
+    Raises DataError naming file and row for a bad row (unless data.bad_rows is `skip`), duplicate ids, a question in
+    two splits of which one is held out, or no data.
     """
     kinds = {kind: read_kind(data / file, kind, cfg.data) for kind, file in files_of(cfg.data).items()}
     split_rows = {split: [] for splits in KIND_SPLITS.values() for split in splits}
     for kind, read in kinds.items():
         for split, rows in _split(kind, read.rows, cfg.data).items():
             split_rows[split] += rows
+    for kind, repeats in _take_out_repeats(split_rows, cfg.data).items():
+        kinds[kind].skipped[REPEATS] += repeats
     _check_needed(split_rows)
     _check_apart(split_rows)
     heldout = _in_split("select", "demonstrations", kinds["demonstrations"].rows, cfg.data)
@@ -53,7 +62,7 @@ def prepare(cfg: PrepareConfig, data: Path, out: Path) -> dict[str, float]:
         write_jsonl(out / f"{split}_prompts.jsonl", _one_per_prompt(split_rows[split]))
     write_jsonl(out / "preferences.jsonl", split_rows["preferences"])
     write_jsonl(out / "gold_preferences.jsonl", split_rows["gold"])
-    return {**_metrics(kinds, split_rows), "rows_heldout_demonstrations": len(heldout)}
+    return _metrics(kinds, split_rows, heldout)
 
 
 def files_of(data: DataConfig) -> dict[str, str]:
@@ -89,7 +98,12 @@ def read_kind(path: Path, kind: str, data: DataConfig) -> Read:
 def _check_ids(rows: Sequence[Row], path: Path) -> None:
     doubled = [name for name, count in Counter(row["id"] for row in rows).items() if count > 1]
     if doubled:
-        raise DataError(f"{path}: {len(doubled)} ids occur more than once, the first is {doubled[0]!r}; ids must be unique")
+        raise DataError(f"{path}: id {doubled[0]!r}{_and_more(doubled)} occurs more than once; ids must be unique")
+
+
+def _and_more(found: Sequence[Any]) -> str:
+    """How many there are besides the one that is named."""
+    return f" (and {len(found) - 1} more)" if len(found) > 1 else ""
 
 
 # --- splits ---
@@ -163,13 +177,50 @@ def _check_apart(split_rows: Mapping[str, Sequence[Row]]) -> None:
             shared = roots[held_out] & roots[split] if split != held_out else set()
             if shared:
                 raise DataError(
-                    f"{len(shared)} roots are both in {held_out!r} and in {split!r}, the first is {min(shared)!r}; "
-                    "give all variants of one question one root and one split"
+                    f"root {min(shared)!r}{_and_more(list(shared))} is both in {held_out!r} and in {split!r}; give all "
+                    "variants of one question one root and one split"
                 )
 
 
-def _metrics(kinds: Mapping[str, Read], split_rows: Mapping[str, Sequence[Row]]) -> dict[str, float]:
+def _asked(row: Row) -> tuple[tuple[str, str], ...]:
+    """What a row asks, turn by turn; case and spaces make no difference."""
+    turns = row["prompt"] if "prompt" in row else row["messages"][:-1]
+    return tuple((turn["role"], " ".join(turn["content"].casefold().split())) for turn in turns)
+
+
+def _take_out_repeats(split_rows: dict[str, list[Row]], data: DataConfig) -> Counter[str]:
+    """Takes rows that ask, under a root of their own, what a held-out row asks; returns how many, by kind.
+
+    Of two held-out splits the one named first in `KEPT_APART` keeps its row.
+    Raises DataError naming the first such row unless data.bad_rows is `skip`.
+    """
+    taken: Counter[str] = Counter()
+    for place, held_out in enumerate(KEPT_APART):
+        asked = {_asked(row): row["root"] for row in split_rows[held_out]}
+        for split in [other for other in split_rows if other not in KEPT_APART[: place + 1]]:
+            repeats = [row for row in split_rows[split] if asked.get(_asked(row), row["root"]) != row["root"]]
+            if repeats and data.bad_rows == "refuse":
+                raise DataError(
+                    f"row {repeats[0]['id']!r}{_and_more(repeats)} of split {split!r} asks, under another root, what a "
+                    f"row of {held_out!r} asks; give both one root, or set data.bad_rows to skip, which leaves it out "
+                    f"of {split!r}"
+                )
+            if repeats:
+                gone = {row["id"] for row in repeats}
+                split_rows[split] = [row for row in split_rows[split] if row["id"] not in gone]
+                taken[KIND_OF[split]] += len(repeats)
+    return taken
+
+
+def _metrics(
+    kinds: Mapping[str, Read], split_rows: Mapping[str, Sequence[Row]], heldout: Sequence[Row]
+) -> dict[str, float]:
     counts: dict[str, float] = {f"rows_{split}": len(rows) for split, rows in split_rows.items()}
     counts.update({f"roots_{split}": len({row["root"] for row in rows}) for split, rows in split_rows.items()})
     counts.update({f"skipped_{kind}": sum(read.skipped.values()) for kind, read in kinds.items()})
+    used = {kind: sum(len(split_rows[split]) for split in KIND_SPLITS[kind]) for kind in kinds}
+    used["demonstrations"] += len(heldout)
+    repeats = {kind: read.skipped[REPEATS] for kind, read in kinds.items()}
+    counts.update({f"unused_{kind}": len(read.rows) - used[kind] - repeats[kind] for kind, read in kinds.items()})
+    counts["rows_heldout_demonstrations"] = len(heldout)
     return counts

@@ -15,7 +15,7 @@ from models.reward import pool_by_length, score
 from tasks import training
 from tasks.config import RewardConfig, RewardTraining, RuntimeConfig
 from tasks.errors import DataError
-from tasks.lora import peft_config
+from tasks.lora import check_targets, peft_config
 from tasks.machine import prepare_torch
 from tasks.numbers import finite_metrics
 from tasks.rows import Row, read_jsonl
@@ -43,7 +43,8 @@ def pair_lengths(tokenised: Sequence[Row]) -> list[int]:
 def reward(cfg: RewardConfig, model: Path, sft: Path, compare: Path, out: Path, checkpoints: Path) -> dict[str, float]:
     """Train the reward model, from SFT's backbone, on the judged comparisons.
 
-    Raises DataError without comparisons or with rows too long, DivergedError for non-finite numbers.
+    Raises DataError without comparisons or with rows too long, ConfigError for a LoRA target that is no layer,
+    DivergedError for non-finite numbers.
     """
     train_rows = read_jsonl(compare / "train.jsonl")
     heldout = read_jsonl(compare / "heldout.jsonl")
@@ -89,6 +90,7 @@ def train_reward_model(
     tokenizer = load_tokenizer(start)
     tokenised = tokenise(rows, tokenizer, cfg.use_margin)
     untrained = pool_by_length(reward_model_from_policy(load_policy(start, model, runtime.dtype), runtime.seed))
+    check_targets(cfg.lora, untrained, stage)
     lengths = pair_lengths(tokenised + tokenise(heldout, tokenizer, use_margin=False))
     names = [row["id"] for row in [*rows, *heldout]]
     training.check_lengths(lengths, names, cfg.max_length, f"{stage}.max_length", untrained)

@@ -24,6 +24,8 @@ def parse_jsonl(lines: Iterable[str], name: str) -> list[Row]:
             row = json.loads(line)
         except json.JSONDecodeError as error:
             raise DataError(f"{name}, line {number}: invalid JSON ({error.msg} at column {error.colno})") from None
+        except (ValueError, RecursionError):
+            raise DataError(f"{name}, line {number}: invalid JSON (a number too long, or nested too deeply)") from None
         if not isinstance(row, dict):
             raise DataError(f"{name}, line {number}: expected a JSON object, found {type(row).__name__}")
         rows.append(row)
@@ -31,7 +33,7 @@ def parse_jsonl(lines: Iterable[str], name: str) -> list[Row]:
 
 
 def read_jsonl(path: Path) -> list[Row]:
-    with open(path, encoding="utf-8") as file:
+    with open(path, encoding="utf-8-sig") as file:
         return parse_jsonl(file, str(path))
 
 

@@ -7,7 +7,8 @@ from typing import Any, Mapping, Sequence
 
 import torch
 
-from models.loading import context_length, decode_response, encode_prompt, stop_ids
+from models.batching import context_length
+from models.loading import decode_response, encode_prompt, stop_ids
 from models.logprobs import response_logprobs
 from models.sampler import Sample, SamplingSettings, sample
 from tasks import progress
@@ -28,9 +29,9 @@ def encode_prompts(tokenizer: Any, rows: Sequence[Row], model: Any, max_new_toke
     if too_long:
         name, length = too_long[0]
         raise DataError(
-            f"{len(too_long)} of {len(rows)} prompts are too long, the first is {name} with {length} tokens; the model's "
-            f"context of {context_length(model)} less max_new_tokens={max_new_tokens} leaves {room}: drop or shorten "
-            "them, or lower max_new_tokens in params.yaml"
+            f"{len(too_long)} of {len(rows)} prompts are too long, the first is {name} with {length} tokens; the "
+            f"model's context of {context_length(model)} less max_new_tokens={max_new_tokens} leaves {room}: drop or "
+            "shorten them, or lower max_new_tokens in params.yaml"
         )
     return encoded
 

@@ -41,7 +41,9 @@ def check_pairing(answers: Mapping[str, Sequence[Row]], prompts: Mapping[str, Ro
     for name, rows in answers.items():
         unknown = sorted({row["prompt_id"] for row in rows} - set(prompts))
         if unknown:
-            raise DataError(f"{name} answers prompt {unknown[0]!r}, which select_prompts lacks; sample the answers again")
+            raise DataError(
+                f"{name} answers prompt {unknown[0]!r}, which select_prompts lacks; sample the answers again"
+            )
         answered = {row["prompt_id"] for row in rows if row.get("checkpoint", FINAL) == FINAL}
         if answered != expected or not answered:
             odd = sorted(answered ^ expected)[:1]

@@ -11,7 +11,7 @@ from models.loading import encode_prompt, encode_response, load_policy, load_tok
 from tasks import training
 from tasks.config import SftConfig
 from tasks.errors import DataError
-from tasks.lora import peft_config
+from tasks.lora import check_targets, peft_config
 from tasks.machine import prepare_torch
 from tasks.numbers import finite_metrics
 from tasks.rows import Row, read_jsonl
@@ -48,7 +48,8 @@ def tokenise(rows: Sequence[Row], tokenizer: object) -> list[dict[str, list[int]
 def sft(cfg: SftConfig, model: Path, demonstrations: Path, out: Path, checkpoints: Path) -> dict[str, float]:
     """Fine-tune the base in `model` on the demonstrations.
 
-    Raises DataError for rows that are too long or of an unknown category, DivergedError for non-finite numbers.
+    Raises DataError for rows that are too long or of an unknown category, ConfigError for a LoRA target that is no
+    layer, DivergedError for non-finite numbers.
     """
     prepare_torch(cfg.runtime)
     tokenizer = load_tokenizer(model)
@@ -57,6 +58,7 @@ def sft(cfg: SftConfig, model: Path, demonstrations: Path, out: Path, checkpoint
         raise DataError("no demonstrations are left after sft.category_weights; raise a weight")
     tokenised = tokenise(rows, tokenizer)
     policy = load_policy(model, dtype=cfg.runtime.dtype)
+    check_targets(cfg.lora, policy, "sft")
     lengths = [len(t["input_ids"]) for t in tokenised]
     training.check_lengths(lengths, [row["id"] for row in rows], cfg.max_length, "sft.max_length", policy)
     trainer = make_trainer(cfg, policy, tokenizer, tokenised, checkpoints)

@@ -7,7 +7,7 @@ from tasks.rows import Row
 
 
 def split_by_root(rows: Sequence[Row], fraction: float) -> tuple[list[Row], list[Row]]:
-    """(train, heldout) by the hash of the root: a root keeps its side when data grows; one root at least is held out."""
+    """(train, heldout) by the hash of the root: a root keeps its side when data grows; at least one is held out."""
     drawn = {row["root"]: uniform("heldout", row["root"]) for row in rows}
     bound = max(fraction, min(drawn.values(), default=0.0) + 1e-12)
     train = [row for row in rows if drawn[row["root"]] >= bound]

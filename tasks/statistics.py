@@ -143,7 +143,7 @@ def _tango_statistic(gained: float, lost: float, total: float, delta: float) -> 
 def rate_difference(
     candidate: Sequence[bool], reference: Sequence[bool], roots: Sequence[str], confidence: float
 ) -> Interval:
-    """Paired difference of rates, candidate - reference, with Tango's interval at counts divided by the design effect."""
+    """Paired difference of rates, candidate - reference, Tango's interval at counts divided by the design effect."""
     candidate_array, reference_array = np.asarray(candidate, dtype=bool), np.asarray(reference, dtype=bool)
     differences = candidate_array.astype(float) - reference_array.astype(float)
     effect = design_effect(differences, roots)

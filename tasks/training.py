@@ -14,7 +14,7 @@ import torch
 from transformers import PrinterCallback, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_utils import get_last_checkpoint
 
-from models.loading import context_length
+from models.batching import context_length
 from tasks import progress
 from tasks.config import OptimizerConfig, RuntimeConfig
 from tasks.errors import DataError, DivergedError
@@ -65,7 +65,8 @@ def check_lengths(lengths: Sequence[int], names: Sequence[str], limit: int, sett
         name, length = too_long[0]
         raise DataError(
             f"{len(too_long)} of {len(lengths)} rows are longer than {limit} tokens, the first is {name} with "
-            f"{length}; raise {setting} in params.yaml (the model's context is {context_length(model)}) or shorten the rows"
+            f"{length}; raise {setting} in params.yaml (the model's context is {context_length(model)}) or shorten "
+            "the rows"
         )
 
 

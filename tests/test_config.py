@@ -1,6 +1,7 @@
 """params.yaml: every mistake is one line that names the key, the file and the way out."""
 
 import copy
+import math
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from tasks.same_judge import identity
 PARAMS = Path(__file__).parent.parent / "params.yaml"
 
 
+DROPPING = {"rank": 2, "alpha": 2.0, "dropout": 0.5, "targets": "all-linear"}
 ORACLE = {"name": "exact", "kind": "oracle", "weights": {"honesty": 1.0}, "tie_margin": 0.0}
 
 
@@ -32,9 +34,19 @@ def test_the_shipped_params_are_valid():
     assert read_params(PARAMS)["dpo"]["beta"] > 0
 
 
+@pytest.mark.parametrize("file", sorted(PARAMS.parent.glob("infra/params/*.yaml")), ids=lambda file: file.name)
+def test_the_shipped_params_of_other_data_are_valid(file):
+    assert read_params(file).keys() == read_params(PARAMS).keys()
+
+
 def test_every_value_of_the_shipped_params_is_commented():
     values = [line for line in PARAMS.read_text().splitlines() if line.startswith(" ") and not line.endswith(":")]
     assert [line for line in values if "#" not in line] == []
+
+
+def test_sft_may_drop_out(params):
+    params["sft"]["lora"] = DROPPING
+    assert stage_config(params, "sft").lora.dropout == 0.5
 
 
 def test_a_stage_config_holds_its_fields_and_its_shared_sections(params):
@@ -75,6 +87,14 @@ def test_a_stage_config_holds_its_fields_and_its_shared_sections(params):
     (lambda p: p["dpo"].update(loss_weights=[1.0, 2.0]), ["loss_weights has 2 values for 1 loss_types"]),
     (lambda p: p["reward"].update(freeze_backbone=True, lora={"rank": 2, "alpha": 2.0, "dropout": 0.0, "targets": "x"}),
      ["freeze_backbone", "lora"]),
+    (lambda p: p["ppo"].update(learning_rate=math.inf), ["ppo.learning_rate: input should be a finite number", "inf"]),
+    (lambda p: p["ppo"]["rewards"].update(length=math.nan), ["ppo.rewards.length", "finite number"]),
+    (lambda p: p["gold"]["weights"].update(helpfulness=math.nan), ["gold.weights.helpfulness", "finite number"]),
+    (lambda p: p["ppo"].update(missing_eos_mode="drop"), ["ppo.missing_eos_mode", "'subtract' or 'replace'", "'drop'"]),
+    (lambda p: p["ppo"].update(rows_per_backward=0), ["ppo.rows_per_backward", "0"]),
+    (lambda p: p["ppo"].update(lora=DROPPING), ["ppo.lora.dropout: 0.5 would have no effect", "set it to 0.0"]),
+    (lambda p: p["dpo"].update(lora=DROPPING), ["dpo.lora.dropout: 0.5 would have no effect"]),
+    (lambda p: p["reward"].update(lora=DROPPING), ["reward.lora.dropout: 0.5 would have no effect"]),
     (lambda p: p["dpo"].update(runtime={}), ["dpo.runtime", "section of its own"]),
 ])
 def test_a_mistake_is_named(tmp_path, params, change, words):

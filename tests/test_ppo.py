@@ -181,17 +181,20 @@ def test_sampling_logprobs_are_reused_only_where_they_agree():
     assert never.reuse_logprobs is False
 
 
-def test_disagreeing_sampling_logprobs_are_recomputed(monkeypatch):
+@pytest.mark.parametrize("difference, reused", [(0.1, False), (1e-3, False), (2e-4, False), (5e-5, True)])
+def test_disagreeing_sampling_logprobs_are_recomputed(monkeypatch, difference, reused):
+    """A nat's ten-thousandth is rounding; twice that is another model's opinion, and would move the first ratio."""
     import models.ppo as ppo
 
     def wrong(*args, **kwargs):
-        return [dataclasses.replace(s, logprobs=tuple(x - 0.1 for x in s.logprobs)) for s in original(*args, **kwargs)]
+        return [dataclasses.replace(s, logprobs=tuple(x - difference for x in s.logprobs))
+                for s in original(*args, **kwargs)]
 
     original = ppo.sample
     monkeypatch.setattr(ppo, "sample", wrong)
     run = trainer(settings=settings(episodes=32))
     history = run.run().history
-    assert run.reuse_logprobs is False and abs(history[1]["first_ratio"] - 1) < 1e-4
+    assert run.reuse_logprobs is reused and abs(history[1]["first_ratio"] - 1) < 1e-4
 
 
 def test_rewards_are_normalised_once_and_weighted():
@@ -234,6 +237,21 @@ def test_every_prompt_is_used_once_per_pass():
     trainer(prompts=prompts(8), on_rollout=lambda step, rollout: seen.extend(rollout.prompt_ids)).run()
     for start in range(0, 64, 8):
         assert sorted(seen[start : start + 8]) == sorted(tuple(ids) for _, ids in prompts(8))
+    orders = {tuple(seen[start : start + 8]) for start in range(0, 64, 8)}
+    assert len(orders) == 8  # 8! orders to choose from
+
+
+def test_a_prompt_gets_other_random_numbers_in_every_pass():
+    """The policy stays as it is, so that only the random numbers can make two answers to one prompt differ."""
+    answers = {}
+
+    def note(step, rollout):
+        for prompt, response in zip(rollout.prompt_ids, rollout.response_ids, strict=True):
+            answers.setdefault(prompt, []).append(response)
+
+    trainer(prompts=prompts(8), settings=settings(learning_rate=1e-12), on_rollout=note).run()
+    assert [len(given) for given in answers.values()] == [8] * 8
+    assert all(len(set(given)) == 8 for given in answers.values())
 
 
 def test_a_run_killed_while_a_snapshot_is_kept_makes_it_again(tmp_path):

@@ -1,14 +1,18 @@
 """The PPO stage on a two-layer model: what it writes, its rewards, its guards, and what it refuses."""
 
 import json
+import math
 
 import pytest
+import torch
 import yaml
 
-from models.loading import load_policy, load_tokenizer, reward_model_from_policy
+from models.loading import load_policy, load_reward_model, load_tokenizer, reward_model_from_policy
+from models.ppo import PpoResult
+from models.ppo_settings import PpoSettings
 from tasks import ppo as ppo_stage
 from tasks.params import stage_config
-from tasks.errors import ConfigError, DataError
+from tasks.errors import ConfigError, DataError, DivergedError, kind_of, one_line
 from tasks.rows import read_jsonl, write_jsonl
 from tests.import_closure import ROOT
 from tests.tiny_models import make_gpt2, make_qwen2
@@ -43,7 +47,7 @@ def inputs(tmp_path_factory):
 
 
 def run(cfg, inputs, folder, checkpoints="checkpoints"):
-    (folder / "out").mkdir()
+    (folder / "out").mkdir(parents=True)
     (folder / checkpoints).mkdir(exist_ok=True)
     return ppo_stage.ppo(cfg, **inputs, out=folder / "out", checkpoints=folder / checkpoints)
 
@@ -124,6 +128,85 @@ def test_another_tokenizer_is_refused(inputs, tmp_path):
     load_tokenizer(qwen).save_pretrained(tmp_path / "reward")
     with pytest.raises(DataError, match=r"reward model's tokenizer has 3\d\d tokens and the policy's 3\d\d, .* again"):
         run(config(), {**inputs, "reward": tmp_path / "reward"}, tmp_path)
+
+
+def spoiled(model, folder, tokenizer_of, head):
+    """The model with one weight of its head that is no number, written to `folder`."""
+    with torch.no_grad():
+        head(model).weight[0, 0] = math.nan
+    model.save_pretrained(folder)
+    load_tokenizer(tokenizer_of).save_pretrained(folder)
+    return folder
+
+
+def test_a_reward_model_of_no_numbers_is_divergence_and_no_checkpoint_is_promised(inputs, tmp_path):
+    reward = spoiled(load_reward_model(inputs["reward"]), tmp_path / "reward", inputs["model"], lambda m: m.score)
+    with pytest.raises(FloatingPointError, match="the reward model's scores are not finite") as caught:
+        run(config(), {**inputs, "reward": reward}, tmp_path)
+    assert kind_of(caught.value) == "diverged"
+    words = ("after step 0 of 4: not finite: .*scores are not finite.*before step 1.*; no checkpoint was written "
+             "before; lower ppo.learning_rate, or look at")
+    with pytest.raises(DivergedError, match=words):
+        run(config(examples=0), {**inputs, "reward": reward}, tmp_path / "again")
+
+
+def test_an_sft_policy_of_no_numbers_is_divergence(inputs, tmp_path):
+    sft = spoiled(load_policy(inputs["model"]), tmp_path / "sft", inputs["model"], lambda m: m.lm_head)
+    with pytest.raises(FloatingPointError, match="logits are not finite; its weights diverged") as caught:
+        run(config(), {**inputs, "sft": sft}, tmp_path)
+    assert kind_of(caught.value) == "diverged" and one_line(caught.value).startswith("prompt 'p0': the model's")
+
+
+def test_a_learning_rate_that_breaks_the_first_step_says_that_nothing_was_kept(inputs, tmp_path):
+    with pytest.raises(DivergedError, match="stopped after step 0 of 4: .*; no checkpoint was written before; lower"):
+        run(config(learning_rate=1e6), inputs, tmp_path)
+
+
+@pytest.mark.parametrize("done, reason, last, words", [
+    (3, "not finite: loss=nan is not finite (at step 4)", {"step": 2},
+     "step 3 of 8: .*; the last good checkpoint is that of step 2;"),
+    (3, None, {"step": 2}, "PPO did 3 of 8 steps and no guard says why"),
+])
+def test_fewer_steps_without_a_guard_are_no_success(done, reason, last, words):
+    with pytest.raises(DivergedError, match=words):
+        ppo_stage.check_result(PpoResult(8, done, reason, []), last)
+
+
+def test_a_guard_or_all_steps_are_a_result():
+    ppo_stage.check_result(PpoResult(8, 3, "kl: 13 nats per response exceeds the budget of 12 (at step 4)", []), None)
+    ppo_stage.check_result(PpoResult(8, 8, None, []), None)
+
+
+def test_lora_targets_that_are_no_layers_are_named(inputs, tmp_path):
+    with pytest.raises(ConfigError, match="ppo.lora.targets: 'nope' names no layer of GPT2LMHeadModel"):
+        run(config(lora={**LORA, "targets": ["nope"]}), inputs, tmp_path)
+
+
+def test_every_setting_reaches_the_engine():
+    """What stands in params is what the engine is told, limits of memory and the guards' patience among it."""
+    told = {"rows_per_batch": 3, "rows_per_backward": 2, "value_learning_rate": 0.5, "missing_eos_penalty": None,
+            "missing_eos_mode": "replace", "normalise_samples": 9, "guard_patience": 4}
+    settings = ppo_stage.ppo_settings(config(**told)).as_dict()
+    assert {name: settings[name] for name in told} == told
+
+
+def test_the_shipped_params_are_the_engines_defaults_where_both_name_one():
+    shipped = yaml.safe_load((ROOT / "params.yaml").read_text())["ppo"]
+    same = ("rows_per_batch", "rows_per_backward", "value_learning_rate", "missing_eos_mode", "normalise_samples",
+            "guard_patience")
+    engine = PpoSettings(episodes=1, batch_size=1, minibatch_size=1, max_new_tokens=1, learning_rate=1.0).as_dict()
+    assert {name: shipped[name] for name in same} == {name: engine[name] for name in same}
+
+
+def test_small_memory_settings_change_speed_alone(inputs, tmp_path):
+    """One row at a time, forward and backward: the same numbers within rounding."""
+    curves = {}
+    for name, rows in (("whole", {}), ("rows", {"rows_per_batch": 1, "rows_per_backward": 1})):
+        (tmp_path / name).mkdir()
+        run(config(episodes=16, **rows), inputs, tmp_path / name)
+        curves[name] = read_jsonl(tmp_path / name / "out" / "curves.jsonl")
+    for whole, rows in zip(curves["whole"], curves["rows"], strict=True):
+        assert rows == {key: pytest.approx(value, rel=1e-2, abs=1e-3) for key, value in whole.items()}
 
 
 @pytest.mark.parametrize(

@@ -91,6 +91,7 @@ def test_a_bad_preference_is_refused(row, reason):
     ({"prompt": ""}, "there is no prompt"),
     ({"question": "q"}, "there is no prompt"),
     ({"prompt": [{"role": "system", "content": "s"}]}, "there is no prompt"),
+    ({"prompt": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]}, "leaves nothing to answer"),
 ])
 def test_a_row_without_prompt_is_refused(row, reason):
     with pytest.raises(formats.BadRow, match=reason):
@@ -106,15 +107,19 @@ def test_a_bad_row_is_named_with_its_file_and_number(data, tmp_path):
 
 
 def test_duplicate_ids_are_refused(data, tmp_path):
-    write(data / "demos.jsonl", [{"id": "a", "prompt": "1", "completion": "x"}, {"id": "a", "prompt": "2", "completion": "y"}])
-    with pytest.raises(DataError, match="ids occur more than once, the first is 'a'"):
+    write(data / "demos.jsonl", [{"id": "a", "prompt": text, "completion": "x"} for text in ("1", "2")])
+    with pytest.raises(DataError, match=r"demos.jsonl: id 'a' occurs more than once; ids must be unique"):
+        prepare(config(), data, tmp_path)
+    rows = [{"id": name, "prompt": f"{i}", "completion": "x"} for i, name in enumerate("aabbcc")]
+    write(data / "demos.jsonl", rows)
+    with pytest.raises(DataError, match=r"id 'a' \(and 2 more\) occurs more than once"):
         prepare(config(), data, tmp_path)
 
 
 def test_a_root_in_two_splits_is_refused(data, tmp_path):
     rows = [{"prompt": f"p{i}", "root": "same", "split": s} for i, s in enumerate(("gate", "rl"))]
     write(data / "prompts.jsonl", rows + [{"prompt": f"o{i}"} for i in range(100)])
-    with pytest.raises(DataError, match="'same'"):
+    with pytest.raises(DataError, match="root 'same' is both in 'gate' and in 'rl'; give all variants"):
         prepare(config(), data, tmp_path)
 
 

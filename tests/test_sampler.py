@@ -1,11 +1,16 @@
 """The sampler against a slow loop without cache or batches, and its promises about randomness."""
 
+import sys
+
 import numpy as np
 import pytest
 import torch
 from rl_models import VOCAB, gpt2, llama, lora, prompts, qwen2
+from transformers import BloomConfig, BloomForCausalLM, CLIPVisionConfig, LlamaConfig, LlavaConfig
+from transformers import LlavaForConditionalGeneration
 
-from models.sampler import SamplingSettings, next_tokens, sample, uniforms
+from models.batching import context_length
+from models.sampler import SamplingSettings, check_prompts, next_tokens, sample, uniforms
 
 STOPS = frozenset({2, 3})
 SETTINGS = SamplingSettings(temperature=0.9, max_new_tokens=12, seed=5)
@@ -191,3 +196,17 @@ def test_diverged_weights_are_named():
     torch.nn.init.constant_(model.lm_head.weight, float("nan"))
     with pytest.raises(FloatingPointError, match="not finite"):
         sample(model, prompts(2), 1, SETTINGS, stop_ids=STOPS, rows_per_batch=4)
+
+
+def test_the_context_is_the_text_models_own():
+    """An adapter is looked through, a model of texts and pictures names its limit in its text's config, ALiBi has none."""
+    assert context_length(lora(llama())) == 128
+    text = {"vocab_size": 40, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 1,
+            "num_attention_heads": 4, "max_position_embeddings": 64, "pad_token_id": 0}
+    both = LlavaForConditionalGeneration(LlavaConfig(text_config=LlamaConfig(**text), vision_config=CLIPVisionConfig(
+        hidden_size=32, intermediate_size=48, num_hidden_layers=1, num_attention_heads=4, image_size=8, patch_size=4)))
+    assert context_length(both) == 64
+    with pytest.raises(ValueError, match="context of 64; shorten it to 54 tokens"):
+        check_prompts(both, [("long", [5] * 60)], SamplingSettings(1.0, 10, 0))
+    alibi = BloomForCausalLM(BloomConfig(vocab_size=40, hidden_size=32, n_layer=1, n_head=4))
+    assert context_length(alibi) == sys.maxsize

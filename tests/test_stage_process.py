@@ -149,7 +149,8 @@ def test_kinds_of_errors():
 
 def test_the_key_changes_with_code_params_and_data(project, monkeypatch):
     monkeypatch.chdir(project)
-    (project / "tasks").symlink_to(ROOT / "tasks")
+    for code in ("models", "tasks"):
+        (project / code).symlink_to(ROOT / code)
     pipeline = yaml.safe_load((project / "dvc.yaml").read_text())
     params = yaml.safe_load((project / "params.yaml").read_text())
     binding = bind(pipeline, params, "prepare")

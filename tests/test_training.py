@@ -15,7 +15,7 @@ from tasks import reward as reward_stage
 from tasks import sft as sft_stage
 from tasks import training
 from tasks.params import stage_config
-from tasks.errors import DataError, DivergedError
+from tasks.errors import ConfigError, DataError, DivergedError
 from tasks.rows import read_jsonl, write_jsonl
 from tests.import_closure import ROOT
 from tests.tiny_models import make_gpt2
@@ -169,3 +169,15 @@ def test_artifacts_hold_no_pickle(base, demonstrations, tmp_path):
     out, _ = run_sft(base, demonstrations, tmp_path)
     assert not list(out.rglob("*.bin")) and not list(out.rglob("*.pt"))
     assert json.loads((out / "config.json").read_text())["architectures"] == ["GPT2LMHeadModel"]
+
+
+NOWHERE = {"rank": 2, "alpha": 4.0, "dropout": 0.0, "targets": ["nope"]}
+
+
+def test_lora_targets_that_are_no_layers_are_named_by_every_stage(base, demonstrations, compare, tmp_path):
+    (tmp_path / "c").mkdir()
+    with pytest.raises(ConfigError, match="sft.lora.targets: 'nope' names no layer of GPT2LMHeadModel"):
+        run_sft(base, demonstrations, tmp_path, lora=NOWHERE)
+    for stage, name in ((dpo_stage.dpo, "dpo"), (reward_stage.reward, "reward")):
+        with pytest.raises(ConfigError, match=f"{name}.lora.targets: 'nope' names no layer"):
+            stage(config(name, lora=NOWHERE), base, base, compare, tmp_path / name, tmp_path / "c")

@@ -83,7 +83,8 @@ def weighted_mean(ratings: Mapping[str, float], weights: Mapping[str, float]) ->
     """
     missing = sorted(set(weights) - set(ratings))
     if missing:
-        raise ValueError(f"no rating for {', '.join(missing)}; rated are {', '.join(sorted(ratings))}: correct the weights")
+        rated = ", ".join(sorted(ratings))
+        raise ValueError(f"no rating for {', '.join(missing)}; rated are {rated}: correct the weights")
     return sum(weight * ratings[name] for name, weight in weights.items()) / sum(weights.values())
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from models import loading
-from models.batching import by_length, device_of, evaluating
+from models.batching import by_length, context_length, device_of, evaluating
 from models.judges.base import Answer, Question, Ratings, Row, Verdict, checked_weights, weighted_mean
 from models.judges.templates import CRITERIA, Template, messages
 from models.logprobs import join, states_and_logits
@@ -111,7 +111,7 @@ class HfJudge:
             loading.encode_prompt(self.tokenizer, messages(questions[place], [criterion], TEMPLATE))
             for place, criterion in asked
         ]
-        longest = loading.context_length(self.model) - 1
+        longest = context_length(self.model) - 1
         too_long = {place for (place, _), prompt in zip(asked, prompts, strict=True) if len(prompt) > longest}
         readable = [number for number, (place, _) in enumerate(asked) if place not in too_long]
         found: list[dict[str, torch.Tensor]] = [{} for _ in questions]

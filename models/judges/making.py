@@ -68,7 +68,8 @@ def _remembered_oracle() -> Callable[[Mapping[str, Any], str], Mapping[str, floa
 
 def _hf(name: str, path: str, sha256: str, weights: Mapping[str, float], **more: Any) -> Judge:
     from models.judges.hf import HfJudge
-    from models.loading import check_model_directory, weights_hash
+    from models.loading import weights_hash
+    from models.weights import check_model_directory
 
     check_model_directory(Path(path))
     _check_hash(name, Path(path), weights_hash(Path(path)), sha256)
@@ -77,7 +78,8 @@ def _hf(name: str, path: str, sha256: str, weights: Mapping[str, float], **more:
 
 def _reward_model(name: str, path: str, sha256: str, epoch: int, temperature: float, rows_per_batch: int) -> Judge:
     from models.judges.reward_model import RewardModelJudge, RewardModelScorer
-    from models.loading import check_model_directory, weights_hash
+    from models.loading import weights_hash
+    from models.weights import check_model_directory
 
     check_model_directory(Path(path))
     _check_hash(name, Path(path), weights_hash(Path(path)), sha256)

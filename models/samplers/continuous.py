@@ -55,7 +55,10 @@ class ContinuousSampler:
 
     def _sample(self, prompt: Prompt, index: int, output) -> Sample:
         if not np.isfinite(output.logprobs).all():
-            raise FloatingPointError(f"prompt {prompt.id!r}: the model's logits are not finite; its weights diverged")
+            raise FloatingPointError(
+                f"prompt {prompt.id!r}: the model's logits are not finite; its weights diverged: train it again with a "
+                "lower learning rate"
+            )
         return as_sample(prompt, index, output.generated_tokens, self.stop_ids, output.logprobs)
 
     def _generation(self, settings: SamplingSettings) -> GenerationConfig:
