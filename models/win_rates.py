@@ -14,6 +14,7 @@ from scipy.special import expit
 
 from models.battles import Battles, read_battles
 from models.bootstrap import Bootstrap, Estimate, draws, estimates
+from models.far_ends import mean_far_ends
 from models.logistic import Design, fit
 
 RESAMPLES = Bootstrap(resamples=1000)
@@ -129,11 +130,12 @@ _TOO_LARGE = (
 def _estimate(value: float, drawn: list[np.ndarray], pairs: Pairs, settings: Bootstrap) -> Estimate:
     rows = np.concatenate(drawn)[None] if drawn else None
     found = estimates(np.array([value]), rows, pairs.roots, settings.confidence)[0]
-    if rows is None or pairs.preference.min() != pairs.preference.max() or pairs.preference[0] not in (0, 1):
+    of_roots = np.bincount(pairs.root, pairs.preference) / np.bincount(pairs.root)
+    if rows is None or np.ptp(of_roots) > 1e-9:
         return found
-    # Won or lost every time: no resample differs, and the far end is that of Clopper and Pearson (1934), over roots.
-    far = ((1 - settings.confidence) / 2) ** (1 / pairs.roots)
-    return replace(found, ci_low=far) if pairs.preference[0] == 1 else replace(found, ci_high=1 - far)
+    # Won, lost or tied alike on every root: no resample differs, however few they are.
+    low, high = mean_far_ends(float(value), pairs.roots, settings.confidence)
+    return replace(found, ci_low=low, ci_high=high)
 
 
 def _mean(values: np.ndarray, weights: np.ndarray) -> np.ndarray:

@@ -165,6 +165,13 @@ def test_always_winning_is_finite_and_not_certain():
     assert lost.raw.value == 0 and lost.raw.ci_low == 0 and lost.raw.ci_high == pytest.approx(1 - 0.8316, abs=1e-4)
 
 
+def test_nothing_but_ties_is_not_certain():
+    """Four ties, and one win and one loss on each of four roots: 0.025^(1/4) = 0.3976 leaves 0.1988 to 0.8012."""
+    for data in (table([0.5] * 4, [5] * 4, [5] * 4), table([1.0, 0.0] * 4, [5] * 8, [5] * 8, np.arange(8) // 2)):
+        raw = win_rate(data, "new", "old", settings=FEW).raw
+        assert (raw.value, raw.ci_low, raw.ci_high) == pytest.approx((0.5, 0.1988, 0.8012), abs=1e-4)
+
+
 def test_the_pool_finds_the_prompts_difficulty():
     """16 models with their own quality and length on 300 prompts of known difficulty; then the rate of another."""
     generator = np.random.default_rng(7)
