@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from models.monitors.answers import Answers
-from models.monitors.drift import length_correlation, length_reward_finding
+from models.monitors.drift import LEAST_ROWS, length_correlation, length_reward_finding
 from models.monitors.finding import Finding, worst
-from models.monitors.survey import Settings, text_findings
+from models.monitors.survey import Settings, text_findings, unmeasured
 from models.monitors.text import words
 from tasks.answer_tables import Columns, answers_of, by_model
 from tasks.errors import DataError, one_line
@@ -29,7 +29,7 @@ SHIPPED_PARAMS = Path(__file__).resolve().parent.parent / "params.yaml"
 def inspect(
     path: Path, against: Path | None, columns: Columns, reference: str | None, params: Path, keep_empty: bool
 ) -> dict[str, Any]:
-    """{"file", "reference", "tables": {NAME: {"answers", "prompts", "level", "findings": [...]}}}.
+    """{"file", "reference", "tables": {NAME: {"answers", "prompts", "level", "findings": [...], "notes": [...]}}}.
 
     Each model of the file is held against `against`, the model `reference` of the same file, or absolute limits.
     Raises DataError for bad tables, ConfigError for bad params.
@@ -65,6 +65,7 @@ def inspected(answers: Answers, base: Answers | None, settings: Settings) -> dic
         "prompts": len(set(answers.prompts)),
         "level": worst([one.level for one in found]),
         "findings": [one.document() for one in found],
+        "notes": unmeasured(answers, base, settings) + _unread(answers),
     }
 
 
@@ -81,6 +82,12 @@ def reward_findings(answers: Answers, base: Answers | None, settings: Settings) 
     if limit is None or correlation is None:
         return []
     return [length_reward_finding(correlation, expected, limit, expected_name)]
+
+
+def _unread(answers: Answers) -> list[str]:
+    if answers.rewards is not None and _correlation(answers, "rewards") is None:
+        return [f"the scores' love of length is not measured: under {LEAST_ROWS} answers, or scores or lengths all equal"]
+    return []
 
 
 def _correlation(answers: Answers, column: str) -> float | None:
