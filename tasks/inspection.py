@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from models.monitors.answers import Answers
-from models.monitors.drift import LEAST_ROWS, length_correlation, length_reward_finding
-from models.monitors.finding import Finding, worst
+from models.monitors.drift import LEAST_ROWS, length_correlation, reward_findings
+from models.monitors.finding import worst
 from models.monitors.survey import Settings, text_findings, unmeasured
 from models.monitors.text import words
 from tasks.answer_tables import Columns, answers_of, by_model
@@ -59,7 +59,8 @@ def read_tables(path: Path, columns: Columns, keep_empty: bool) -> dict[str, Ans
 
 
 def inspected(answers: Answers, base: Answers | None, settings: Settings) -> dict[str, Any]:
-    found = text_findings(answers, base, settings) + reward_findings(answers, base, settings)
+    reference = None if base is None else (base, word_counts(base))
+    found = text_findings(answers, base, settings) + reward_findings(answers, word_counts(answers), settings, reference)
     return {
         "answers": len(answers),
         "prompts": len(set(answers.prompts)),
@@ -69,31 +70,16 @@ def inspected(answers: Answers, base: Answers | None, settings: Settings) -> dic
     }
 
 
-def reward_findings(answers: Answers, base: Answers | None, settings: Settings) -> list[Finding]:
-    """The length–reward correlation of a table with scores: against gold's, the reference table's, or on its own."""
-    if answers.rewards is None:
-        return []
-    of_gold = _correlation(answers, "gold")
-    expected, expected_name = (of_gold, "gold") if of_gold is not None else (None, None)
-    if expected is None and base is not None:
-        expected, expected_name = _correlation(base, "rewards"), settings.reference_name
-    limit = settings.limit("length_reward", expected is not None)
-    correlation = _correlation(answers, "rewards")
-    if limit is None or correlation is None:
-        return []
-    return [length_reward_finding(correlation, expected, limit, expected_name)]
+def word_counts(answers: Answers) -> list[int]:
+    return [len(words(response)) for response in answers.responses]
 
 
 def _unread(answers: Answers) -> list[str]:
-    if answers.rewards is not None and _correlation(answers, "rewards") is None:
-        return [f"the scores' love of length is not measured: under {LEAST_ROWS} answers, or scores or lengths all equal"]
-    return []
-
-
-def _correlation(answers: Answers, column: str) -> float | None:
-    scores = getattr(answers, column)
-    lengths = [len(words(response)) for response in answers.responses]
-    return None if scores is None else length_correlation(lengths, scores, answers.prompts)
+    """That a table's scores say nothing about length."""
+    scores = answers.rewards
+    if scores is None or length_correlation(word_counts(answers), scores, answers.prompts) is not None:
+        return []
+    return [f"the scores' love of length is not measured: under {LEAST_ROWS} answers, or scores or lengths all equal"]
 
 
 def main(arguments: list[str] | None = None) -> int:
