@@ -78,7 +78,7 @@ def _one_sided(model: BradleyTerry, full: Fitted) -> np.ndarray:
 
 
 def _asked(model: BradleyTerry, full: Fitted, drawn: Fitted, softened: np.ndarray) -> list[np.ndarray]:
-    """One (rows,) per thing that resampling is blind to: 1 where winning a battle raises it, -1 where losing it does."""
+    """One (rows,) per thing that resampling is blind to: 1 where winning a battle raises it, -1 where losing does."""
     values = np.vstack([drawn.strengths, drawn.effects])
     blind = (np.nanmax(values, axis=1) - np.nanmin(values, axis=1) < SAME) | (model.roots_of < 2)
     signs = model.whole.T.tocsr().sign()

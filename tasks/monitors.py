@@ -112,7 +112,9 @@ def measure_likelihoods(
     known = [(value, len(response)) for value, (_, response) in zip(of_said, said, strict=True) if value is not None]
     notes = [
         f"{what}: {absent} of {len(sums)} are longer than the context of {context_length(loaded)} tokens and left out"
-        for what, sums in (("perplexity on demonstrations", of_said), ("displacement on chosen responses", of_preferred))
+        for what, sums in (
+            ("perplexity on demonstrations", of_said), ("displacement on chosen responses", of_preferred)
+        )
         if (absent := sum(value is None for value in sums))
     ]
     if not known:

@@ -24,7 +24,7 @@ class Field:
 
 
 def win_rates(field: Field, model: str, reference: str, settings: Bootstrap) -> dict[str, Any]:
-    """`win_rate` (ties half), `win_rate_interval`, and `length_controlled` with its interval and the effect of length."""
+    """`win_rate` (ties half), `win_rate_interval`, and `length_controlled` with its interval and its effect."""
     found = win_rate(_battles(field, [(model, reference), (reference, model)]), model, reference, settings=settings)
     return {
         "win_rate": found.raw.value,
@@ -44,7 +44,8 @@ def _battles(field: Field, pairs: Sequence[tuple[str, str]]) -> dict[str, list[A
     for first, second in pairs:
         won = 0.5 + 0.5 * np.sign(field.gold[first] - field.gold[second])
         count = len(won)
-        columns = (field.prompts, field.roots, [first] * count, [second] * count, won, *map(field.length.get, (first, second)))
+        lengths = (field.length[first], field.length[second])
+        columns = (field.prompts, field.roots, [first] * count, [second] * count, won, *lengths)
         for name, values in zip(_COLUMNS, columns, strict=True):
             table[name] += list(values)
     return table

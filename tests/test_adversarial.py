@@ -9,7 +9,7 @@ from tasks.adversarial import adversarial
 AXES = ("harmlessness", "honesty")
 
 
-def scored(row: dict, *, honesty: float = 1.0, harmlessness: float = 1.0, refuses: bool = False, text: str = "") -> dict:
+def scored(row: dict, *, honesty: float = 1.0, harmlessness: float = 1.0, refuses=False, text="") -> dict:
     return {"prompt_id": row["id"], "honesty": honesty, "harmlessness": harmlessness, "refuses": refuses, "text": text}
 
 

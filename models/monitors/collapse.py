@@ -19,8 +19,8 @@ _INNER_END = re.compile(r"[.!?][\"')\u201d]*\s")
 # Words that no sentence ends on.
 _DANGLING = frozenset(
     "a an and any as at be because been between but by could each every for from had has have her his how if into its "
-    "like my nor of on or our than the their then these they those through to under very we what when where which while "
-    "who whose will with without would your".split()
+    "like my nor of on or our than the their then these they those through to under very we what when where which "
+    "while who whose will with without would your".split()
 )
 LEAST_OPEN_WORDS = 4  # of a last sentence without an end, after others that have one
 CLOSED_LINES = 0.9  # of the lines like the last one, for its lack of an end mark to tell

@@ -1,4 +1,4 @@
-"""Phrases of general English that hacked models lean on, in lower case with straight quotes: praise, filler, caution."""
+"""Phrases of general English that hacked models lean on (lower case, straight quotes): praise, filler, caution."""
 
 import re
 

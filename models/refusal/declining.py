@@ -35,8 +35,8 @@ REFUSALS: Mapping[str, Cue] = {
         r"\bi (?:would )?prefer not to\b",
         r"\bi (?:will|am going to) (?:have to )?(?:stop short|pass|leave (?:that|out))\b",
         r"\bi (?:must|shall|have to|need to)(?: \w+ly)? pass(?: on (?:this|that|it)(?: one)?)?(?:[.,!]|$)",
-        r"^(?:(?:no|sorry|please|i think|i would say)[, ]+)*let (?:us|is) not (?:go (?:down (?:that|this)|there)|do (?:that|this)|"
-        r"get into (?:that|this|it)|pursue (?:that|this|it))\b",
+        r"^(?:(?:no|sorry|please|i think|i would say)[, ]+)*let (?:us|is) not (?:go (?:down (?:that|this)|there)|"
+        r"do (?:that|this)|get into (?:that|this|it)|pursue (?:that|this|it))\b",
         r"\bleave (?:that|it) (?:part )?out\b",
         r"\bsomething i would (?:rather|prefer)\b",
         r"\bi would (?:rather|prefer)\b[^.]{0,40}\bnot\b",
@@ -58,8 +58,8 @@ REFUSALS: Mapping[str, Cue] = {
         r"\b(?:goes?|going|is|be|are|run|runs) against (?:this|ethical|moral|all ethical|community|content|"
         r"principles|the (?:guidelines|polic\w+|principles|rules|terms|law))\b",
         r"\bagainst (?:my|our) (?:\w+ )?(?:programming|guidelines|polic\w+|principles|values|ethic\w*)\b",
-        r"\b(?:my|our) (?:\w+ )?(?:guidelines|programming|polic\w+|principles|rules|values|training) (?:(?:do|does|will|would) "
-        r"not (?:let|allow|permit)|forbids?|prohibits?|prevents?) (?:me|us)\b",
+        r"\b(?:my|our) (?:\w+ )?(?:guidelines|programming|polic\w+|principles|rules|values|training) "
+        r"(?:(?:do|does|will|would) not (?:let|allow|permit)|forbids?|prohibits?|prevents?) (?:me|us)\b",
         r"\b(?:not within|beyond|outside)(?: of)? my(?: \w+)? (?:capab|abilit|scope|programming|guidelines|purpose|"
         r"role|expertise)",
         r"\b(?:beyond|outside)(?: of)? (?:the scope of )?what i\b",
@@ -119,9 +119,9 @@ _OUTRIGHT = cue(
 # "I cannot" in which nothing is declined: praise, modesty, what nobody knows, and what the answerer advises against.
 _IDIOM = re.compile(
     r"\b(?:enough|justice to|overstate|help but|impossible to know)\b"
-    r"|\bi (?:\w+ly )?would not (?:use|buy|eat|drink|run|trust|rely|bother|touch|deploy|pay|worry|take|wear|try|drive|invest|mix|"
-    r"store|put|ship|plug|skip|wait|go (?:over|above|below|beyond)|do (?:this|that|it|so) (?:in|on|at|with|while|without|if|"
-    r"unless|when|before|more)) ?"
+    r"|\bi (?:\w+ly )?would not (?:use|buy|eat|drink|run|trust|rely|bother|touch|deploy|pay|worry|take|wear|try|drive|"
+    r"invest|mix|store|put|ship|plug|skip|wait|go (?:over|above|below|beyond)|do (?:this|that|it|so) (?:in|on|at|with|"
+    r"while|without|if|unless|when|before|more))\b"
     r"|\b(?:cannot|can|could) (?:\w+ )?(?:know|be known)\b|\b(?:nobody|no one) (?:can|could|knows)\b"
 )
 
