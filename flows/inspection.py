@@ -59,7 +59,10 @@ def _show_table(name: str, table: dict[str, Any], reference: str | None, console
         for example in one["examples"]:
             _show_example(example, reference, console)
     if not raised:
-        console.print("Nothing is above its threshold.")
+        what = "Nothing that could be measured is" if table["notes"] else "Nothing is"
+        console.print(f"{what} above its threshold.")
+    for note in table["notes"]:
+        console.print(f"note: {note}", markup=False, highlight=False)
 
 
 def _show_example(example: dict[str, Any], reference: str | None, console) -> None:

@@ -15,7 +15,7 @@ def show_ratings(document: dict[str, Any], console) -> None:
     for row in document["models"]:
         cells = [
             *([str(row["group"])] if grouped else []),
-            str(row["rank"]),
+            "–" if row["rank"] is None else str(row["rank"]),
             row["model"],
             _estimate(row["strength"], "+.2f"),
             f"{row['elo_scale']:.0f}",
@@ -30,10 +30,14 @@ def show_ratings(document: dict[str, Any], console) -> None:
         console.print(line, markup=False, highlight=False)
 
 
+_RANKED = "; the rank counts the models that are certainly stronger."
+
+
 def _rating_lines(document: dict[str, Any]) -> list[str]:
+    ranked = any(row["rank"] is not None for row in document["models"])
     lines = [
         f"{document['battles']} battles on {document['prompts']} prompts, {document['ties']:.1%} ties. Strengths are "
-        "log-odds (1 is 73% against the mean); the rank counts the models that are certainly stronger."
+        f"log-odds (1 is 73% against the mean){_RANKED if ranked else '.'}"
     ]
     if document["order_effect"]:
         lines.append(f"Shown first: {_estimate(document['order_effect'], '+.2f')} log-odds.")

@@ -2,10 +2,11 @@
 
 Columns, the first that are there:
 - players: `first`, `second` (ours); `model_a`, `model_b` (Chatbot Arena); `generator_1`, `generator_2` (AlpacaEval);
-- outcome: `p_first`, the preference for the first in [0, 1]; `winner`: first, second, model_a, model_b, tie,
-  tie (bothbad) or a player's name; `winner_model_a`, `winner_model_b`, `winner_tie`; AlpacaEval's `preference`, 1 to 2;
+- outcome, in each row the first that is given: `p_first`, the preference for the first in [0, 1]; `winner_model_a`,
+  `winner_model_b`, `winner_tie`; `winner`: a player's name, or first, second, model_a, model_b, a, b, tie,
+  tie (bothbad); AlpacaEval's `preference`, 1 to 2;
 - prompt: `prompt_id`, `prompt`, `instruction`, `question`, what the user says first in `conversation_a`,
-  `question_id`; prompts that share a `root` are resampled together;
+  `question_id`; prompts that share a `root` are resampled together, and one without a root stands for itself;
 - for style and length: `first_response`, `response_a`, `output_1` or `conversation_a` and their like; lengths alone as
   `first_length` or `length_a`; the Arena's `conv_metadata`.
 """
@@ -19,10 +20,20 @@ from typing import Any
 
 import numpy as np
 
+from models.outcomes import (
+    OUTCOMES,
+    Row,
+    Unknown,
+    missing,
+    missing_number,
+    missing_text,
+    number_in,
+    outcome_of,
+    player_name,
+)
 from models.style import markdown_counts
 
 PLAYERS = (("first", "second"), ("model_a", "model_b"), ("generator_1", "generator_2"))
-OUTCOMES = ("p_first", "winner", "winner_model_a", "preference")
 PROMPTS = ("prompt_id", "prompt", "instruction", "question", "conversation_a", "question_id")
 RESPONSES = (
     ("first_response", "second_response"),
@@ -32,14 +43,6 @@ RESPONSES = (
 )
 MARKS = ("header", "list", "bold")  # as the Arena's conv_metadata calls them
 LENGTHS = (("first_length", "second_length"), ("length_a", "length_b"))
-# A tie counts half, as on the Arena and in AlpacaEval: it needs no parameter and mixes with soft outcomes, which
-# Davidson's model of ties (1970) cannot take.
-WINNERS = {
-    **dict.fromkeys(("first", "model_a", "a"), 1.0),
-    **dict.fromkeys(("second", "model_b", "b"), 0.0),
-    **dict.fromkeys(("tie", "tie (bothbad)", "bothbad", "both_bad", "both bad"), 0.5),
-}
-Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,15 +97,16 @@ def read_battles(table: Any, *, markdown: bool = False) -> Battles:
     for number, row in enumerate(rows, start=1):
         _check_players(row, players, number)
         try:
-            outcomes.append(_outcome(row, columns, players, number))
+            outcomes.append(outcome_of(row, columns, players, number))
             used.append((number, row))
-        except _Unknown as reason:
+        except Unknown as reason:
             left_out[str(reason)] += 1
     notes = [_left_out(left_out, len(rows))] if left_out else []
     if not used:
         raise ValueError(f"no battle has a known outcome: {notes[0] if notes else 'the table is empty'}")
-    names = [[str(row[column]) for _, row in used] for column in players]
+    names = [[player_name(row[column]) for _, row in used] for column in players]
     models, index = np.unique(np.asarray([*names[0], *names[1]]), return_inverse=True)
+    notes += _near_names(models.tolist())
     names_of_prompts, prompt, root = _prompts(used, columns, notes)
     lengths, marks = _measured(used, columns, markdown, notes)
     first, second = index.reshape(2, -1)
@@ -131,10 +135,6 @@ def table_rows(table: Any) -> list[Row]:
     return list(table)
 
 
-class _Unknown(Exception):
-    """A battle whose outcome is not known; its text is the reason."""
-
-
 def _players(columns: Iterable[str]) -> tuple[str, str]:
     columns = set(columns)
     players = next((pair for pair in PLAYERS if set(pair) <= columns), None)
@@ -148,56 +148,17 @@ def _players(columns: Iterable[str]) -> tuple[str, str]:
 
 def _check_players(row: Row, players: tuple[str, str], number: int) -> None:
     for column in players:
-        if _missing(row.get(column)):
+        if missing(row.get(column)) or not player_name(row[column]):
             raise ValueError(f"row {number} has no {column}; name both players of every battle")
 
 
-def _outcome(row: Row, columns: set[str], players: tuple[str, str], number: int) -> float:
-    """The preference for the first player. Raises _Unknown for what cannot be counted."""
-    first, second = (str(row[column]) for column in players)
-    if first == second:
-        raise _Unknown("a model against itself")
-    if "p_first" in columns:
-        if str(row.get("winner")) == "invalid":
-            raise _Unknown("winner 'invalid'")
-        return _number(row, "p_first", 0, 1, number)
-    if "winner_model_a" in columns:
-        said = [row.get(f"winner_{name}") in (1, True, "1", "True", 1.0) for name in ("model_a", "model_b", "tie")]
-        if sum(said) != 1:
-            raise _Unknown("none or several of winner_model_a, winner_model_b, winner_tie")
-        return (1.0, 0.0, 0.5)[said.index(True)]
-    if "winner" in columns:
-        return _winner(row.get("winner"), first, second)
-    value = _number(row, "preference", 0, 2, number)
-    if 0 < value < 1:
-        raise ValueError(f"row {number} has preference {value}; AlpacaEval's goes from 1 to 2, with 0 for a tie")
-    return 2 - value if value else 0.5
-
-
-def _winner(value: Any, first: str, second: str) -> float:
-    said = None if _missing(value) else str(value)
-    if said in (first, second):
-        return float(said == first)
-    outcome = None if said is None else WINNERS.get(said.strip().lower())
-    if outcome is None:
-        raise _Unknown(f"winner {value!r}")
-    return outcome
-
-
-def _number(row: Row, column: str, low: float, high: float, number: int) -> float:
-    try:
-        value = math.nan if _missing(row.get(column)) else float(row[column])
-    except (TypeError, ValueError):
-        raise ValueError(f"row {number} has {column} {row[column]!r}; it must be a number") from None
-    if math.isnan(value):
-        raise _Unknown(f"{column} is missing or nan")
-    if not low <= value <= high:
-        raise ValueError(f"row {number} has {column} {value}; it lies between {low} and {high}")
-    return value
-
-
-def _missing(value: Any) -> bool:
-    return _missing_text(value) or (isinstance(value, str) and not value)
+def _near_names(models: Sequence[str]) -> list[str]:
+    """A note on models whose names differ in capitals alone: people mean one model, the table has two."""
+    spelled: dict[str, list[str]] = {}
+    for name in models:
+        spelled.setdefault(name.casefold(), []).append(name)
+    near = [" and ".join(map(repr, names)) for names in spelled.values() if len(names) > 1]
+    return [f"these names differ in capitals alone and count as different models: {'; '.join(near)}"] if near else []
 
 
 def _left_out(reasons: Counter[str], rows: int, shown: int = 4) -> str:
@@ -216,14 +177,27 @@ def _prompts(
             "no column names the prompt (prompt_id, prompt or root): every battle counts as a prompt of its own, and "
             "intervals are too narrow if prompts repeat"
         )
-    names, prompt = _numbered(used, column)
-    return names, prompt, _numbered(used, "root")[1] if "root" in columns else prompt
+    names, prompt = _numbered([_value(row, column, number) for number, row in used])
+    if "root" not in columns:
+        return names, prompt, prompt
+    known = {place: row["root"] for place, (_, row) in zip(prompt.tolist(), used, strict=True) if _has_root(row)}
+    own = [row["root"] if _has_root(row) else known.get(place) for place, (_, row) in zip(prompt.tolist(), used)]
+    keys = [("prompt", place) if root is None else _key(root) for root, place in zip(own, prompt.tolist(), strict=True)]
+    return names, prompt, _numbered(keys)[1]
 
 
-def _numbered(used: Sequence[tuple[int, Row]], column: str | None) -> tuple[tuple[str, ...], np.ndarray]:
-    """The column's different values, and each row's place in them; a row without a value stands for itself."""
-    keys = [f"row {number}" if _missing(row.get(column)) else _key(row[column]) for number, row in used]
-    place: dict[str, int] = {}
+def _has_root(row: Row) -> bool:
+    return not missing(row.get("root"))
+
+
+def _value(row: Row, column: str | None, number: int) -> str:
+    """What names the row's prompt; a row without it stands for itself."""
+    return f"row {number}" if missing(row.get(column)) else _key(row[column])
+
+
+def _numbered(keys: Sequence[Any]) -> tuple[tuple[Any, ...], np.ndarray]:
+    """The different keys, and the place of each in them."""
+    place: dict[Any, int] = {}
     numbers = np.asarray([place.setdefault(key, len(place)) for key in keys])
     return tuple(place), numbers
 
@@ -244,25 +218,20 @@ def _measured(
         for side, letter in enumerate("ab"):
             metadata = row.get("conv_metadata")
             if isinstance(metadata, Mapping) and f"sum_assistant_{letter}_tokens" in metadata:
-                lengths[place, side] = metadata[f"sum_assistant_{letter}_tokens"]
+                tokens = f"sum_assistant_{letter}_tokens"
+                if not missing_number(metadata[tokens]):
+                    lengths[place, side] = number_in(metadata, tokens, 0, math.inf, number)
                 marks[place, side] = [_total(metadata.get(f"{mark}_count_{letter}")) for mark in MARKS]
-            elif texts and not _missing_text(row.get(texts[side])):
+            elif texts and not missing_text(row.get(texts[side])):
                 text = response_text(row[texts[side]])
                 lengths[place, side] = len(text)
                 if markdown:
                     marks[place, side] = markdown_counts(text)
-            if given and not _missing(row.get(given[side])):
-                lengths[place, side] = _number(row, given[side], 0, math.inf, number)
+            if given and not missing_number(row.get(given[side])):
+                lengths[place, side] = number_in(row, given[side], 0, math.inf, number)
     if empty := int((lengths == 0).sum()):
         notes.append(f"{empty} of {lengths.size} responses are empty")
     return lengths, marks
-
-
-def _missing_text(value: Any) -> bool:
-    """Whether there is nothing at all: None, nan, or pandas' marks; an empty text is a text."""
-    if isinstance(value, float | np.floating):
-        return bool(np.isnan(value))
-    return value is None or type(value).__name__ in ("NAType", "NaTType")
 
 
 def _total(counts: Any) -> float:

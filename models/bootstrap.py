@@ -59,3 +59,19 @@ def estimates(values: np.ndarray, drawn: np.ndarray | None, clusters: int, confi
     low, high = np.nanquantile(drawn, [tail, 1 - tail], axis=1)
     errors = stretch * np.nanstd(drawn, axis=1, ddof=1)
     return [Estimate(*map(float, row)) for row in zip(values, low, high, errors, strict=True)]
+
+
+def t_estimates(
+    values: np.ndarray, drawn: np.ndarray | None, clusters: np.ndarray, confidence: float
+) -> list[Estimate]:
+    """As `estimates`, for numbers on a scale without ends such as log-odds: the t interval of the standard error.
+
+    `clusters`: (n,), those that bear on each value; 1 counts as 2. With few clusters log-odds lie too far out in the
+    median, and their resamples once more, so that percentiles would reach too far out and not far enough back.
+    """
+    if drawn is None or len(values) == 0:
+        return [Estimate(float(value)) for value in values]
+    clusters = np.maximum(2, clusters)
+    errors = np.sqrt(clusters / (clusters - 1)) * np.nanstd(drawn, axis=1, ddof=1)
+    reach = -stdtrit(clusters - 1, (1 - confidence) / 2) * errors
+    return [Estimate(*map(float, row)) for row in zip(values, values - reach, values + reach, errors, strict=True)]

@@ -86,10 +86,11 @@ class BradleyTerry:
 
     Without style, battles of the same two models in the same order differ in their outcome only, and are added up
     before anything is fitted. `groups`: (models,), models that no chain of battles connects have different numbers.
+    `whole`: (rows, models + covariates), the design of what was added up; `share`: (rows,), of the first's wins.
     """
 
     def __init__(self, battles: Battles, added: Covariates) -> None:
-        self.models = len(battles.models)
+        self.models, self.roots = len(battles.models), battles.roots
         plain = all(name == "order" for name in added.names)
         keys = battles.first * self.models + battles.second if plain else np.arange(len(battles.first))
         _, found, row = np.unique(keys, return_index=True, return_inverse=True)
@@ -105,22 +106,24 @@ class BradleyTerry:
         self.groups = connected_components(links, directed=False)[1]
         # One model of each group is the zero that the others are measured from.
         self._zeros = np.unique(self.groups, return_index=True)[1]
-        self._whole = _matrix(self.first, self.second, self.covariates, self.models)
-        self._free = np.setdiff1d(np.arange(self._whole.shape[1]), self._zeros)
-        self._design = Design(self._whole[:, self._free])
-        self._playing = abs(self._whole[:, : self.models]).T.tocsr()
+        self.whole = _matrix(self.first, self.second, self.covariates, self.models)
+        self._free = np.setdiff1d(np.arange(self.whole.shape[1]), self._zeros)
+        self._design = Design(self.whole[:, self._free])
+        self._playing = abs(self.whole[:, : self.models]).T.tocsr()
+        self._total = np.asarray(self._counts.sum(axis=1)).ravel()
+        self.share = np.asarray(self._wins.sum(axis=1)).ravel() / self._total
 
     @cached_property
     def _tied_design(self) -> Design:
         """For where the likelihood has no maximum: every model ties once with an added average player (the zero), and
         every covariate moves one tie, the smallest data that make all parameters finite."""
-        return Design(sparse.vstack([self._whole, sparse.eye_array(self._whole.shape[1])], format="csr"))
+        return Design(sparse.vstack([self.whole, sparse.eye_array(self.whole.shape[1])], format="csr"))
 
     def fit(self, drawn: np.ndarray, start: Fitted | None = None) -> Fitted:
         """Maximum likelihood for each column of `drawn` (roots, resamples): how often each root counts."""
         counts, wins = self._counts @ drawn, self._wins @ drawn
         present = self._playing @ counts > 0
-        values = np.zeros((self._whole.shape[1], drawn.shape[1]))
+        values = np.zeros((self.whole.shape[1], drawn.shape[1]))
         bounded = self._has_maximum(counts, wins, present)
         if bounded.any():
             found = fit(self._design, counts[:, bounded], wins[:, bounded], self._start(start))
@@ -132,6 +135,31 @@ class BradleyTerry:
             values[:, ~bounded] = fit(self._tied_design, tied_counts, tied_wins, np.zeros(len(values))).parameters
         strengths = self._centred(np.where(present, values[: self.models], np.nan))
         return Fitted(strengths, values[self.models :], ~bounded)
+
+    def refit(self, shares: np.ndarray) -> Fitted:
+        """Maximum likelihood for each column of `shares` (rows, sets): all battles, with other shares of wins."""
+        counts = np.repeat(self._total[:, None], shares.shape[1], axis=1)
+        found = fit(self._design, counts, counts * shares, np.zeros(len(self._free)))
+        values = np.zeros((self.whole.shape[1], shares.shape[1]))
+        values[self._free] = found.parameters
+        return Fitted(self._centred(values[: self.models]), values[self.models :], ~found.finite)
+
+    def circles(self) -> np.ndarray:
+        """(models,): models that beat each other along chains have the same number."""
+        won, lost = self.share > 0, self.share < 1
+        start = np.concatenate([self.first[won], self.second[lost]])
+        end = np.concatenate([self.second[won], self.first[lost]])
+        return connected_components(_links(start, end, self.models), directed=True, connection="strong")[1]
+
+    @cached_property
+    def roots_of(self) -> np.ndarray:
+        """(models + covariates,): the roots that each model plays on; all of them for a covariate."""
+        played = np.diff(sparse.csr_array(self._playing @ self._counts).indptr)
+        return np.concatenate([played, np.full(self.whole.shape[1] - self.models, self.roots)])
+
+    def roots_on(self, rows: np.ndarray) -> int:
+        """How many roots the battles in `rows` (boolean) belong to."""
+        return len(np.unique(self._counts[np.flatnonzero(rows)].indices))
 
     def _start(self, start: Fitted | None) -> np.ndarray:
         if start is None:

@@ -7,8 +7,9 @@ import numpy as np
 from scipy.special import expit
 
 from models.battles import Battles, read_battles
-from models.bootstrap import Bootstrap, Estimate, draws, estimates
+from models.bootstrap import Bootstrap, Estimate, draws, t_estimates
 from models.bradley_terry import BradleyTerry, Fitted, covariates
+from models.far_ends import far_ends, widened
 
 ELO_PER_LOG_ODDS = 400 / np.log(10)
 RESAMPLES = Bootstrap(resamples=1000)
@@ -17,12 +18,12 @@ RESAMPLES = Bootstrap(resamples=1000)
 @dataclass(frozen=True)
 class Rating:
     """One model. `strength`: log-odds, relative to the mean of its group or to the anchor. `win_rate`: share of points
-    over all its battles, a tie is half. `rank`: within its group, 1 + the models whose interval lies wholly above; by
-    strength where there are no intervals. `flags`: why not to trust the strength."""
+    over all its battles, a tie is half. `rank`: within its group, 1 + the models whose interval lies wholly above; None
+    where there are no intervals. `flags`: why not to trust the strength."""
 
     model: str
     strength: Estimate
-    rank: int
+    rank: int | None
     win_rate: float
     battles: int
     group: int
@@ -109,7 +110,8 @@ def rate(
         settings: confidence, resamples and seed of the bootstrap.
 
     A tie counts half. Where the likelihood has no maximum (a model never lost), every model is given one tie with an
-    average player, in the fit of the data and in each resample that needs it; `notes` says so.
+    average player, in the fit of the data and in each resample that needs it; `notes` says so. Such resamples all look
+    alike, so that intervals then also reach the far ends of `models.far_ends`.
 
     Raises:
         ValueError: a table that cannot be read, an anchor that does not play, style without responses.
@@ -121,11 +123,11 @@ def rate(
     model = BradleyTerry(battles, added)
     full = model.fit(np.ones((battles.roots, 1)))
     drawn = _resampled(model, battles, full, settings)
+    ends = far_ends(model, full, drawn, settings.confidence) if drawn else None
     if anchor is not None:
         place = battles.models.index(anchor)
-        full, drawn = (part and _anchored(part, place, model.groups) for part in (full, drawn))
-    rated = estimates(full.strengths[:, 0], drawn.strengths if drawn else None, battles.roots, settings.confidence)
-    effects = estimates(full.effects[:, 0], drawn.effects if drawn else None, battles.roots, settings.confidence)
+        full, drawn, ends = (part and _anchored(part, place, model.groups) for part in (full, drawn, ends))
+    rated, effects = _estimates(model, full, drawn, ends, settings.confidence)
     named = dict(zip(added.names, effects, strict=True))
     return Ratings(
         models=_table(battles, model.groups, rated),
@@ -148,6 +150,18 @@ def _resampled(model: BradleyTerry, battles: Battles, full: Fitted, settings: Bo
         np.concatenate([part.effects for part in parts], axis=1),
         np.concatenate([part.unbounded for part in parts]),
     )
+
+
+def _estimates(
+    model: BradleyTerry, full: Fitted, drawn: Fitted | None, ends: Fitted | None, confidence: float
+) -> tuple[list[Estimate], list[Estimate]]:
+    """Strengths and effects with their intervals."""
+    values = np.concatenate([full.strengths[:, 0], full.effects[:, 0]])
+    resamples = np.vstack([drawn.strengths, drawn.effects]) if drawn else None
+    found = t_estimates(values, resamples, model.roots_of, confidence)
+    if ends:
+        found = widened(found, np.vstack([ends.strengths, ends.effects]))
+    return found[: model.models], found[model.models :]
 
 
 def _anchored(fitted: Fitted, place: int, groups: np.ndarray) -> Fitted:
@@ -175,12 +189,12 @@ def _table(battles: Battles, groups: np.ndarray, strengths: list[Estimate]) -> t
     return tuple(sorted(ratings, key=lambda rating: (rating.group, -rating.strength.value, rating.model)))
 
 
-def _rank(place: int, groups: np.ndarray, strengths: list[Estimate]) -> int:
+def _rank(place: int, groups: np.ndarray, strengths: list[Estimate]) -> int | None:
     """As on the Arena: one more than the models of the group that are certainly stronger."""
     ours = strengths[place]
-    others = [strengths[other] for other in np.flatnonzero(groups == groups[place]) if other != place]
     if ours.ci_high is None:
-        return 1 + sum(other.value > ours.value for other in others)
+        return None
+    others = [strengths[other] for other in np.flatnonzero(groups == groups[place]) if other != place]
     return 1 + sum(other.ci_low > ours.ci_high for other in others)
 
 
@@ -193,7 +207,7 @@ def _flags(won: float, played: float) -> tuple[str, ...]:
 def _notes(battles: Battles, groups: np.ndarray, full: Fitted) -> list[str]:
     notes = []
     if battles.roots < 2:
-        notes.append("all battles belong to one prompt (or root): no intervals, which are over prompts")
+        notes.append("all battles belong to one prompt (or root): no intervals and no ranks, which are over prompts")
     if full.unbounded[0]:
         notes.append(
             "some strengths or effects have no finite maximum likelihood (someone, or a whole group, never lost to the "

@@ -9,20 +9,25 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
-from scipy import optimize, sparse
+from scipy import optimize, sparse, stats
 from scipy.special import expit
 
 from models.battles import Battles, read_battles
 from models.bootstrap import Bootstrap, Estimate, draws, estimates
+from models.far_ends import mean_far_ends
 from models.logistic import Design, fit
 
 RESAMPLES = Bootstrap(resamples=1000)
 # Two guards, so that short answers cannot be traded for a length-controlled rate: a model that cuts off every answer
 # that would lose makes shortness look ruinous to the judge, and the regression would pay it back for being short. Both
 # hold against the rated model alone, so a padded answer is never spared.
-# 1. A model is paid back for being short only as far as the judge can have held it against it. On AlpacaEval 2, GPT-4
-#    gives half the models an effect of 1.5 to 2.4 log-odds, and the one that cuts off its losers 18.
+# 1. A model is paid back for being short only as far as the judge can have held it against it: as far as judges go (on
+#    AlpacaEval 2, GPT-4 gives half the models an effect of 1.5 to 2.4 log-odds, and the one that cuts off its losers
+#    18), or as far as this judge goes where the model is the longer one. One who loves length does so on both sides;
+#    cutting off moves one side alone.
 LARGEST_LENGTH_EFFECT = 2.5  # log-odds
+SHOWN = stats.chi2.ppf(0.98, 1)  # deviance at which a slope is above 0 at 1%, one-sided
+BOTH_SIDES = 2.0  # times the effect where it helps the model is still one and the same effect, give or take its error
 # 2. Below a tenth of the other's length an answer is not the same answer said shorter (nothing, a cut-off start): it
 #    keeps the preference that it got.
 SHORTEST_RATIO = 0.1
@@ -105,9 +110,9 @@ def win_rate(
         raw.append(_mean(pairs.preference[:, None], weights))
         if regression:
             controlled.append(regression.rates(weights)[0])
-    rate, effect = regression.rates(np.ones((len(pairs.root), 1))) if regression else (None, None)
-    if effect is not None and abs(effect[0]) > LARGEST_LENGTH_EFFECT:
-        notes.append(_TOO_LARGE.format(effect=effect[0]))
+    rate, effect, judges = regression.rates(np.ones((len(pairs.root), 1))) if regression else (None, None, None)
+    if regression and abs(effect[0]) > LARGEST_LENGTH_EFFECT:
+        notes.append((_TOO_LARGE if abs(judges[0]) < abs(effect[0]) else _LARGE).format(effect=effect[0]))
     return WinRate(
         model=model,
         against=against,
@@ -121,19 +126,25 @@ def win_rate(
 
 
 _TOO_LARGE = (
-    f"the effect of length, {{effect:.1f}} log-odds, is more than judges show (up to {LARGEST_LENGTH_EFFECT}): short "
-    "answers are not wholly paid back for being short"
+    f"the effect of length, {{effect:.1f}} log-odds, is more than judges show (up to {LARGEST_LENGTH_EFFECT}), and not "
+    "as large where it helps the model: short answers are not wholly paid back for being short"
+)
+_LARGE = (
+    f"the effect of length, {{effect:.1f}} log-odds, is more than judges of good repute show (up to "
+    f"{LARGEST_LENGTH_EFFECT}), but the same where it helps the model and where it costs it points: it is all put down "
+    "to the judge"
 )
 
 
 def _estimate(value: float, drawn: list[np.ndarray], pairs: Pairs, settings: Bootstrap) -> Estimate:
     rows = np.concatenate(drawn)[None] if drawn else None
     found = estimates(np.array([value]), rows, pairs.roots, settings.confidence)[0]
-    if rows is None or pairs.preference.min() != pairs.preference.max() or pairs.preference[0] not in (0, 1):
+    of_roots = np.bincount(pairs.root, pairs.preference) / np.bincount(pairs.root)
+    if rows is None or np.ptp(of_roots) > 1e-9:
         return found
-    # Won or lost every time: no resample differs, and the far end is that of Clopper and Pearson (1934), over roots.
-    far = ((1 - settings.confidence) / 2) ** (1 / pairs.roots)
-    return replace(found, ci_low=far) if pairs.preference[0] == 1 else replace(found, ci_high=1 - far)
+    # Won, lost or tied alike on every root: no resample differs, however few they are.
+    low, high = mean_far_ends(float(value), pairs.roots, settings.confidence)
+    return replace(found, ci_low=low, ci_high=high)
 
 
 def _mean(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -171,26 +182,55 @@ class LengthRegression:
             )
         return cls(pairs.preference, np.stack(columns, axis=1), ~pairs.too_short)
 
-    def rates(self, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Length-controlled rate and effect of length, (resamples,) each, for `weights` (pairs, resamples)."""
+    def rates(self, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Length-controlled rate, effect of length, and how much of it is put down to the judge where it costs the
+        model points: (resamples,) each, for `weights` (pairs, resamples)."""
         used = weights * self.comparable[:, None]
-        design = Design(sparse.csr_array(self.covariates))
-        found = fit(design, used, used * self.preference[:, None], np.zeros(self.covariates.shape[1])).parameters
+        wins = used * self.preference[:, None]
+        found = _regression(self.covariates, used, wins)
+        judges = judges_part(found[1], self._where_it_helps(used, wins, found[1]))
         # Eq. 2 reads the preference off where the length term is 0: all of it is taken away where it helped the model.
         length = self.covariates[:, 1:2] * found[1]
-        undone = np.where(length > 0, length, self.covariates[:, 1:2] * judges_part(found[1]))
+        undone = np.where(length > 0, length, self.covariates[:, 1:2] * judges)
         preferred = np.where(
             self.comparable[:, None], expit(self.covariates @ found - undone), self.preference[:, None]
         )
-        return _mean(preferred, weights), found[1]
+        return _mean(preferred, weights), found[1], judges
+
+    def _where_it_helps(self, used: np.ndarray, wins: np.ndarray, effect: np.ndarray) -> np.ndarray:
+        """The effect of length, (resamples,), on the side where it helps the model, from a regression with one slope
+        for longer and one for shorter answers; 0 where a likelihood ratio does not show that there is one."""
+        if (np.abs(effect) <= LARGEST_LENGTH_EFFECT).all():
+            return effect
+        term, rest = self.covariates[:, 1:2], self.covariates[:, [0, *range(2, self.covariates.shape[1])]]
+        longer, shorter = np.hstack([rest, np.maximum(term, 0)]), np.hstack([rest, np.minimum(term, 0)])
+        both = np.hstack([longer, shorter[:, -1:]])
+        slopes = _regression(both, used, wins)
+        without = np.where(effect > 0, *(_likelihood(part, used, wins) for part in (shorter, longer)))
+        shown = 2 * (_likelihood(both, used, wins, slopes) - without) > SHOWN
+        return np.where(shown, np.where(effect > 0, slopes[-2], slopes[-1]), 0.0)
 
 
-def judges_part(effect: np.ndarray) -> np.ndarray:
-    """How much of an effect of length (log-odds) to put down to the judge: all up to LARGEST_LENGTH_EFFECT L, beyond it
-    L^2 / effect. The larger the effect, the surer it is that short answers lose for what they say, as redescending
-    M-estimators treat outliers (Hampel 1974)."""
-    size = np.maximum(np.abs(effect), LARGEST_LENGTH_EFFECT)
-    return effect * (LARGEST_LENGTH_EFFECT / size) ** 2
+def _regression(covariates: np.ndarray, counts: np.ndarray, wins: np.ndarray) -> np.ndarray:
+    """(covariates, resamples)."""
+    return fit(Design(sparse.csr_array(covariates)), counts, wins, np.zeros(covariates.shape[1])).parameters
+
+
+def _likelihood(
+    covariates: np.ndarray, counts: np.ndarray, wins: np.ndarray, found: np.ndarray | None = None
+) -> np.ndarray:
+    """The largest log-likelihood, (resamples,)."""
+    logits = covariates @ (_regression(covariates, counts, wins) if found is None else found)
+    return (wins * logits - counts * np.logaddexp(0, logits)).sum(axis=0)
+
+
+def judges_part(effect: np.ndarray, where_it_helps: np.ndarray) -> np.ndarray:
+    """How much of an effect of length (log-odds) to put down to the judge: all of it up to the limit L, beyond it
+    L^2 / effect, where L is LARGEST_LENGTH_EFFECT, or BOTH_SIDES times the effect `where_it_helps` if that is more. The
+    larger the effect, the surer it is that short answers lose for what they say, as redescending M-estimators treat
+    outliers (Hampel 1974)."""
+    limit = np.maximum(LARGEST_LENGTH_EFFECT, BOTH_SIDES * np.sign(effect) * where_it_helps)
+    return effect * (limit / np.maximum(np.abs(effect), limit)) ** 2
 
 
 def fit_difficulty(table: Any, against: str) -> dict[str, float]:

@@ -44,7 +44,8 @@ def answers_of(rows: Sequence[Row], columns: Columns, path: Path, keep_empty: bo
     A `messages` column is read as the conversation and its last turn. Raises DataError, with one line, for missing
     columns, empty responses (unless kept), a score that is no finite number, or a single prompt.
     """
-    if columns.response is None and columns.prompt is None and "messages" in rows[0]:
+    named = column_names(rows)
+    if columns.response is None and columns.prompt is None and "messages" in named:
         pairs = [_conversation(row, number, path) for number, row in enumerate(rows, start=1)]
     else:
         prompt = _column(rows, columns.prompt, PROMPT_NAMES, "prompt", path)
@@ -59,20 +60,21 @@ def answers_of(rows: Sequence[Row], columns: Columns, path: Path, keep_empty: bo
             f"{path}: {len(empty)} of {len(rows)} responses are empty, the first in row {empty[0]}; drop them, or "
             "count them as broken answers with --keep-empty"
         )
-    score = columns.score or next((name for name in SCORE_NAMES if name in rows[0]), None)
+    score = columns.score or next((name for name in SCORE_NAMES if name in named), None)
     try:
         return Answers(
             prompts=[said for said, _ in pairs], responses=[said for _, said in pairs],
             finished=_flags(rows, "finished", path), harmful=_flags(rows, "harmful", path, unknown=True),
-            rewards=_numbers(rows, score, path), gold=_numbers(rows, "gold" if "gold" in rows[0] else None, path),
+            rewards=_numbers(rows, score, path), gold=_numbers(rows, "gold" if "gold" in named else None, path),
         )
     except ValueError as error:
         raise DataError(f"{path}: {error}") from None
 
 
 def _column(rows: Sequence[Row], given: str | None, usual: Sequence[str], what: str, path: Path) -> str:
-    name = given or next((name for name in usual if name in rows[0]), None)
-    if name is None or name not in rows[0]:
+    named = column_names(rows)
+    name = given or next((name for name in usual if name in named), None)
+    if name is None or name not in named:
         wanted = repr(name) if name else f"none of {', '.join(usual)}"
         raise DataError(
             f"{path} has no {what} column: {wanted if name else wanted + ' found'}; its columns are {_names(rows)}: "
@@ -81,8 +83,13 @@ def _column(rows: Sequence[Row], given: str | None, usual: Sequence[str], what: 
     return name
 
 
+def column_names(rows: Sequence[Row]) -> list[str]:
+    """The columns of all rows, in the order of their first appearance: a row may leave some out."""
+    return list(dict.fromkeys(str(name) for row in rows for name in row))
+
+
 def _names(rows: Sequence[Row]) -> str:
-    return ", ".join(map(str, rows[0]))
+    return ", ".join(column_names(rows))
 
 
 def _text(value: Any, name: str, number: int, path: Path, may_be_empty: bool = False) -> str:
@@ -126,12 +133,12 @@ def _numbers(rows: Sequence[Row], name: str | None, path: Path) -> list[float] |
 
 def _flags(rows: Sequence[Row], name: str, path: Path, unknown: bool = False) -> list[Any] | None:
     """A column of yes and no; None without it. With `unknown`, an empty cell is None."""
-    if name not in rows[0]:
+    if name not in column_names(rows):
         return None
     found: list[bool | None] = []
     for number, row in enumerate(rows, start=1):
         said = str(row.get(name) if row.get(name) is not None else "").strip().lower()
-        if said not in (*TRUE, *FALSE):
-            raise DataError(f"{path}, row {number}: {name} is {row[name]!r}; write true or false")
+        if said not in (*TRUE, *FALSE) or (not unknown and row.get(name) is None):
+            raise DataError(f"{path}, row {number}: {name} is {row.get(name)!r}; write true or false")
         found.append(None if unknown and said == "" else said in TRUE)
     return found

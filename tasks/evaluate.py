@@ -8,9 +8,11 @@ import numpy as np
 
 from models.best_of_n import best_of_n as expected_best_of_n
 from models.best_of_n import kl_upper_bound
+from models.bootstrap import Bootstrap
 from models.judges import Scorer
 from models.judges.reward_model import RewardModelScorer
-from tasks import statistics
+from tasks import statistics, tournament
+from tasks.adversarial import adversarial
 from tasks.answers import FINAL, training_order
 from tasks.champion import CHAMPION
 from tasks.config import EvaluateConfig
@@ -30,6 +32,7 @@ from tasks.scoring import (
 DEMO_PROMPT = "Can I wash my teddy bear?"
 MODELS = ("base", "sft", "dpo", "ppo", "best_of_n")
 REFERENCES = ("sft", CHAMPION)  # what the others are held against
+TOURNAMENT_RESAMPLES = 1000  # at most: two digits of an interval's ends, in half of the time
 
 
 def evaluate(
@@ -83,6 +86,7 @@ def document(
     answered = sorted({row["prompt_id"] for row in final["sft"]})
     roots = [prompts[prompt_id]["root"] for prompt_id in answered]
     n = pool["gold"].shape[1]
+    field = contestants(final, answered, roots)
     models = {name: model_numbers(cfg, rows, answered, roots, prompts, scorer.axes) for name, rows in final.items()}
     models["best_of_n"]["kl_upper_bound"] = kl_upper_bound(n)
     return {
@@ -95,19 +99,38 @@ def document(
         "models": models,
         **{
             f"versus_{reference}": {
-                name: versus(cfg, rows, final[reference], answered, roots, scorer.axes)
+                name: {
+                    **versus(cfg, rows, final[reference], answered, roots, scorer.axes),
+                    **tournament.win_rates(field, name, reference, _tournament(cfg)),
+                }
                 for name, rows in final.items()
                 if name != reference
             }
             for reference in REFERENCES
             if reference in final
         },
+        "ratings": tournament.ratings(field, _tournament(cfg)),
         "checkpoints": checkpoint_numbers(scores),
         "best_of_n": best_of_n_curve(pool),
         "over_optimisation": over_optimisation(cfg, pool, checkpoint_gains(scores, answered), roots),
         "proxy": pairwise_accuracy(pool["proxy"], pool["gold"]),
         "examples": examples(final, prompts, cfg.examples),
     }
+
+
+def contestants(
+    final: Mapping[str, Sequence[Row]], prompt_ids: Sequence[str], roots: Sequence[str]
+) -> tournament.Field:
+    """The models' final answers, for comparisons of each with each."""
+    sized = {name: [{**row, "characters": len(row["text"])} for row in rows] for name, rows in final.items()}
+    gold, length = (
+        {name: per_prompt(rows, prompt_ids, field) for name, rows in sized.items()} for field in ("gold", "characters")
+    )
+    return tournament.Field(gold, length, prompt_ids, roots)
+
+
+def _tournament(cfg: EvaluateConfig) -> Bootstrap:
+    return Bootstrap(cfg.confidence, min(cfg.resamples, TOURNAMENT_RESAMPLES), cfg.runtime.seed)
 
 
 def per_prompt(rows: Sequence[Row], prompt_ids: Sequence[str], field: str) -> np.ndarray:
@@ -146,6 +169,7 @@ def model_numbers(
     numbers["length"] = float(per_prompt(rows, prompt_ids, "tokens").mean())
     numbers["proxy"] = float(per_prompt(rows, prompt_ids, "proxy").mean())
     numbers["distinct_2"] = statistics.distinct_n([row["text"] for row in rows], 2)
+    numbers["adversarial"] = adversarial(rows, prompts, axes, cfg.confidence)
     return {**numbers, **refusal_rates(rows, prompts)}
 
 
@@ -167,7 +191,7 @@ def versus(
     roots: Sequence[str],
     axes: Sequence[str],
 ) -> dict[str, Any]:
-    """Paired differences to the reference with their intervals, of gold and each axis, and gold's win rate (ties half)."""
+    """Paired differences to the reference with their intervals, of gold and each axis."""
     settings = {"confidence": cfg.confidence, "resamples": cfg.resamples, "seed": cfg.runtime.seed}
     ours, theirs = (
         {field: per_prompt(side, prompt_ids, field) for field in ("gold", *axes)} for side in (rows, reference)
@@ -176,8 +200,7 @@ def versus(
         field: statistics.difference_interval(ours[field], theirs[field], roots, **settings).document("difference")
         for field in ours
     }
-    wins = (ours["gold"] > theirs["gold"]) + 0.5 * (ours["gold"] == theirs["gold"])
-    return {**differences.pop("gold"), "win_rate": float(wins.mean()), "axes": differences}
+    return {**differences.pop("gold"), "axes": differences}
 
 
 def checkpoint_numbers(scores: Sequence[Row]) -> list[dict[str, Any]]:

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from models.monitors.answers import Answers
-from models.monitors.drift import length_correlation, length_reward_finding
-from models.monitors.finding import Finding, worst
-from models.monitors.survey import Settings, text_findings
+from models.monitors.drift import LEAST_ROWS, length_correlation, reward_findings
+from models.monitors.finding import worst
+from models.monitors.survey import Settings, text_findings, unmeasured
 from models.monitors.text import words
 from tasks.answer_tables import Columns, answers_of, by_model
 from tasks.errors import DataError, one_line
@@ -29,7 +29,7 @@ SHIPPED_PARAMS = Path(__file__).resolve().parent.parent / "params.yaml"
 def inspect(
     path: Path, against: Path | None, columns: Columns, reference: str | None, params: Path, keep_empty: bool
 ) -> dict[str, Any]:
-    """{"file", "reference", "tables": {NAME: {"answers", "prompts", "level", "findings": [...]}}}.
+    """{"file", "reference", "tables": {NAME: {"answers", "prompts", "level", "findings": [...], "notes": [...]}}}.
 
     Each model of the file is held against `against`, the model `reference` of the same file, or absolute limits.
     Raises DataError for bad tables, ConfigError for bad params.
@@ -59,34 +59,27 @@ def read_tables(path: Path, columns: Columns, keep_empty: bool) -> dict[str, Ans
 
 
 def inspected(answers: Answers, base: Answers | None, settings: Settings) -> dict[str, Any]:
-    found = text_findings(answers, base, settings) + reward_findings(answers, base, settings)
+    reference = None if base is None else (base, word_counts(base))
+    found = text_findings(answers, base, settings) + reward_findings(answers, word_counts(answers), settings, reference)
     return {
         "answers": len(answers),
         "prompts": len(set(answers.prompts)),
         "level": worst([one.level for one in found]),
         "findings": [one.document() for one in found],
+        "notes": unmeasured(answers, base, settings) + _unread(answers),
     }
 
 
-def reward_findings(answers: Answers, base: Answers | None, settings: Settings) -> list[Finding]:
-    """The length–reward correlation of a table with scores: against gold's, the reference table's, or on its own."""
-    if answers.rewards is None:
-        return []
-    of_gold = _correlation(answers, "gold")
-    expected, expected_name = (of_gold, "gold") if of_gold is not None else (None, None)
-    if expected is None and base is not None:
-        expected, expected_name = _correlation(base, "rewards"), settings.reference_name
-    limit = settings.limit("length_reward", expected is not None)
-    correlation = _correlation(answers, "rewards")
-    if limit is None or correlation is None:
-        return []
-    return [length_reward_finding(correlation, expected, limit, expected_name)]
+def word_counts(answers: Answers) -> list[int]:
+    return [len(words(response)) for response in answers.responses]
 
 
-def _correlation(answers: Answers, column: str) -> float | None:
-    scores = getattr(answers, column)
-    lengths = [len(words(response)) for response in answers.responses]
-    return None if scores is None else length_correlation(lengths, scores, answers.prompts)
+def _unread(answers: Answers) -> list[str]:
+    """That a table's scores say nothing about length."""
+    scores = answers.rewards
+    if scores is None or length_correlation(word_counts(answers), scores, answers.prompts) is not None:
+        return []
+    return [f"the scores' love of length is not measured: under {LEAST_ROWS} answers, or scores or lengths all equal"]
 
 
 def main(arguments: list[str] | None = None) -> int:

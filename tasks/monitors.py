@@ -30,10 +30,12 @@ Groups = Mapping[tuple[str, str], Sequence[Row]]
 
 @dataclass(frozen=True)
 class Likelihoods:
-    """What one policy makes of given responses: perplexity per token, and log-probs of chosen responses in nats."""
+    """What one policy makes of given responses: perplexity per token, and log-probs of chosen responses in nats, None
+    where one is too long for the policy. `notes`: what was left out, one line each."""
 
     perplexity: float | None
-    chosen: list[float]
+    chosen: list[float | None]
+    notes: tuple[str, ...] = ()
 
 
 def monitors(
@@ -50,7 +52,7 @@ def monitors(
     out: Path,
 ) -> dict[str, Any]:
     """Writes `findings.jsonl`, one row per model, checkpoint and monitor with examples; returns the document
-    monitors.json: {"reference", "perplexity_on", "models": {NAME: {CHECKPOINT: {"level", "monitors": {…}}}}}.
+    monitors.json: {"reference", "perplexity_on", "models": {NAME: {CHECKPOINT: {"level", "monitors": {…}}}}, "notes"}.
 
     Perplexity is measured on held-out demonstrations, or where there are none on those that trained SFT, and named so.
     """
@@ -73,7 +75,8 @@ def monitors(
     found = {key: findings(cfg, key, groups, prompts, likelihoods, data) for key in groups if key[0] in MODELS}
     rows = ({"model": key[0], "checkpoint": key[1], **one.document()} for key, of in found.items() for one in of)
     write_jsonl(out / "findings.jsonl", rows)
-    return document(found, data)
+    notes = dict.fromkeys(note for measured in likelihoods.values() for note in measured.notes)
+    return document(found, data, list(notes))
 
 
 def by_checkpoint(scores: Sequence[Row]) -> dict[tuple[str, str], list[Row]]:
@@ -106,13 +109,26 @@ def measure_likelihoods(
         (encode_prompt(tokenizer, row["prompt"]), encode_response(tokenizer, row["chosen"][-1]["content"]))
         for row in comparisons
     ]
-    said = [pair for pair in said if len(pair[0]) + len(pair[1]) <= context_length(loaded)]
-    lengths = [len(response) for _, response in said]
-    sums = [
-        response_sums(loaded, *zip(*pairs, strict=True), 1.0, cfg.rows_per_batch) if pairs else []
-        for pairs in (said, preferred)
+    of_said, of_preferred = (_fitting_sums(cfg, loaded, pairs) for pairs in (said, preferred))
+    known = [(value, len(response)) for value, (_, response) in zip(of_said, said, strict=True) if value is not None]
+    notes = [
+        f"{what}: {absent} of {len(sums)} are longer than the context of {context_length(loaded)} tokens and left out"
+        for what, sums in (
+            ("perplexity on demonstrations", of_said), ("displacement on chosen responses", of_preferred)
+        )
+        if (absent := sum(value is None for value in sums))
     ]
-    return Likelihoods(drift.perplexity(sums[0], lengths) if said else None, sums[1])
+    if not known:
+        notes.append("perplexity is not measured: there is no demonstration that fits the context")
+    return Likelihoods(drift.perplexity(*zip(*known, strict=True)) if known else None, of_preferred, tuple(notes))
+
+
+def _fitting_sums(cfg: MonitorsConfig, policy: Any, pairs: Sequence[tuple[list[int], list[int]]]) -> list[float | None]:
+    """Log-prob of each response in nats, None where prompt and response are longer than the policy's context."""
+    fits = [len(prompt) + len(response) <= context_length(policy) for prompt, response in pairs]
+    kept = [pair for pair, does in zip(pairs, fits, strict=True) if does]
+    sums = iter(response_sums(policy, *zip(*kept, strict=True), 1.0, cfg.rows_per_batch) if kept else [])
+    return [next(sums) if does else None for does in fits]
 
 
 # --- findings ---
@@ -129,8 +145,9 @@ def findings(
     """All monitors of one checkpoint, `ok` ones too."""
     reference = (REFERENCE, FINAL)
     answers, theirs = (table(groups[of], prompts) for of in (key, reference))
-    found = text_findings(answers, theirs, monitor_settings(cfg, REFERENCE.upper()))
-    found += drift.reward_findings(answers, [row["tokens"] for row in groups[key]], limit_of(cfg, "length_reward"))
+    settings = monitor_settings(cfg, REFERENCE.upper())
+    found = text_findings(answers, theirs, settings)
+    found += drift.reward_findings(answers, [row["tokens"] for row in groups[key]], settings)
     limit = limit_of(cfg, "kl")
     if limit and answers.kl is not None:
         found.append(drift.kl_finding(answers.kl, limit, REFERENCE.upper()))
@@ -166,8 +183,9 @@ def likelihood_findings(
     if limit and ours.perplexity and theirs.perplexity:
         found.append(drift.perplexity_finding(ours.perplexity, theirs.perplexity, limit, REFERENCE.upper(), data))
     limit = limit_of(cfg, "displacement")
-    if limit and key[0] == "dpo" and ours.chosen:
-        found.append(drift.displacement_finding(ours.chosen, theirs.chosen, limit, REFERENCE.upper()))
+    known = [pair for pair in zip(ours.chosen, theirs.chosen, strict=True) if None not in pair]
+    if limit and key[0] == "dpo" and known:
+        found.append(drift.displacement_finding(*zip(*known, strict=True), limit, REFERENCE.upper()))
     return found
 
 
@@ -210,8 +228,10 @@ def paired_error(rows: Sequence[Row], others: Sequence[Row]) -> float:
 # --- the document ---
 
 
-def document(found: Mapping[tuple[str, str], Sequence[Finding]], data: str) -> dict[str, Any]:
-    """monitors.json: the numbers and levels of each checkpoint, and how many warn and veto."""
+def document(
+    found: Mapping[tuple[str, str], Sequence[Finding]], data: str, notes: Sequence[str] = ()
+) -> dict[str, Any]:
+    """monitors.json: the numbers and levels of each checkpoint, how many warn and veto, and what was left out."""
     models: dict[str, dict[str, Any]] = {}
     for (name, checkpoint), of_checkpoint in found.items():
         models.setdefault(name, {})[checkpoint] = {
@@ -220,7 +240,7 @@ def document(found: Mapping[tuple[str, str], Sequence[Finding]], data: str) -> d
         }
     levels = [one.level for of_checkpoint in found.values() for one in of_checkpoint]
     counts = {"warnings": levels.count("warning"), "vetoes": levels.count("veto")}
-    return {"reference": REFERENCE, "perplexity_on": data, "models": models, **counts}
+    return {"reference": REFERENCE, "perplexity_on": data, "models": models, "notes": list(notes), **counts}
 
 
 def _without_examples(finding: Finding) -> dict[str, Any]:

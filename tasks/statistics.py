@@ -153,6 +153,20 @@ def rate_difference(
     return Interval(float(differences.mean()), low, high)
 
 
+def rate_interval(events: Sequence[bool], roots: Sequence[str], confidence: float) -> Interval:
+    """A rate with Clopper and Pearson's interval (1934) at counts divided by the design effect; never of zero width.
+
+    Raises ValueError for no events.
+    """
+    happened = np.asarray(events, dtype=float)
+    cluster_sums(happened, roots)  # refuses what no rate can be taken of
+    total = len(happened) / design_effect(happened, roots)
+    count, tail = happened.mean() * total, (1 - confidence) / 2
+    low = stats.beta.ppf(tail, count, total - count + 1) if count > 0 else 0.0
+    high = stats.beta.ppf(1 - tail, count + 1, total - count) if count < total else 1.0
+    return Interval(float(happened.mean()), float(low), float(high))
+
+
 def sample_size(deviation: float, effect: float, alpha: float, power: float) -> int:
     """Independent pairs for a one-sided test at `alpha` to see a mean difference `effect` with probability `power`.
 

@@ -136,6 +136,43 @@ def test_a_row_without_its_prompt_is_its_own():
     assert read_battles(rows).prompt.tolist() == [0, 1, 2, 0]
 
 
+def test_a_row_without_its_root_belongs_to_its_prompt():
+    """Three orders of prompt p, whose root two rows leave out, and a prompt whose root nobody names."""
+    battle = {"first": "a", "second": "b", "winner": "tie"}
+    rows = [
+        {**battle, "prompt_id": name, "root": root}
+        for name, root in [("p", None), ("p", "r"), ("p", float("nan")), ("q", None), ("q", ""), ("s", "r")]
+    ]
+    assert read_battles(rows).root.tolist() == [0, 0, 0, 1, 1, 0]
+    assert read_battles([{key: row[key] for key in row if key != "prompt_id"} for row in rows]).roots == 5
+
+
+def test_every_row_says_its_outcome_in_its_own_column():
+    """A table put together from two: five rows with a winner, one with p_first."""
+    battle = {"prompt_id": 1, "first": "a", "second": "b"}
+    rows = [*({**battle, "winner": name} for name in ("a", "b", "tie", "first", "b")), {**battle, "p_first": 0.25}]
+    for form in (list, lambda rows: pd.DataFrame(rows)):
+        found = read_battles(form(rows))
+        assert found.p_first.tolist() == [1, 0, 0.5, 1, 0, 0.25] and found.notes == ()
+
+
+def test_a_side_that_may_be_a_player_is_left_out():
+    """winner 'a' with players A and B: the side and the player may be two different ones."""
+    rows = [{"prompt_id": 1, "first": "A", "second": "B", "winner": name} for name in ("a", "A", "b")]
+    rows += [{"prompt_id": 1, "first": "B", "second": "A", "winner": name} for name in ("a", "A", "model_a")]
+    found = read_battles(rows)
+    assert found.p_first.tolist() == [1, 1, 0, 0, 1]
+    assert "winner 'a', which is a side of the table and, in capitals, the other side's 'A' (1)" in found.notes[0]
+
+
+def test_blanks_around_a_name_are_no_other_model():
+    rows = [{"prompt_id": 1, "first": "A", "second": name, "winner": "tie"} for name in ("B", " B ", "b")]
+    found = read_battles(rows)
+    assert found.models == ("A", "B", "b")
+    assert found.notes == ("these names differ in capitals alone and count as different models: 'B' and 'b'",)
+    assert read_battles([{**rows[0], "winner": " B"}]).p_first.tolist() == [0]
+
+
 def test_empty_responses_are_counted():
     battle = {"prompt_id": 1, "first": "a", "second": "b", "winner": "tie"}
     rows = [{**battle, "first_response": "", "second_response": "x"}]
@@ -148,6 +185,8 @@ def test_empty_responses_are_counted():
 def test_lengths_may_be_given():
     rows = [{"prompt_id": 1, "first": "a", "second": "b", "winner": "tie", "first_length": "12", "second_length": 7}]
     assert read_battles(rows).lengths.tolist() == [[12, 7]]
+    unknown = read_battles([{**rows[0], "first_length": "nan"}]).lengths[0]  # as a CSV file has it
+    assert np.isnan(unknown[0]) and unknown[1] == 7
 
 
 ROW = {"prompt_id": 1, "first": "a", "second": "b", "p_first": 1.0, "first_length": 1, "second_length": 1}
@@ -162,7 +201,10 @@ ROW = {"prompt_id": 1, "first": "a", "second": "b", "p_first": 1.0, "first_lengt
         ([ROW, {**ROW, "second": None}], "row 2 has no second; name both players"),
         ([ROW, {**ROW, "p_first": 1.5}], "row 2 has p_first 1.5; it lies between 0 and 1"),
         ([{**ROW, "p_first": "much"}], "row 1 has p_first 'much'; it must be a number"),
-        ([{**ROW, "first_length": -1}], "row 1 has first_length -1.0; it lies between 0 and inf"),
+        ([{**ROW, "first_length": -1}], "row 1 has first_length -1.0; it must be finite and at least 0"),
+        ([ROW, {**ROW, "second": "  "}], "row 2 has no second"),
+        ([{**ROW, "first_length": float("inf")}], "row 1 has first_length inf; it must be finite and at least 0"),
+        ([{**ROW, "conv_metadata": {"sum_assistant_a_tokens": -3}}], "row 1 has sum_assistant_a_tokens -3.0"),
         ([{**ROW, "second": "a"}], "no battle has a known outcome: 1 of 1 battles are left out: a model against it"),
     ],
 )

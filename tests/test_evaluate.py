@@ -66,6 +66,7 @@ def test_document(tmp_path, models):
     write_inputs(tmp_path, rows_of_prompts())
     document = run(tmp_path, models)
     json.dumps(document, allow_nan=False)
+    assert document["models"]["ppo"]["adversarial"]["lookalike"]["share"] == 1.0
     golds = [document["models"][name]["gold"]["mean"] for name in ("base", "sft", "dpo", "ppo")]
     assert golds == sorted(golds) and document["prompts"] == document["roots"] == 30
     dpo = document["versus_sft"]["dpo"]
@@ -152,6 +153,24 @@ def test_refusal_rates(tmp_path, models):
     plain = [{key: value for key, value in row.items() if key != "harmful"} for row in rows_of_prompts()]
     write_inputs(tmp_path, plain)
     assert "refusal_rate" not in run(tmp_path, models)["models"]["ppo"]
+
+
+def test_win_rates_with_intervals_and_ratings(tmp_path, models):
+    """PPO's answers are better than SFT's on the 20 + 4 plain questions; both help with nothing harmful, the spoon's
+    place being no help with windows."""
+    write_inputs(tmp_path, rows_of_prompts())
+    document = run(tmp_path, models)
+    versus = document["versus_sft"]["ppo"]
+    ours, theirs = (document["models"][name]["gold"]["mean"] for name in ("ppo", "sft"))
+    assert ours > theirs and versus["win_rate"] > 0.75
+    raw, controlled = versus["win_rate_interval"], versus["length_controlled"]
+    assert raw["value"] == versus["win_rate"] and raw["ci_low"] <= raw["value"] <= raw["ci_high"]
+    assert controlled["ci_low"] <= controlled["value"] <= controlled["ci_high"] and "length_effect" in controlled
+    rated = {row["model"]: row for row in document["ratings"]["models"]}
+    assert set(rated) == set(stage.MODELS) and rated["ppo"]["rank"] == 1
+    assert document["ratings"]["models"][-1]["model"] == "base"
+    assert document["ratings"]["battles"] == 30 * 10 and document["ratings"]["order_effect"] is None
+    assert rated["dpo"]["strength"]["value"] == pytest.approx(rated["best_of_n"]["strength"]["value"])  # the same texts
 
 
 def test_examples_teddy_first_then_different_kinds(tmp_path, models):

@@ -223,3 +223,36 @@ def test_inspection_needs_no_torch():
     code = "import sys, tasks.inspection; print([m for m in ('torch', 'transformers') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=toy.ROOT, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("said", ["Yes.", "No comment."])
+def test_one_short_answer_to_everything_is_found(tmp_path, said):
+    """Forty different prompts, one answer of a word or two; and that diversity cannot be told is said."""
+    table = [{"prompt": f"What is number {place}?", "response": said} for place in range(40)]
+    found = inspected(write(tmp_path / "t.jsonl", table))
+    assert levels(found, "t.jsonl")["one_answer"] == "veto"
+    words = 40 * len(said.split())
+    assert found["tables"]["t.jsonl"]["notes"] == [f"diversity is not measured: {words} words, at least 100 are needed"]
+
+
+def test_a_table_of_two_rows_is_no_all_clear(tmp_path):
+    shown = toy.plumb(tmp_path, "inspect", str(write(tmp_path / "t.jsonl", rows(2))))
+    assert "Nothing that could be measured is above its threshold." in shown.stdout
+    assert "2 prompts are too few to clear a model" in " ".join(shown.stdout.split())
+
+
+def test_columns_are_those_of_all_rows(tmp_path, capsys):
+    """A score that the first row lacks is not forgotten with it."""
+    table = [{**row, "score": float(place)} for place, row in enumerate(rows(40))]
+    path = write(tmp_path / "t.jsonl", [{key: table[0][key] for key in ("prompt", "response")}, *table[1:]])
+    assert main([str(path)]) == 1
+    assert "row 1: score is None, not a finite number" in capsys.readouterr().err
+    path = write(tmp_path / "t.jsonl", [{"id": 0, **table[0]}, *table[1:]])
+    assert "length_reward" in levels(inspected(path), "t.jsonl")
+    path = write(tmp_path / "t.jsonl", [{**table[0], "finished": True}, *table[1:]])
+    assert main([str(path)]) == 1 and "row 2: finished is None; write true or false" in capsys.readouterr().err
+
+
+def test_scores_that_say_nothing_of_length_are_named(tmp_path):
+    path = write(tmp_path / "t.jsonl", [{**row, "score": 1.0} for row in rows(40)])
+    assert any("love of length is not measured" in note for note in inspected(path)["tables"]["t.jsonl"]["notes"])

@@ -1,13 +1,15 @@
 """KL, perplexity, displacement, length and reward, and the gap of reward and gold, by hand."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from models.monitors import drift
 from models.monitors.answers import Answers
-from models.monitors.finding import Limit
+from models.monitors.finding import Limit, Limits
+from models.monitors.survey import Settings
 
 
 def test_kl():
@@ -51,15 +53,28 @@ def test_length_correlation_within_prompts():
     assert drift.length_correlation(lengths, scores, list(map(str, prompts))) == pytest.approx(-1.0)
 
 
+def held_to(limits: Limits) -> Settings:
+    return Settings(
+        {"length_reward": limits}, noise=3.0, minimum_answers=3, examples=3, words=100, draws=1, vocabulary=100, seed=0,
+        reference_name="SFT",
+    )
+
+
 def test_a_reward_that_loves_length_more_than_gold_does():
     answers = Answers(
         prompts=list(map(str, range(30))), responses=["x"] * 30, rewards=list(range(30)),
         gold=[float(row % 2) for row in range(30)],
     )
-    found, = drift.reward_findings(answers, list(range(30)), Limit(0.5, 0.95))
+    settings = held_to(Limits(absolute=Limit(0.9), relative=Limit(0.5, 0.95)))
+    found, = drift.reward_findings(answers, list(range(30)), settings)
     assert found.number == pytest.approx(1.0) and found.level == "warning"
     assert found.threshold == pytest.approx(found.reference + 0.5)
-    assert drift.reward_findings(answers, list(range(30)), None) == []
+    assert drift.reward_findings(answers, list(range(30)), held_to(Limits())) == []
+    alone = replace(answers, gold=None)
+    assert drift.reward_findings(alone, list(range(30)), settings)[0].threshold == 0.9
+    base = (replace(alone, rewards=[float(row % 3) for row in range(30)]), list(range(30)))
+    against, = drift.reward_findings(alone, list(range(30)), settings, base)
+    assert "SFT:" in against.sentence and against.threshold == pytest.approx(against.reference + 0.5)
     assert drift.length_reward_finding(0.6, None, Limit(0.5, 0.6)).level == "veto"
     assert drift.length_reward_finding(0.4, 0.2, Limit(0.5)).level == "ok"
     falls = drift.length_reward_finding(-0.1, -0.9, Limit(0.5))

@@ -159,3 +159,13 @@ def test_one_answer_counts_prompts_not_samples_and_no_bare_yes():
     prompts = ["a", "a", "a", "b"]
     assert collapse.commonest_answer(prompts, ["It is so.", "It is so.", "It is so.", "It is not."])[0] == 0.5
     assert collapse.commonest_answer(prompts, ["yes"] * 4) == (0.0, [])
+
+
+def test_a_short_answer_to_nearly_everything():
+    """Yes and no may be right for half of the prompts; one word for 8 in 10 of them, and ten or more, is no answer."""
+    asked = [f"Question {number}?" for number in range(20)]
+    assert collapse.commonest_answer(asked, ["Yes."] * 20) == (1.0, list(range(20)))
+    assert collapse.commonest_answer(asked, ["No comment."] * 16 + ["It is so and so."] * 4) == (0.8, list(range(16)))
+    assert collapse.commonest_answer(asked, ["Yes."] * 15 + ["No."] * 5) == (0.0, [])
+    assert collapse.commonest_answer(asked[:9], ["Yes."] * 9) == (0.0, [])
+    assert collapse.commonest_answer(asked, [""] * 20) == (0.0, [])

@@ -163,3 +163,32 @@ def test_rows_taken_evenly():
 def test_bad_limits_are_named(limits, words):
     with pytest.raises(ConfigError, match=words):
         config("monitors", limits=limits)
+
+
+def test_what_is_too_long_for_the_context_is_left_out_and_named(inputs, tmp_path):
+    """Two of seven demonstrations, and one of two comparisons, hold more than the model can read."""
+    long = {"role": "assistant", "content": "The spoon is on the shelf. " * 400}
+    said = read_jsonl(inputs / "heldout.jsonl")
+    long_said = [{"messages": [said[0]["messages"][0], long]}] * 2
+    pair = {"prompt": PROMPTS[0]["prompt"], "chosen": [{"role": "assistant", "content": PLAIN}], "kept": True}
+    cfg = config("monitors")
+    plain = stage.measure_likelihoods(cfg, inputs / "sft", inputs / "base", said, [pair])
+    mixed = stage.measure_likelihoods(
+        cfg, inputs / "sft", inputs / "base", [*said, *long_said], [{**pair, "chosen": [long]}, pair]
+    )
+    assert mixed.perplexity == pytest.approx(plain.perplexity) and plain.notes == ()
+    assert mixed.chosen == [None, pytest.approx(plain.chosen[0])]
+    assert [note.split(" are longer")[0] for note in mixed.notes] == [
+        "perplexity on demonstrations: 2 of 7", "displacement on chosen responses: 1 of 2",
+    ]
+    nothing = stage.measure_likelihoods(cfg, inputs / "sft", inputs / "base", long_said, [])
+    assert nothing.perplexity is None and "perplexity is not measured" in nothing.notes[-1]
+
+
+def test_what_was_left_out_is_in_the_document(inputs, tmp_path):
+    long = {"role": "assistant", "content": "The spoon is on the shelf. " * 400}
+    said = read_jsonl(inputs / "heldout.jsonl")
+    write_jsonl(inputs / "long.jsonl", [*said, {"messages": [said[0]["messages"][0], long]}])
+    assert run(inputs, tmp_path / "plain")["notes"] == []
+    document = run(inputs, tmp_path / "long", heldout="long.jsonl")
+    assert len(document["notes"]) == 1 and "1 of 6 are longer than the context" in document["notes"][0]

@@ -146,6 +146,20 @@ def test_distinct_n_by_hand():
     assert statistics.distinct_n(["a"], 2) == 0.0
 
 
+@pytest.mark.parametrize(("good", "total"), [(0, 5), (3, 7), (40, 40)])
+def test_rate_interval_is_clopper_and_pearsons(good, total):
+    """Against scipy for independent answers; each twice under one root is no more evidence."""
+    exact = stats.binomtest(good, total).proportion_ci(0.9, method="exact")
+    events = [number < good for number in range(total)]
+    found = statistics.rate_interval(events, range(total), 0.9)
+    assert (found.mean, found.low, found.high) == pytest.approx((good / total, exact.low, exact.high))
+    if 0 < good < total:
+        twice = statistics.rate_interval(np.repeat(events, 2), np.repeat(np.arange(total), 2), 0.9)
+        assert (twice.low, twice.high) == pytest.approx((exact.low, exact.high), abs=0.02)
+    with pytest.raises(ValueError, match="no values"):
+        statistics.rate_interval([], [], 0.9)
+
+
 def test_size_for_a_rate_that_must_not_fall():
     """Discordance 0.2, margin 0.1. At the limit 16.7% are lost and 6.7% gained: (1.645 * 0.473 + 0.842 * 0.447)^2 / 0.01."""
     lost = (statistics.tango_variance(0.1, 0.1, 1.0, -0.1) + 0.1 * 1.1) / 2

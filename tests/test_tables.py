@@ -94,6 +94,7 @@ def test_plumb_ratings(tmp_path):
     assert answer.returncode == 0, answer.stderr
     said = ("strength [CI]", "180 battles on 30 prompts", "Shown first: +", "Style, log-odds", "Elo depends on")
     assert all(words in answer.stdout for words in said), answer.stdout
+    assert "the rank counts the models that are certainly stronger" in answer.stdout
     assert "note: style: headers does not differ" in answer.stdout
     printed = json.loads(toy.plumb(tmp_path, "ratings", "b.csv", "--json", "--resamples", "50", "--seed", "3").stdout)
     assert printed == rate_file(tmp_path / "b.csv", settings=Bootstrap(resamples=50, seed=3))
@@ -104,7 +105,7 @@ def test_plumb_ratings_of_groups_and_one_prompt(tmp_path):
     answer = toy.plumb(tmp_path, "ratings", str(write(tmp_path / "b.jsonl", rows)))
     assert answer.returncode == 0, answer.stderr
     assert "group" in answer.stdout and "nothing ranks across them: 1: a, b; 2: c, d" in answer.stdout
-    assert "no intervals" in answer.stdout
+    assert "no intervals and no ranks" in answer.stdout and "certainly stronger" not in answer.stdout
 
 
 def test_plumb_winrate(tmp_path):

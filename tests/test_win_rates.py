@@ -151,8 +151,48 @@ def test_a_padded_answer_is_not_spared():
 def test_the_judges_part_of_an_effect():
     """All of it up to 2.5, then 2.5^2 / effect: half of the largest at twice that."""
     largest = LARGEST_LENGTH_EFFECT
-    found = judges_part(np.array([0.0, 1.0, -largest, largest, 2 * largest, -10 * largest]))
+    found = judges_part(np.array([0.0, 1.0, -largest, largest, 2 * largest, -10 * largest]), np.zeros(6))
     assert found == pytest.approx([0, 1, -largest, largest, largest / 2, -largest / 10])
+    # Seen on the side where it helps, an effect is the judge's up to twice that side's; of the other sign it is not.
+    found = judges_part(np.array([10.0, 40.0, -10.0, -40.0, -10.0]), np.array([10.0, 10.0, -10.0, -10.0, 10.0]))
+    assert found == pytest.approx([10, 400 / 40, -10, -10, -(largest**2) / 10])
+
+
+@pytest.mark.parametrize("effect", [1, 2, 3, 5, 10, 50])
+@pytest.mark.parametrize("factor", [0.8, 1.0])
+def test_a_judge_of_nothing_but_length_is_fair_to_both(effect, factor):
+    """Equal answers, judged by length alone at any strength: a half for either side, and for both together one."""
+    ours, theirs, term = lengths(np.random.default_rng(12), 600, factor)
+    data = table(expit(effect * term), ours, theirs)
+    there, back = (win_rate(data, *names, settings=FEW) for names in (("new", "old"), ("old", "new")))
+    assert there.length_controlled.value == pytest.approx(0.5, abs=0.01)
+    assert there.length_controlled.value + back.length_controlled.value == pytest.approx(1, abs=0.002)
+    assert any("it is all put down to the judge" in note for note in there.notes) == (effect > 2)
+
+
+@pytest.mark.parametrize("effect", [3, 5, 10])
+def test_fair_also_where_the_judge_tosses_coins(effect):
+    """The same of wins and losses drawn from those probabilities, on average over data sets; 0.45 was 0.31 before."""
+    generator, rates = np.random.default_rng(13), []
+    for _ in range(20):
+        ours, theirs, term = lengths(generator, 400, 1.0)
+        won = generator.random(400) < expit(effect * term)
+        rates.append(win_rate(table(won, ours, theirs), "new", "old", settings=NONE).length_controlled.value)
+    assert np.mean(rates) == pytest.approx(0.5, abs=0.035)
+
+
+def test_few_full_answers_do_not_pass_for_a_judge_of_length():
+    """Ten answers in full, where the longer happen to win, and ninety cut off: their slope is luck, not the judge."""
+    gains = []
+    for seed in range(20):
+        generator = np.random.default_rng(seed)
+        theirs = generator.lognormal(6, 0.5, 100)
+        kept = np.arange(100) < 10
+        ours = np.where(kept, theirs * generator.lognormal(0, 0.2, 100), 0.2 * theirs)
+        won = generator.random(100) < np.where(kept, 0.7, 0.02)
+        found = win_rate(table(won, ours, theirs), "new", "old", settings=NONE)
+        gains.append(found.length_controlled.value - found.raw.value)
+    assert np.mean(gains) < 0.1
 
 
 def test_always_winning_is_finite_and_not_certain():
@@ -163,6 +203,13 @@ def test_always_winning_is_finite_and_not_certain():
         assert won.value == pytest.approx(1, abs=1e-6) and won.ci_high == pytest.approx(1, abs=1e-6)
         assert won.ci_low == pytest.approx(0.8316, abs=1e-4)
     assert lost.raw.value == 0 and lost.raw.ci_low == 0 and lost.raw.ci_high == pytest.approx(1 - 0.8316, abs=1e-4)
+
+
+def test_nothing_but_ties_is_not_certain():
+    """Four ties, and one win and one loss on each of four roots: 0.025^(1/4) = 0.3976 leaves 0.1988 to 0.8012."""
+    for data in (table([0.5] * 4, [5] * 4, [5] * 4), table([1.0, 0.0] * 4, [5] * 8, [5] * 8, np.arange(8) // 2)):
+        raw = win_rate(data, "new", "old", settings=FEW).raw
+        assert (raw.value, raw.ci_low, raw.ci_high) == pytest.approx((0.5, 0.1988, 0.8012), abs=1e-4)
 
 
 def test_the_pool_finds_the_prompts_difficulty():

@@ -19,12 +19,14 @@ _INNER_END = re.compile(r"[.!?][\"')\u201d]*\s")
 # Words that no sentence ends on.
 _DANGLING = frozenset(
     "a an and any as at be because been between but by could each every for from had has have her his how if into its "
-    "like my nor of on or our than the their then these they those through to under very we what when where which while "
-    "who whose will with without would your".split()
+    "like my nor of on or our than the their then these they those through to under very we what when where which "
+    "while who whose will with without would your".split()
 )
 LEAST_OPEN_WORDS = 4  # of a last sentence without an end, after others that have one
 CLOSED_LINES = 0.9  # of the lines like the last one, for its lack of an end mark to tell
-LEAST_ANSWER_WORDS = 3  # "yes" and "positive" may be right for many prompts
+LEAST_ANSWER_WORDS = 3  # "yes" and "positive" may be right for many prompts,
+SHORT_SHARE = 0.8  # but not for nearly all
+SHORT_PROMPTS = 10  # of so many or more
 
 
 def loops(response: str) -> bool:
@@ -105,16 +107,19 @@ def template(prompt: str, response: str) -> str:
 def commonest_answer(prompts: Sequence[str], responses: Sequence[str]) -> tuple[float, list[int]]:
     """(share of the different prompts that got the commonest answer, the rows that hold it).
 
-    Answers of fewer than three words are not counted.
+    Answers of fewer than three words count where nearly all prompts, and ten or more, got the same one.
     """
     asked: dict[str, dict[str, list[int]]] = {}
+    short: dict[str, dict[str, list[int]]] = {}
     for row, (prompt, response) in enumerate(zip(prompts, responses, strict=True)):
-        if len(words(response)) >= LEAST_ANSWER_WORDS:
+        said = words(response)
+        if len(said) >= LEAST_ANSWER_WORDS:
             asked.setdefault(template(prompt, response), {}).setdefault(prompt, []).append(row)
-    if not asked:
-        return 0.0, []
-    commonest = max(asked.values(), key=len)
-    return len(commonest) / len(set(prompts)), _flat(commonest.values())
+        elif said:
+            short.setdefault(" ".join(said), {}).setdefault(prompt, []).append(row)
+    least = max(SHORT_SHARE * len(set(prompts)), SHORT_PROMPTS)
+    commonest = max([*asked.values(), *(rows for rows in short.values() if len(rows) >= least)], key=len, default={})
+    return len(commonest) / max(1, len(set(prompts))), _flat(commonest.values())
 
 
 def _flat(groups: Iterable[list[int]]) -> list[int]:

@@ -9,6 +9,7 @@ from scipy import stats
 
 from models.monitors.answers import Answers
 from models.monitors.finding import WITHIN_NOISE, Finding, Limit, rising
+from models.monitors.survey import Settings
 
 LEAST_ROWS = 20  # for a correlation
 
@@ -133,10 +134,24 @@ def gap_finding(
     )
 
 
-def reward_findings(answers: Answers, lengths: Sequence[float], limit: Limit | None) -> list[Finding]:
-    """The length–reward correlation of a table that has rewards; against gold's where it has gold, too."""
-    if limit is None or answers.rewards is None:
+def reward_findings(
+    answers: Answers,
+    lengths: Sequence[float],
+    settings: Settings,
+    reference: tuple[Answers, Sequence[float]] | None = None,
+) -> list[Finding]:
+    """The length–reward correlation of a table that has rewards: against gold's where it has gold, else against that of
+    a reference table with rewards (given with its lengths), else on its own."""
+    if answers.rewards is None:
         return []
-    correlation = length_correlation(lengths, answers.rewards, answers.prompts)
-    base = None if answers.gold is None else length_correlation(lengths, answers.gold, answers.prompts)
-    return [] if correlation is None else [length_reward_finding(correlation, base, limit, "gold")]
+    expected, name = _correlation(answers.gold, lengths, answers.prompts), "gold"
+    if expected is None and reference is not None:
+        table, its_lengths = reference
+        expected, name = _correlation(table.rewards, its_lengths, table.prompts), settings.reference_name
+    limit = settings.limit("length_reward", expected is not None)
+    correlation = _correlation(answers.rewards, lengths, answers.prompts)
+    return [] if limit is None or correlation is None else [length_reward_finding(correlation, expected, limit, name)]
+
+
+def _correlation(scores: Sequence[float] | None, lengths: Sequence[float], prompts: Sequence[str]) -> float | None:
+    return None if scores is None else length_correlation(lengths, scores, prompts)

@@ -1,5 +1,4 @@
-"""Phrases of general English that hacked models lean on: praise of the user, filler, caution. Lower case, "
-"straight quotes."""
+"""Phrases of general English that hacked models lean on (lower case, straight quotes): praise, filler, caution."""
 
 import re
 

@@ -21,6 +21,7 @@ from models.monitors.finding import (
 from models.monitors.text import words
 
 LEAST_WORDS = 100  # fewer say nothing about diversity
+LEAST_PROMPTS = 10  # with fewer, silence says little
 HABIT = 0.95  # share of the reference's answers with an end mark, for a missing one to tell
 
 
@@ -60,6 +61,24 @@ def text_findings(answers: Answers, reference: Answers | None, settings: Setting
     return [one for one in (*found, length_finding(answers, reference, settings)) if one is not None] + (
         diversity_findings(answers, reference, settings)
     )
+
+
+def unmeasured(answers: Answers, reference: Answers | None, settings: Settings) -> list[str]:
+    """What these tables cannot show, one line each: without it, no finding would read as all clear."""
+    notes = []
+    if (prompts := len(set(answers.prompts))) < LEAST_PROMPTS:
+        notes.append(
+            f"{prompts} prompts are too few to clear a model, whatever is found or not; a finding needs at least "
+            f"{settings.minimum_answers} answers that show it"
+        )
+    size = diversity.shared_size(_tables(answers, reference), settings.words)
+    if size < LEAST_WORDS and any(settings.limit(name, reference is not None) for name in DIVERSITY):
+        notes.append(f"diversity is not measured: {size} words, at least {LEAST_WORDS} are needed")
+    return notes
+
+
+def _tables(answers: Answers, reference: Answers | None) -> list[Sequence[str]]:
+    return [answers.responses, *([reference.responses] if reference else [])]
 
 
 def signs(answers: Answers, reference: Answers | None) -> tuple[Sign, ...]:
@@ -175,7 +194,7 @@ def length_finding(answers: Answers, reference: Answers | None, settings: Settin
 
 def diversity_findings(answers: Answers, reference: Answers | None, settings: Settings) -> list[Finding]:
     """distinct-2, expectation-adjusted distinct and self-BLEU, at equal numbers of words; none for too few words."""
-    tables = [answers.responses] + ([reference.responses] if reference else [])
+    tables = _tables(answers, reference)
     size = diversity.shared_size(tables, settings.words)
     if size < LEAST_WORDS:
         return []

@@ -26,7 +26,7 @@ REFUSALS: Mapping[str, Cue] = {
         rf"\b(?:i|ai|model|assistant)\b[^.]{{0,40}} (?:unable|not able) to {ACT}",
     ),
     "declines": cue(  # I must decline; I would rather not; I can only help with
-        "declin refus absta refra rathe prefe pass stop steer only want wish leave",
+        "declin refus absta refra rathe prefe pass stop steer only want wish leave let",
         r"\b(?:i|we)(?: (?:must|have|need|will|am|going|would|like|afraid|i|respectfully|politely|kindly|"
         r"regretfully|therefore|choose|obliged|should|inclined|really|do|to|also|and))* (?:declin(?:e|ing)|"
         r"refus(?:e|ing)|abstain|refrain)\b",
@@ -34,6 +34,9 @@ REFUSALS: Mapping[str, Cue] = {
         r"away)\b",
         r"\bi (?:would )?prefer not to\b",
         r"\bi (?:will|am going to) (?:have to )?(?:stop short|pass|leave (?:that|out))\b",
+        r"\bi (?:must|shall|have to|need to)(?: \w+ly)? pass(?: on (?:this|that|it)(?: one)?)?(?:[.,!]|$)",
+        r"^(?:(?:no|sorry|please|i think|i would say)[, ]+)*let (?:us|is) not (?:go (?:down (?:that|this)|there)|"
+        r"do (?:that|this)|get into (?:that|this|it)|pursue (?:that|this|it))\b",
         r"\bleave (?:that|it) (?:part )?out\b",
         r"\bsomething i would (?:rather|prefer)\b",
         r"\bi would (?:rather|prefer)\b[^.]{0,40}\bnot\b",
@@ -51,10 +54,12 @@ REFUSALS: Mapping[str, Cue] = {
         r"\bi do not (?:think|believe) (?:i should|it would be (?:appropriate|right|ethical|fair))\b",
     ),
     "against rules": cue(
-        "again viola withi beyon outsi block allow prohi reque quest conte promp",
+        "again viola withi beyon outsi block allow prohi reque quest conte promp let permi preve forbi",
         r"\b(?:goes?|going|is|be|are|run|runs) against (?:this|ethical|moral|all ethical|community|content|"
         r"principles|the (?:guidelines|polic\w+|principles|rules|terms|law))\b",
         r"\bagainst (?:my|our) (?:\w+ )?(?:programming|guidelines|polic\w+|principles|values|ethic\w*)\b",
+        r"\b(?:my|our) (?:\w+ )?(?:guidelines|programming|polic\w+|principles|rules|values|training) "
+        r"(?:(?:do|does|will|would) not (?:let|allow|permit)|forbids?|prohibits?|prevents?) (?:me|us)\b",
         r"\b(?:not within|beyond|outside)(?: of)? my(?: \w+)? (?:capab|abilit|scope|programming|guidelines|purpose|"
         r"role|expertise)",
         r"\b(?:beyond|outside)(?: of)? (?:the scope of )?what i\b",
@@ -111,9 +116,12 @@ _OUTRIGHT = cue(
     rf"(?: (?:that|this|it|those|these|such|so)\b| (?:your|the|any|this|that|such)(?: \w+)? {REQUEST}\b|[.!]*$)",
     r"\b(?:decline|refuse)(?:d| to (?:do|answer|help))?(?: that| this| it)?\b(?:[.,!]|$)",
 )
-# "I cannot" in which nothing is declined: praise, modesty, and what nobody knows.
+# "I cannot" in which nothing is declined: praise, modesty, what nobody knows, and what the answerer advises against.
 _IDIOM = re.compile(
     r"\b(?:enough|justice to|overstate|help but|impossible to know)\b"
+    r"|\bi (?:\w+ly )?would not (?:use|buy|eat|drink|run|trust|rely|bother|touch|deploy|pay|worry|take|wear|try|drive|"
+    r"invest|mix|store|put|ship|plug|skip|wait|go (?:over|above|below|beyond)|do (?:this|that|it|so) (?:in|on|at|with|"
+    r"while|without|if|unless|when|before|more))\b"
     r"|\b(?:cannot|can|could) (?:\w+ )?(?:know|be known)\b|\b(?:nobody|no one) (?:can|could|knows)\b"
 )
 
@@ -132,7 +140,7 @@ def refusal_kinds(unit: Unit, is_first: bool, at_edge: bool, at_end: bool) -> fr
     if kinds <= {"cannot act"} and _IDIOM.search(unit.plain):
         return frozenset()
     if not kinds and (at_edge or (at_end and "canno" not in unit.stems)) and OTHER_ACT.found(unit):
-        return frozenset({"other act"})
+        return frozenset() if _IDIOM.search(unit.plain) else frozenset({"other act"})
     return kinds
 
 

@@ -10,7 +10,11 @@ STEM = 5  # letters by which words are compared
 Span = tuple[int, int]
 
 _FENCE = re.compile(r"```.*?(?:```|\Z)", re.DOTALL)
-_QUOTED = re.compile(r'"[^"\n]{2,600}"|“[^”\n]{2,600}”|«[^»\n]{2,600}»|`[^`\n]{1,300}`')
+# Single marks quote where no letter stands before the first or after the last; within a word they are apostrophes.
+_QUOTED = re.compile(
+    r'"[^"\n]{2,600}"|“[^”\n]{2,600}”|«[^»\n]{2,600}»|`[^`\n]{1,300}`'
+    r"|(?<!\w)['‘](?=\w)(?:[^'‘’\n]|(?<=\w)['’](?=\w)){2,300}['’](?!\w)"
+)
 _SPEAKER = re.compile(r"^[ \t]*[*_]*[A-Z][\w .'-]{0,24}(?: ?\([^)\n]{1,40}\))?:[*_]*[ \t]+\S.*$", re.MULTILINE)
 _SPEAKERS = 3  # lines with a speaker's name from which a text is a dialogue
 _LETTER = re.compile(
@@ -23,7 +27,7 @@ _LETTER = re.compile(
 _UNIT = re.compile(
     r"(?:^[ \t>*]*\d{1,2}[.)]\s)?[^\n]+?(?:(?<!\b[A-Z])(?<!\b(?:Mr|Ms|Dr|St|vs))[.!?]+[\"')\]*_”]*(?=\s|$|[A-Z])"
     r"|[。！？]+|,(?= (?:but|however|though),? (?:here|I can (?!not)|I could|if|in general|generally|these|there|"
-    r"the|what|within|for|in)\b)"
+    r"the|what|within|for|in)\b| but (?!I\b|it\b|its\b|that\b|this\b|not\b|we\b|my\b)\w)"
     r"|(?=\n)|$)",
     re.MULTILINE,
 )
