@@ -7,12 +7,14 @@ import pytest
 import torch
 from evaluation_rows import answer, prompt
 
+from models.judges import openai
 from models.judges.asking import Asker, BatchJudge, RemoteJudge
 from models.judges.base import Question, Verdict
 from models.judges.hf import HfJudge
 from models.judges.human import COLUMNS, HumanJudge, read_verdicts
 from models.judges.making import make_judge
 from models.judges.openai import OpenAIJudge
+from models.judges.replies import READER
 from models.judges.reward_model import RewardModelJudge, RewardModelScorer
 from models.judges.rounds import ask_both_orders, ask_ratings
 from models.judges.simulated import SimulatedJudge
@@ -227,7 +229,7 @@ def test_which_judges_are_asked_how():
     assert not isinstance(simulated, (BatchJudge, RemoteJudge))
 
 
-def test_the_key_holds_all_that_determines_an_answer():
+def test_the_key_holds_all_that_determines_an_answer(monkeypatch):
     judge, question = OpenAIJudge("j", "m", {"honesty": 1.0}), Question(prompt(0), "a", "b")
     keys = {question_key(judge.description, question)}
     for changed in (Question(prompt(0), "b", "a"), Question(prompt(0), "a"), Question(prompt(1), "a", "b"),
@@ -238,5 +240,8 @@ def test_the_key_holds_all_that_determines_an_answer():
         other = OpenAIJudge(**{"name": "j", "model": "m", "weights": {"honesty": 1.0}, **settings})
         keys.add(question_key(other.description, question))
     assert len(keys) == 12
+    monkeypatch.setattr(openai, "READER", READER + 1)
+    assert question_key(judge.description, question) not in keys, "what replies were read otherwise is asked again"
+    monkeypatch.undo()
     same = OpenAIJudge("j", "m", {"honesty": 1.0}, url_variable="OTHER", input_price=3.0, timeout_seconds=1.0)
     assert question_key(same.description, Question(prompt(0), "a", "b", key="7")) in keys

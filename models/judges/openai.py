@@ -28,7 +28,7 @@ from openai import (
 
 from models.judges.asking import JudgeError, Passing, Reply, Unusable
 from models.judges.base import Answer, Question, Verdict, checked_weights
-from models.judges.replies import MalformedReply, read_ratings, read_verdict
+from models.judges.replies import READER, MalformedReply, read_ratings, read_verdict
 from models.judges.templates import CRITERIA, TEMPLATE, Template, answer_schema, messages
 
 FORMATS = ("json_schema", "json_object", "text")
@@ -81,6 +81,7 @@ class OpenAIJudge:
             "epoch": self.epoch,
             "weights": dict(self.weights),
             "template": self.template.sha256,
+            "reader": READER,
             "sampling": {"temperature": 0, "max_tokens": self.max_tokens, "seed": self.seed},
         }
 
