@@ -38,7 +38,7 @@ def compare(
     try:
         judged = judge_pairs(cfg, judges, asker, drawn_prompts(cfg, groups), prompts_by_id(read_jsonl(compare_prompts)))
     finally:
-        log.write(asker.tally.stored, judges)  # what a run that fails has paid is paid
+        log.write(asker, judges)  # what a run that fails has paid is paid
     rows = [comparison_row(pair, judges, cfg) for pair in judged.pairs if pair.verdict.valid]
     given = [given_row(row) for row in read_jsonl(preferences)] if cfg.given != "none" else []
     train, heldout = split_by_root(rows + given, cfg.heldout_fraction)

@@ -211,6 +211,8 @@ class OpenAIJudgeConfig(Section):
     key_variable: str | None
     seed: NonNegative | None
     max_tokens: Positive | None
+    token_limit: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"  # OpenAI's reasoning models: the second
+    temperature: NonNegativeFloat | None = 0.0
     input_price: NonNegativeFloat
     output_price: NonNegativeFloat
     timeout_seconds: PositiveFloat

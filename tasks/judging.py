@@ -165,6 +165,7 @@ def asking_numbers(asker: Asker, judges: Sequence[Judge], judged: Judged) -> dic
         "input_tokens": tally.input_tokens,
         "output_tokens": tally.output_tokens,
         "cost": tally.cost,
+        "failed_questions": tally.failed,
         "budget_exhausted": asker.budget.exhausted,
         "unasked_pairs": judged.unasked_pairs,
         "unasked_prompts": judged.unasked_prompts,

@@ -15,14 +15,16 @@ import pytest
 import torch
 from evaluation_rows import GOOD, PLAIN, WRONG, answer, config, prompt
 
-from judge_server import JudgeServer
-from test_judge_server import longer_wins
+from judge_server import Faults, JudgeServer
+from test_judge_server import fenced, longer_wins
 from transformers import AutoTokenizer, GPT2LMHeadModel
 
-from models.judges.asking import JudgeError
+from benchmarks.judging.server import response
+from models.judges.asking import JudgeError, JudgeUnreachable
 from models.judges.base import Question, Verdict
 from models.judges.openai import OpenAIJudge
 from models.judges.store import Record
+from models.judges.tally import Tally
 from tasks import compare as stage
 from tasks import judge as card_stage
 from tasks.call_log import CallLog
@@ -388,7 +390,7 @@ def test_the_sample_is_the_same_whatever_comes_first():
         for one in order:
             log.heard(*one)
     assert list(sorted(logs[0]._sample)) == list(sorted(logs[1]._sample)) == [f"{i:02}" for i in range(20)]
-    assert {name: logs[0].totals(0)[name] for name in ("latency_p50", "latency_p95", "latency_max")} == {
+    assert {name: logs[0].totals(Tally())[name] for name in ("latency_p50", "latency_p95", "latency_max")} == {
         "latency_p50": 25, "latency_p95": 48, "latency_max": 50}
 
 
@@ -398,6 +400,30 @@ def test_what_a_run_that_fails_has_paid_is_left_too(run, server, tmp_path, monke
     with pytest.raises(JudgeError, match="404"):
         run(judges=[{**ENDPOINT, "rates": False}, {**ENDPOINT, "name": "gone", "model": "none", "rates": False}])
     assert json.loads((tmp_path / "calls.json").read_text())["calls"] >= 1
+
+
+def test_what_a_judge_that_cannot_be_reached_has_cost_is_left_too(run, server, tmp_path, monkeypatch):
+    """Two answers come; then the server breaks every connection: nobody knows who paid for those calls."""
+    monkeypatch.setenv("PLUMB_LIVE", str(tmp_path))
+    server.rule = lambda body: longer_wins(body) if len(server.calls) < 2 else server.reset(Faults(dropped=1.0)) or ""
+    asking = {"concurrency": 1, "attempts": 2, "first_wait_seconds": 0.01, "longest_wait_seconds": 0.01}
+    with pytest.raises(JudgeUnreachable, match="in 2 attempts: no connection"):
+        run(judges=[{**ENDPOINT, "rates": False}], asking=asking)
+    totals = json.loads((tmp_path / "calls.json").read_text())
+    assert totals["answers"] >= 2 and totals["calls"] >= totals["answers"] + 2
+    assert totals["cost"] > totals["calls"] * 120e-6, "a call whose price is not known counts as the dearest it can be"
+
+
+def test_a_question_that_a_server_cannot_answer_is_in_the_metrics_and_the_log(run, server, capsys):
+    """Of 240 questions two, those that show "one" first for prompt 7; each takes two attempts and one probe."""
+    boom = response(500, {"error": {"message": "boom"}})
+    server.admin = lambda path, body: boom if "spoon 7 kept" in str(body) and fenced(body, "candidate A") == "one" else None
+    asking = {"concurrency": 4, "attempts": 2, "first_wait_seconds": 0.01, "longest_wait_seconds": 0.01}
+    metrics, files = run(judges=[{**ENDPOINT, "rates": False}], asking=asking)
+    assert metrics["failed_questions"] == 2 and metrics["invalid_pairs"] == 2 and metrics["kept_pairs"] == 118
+    assert metrics["paid_calls"] == 238 + 2 * (2 + 1)
+    assert capsys.readouterr().out.count("judge 'remote' answered others, but not one in 2 attempts") == 2
+    assert server.url not in str(files), "what artifacts hold depends on no address"
 
 
 def test_a_budget_that_ends_keeps_whole_pairs_and_says_so(run, server):

@@ -57,6 +57,11 @@ def read_values(text: str, criteria: Sequence[str], read: Reader) -> dict[str, f
     return answers[0][0]
 
 
+def is_unfinished(text: str) -> bool:
+    """Whether a reply ends before it says anything: it is empty, or still thinks aloud."""
+    return not text.strip() or bool(_UNFINISHED.search(_REASONED.sub("", text, count=1)))
+
+
 def _objects(text: str) -> Iterator[tuple[Mapping[str, Any], bool]]:
     """The JSON objects in `text`, nested ones as well, and whether each is the reply's own word: it ends the reply, or
     has its lines to itself. Others are quoted in a sentence."""

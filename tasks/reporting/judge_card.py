@@ -34,6 +34,7 @@ ASKED = {  # of compare.json; what is zero is left out
     "filtered_rating_gap": "pairs left out: rated too alike",
     "unasked_pairs": "pairs that the budget left unasked",
     "unasked_prompts": "prompts that the budget left unasked",
+    "failed_questions": "questions that a judge's server could not answer: unusable answers",
     "paid_calls": "calls across a network",
     "input_tokens": "tokens sent",
     "output_tokens": "tokens received",
