@@ -145,6 +145,12 @@ def test_a_budget_is_never_passed_and_what_it_cannot_pay_is_said(tmp_path, serve
     assert not (tmp_path / "state").exists(), "no baseline of a part"
 
 
+def test_a_limit_in_money_without_prices_is_refused(tmp_path, server):
+    with pytest.raises(ConfigError, match="anchors.max_cost=1 would never end: judge 'remote' has input_price"):
+        ask(tmp_path, {**ENDPOINT, "input_price": 0.0, "output_price": 0.0}, max_cost=1.0)
+    assert server.calls == []
+
+
 def test_retries_are_no_drift(tmp_path, monkeypatch):
     with Changing(faults=Faults(too_many=0.2, dropped=0.1)) as server:
         monkeypatch.setenv("PLUMB_JUDGE_URL", server.url)

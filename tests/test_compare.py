@@ -430,8 +430,27 @@ def test_a_budget_that_ends_keeps_whole_pairs_and_says_so(run, server):
     """Without ratings a pair is two calls: 101 calls are 50 pairs and one half that is left out."""
     metrics, files = run(judges=[{**ENDPOINT, "rates": False}], budget={"max_calls": 101})
     assert len(server.calls) == 101 and metrics["pairs"] == 50 and metrics["budget_exhausted"] == 1.0
-    assert metrics["unasked_pairs"] == 70 and len(files["battles"]) == 100
+    assert metrics["unasked_pairs"] == 1 and metrics["unasked_prompts"] == 23 and len(files["battles"]) == 100
     assert metrics["train"] + metrics["heldout"] == 50
+
+
+FOUR = ("one", "one two", "one two three", "one two three four")
+
+
+def test_a_budget_goes_into_pairs_where_nothing_needs_ratings(run, server, capsys):
+    """300 calls are 150 pairs in both orders; 100 prompts of 4 texts would be 400 ratings."""
+    metrics, files = run(judges=[ENDPOINT], budget={"max_calls": 300}, prompts=100, texts=FOUR, strategy="random")
+    assert len(server.calls) == 300 and metrics["pairs"] == 150 and {row["score_gap"] for row in files["train"]} == {0.0}
+    assert "nothing in compare needs ratings" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("budget", [{"max_calls": 300}, {"max_cost": 300 * 120e-6}])
+def test_a_budget_is_never_spent_on_ratings_alone(run, server, budget):
+    """Best against worst: four ratings and two pairs are 8 calls for a prompt, so 300 calls are 37 prompts and 4 left.
+    By money the last few calls are not made: at worst they cost far more than they do."""
+    judge = {**ENDPOINT, "seed": None}
+    metrics, _ = run(judges=[judge], budget=budget, prompts=100, texts=FOUR, strategy="best_vs_worst")
+    assert 64 <= metrics["pairs"] <= 74 and 260 < len(server.calls) <= 300 and metrics["budget_exhausted"]
 
 
 PEOPLE_SAID = """prompt_id,first,second,annotator,verdict

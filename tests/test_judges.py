@@ -88,7 +88,11 @@ def test_ratings_are_on_five_points_and_not_the_oracles():
         ({"name": "j", "kind": "psychic", "weights": WEIGHTS}, "known kinds are simulated, oracle"),
         ({"name": "j", "kind": "simulated", "weights": {"beauty": 1.0}}, "unknown criteria beauty"),
         ({"name": "j", "kind": "simulated", "weights": {"helpfulness": 0.0}}, "positive sum"),
+        ({"name": "j", "kind": "simulated", "weights": {"helpfulness": float("nan")}}, "must be numbers of 0 or more"),
+        ({"name": "j", "kind": "oracle", "weights": {"helpfulness": float("inf")}}, "must be numbers of 0 or more"),
         ({"name": "j", "kind": "simulated", "weights": WEIGHTS, "noise": 1.0}, "noise=1.0 is a probability"),
+        ({"name": "j", "kind": "simulated", "weights": WEIGHTS, "length_bias": float("nan")}, "length_bias=nan must be"),
+        ({"name": "j", "kind": "simulated", "weights": WEIGHTS, "tie_margin": float("inf")}, "tie_margin=inf must be"),
     ],
 )
 def test_make_judge_refuses(spec, message):
