@@ -15,6 +15,7 @@ from scipy.special import expit
 from models.battles import Battles, read_battles
 from models.bootstrap import Bootstrap, Estimate, draws, estimates
 from models.logistic import Design, fit
+from models.unanimous import unanimous_interval
 
 RESAMPLES = Bootstrap(resamples=1000)
 # Two guards, so that short answers cannot be traded for a length-controlled rate: a model that cuts off every answer
@@ -129,11 +130,11 @@ _TOO_LARGE = (
 def _estimate(value: float, drawn: list[np.ndarray], pairs: Pairs, settings: Bootstrap) -> Estimate:
     rows = np.concatenate(drawn)[None] if drawn else None
     found = estimates(np.array([value]), rows, pairs.roots, settings.confidence)[0]
-    if rows is None or pairs.preference.min() != pairs.preference.max() or pairs.preference[0] not in (0, 1):
+    if rows is None or pairs.preference.min() != pairs.preference.max():
         return found
-    # Won or lost every time: no resample differs, and the far end is that of Clopper and Pearson (1934), over roots.
-    far = ((1 - settings.confidence) / 2) ** (1 / pairs.roots)
-    return replace(found, ci_low=far) if pairs.preference[0] == 1 else replace(found, ci_high=1 - far)
+    # Won, lost or tied every time: no resample differs, and an end is what was never seen.
+    low, high = unanimous_interval(float(pairs.preference[0]), pairs.roots, settings.confidence)
+    return replace(found, ci_low=min(low, found.ci_low), ci_high=max(high, found.ci_high))
 
 
 def _mean(values: np.ndarray, weights: np.ndarray) -> np.ndarray:

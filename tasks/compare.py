@@ -107,8 +107,8 @@ def comparison_row(pair: JudgedPair, judges: Sequence[Judge], cfg: CompareConfig
 
 def _raw_verdicts(verdict: PairVerdict, judge: Judge, a_is_chosen: bool) -> Row:
     """One judge's two answers about a comparison; null for an invalid one."""
-    first, second = verdict.p_a_by_order
-    said = [(first, verdict.a_first[0].raw), (second, verdict.a_second[0].raw)]
+    one, other = verdict.a_first[0], verdict.a_second[0]
+    said = [(one.p_first if one.valid else None, one.raw), (1 - other.p_first if other.valid else None, other.raw)]
     if not a_is_chosen:  # b was shown first where a was shown second
         said = [(None if p is None else 1 - p, raw) for p, raw in reversed(said)]
     return {

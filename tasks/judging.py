@@ -10,7 +10,7 @@ from models.judges.asking import Asker, AskingSettings, BatchJudge, RemoteJudge
 from models.judges.base import Judge, Ratings, Verdict
 from models.judges.budget import Budget
 from models.judges.human import HumanJudge
-from models.judges.panel import PairVerdict, mean, mean_ratings
+from models.judges.panel import PairVerdict, mean_ratings
 from models.judges.rounds import ask_both_orders, ask_ratings
 from models.judges.store import Store
 from tasks.call_log import CallLog
@@ -38,15 +38,8 @@ class JudgedPair:
     @property
     def criteria(self) -> dict[str, float]:
         """Criterion -> the pool's preference for a: from its verdicts where they tell, else by what is rated higher."""
-        said: dict[str, list[float]] = {}
-        for verdict in self.verdict.a_first:
-            for name, p_first in verdict.criteria.items():
-                said.setdefault(name, []).append(p_first)
-        for verdict in self.verdict.a_second:
-            for name, p_first in verdict.criteria.items():
-                said.setdefault(name, []).append(1 - p_first)
-        if said:
-            return {name: mean(values) for name, values in sorted(said.items())}
+        if said := self.verdict.criteria:
+            return said
         ours, theirs = self.ratings[self.a["id"]], self.ratings[self.b["id"]]
         return {name: 0.5 + 0.5 * ((ours[name] > theirs[name]) - (ours[name] < theirs[name])) for name in sorted(ours)}
 

@@ -135,6 +135,17 @@ def test_a_question_longer_than_the_context_is_invalid(tmp_path):
     assert judge.rate(prompt(0), "moon " * 200) == {}
 
 
+def test_a_local_model_is_told_none_of_its_own_special_tokens(folder):
+    """A candidate that holds the tokenizer's own end of text reads as one that does not, to the last digit."""
+    judge = HfJudge.load("local", folder, {"honesty": 1.0})
+    special = judge.tokenizer.all_special_tokens
+    judge.tokenizer.add_special_tokens({"additional_special_tokens": ["§role§"]})
+    other = HfJudge("other", judge.model, judge.tokenizer, {"honesty": 1.0})
+    assert special and "§role§" in other.description["special_tokens"] and judge.description != other.description
+    verdicts = [other.compare(prompt(0), text, "No.", key="").p_first for text in ("Yes.", f"Y{special[0]}es§role§.")]
+    assert verdicts[0] == verdicts[1]
+
+
 def test_a_local_model_is_made_by_its_hash(folder):
     sha256 = weights_hash(folder)
     spec = {"name": "local", "kind": "hf", "path": str(folder), "weights": {"honesty": 1.0}, "sha256": sha256}
@@ -144,6 +155,8 @@ def test_a_local_model_is_made_by_its_hash(folder):
 
 
 class AlikeTokenizer:
+    all_special_tokens = ()
+
     def __call__(self, text, add_special_tokens):
         return {"input_ids": [7]}
 

@@ -165,6 +165,13 @@ def test_always_winning_is_finite_and_not_certain():
     assert lost.raw.value == 0 and lost.raw.ci_low == 0 and lost.raw.ci_high == pytest.approx(1 - 0.8316, abs=1e-4)
 
 
+def test_always_tying_is_not_certain():
+    """4 ties of 4: 0.025^(1/4) = 0.3976 of what may come is known, the rest may be all lost or all won."""
+    found = win_rate(table([0.5] * 4, [7] * 4, [7] * 4), "new", "old", settings=FEW).raw
+    assert (found.value, found.ci_low) == (0.5, pytest.approx(0.5 * 0.3976, abs=1e-4))
+    assert found.ci_high == pytest.approx(1 - 0.5 * 0.3976, abs=1e-4)
+
+
 def test_the_pool_finds_the_prompts_difficulty():
     """16 models with their own quality and length on 300 prompts of known difficulty; then the rate of another."""
     generator = np.random.default_rng(7)

@@ -6,7 +6,7 @@ Text only, and nothing heavy is imported: the report and the flow's own page bot
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-Interval = Mapping[str, float] | None
+Interval = Mapping[str, float | None] | None
 Card = Mapping[str, Any]
 
 ABSENT = "–"
@@ -102,7 +102,8 @@ def _agreement_sentences(card: Card) -> list[str]:
         f"(κ = {number(kept['kappa'])}). Always picking the longer response would agree in {percent(longest)}, "
         f"always the one shown first in {percent(everywhere['pick_first']['accuracy'])}. A tie is half right."
     ]
-    if longest and everywhere["accuracy"]["ci_low"] <= longest["value"]:
+    low = everywhere["accuracy"]["ci_low"]
+    if longest and (low is None or low <= longest["value"]):
         lines.append("The judges are not clearly better than picking the longer response: do not believe these labels.")
     return lines
 
@@ -155,12 +156,14 @@ def asked_table(compare: Mapping[str, float]) -> tuple[list[str], list[list[str]
 
 
 def agreement_intervals(card: Card) -> dict[str, tuple[float, float, float]]:
-    """Accuracy on all pairs, (value, low, high), by judge and baseline; empty without a reference."""
+    """Accuracy on all pairs, (value, low, high), by judge and baseline; empty without a reference, or
+    where its pairs have one root."""
     panel = card["panel"]["agreement_with_reference"]
     found = {name: entry["agreement_with_reference"]["all"]["accuracy"] for name, entry in _entries(card).items()}
     found |= {f"{PANEL}, kept pairs": panel["kept"]["accuracy"]}
     found |= {"pick the longest": panel["all"]["pick_longest"]["accuracy"]}
-    return {name: (one["value"], one["ci_low"], one["ci_high"]) for name, one in found.items() if one}
+    bounded = {name: one for name, one in found.items() if one and one["ci_low"] is not None}
+    return {name: (one["value"], one["ci_low"], one["ci_high"]) for name, one in bounded.items()}
 
 
 def _entries(card: Card) -> dict[str, Any]:
@@ -184,7 +187,7 @@ def as_markdown(card: Card, compare: Mapping[str, float]) -> str:
 
 
 def percent(found: Interval) -> str:
-    """81.2% [79.0%, 83.1%], without an interval that has no width; a dash where there is no value."""
+    """81.2% [79.0%, 83.1%], without an interval where there is none; a dash where there is no value."""
     return _with_interval(found, "{:.1%}")
 
 
@@ -195,7 +198,10 @@ def number(found: Interval) -> str:
 def _with_interval(found: Interval, form: str) -> str:
     if not found:
         return ABSENT
-    value, low, high = (form.format(found[name]) for name in ("value", "ci_low", "ci_high"))
+    value = form.format(found["value"])
+    if found["ci_low"] is None:
+        return value
+    low, high = (form.format(found[name]) for name in ("ci_low", "ci_high"))
     return value if value == low == high else f"{value} [{low}, {high}]"
 
 
