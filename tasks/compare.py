@@ -213,7 +213,7 @@ def judge_numbers(judged: Sequence[JudgedPair], judges: Sequence[Judge], tie_mar
         "calls": len(calls),
         "judges": len(judges),
         "flip_rate": _share(outcomes.count("flip"), len(valid)),
-        "flip_rate_per_judge": _share(sum(verdict.flips for verdict in single), len(single)),
+        "flip_rate_per_judge": _share(sum(verdict.flips for verdict in single), sum(one.valid for one in single)),
         "tie_rate": _share(outcomes.count("tie"), len(valid)),
         "agreement_rate": _share(sum(verdict.agrees for verdict in valid), len(valid)),
         "invalid_rate": _share(sum(verdict.winner == "invalid" for verdict in calls), len(calls)),

@@ -17,6 +17,7 @@ from tasks.rows import Row, read_jsonl, write_jsonl
 from tasks.same_judge import GOLD_FILE, refusal, same_as
 from tasks.scoring import MODEL_FOLDER, load_gold
 
+MIRRORED = ("human", "reward_model")  # kinds whose verdict on one order is by construction that on the other, mirrored
 _TIE = 1e-9  # gold values nearer than this are equal
 
 
@@ -44,6 +45,7 @@ def judge(
     return {
         "reference": scorer.kind if scorer else None,
         "same_as_reference": same,
+        "mirrored": [one["name"] for one in document["judges"] if one["kind"] in MIRRORED],
         "panel_method": document["panel"],
         "outcomes": {name: sum(row["outcome"] == name for row in rows) for name in ("kept", "tie", "flip", "invalid")},
         **judge_card(pairs, names, document["tie_margin"], settings),

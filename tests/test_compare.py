@@ -133,6 +133,8 @@ def test_ties_and_invalid_answers(run):
         run(TIE)
     metrics, files = run(SILENT, LONGER)
     assert metrics["invalid_rate"] == 0.5 and metrics["invalid_pairs"] == 0
+    first = KnownJudge(ALWAYS_FIRST.rule, "first")
+    assert run(SILENT, first, LONGER, LONGER)[0]["flip_rate_per_judge"] == 1 / 3, "of the judges that answered"
     assert {row["winner"] for row in files["battles"] if row["judge"] == "silent"} == {"invalid"}
     assert {row["soft_label"] for row in files["train"]} == {1.0}
     half_tie = KnownJudge(lambda first, second: Verdict(0.5), "tie")
@@ -217,11 +219,11 @@ def test_every_comparison_says_where_it_comes_from(run):
 
 # --- known answers through compare and the card ---
 
-SPOKEN = {"ok": (0.6, 0.5), "dear friend": (0.2, 1.0), "a b c": (0.9, 0.0)}  # text: gold, friendliness
+SPOKEN = {"ok": (0.6, 0.0), "dear friend": (0.2, 1.0), "a b c": (0.9, 0.5)}  # text: gold, friendliness
 
 
 class KnownGold:
-    """Gold by SPOKEN: of the three pairs it prefers ok, "a b c" and "a b c"; the friendlier is never the better."""
+    """Gold by SPOKEN: of the three pairs it prefers ok, "a b c" and "a b c"; the friendlier is the better in one."""
 
     kind, axes = "known", ("friendliness",)
 
@@ -267,7 +269,7 @@ def chosen_texts(files):
 @pytest.mark.parametrize(("judge", "pairs", "right", "longer"), [
     (KnownJudge(lambda a, b: Verdict(float(len(a.split()) > len(b.split())))),
      {("dear friend", "ok"), ("a b c", "ok"), ("a b c", "dear friend")}, 2 / 3, 1.0),
-    (prefers(1), {("dear friend", "ok"), ("ok", "a b c"), ("dear friend", "a b c")}, 0.0, 1 / 3),
+    (prefers(1), {("dear friend", "ok"), ("a b c", "ok"), ("dear friend", "a b c")}, 1 / 3, 2 / 3),
     (prefers(0, -1), {("dear friend", "ok"), ("ok", "a b c"), ("dear friend", "a b c")}, 0.0, 1 / 3),
     (prefers(0), {("ok", "dear friend"), ("a b c", "ok"), ("a b c", "dear friend")}, 1.0, 2 / 3),
 ])
@@ -472,7 +474,7 @@ def test_people_are_counted_row_by_row_and_agree_in_the_card(run, tmp_path, monk
     metrics, files = run(judges=[judge], prompts=40)
     assert {name.removeprefix("people_"): count for name, count in metrics.items() if name.startswith("people_")} == {
         "used": 41, "repeated": 1, "broken_lines": 0, "missing_columns": 1, "unknown_ids": 2, "unknown_verdicts": 1,
-        "contradictions": 1}
+        "same_texts": 0, "contradictions": 1}
     assert metrics["train"] + metrics["heldout"] == metrics["kept_pairs"] == 20 and metrics["tied_pairs"] == 1
     assert metrics["invalid_pairs"] == 120 - 21, "pairs that nobody judged are said, and train nothing"
     assert all(row["chosen"][0]["content"] == "one two" and row["judge"] == "people" for row in files["train"])
@@ -485,6 +487,7 @@ def test_people_are_counted_row_by_row_and_agree_in_the_card(run, tmp_path, monk
     document = card_stage.judge(config("judge", resamples=100), tmp_path, tmp_path / "in", tmp_path / "out",
                                 tmp_path / "prompts.jsonl", tmp_path, tmp_path / "card")
     assert value(document["agreement_between_annotators"]) == 1.0 and agreement(document, "kept") == (1.0, 1.0)
+    assert document["mirrored"] == ["people"] and value(document["panel"]["swap_flip_rate"]) == 0.0
 
 
 def says_a(path):

@@ -13,7 +13,7 @@ from models.judges.agreement import (
     share_interval,
 )
 from models.judges.base import Verdict
-from models.judges.card import CardPair, judge_card, preferred
+from models.judges.card import CardPair, judge_card, label, preferred
 from models.judges.panel import PairVerdict, majority, mean
 
 LABELS = ("a", "b", "tie")
@@ -126,6 +126,16 @@ def test_always_first():
     assert value(agreement["accuracy"]) == 0.5 and value(agreement["kappa"]) == 0.0
     assert value(agreement["pick_longest"]["accuracy"]) == 1.0 and value(agreement["pick_longest"]["kappa"]) == 1.0
     assert value(agreement["pick_first"]["accuracy"]) == 0.5 and value(agreement["pick_first"]["kappa"]) == 0.0
+
+
+def test_a_flip_is_a_tie_however_sure_the_judge_is_in_one_order():
+    """Wholly for a when it is first, weakly for b when b is first: a mean of 0.7, which is no win."""
+    pair = judged(0, lambda first, second: 1.0 if len(first) > len(second) else 0.6, reference=1.0)
+    assert pair.verdict.p_a == pytest.approx(0.7) and label(pair.verdict, 0.05) == "tie"
+    assert label(judged(0, lambda first, second: None).verdict, 0.05) is None
+    panel = card([pair] * 2)
+    assert value(panel["swap_flip_rate"]) == 1.0 and value(panel["tie_rate"]) == 0.0
+    assert value(panel["agreement_with_reference"]["all"]["accuracy"]) == 0.5
 
 
 def test_always_the_longer():

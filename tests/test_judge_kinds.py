@@ -11,7 +11,7 @@ from models.judges import openai
 from models.judges.asking import Asker, BatchJudge, RemoteJudge
 from models.judges.base import Question, Verdict
 from models.judges.hf import HfJudge
-from models.judges.human import COLUMNS, HumanJudge, read_verdicts
+from models.judges.human import COLUMNS, HumanJudge, ImportCounts, read_verdicts
 from models.judges.making import make_judge
 from models.judges.openai import OpenAIJudge
 from models.judges.replies import READER
@@ -54,7 +54,7 @@ def test_every_row_that_people_wrote_is_counted(tmp_path):
             ("p000", "p000#0", "p000#2", "", "first"), "{broken", "[1]", ("p000", "p000#0", "p000#2", "bob", "First ")]
     counts = read_verdicts("people", human_file(tmp_path, rows), SAMPLES).counts
     assert vars(counts) == {"used": 2, "repeated": 2, "broken_lines": 2, "missing_columns": 1, "unknown_ids": 2,
-                            "unknown_verdicts": 1, "contradictions": 1}
+                            "unknown_verdicts": 1, "same_texts": 0, "contradictions": 1}
     assert sum(vars(counts).values()) - counts.contradictions == len(rows)
 
 
@@ -62,6 +62,30 @@ def test_a_contradiction_is_that_annotators_tie(tmp_path):
     rows = [("p000", "p000#0", "p000#1", "ann", "first"), ("p000", "p000#1", "p000#0", "ann", "first")]
     judge = read_verdicts("people", human_file(tmp_path, rows), SAMPLES)
     assert judge.compare(prompt(0), "good", "bad", key="").winner == "tie" and judge.counts.contradictions == 1
+
+
+def test_one_person_is_one_however_the_name_is_typed(tmp_path):
+    rows = [("p000", "p000#0", "p000#1", name, "first") for name in ("ann lee", "Ann Lee ", "ANN  LEE")]
+    judge = read_verdicts("people", human_file(tmp_path, rows), SAMPLES)
+    assert judge.said(prompt(0), "good", "bad") == {"ann lee": 1.0} and judge.counts.repeated == 2
+
+
+def test_two_samples_that_read_alike_have_no_verdict(tmp_path):
+    samples = [*SAMPLES, answer(prompt(0), "good ", 3)]
+    rows = [("p000", "p000#0", "p000#3", "ann", "first"), ("p000", "p000#0", "p000#1", "ann", "first")]
+    judge = read_verdicts("people", human_file(tmp_path, rows), samples)
+    assert judge.counts.same_texts == judge.counts.used == 1 and len(judge.verdicts) == 1
+
+
+@pytest.mark.parametrize("name", ["h.jsonl", "h.csv"])
+def test_a_file_with_a_byte_order_mark_loses_no_row_and_other_encodings_are_named(tmp_path, name):
+    file = human_file(tmp_path, [("p000", "p000#0", "p000#1", "ann", "first")], name)
+    text = file.read_text(encoding="utf-8")
+    file.write_text(text, encoding="utf-8-sig")
+    assert vars(read_verdicts("people", file, SAMPLES).counts) == {**vars(ImportCounts()), "used": 1}
+    file.write_text(text, encoding="utf-16")
+    with pytest.raises(ValueError, match=rf"{name} is not UTF-8 .*; save it as UTF-8$"):
+        read_verdicts("people", file, SAMPLES)
 
 
 def test_files_that_cannot_be_used(tmp_path):

@@ -56,11 +56,18 @@ def test_a_judge_that_is_no_better_than_length_is_called_so():
 
 
 def test_pairs_of_one_root_have_no_interval_and_are_not_believed():
-    found = card()
+    found = card(judges=2)
     accuracy = found["panel"]["agreement_with_reference"]["all"]["accuracy"]
     accuracy |= {"ci_low": None, "ci_high": None}
     assert "agrees in 100.0% of all pairs" in words.sentences(found)[2] and "do not believe" in words.sentences(found)[3]
-    assert "j0" not in words.agreement_intervals(found) and "pick the longest" in words.agreement_intervals(found)
+    intervals = words.agreement_intervals(found)
+    assert "all together" not in intervals and {"j0", "pick the longest"} <= set(intervals)
+
+
+def test_flips_of_judges_that_are_asked_once_are_said_to_mean_nothing():
+    (line,) = [line for line in words.sentences({**card(), "mirrored": ["people"]}) if "by construction" in line]
+    assert line.startswith("What people said of one order holds for the other")
+    assert not any("by construction" in line for line in words.sentences(card()))
 
 
 def test_panels_and_people_have_their_agreement():

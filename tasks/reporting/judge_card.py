@@ -48,6 +48,7 @@ OF_A_JUDGE = {  # of compare.json, after the judge's name
     "missing_columns": "rows unusable: a column is missing",
     "unknown_verdicts": "rows unusable: unknown verdict",
     "broken_lines": "rows unusable: broken line",
+    "same_texts": "rows unusable: the two texts are the same",
 }
 
 
@@ -76,6 +77,9 @@ def sentences(card: Card) -> list[str]:
         f"answers name the response shown first in {percent(panel['prefers_first'])} and the longer one in "
         f"{percent(panel['prefers_longer'])}; {percent(panel['invalid_rate'])} of them are unusable.",
     ]
+    if mirrored := card.get("mirrored"):
+        lines.append(f"What {' and '.join(mirrored)} said of one order holds for the other, mirrored: without flips, and "
+                     "naming the first half the time, by construction. That says nothing about a love of positions.")
     lines += _agreement_sentences(card)
     for key, who in (("agreement_between_judges", "The judges"), ("agreement_between_annotators", "The people")):
         if card[key]:
