@@ -84,8 +84,10 @@ def ask_anchors(cfg: AnchorsConfig, compare: CompareConfig, state: Path) -> dict
     """
     specs = [judge.model_dump() for judge in compare.judges if judge.kind not in NOT_ASKED]
     if cfg.max_cost is not None and (free := compare.unpriced_judges):
-        raise errors.ConfigError(f"anchors.max_cost={cfg.max_cost:g} would never end: judge {free[0]!r} has input_price "
-                                 "and output_price 0; state its prices, or set anchors.max_cost to null")
+        raise errors.ConfigError(
+            f"anchors.max_cost={cfg.max_cost:g} would never end: judge {free[0]!r} has input_price and output_price 0; "
+            "state its prices, or set anchors.max_cost to null"
+        )
     asker = _asker(cfg, compare)
     anchors: list[Row] = []
     judges: dict[str, dict[str, Any]] = {}
@@ -163,7 +165,8 @@ def refusal(
     name, *others = drifted
     found = judges[name]
     way_out = (
-        "restore the model behind it, or raise the judge's epoch in params.yaml to accept the new one, which labels anew"
+        "restore the model behind it, or raise the judge's epoch in params.yaml to accept the new one, which labels "
+        "anew"
         if "epoch" in specs[name]
         else f"its code changed, so compare labels anew by itself: remove {found['file']} to accept its new answers"
     )

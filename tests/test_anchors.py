@@ -289,7 +289,7 @@ def test_align_asks_first_and_stops_before_anything_runs(project, server):
         pages = store.execute("SELECT key, data FROM artifact WHERE key IS NOT NULL ORDER BY created").fetchall()
     assert [key for key, _ in pages] == ["anchors", "anchors", "result", "judge-card"]
     assert "judge 'remote' drifted" in pages[0][1] and "moved by 0.000 at most" in pages[1][1]
-    assert "Judge j0 judged 10 pairs in both orders" in pages[3][1]
+    assert "Judge j0 judged 40 pairs in both orders" in pages[3][1]
 
 
 def test_the_process_that_asks_says_why_it_cannot(tmp_path, project, server, monkeypatch):

@@ -134,7 +134,7 @@ def test_ties_and_invalid_answers(run):
     metrics, files = run(SILENT, LONGER)
     assert metrics["invalid_rate"] == 0.5 and metrics["invalid_pairs"] == 0
     first = KnownJudge(ALWAYS_FIRST.rule, "first")
-    assert run(SILENT, first, LONGER, LONGER)[0]["flip_rate_per_judge"] == 1 / 3, "of the judges that answered"
+    assert run(SILENT, first, LONGER, KnownJudge(LONGER.rule, "again"))[0]["flip_rate_per_judge"] == 1 / 3, "of the judges that answered"
     assert {row["winner"] for row in files["battles"] if row["judge"] == "silent"} == {"invalid"}
     assert {row["soft_label"] for row in files["train"]} == {1.0}
     half_tie = KnownJudge(lambda first, second: Verdict(0.5), "tie")
@@ -419,7 +419,8 @@ def test_what_a_judge_that_cannot_be_reached_has_cost_is_left_too(run, server, t
 def test_a_question_that_a_server_cannot_answer_is_in_the_metrics_and_the_log(run, server, capsys):
     """Of 240 questions two, those that show "one" first for prompt 7; each takes two attempts and one probe."""
     boom = response(500, {"error": {"message": "boom"}})
-    server.admin = lambda path, body: boom if "spoon 7 kept" in str(body) and fenced(body, "candidate A") == "one" else None
+    poison = lambda body: "spoon 7 kept" in str(body) and fenced(body, "candidate A") == "one"  # noqa: E731
+    server.admin = lambda path, body: boom if poison(body) else None
     asking = {"concurrency": 4, "attempts": 2, "first_wait_seconds": 0.01, "longest_wait_seconds": 0.01}
     metrics, files = run(judges=[{**ENDPOINT, "rates": False}], asking=asking)
     assert metrics["failed_questions"] == 2 and metrics["invalid_pairs"] == 2 and metrics["kept_pairs"] == 118
@@ -442,7 +443,8 @@ FOUR = ("one", "one two", "one two three", "one two three four")
 def test_a_budget_goes_into_pairs_where_nothing_needs_ratings(run, server, capsys):
     """300 calls are 150 pairs in both orders; 100 prompts of 4 texts would be 400 ratings."""
     metrics, files = run(judges=[ENDPOINT], budget={"max_calls": 300}, prompts=100, texts=FOUR, strategy="random")
-    assert len(server.calls) == 300 and metrics["pairs"] == 150 and {row["score_gap"] for row in files["train"]} == {0.0}
+    assert len(server.calls) == 300 and metrics["pairs"] == 150
+    assert {row["score_gap"] for row in files["train"]} == {0.0}
     assert "nothing in compare needs ratings" in capsys.readouterr().out
 
 

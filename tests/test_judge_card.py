@@ -86,7 +86,8 @@ def test_mean_and_majority():
     assert mean([1.0, 0.0, 1.0, 0.5]) == 0.625 and mean([]) is None
     assert majority([1.0, 0.0, 0.9, 0.5]) == 1.0 and majority([1.0, 0.0]) == 0.5 and majority([0.5]) == 0.5
     assert majority([0.2]) == 0.0 and majority([]) is None
-    pair = PairVerdict((Verdict(1.0), Verdict(0.4), Verdict(0.4)), (Verdict(0.0), Verdict(0.6), Verdict(0.6)), "majority")
+    first, second = ([Verdict(p) for p in preferences] for preferences in ((1.0, 0.4, 0.4), (0.0, 0.6, 0.6)))
+    pair = PairVerdict(tuple(first), tuple(second), "majority")
     assert pair.p_a == 0.0 and pair.agrees and pair.of(0).p_a == 1.0
 
 

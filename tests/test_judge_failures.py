@@ -57,7 +57,7 @@ def fails_on(number, status=500):
 ])
 def test_a_server_that_is_no_judge_is_an_error_at_once_and_never_kept(asked, tmp_path, mood, shown):
     with Moody(longer_wins) as server, Store(tmp_path / "s.sqlite") as store:
-        with pytest.raises(JudgeError, match=f"no completion, but with .*{shown}.*correct the address in PLUMB_JUDGE_URL"):
+        with pytest.raises(JudgeError, match=f"no completion, but with .*{shown}.*correct the address in PLUMB_JUDGE"):
             asked(server, mood, questions(5), store=store)
         assert sum("messages" in body for body in server.seen) == 1
         answers, _ = asked(server, lambda path, body: None, questions(5), store=store)
@@ -81,7 +81,7 @@ def test_a_login_page_in_the_middle_passes_and_is_never_kept(asked, tmp_path):
 
 def test_what_is_no_http_passes_and_is_one_line(asked):
     with Moody(longer_wins) as server:
-        with pytest.raises(JudgeUnreachable, match="in 2 attempts: .* answers with ClientResponseError .*Bad status line"):
+        with pytest.raises(JudgeUnreachable, match="in 2 attempts: .* with ClientResponseError .*Bad status line"):
             asked(server, lambda path, body: b"SSH-2.0-OpenSSH_9.2\r\n\r\n", questions(1))
 
 
@@ -91,19 +91,19 @@ def test_a_question_that_the_server_cannot_answer_is_left_out_and_counted(asked,
         answers, asker = asked(server, fails_on(0), questions(10), store=store)
         assert [answer.winner for answer in answers] == ["invalid"] * 2 + ["first", "second"] * 9
         assert asker.tally.failed == 2 and asker.tally.calls == 18 + 2 * (2 + 1) == asker.budget.calls
-        assert re.match("judge 'j' answered others, but not one in 2 attempts: .* answers 500 .*boom", asker.failures[0])
+        assert re.match("judge 'j' answered others, but not one in 2 attempts: .* 500 .*boom", asker.failures[0])
         again, asker = asked(server, lambda path, body: None, questions(10), store=store)
     assert again[:2] == again[2:4] and asker.tally.failed == 0 and asker.tally.stored == 18
 
 
 def test_a_server_that_fails_all_is_unreachable_and_one_that_fails_many(asked):
     with Moody(longer_wins) as server:
-        everything = lambda path, body: response(500, {"error": {"message": "boom"}})  # noqa: E731
+        everything = lambda *asked: response(500, {"error": {"message": "boom"}})  # noqa: E731
         with pytest.raises(JudgeUnreachable, match="in 2 attempts: .*boom.*it answered 0 questions"):
             asked(server, everything, questions(3))
-        third = lambda path, body: everything(path, body) if re.search(r"spoon \d*[147] kept", str(body)) else None  # noqa
-        with pytest.raises(JudgeUnreachable, match=r"it answered \d+ questions, which are kept, and failed 4: run again"):
-            asked(server, third, questions(10))
+        some = lambda path, body: everything() if re.search(r"spoon [147] kept", str(body)) else None  # noqa: E731
+        with pytest.raises(JudgeUnreachable, match=r"it answered \d+ questions, which are kept, and failed 4: run"):
+            asked(server, some, questions(10))
 
 
 def test_a_server_with_too_much_to_do_is_no_questions_fault(asked):
@@ -157,7 +157,7 @@ def test_a_model_that_refuses_a_field_is_asked_without_it_once_params_say_so(ask
     mood = lambda path, body: response(400, {"error": error}) if refused in body else None  # noqa: E731
     settings, way_out = REFUSED[refused]
     with Moody(longer_wins) as server:
-        with pytest.raises(JudgeError, match=f"refuses its first question in every form .*; {way_out}.* in params.yaml"):
+        with pytest.raises(JudgeError, match=f"refuses its first question in every form .*; {way_out}.* in params"):
             asked(server, mood, questions(1))
         answers, _ = asked(server, mood, questions(1), **settings)
         assert [answer.p_first for answer in answers] == [1.0, 0.0]

@@ -59,7 +59,8 @@ def test_pairs_of_one_root_have_no_interval_and_are_not_believed():
     found = card(judges=2)
     accuracy = found["panel"]["agreement_with_reference"]["all"]["accuracy"]
     accuracy |= {"ci_low": None, "ci_high": None}
-    assert "agrees in 100.0% of all pairs" in words.sentences(found)[2] and "do not believe" in words.sentences(found)[3]
+    lines = words.sentences(found)
+    assert "agrees in 100.0% of all pairs" in lines[2] and "do not believe" in lines[3]
     intervals = words.agreement_intervals(found)
     assert "all together" not in intervals and {"j0", "pick the longest"} <= set(intervals)
 

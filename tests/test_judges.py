@@ -158,7 +158,7 @@ def test_pair_verdict_leaves_invalid_answers_out():
     pair = PairVerdict(verdicts(None, 1), verdicts(0, 0))
     assert pair.p_a == 1.0 and pair.valid
     crossed = PairVerdict(verdicts(1, None), verdicts(None, 0))
-    assert not crossed.valid and crossed.p_a == 0.5, "each judge was heard in one order, so position was never cancelled"
+    assert not crossed.valid and crossed.p_a == 0.5, "each judge was heard in one order: no position was cancelled"
     position = PairVerdict(verdicts(1, 0), verdicts(None, 1))
     assert position.p_a == 0.0 and position.p_a_by_order == (0.0, 0.0), "the first judge says first, and is left out"
     silent = PairVerdict(verdicts(None), verdicts(0))

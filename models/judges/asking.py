@@ -19,8 +19,8 @@ from models.judges.store import Record, Store, question_key, record_of
 from models.judges.tally import Tally
 
 __all__ = [
-    "Asker", "AskingSettings", "BatchJudge", "JudgeError", "JudgeUnreachable", "Passing", "RemoteJudge", "Reply", "Tally",
-    "Unusable", "ask_at_once",
+    "Asker", "AskingSettings", "BatchJudge", "JudgeError", "JudgeUnreachable", "Passing", "RemoteJudge", "Reply",
+    "Tally", "Unusable", "ask_at_once",
 ]  # fmt: skip
 
 Progress = Callable[[int, int], None]

@@ -90,8 +90,8 @@ def weighted_mean(ratings: Mapping[str, float], weights: Mapping[str, float]) ->
 
 
 def checked_weights(weights: Mapping[str, float], known: Sequence[str], owner: str) -> dict[str, float]:
-    """`weights` as a plain dict. Raises ValueError for an unknown axis, a weight that is negative or no number, or a sum
-    of zero."""
+    """`weights` as a plain dict. Raises ValueError for an unknown axis, a weight that is negative or no number, or a
+    sum of zero."""
     unknown = sorted(set(weights) - set(known))
     if unknown:
         raise ValueError(f"{owner}: unknown criteria {', '.join(unknown)}; known are {', '.join(known)}")

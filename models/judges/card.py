@@ -1,7 +1,8 @@
 """The judge card: what a judge's verdicts say about the judge. A pure function of judged pairs.
 
 A *call* is one verdict on one order; a *pair* has both. A label is what a pair's verdict says once both orders are in:
-the winner, or a tie where the judge flips or stays within the tie margin. Rates have intervals by root, none for one root.
+the winner, or a tie where the judge flips or stays within the tie margin. Rates have intervals by root, but for one
+root.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -200,7 +200,8 @@ class OpenAIJudge:
         try:
             answer = self._answer(question, text)
         except MalformedReply as error:
-            if self.format is None and completion["choices"][0].get("finish_reason") == "length" and is_unfinished(text):
+            cut_off = completion["choices"][0].get("finish_reason") == "length"
+            if self.format is None and cut_off and is_unfinished(text):
                 raise JudgeError(f"judge {self.name!r} thought until max_tokens={self.max_tokens} and gave no answer "
                                  "to its first question; raise its max_tokens in params.yaml") from None
             raise Unusable(str(error), Reply(_invalid(question, text), text, *tokens, cost)) from None
