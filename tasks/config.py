@@ -323,11 +323,22 @@ class PrepareConfig(Section):
 
 class GoldConfig(Section):
     runtime: RuntimeConfig
-    kind: Literal["oracle", "reward_model"]
+    kind: Literal["oracle", "reward_model", "judge"]
     allow_same_judge: bool
     weights: dict[str, float]
     rows_per_batch: Positive
     training: RewardTraining | None
+    judge: Annotated[OpenAIJudgeConfig | HfJudgeConfig, Field(discriminator="kind")] | None = None
+    asking: AskingConfig | None = None  # null: 16 calls at a time, six attempts
+
+    @model_validator(mode="after")
+    def _a_judge_is_named_and_rates(self) -> "GoldConfig":
+        if (self.kind == "judge") != (self.judge is not None):
+            raise ValueError(f"kind is {self.kind} and judge is {'null' if self.judge is None else 'not null'}; give a "
+                             "judge of kind openai or hf with kind judge, and null with other kinds")
+        if self.judge is not None and not self.judge.rates:
+            raise ValueError(f"judge {self.judge.name!r} has rates false; gold needs its ratings: set it to true")
+        return self
 
 
 class SftConfig(OptimizerConfig):

@@ -19,9 +19,8 @@ from tasks.errors import DataError
 from tasks.pairing import NEEDS_RATINGS, Filtered, chosen_pairs, mean_rating, needs_ratings
 from tasks.progress import report
 from tasks.rows import Row
-from tasks.state import state_root
+from tasks.state import STORE_FILE, state_root
 
-STORE_FILE = "verdicts.sqlite"
 _PROMPTS_AT_ONCE = 100
 
 

@@ -11,7 +11,7 @@ Card = Mapping[str, Any]
 
 ABSENT = "–"
 PANEL = "all together"
-REFERENCES = {"oracle": "hearth's oracle", "reward_model": "the gold reward model"}
+REFERENCES = {"oracle": "hearth's oracle", "reward_model": "the gold reward model", "judge": "the gold judge"}
 BEHAVIOUR = {  # of judge.json, in the table's order
     "swap_flip_rate": "names the other after a swap",
     "tie_rate": "ties",
