@@ -6,6 +6,7 @@ import json
 import pytest
 from evaluation_rows import PLAIN, WRONG, config, project_params, prompt
 from judge_server import Faults, JudgeServer
+from test_gate import staged  # noqa: F401
 from test_judge_server import fenced
 
 from tasks.errors import ConfigError, DataError
@@ -94,3 +95,14 @@ def test_it_labels_nothing(tmp_path):
 def test_what_is_no_gold_judge_is_named(changes, message):
     with pytest.raises(ConfigError, match=message):
         config("gold", **changes)
+
+
+def test_the_gate_with_it_asks_for_the_win_rate_at_equal_lengths_too(staged, tmp_path, server):
+    """The whole stage on a tiny model that meets itself: 8 ratings, as both sides answer alike, and no win."""
+    run, _ = staged
+    made(tmp_path)
+    document = run("judged")
+    assert document["gold_kind"] == "judge" and document["superiority"]["win_rate"] == 0.5
+    assert document["length_controlled"]["win_rate"] == 0.5 and document["verdict"] != "promote"
+    assert len(server.calls) == 8
+    assert run("again") == document and len(server.calls) == 8, "what was rated stands in the store"
