@@ -158,7 +158,7 @@ def test_the_judge_card_is_there_in_words_tables_and_a_chart(make):
     for text in ("2 judges (j0, j1), taken together by mean, judged 40 pairs in both orders",
                  "names the other after a swap", "always the one shown first in 50.0%",
                  "<td>pick the longest</td><td>80.0% [", "Agreement of the labels",
-                 "<td>honesty</td><td>100.0%</td>", "people: rows unusable: unknown ids"):
+                 "<td>honesty</td><td>100.0% [91.2%, 100.0%]</td>", "people: rows unusable: unknown ids"):
         assert text.replace("'", "&#39;") in judge
     assert "training never sees it" in page and 'class="warning"' not in page
 
