@@ -78,8 +78,8 @@ def sentences(card: Card) -> list[str]:
         f"{percent(panel['prefers_longer'])}; {percent(panel['invalid_rate'])} of them are unusable.",
     ]
     if mirrored := card.get("mirrored"):
-        lines.append(f"What {' and '.join(mirrored)} said of one order holds for the other, mirrored: it never flips and "
-                     "names the first half the time by construction, which says nothing about a love of positions.")
+        lines.append(f"What {' and '.join(mirrored)} said of one order holds for the other, mirrored: it never flips, "
+                     "and names the first half the time, by construction; that tells nothing of a love of positions.")
     lines += _agreement_sentences(card)
     for key, who in (("agreement_between_judges", "The judges"), ("agreement_between_annotators", "The people")):
         if card[key]:
