@@ -25,13 +25,6 @@ def sure_rates(roots: int, confidence: float) -> tuple[float, float]:
     return tail ** (1 / roots), (1 - tail) ** (1 / roots)
 
 
-def mean_far_ends(value: float, roots: int, confidence: float) -> tuple[float, float]:
-    """Interval of a mean of numbers in [0, 1] that was the same in each of `roots`: what was never seen may have
-    probability 1 - sure_rates()[0], and be 0 or 1. Where the mean is 0 or 1 this is Clopper and Pearson's."""
-    sure = sure_rates(roots, confidence)[0]
-    return value * sure, value * sure + 1 - sure
-
-
 def far_ends(model: BradleyTerry, full: Fitted, drawn: Fitted, confidence: float) -> Fitted | None:
     """Refits at the far ends of what the resamples cannot see, one column per end; None where they see everything.
 

@@ -14,8 +14,8 @@ from scipy.special import expit
 
 from models.battles import Battles, read_battles
 from models.bootstrap import Bootstrap, Estimate, draws, estimates
-from models.far_ends import mean_far_ends
 from models.logistic import Design, fit
+from models.unanimous import unanimous_interval
 
 RESAMPLES = Bootstrap(resamples=1000)
 # Two guards, so that short answers cannot be traded for a length-controlled rate: a model that cuts off every answer
@@ -143,7 +143,7 @@ def _estimate(value: float, drawn: list[np.ndarray], pairs: Pairs, settings: Boo
     if rows is None or np.ptp(of_roots) > 1e-9:
         return found
     # Won, lost or tied alike on every root: no resample differs, however few they are.
-    low, high = mean_far_ends(float(value), pairs.roots, settings.confidence)
+    low, high = unanimous_interval(float(value), pairs.roots, settings.confidence)
     return replace(found, ci_low=low, ci_high=high)
 
 

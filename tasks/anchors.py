@@ -83,6 +83,11 @@ def ask_anchors(cfg: AnchorsConfig, compare: CompareConfig, state: Path) -> dict
     JudgeError or JudgeUnreachable from a judge.
     """
     specs = [judge.model_dump() for judge in compare.judges if judge.kind not in NOT_ASKED]
+    if cfg.max_cost is not None and (free := compare.unpriced_judges):
+        raise errors.ConfigError(
+            f"anchors.max_cost={cfg.max_cost:g} would never end: judge {free[0]!r} has input_price and output_price 0; "
+            "state its prices, or set anchors.max_cost to null"
+        )
     asker = _asker(cfg, compare)
     anchors: list[Row] = []
     judges: dict[str, dict[str, Any]] = {}

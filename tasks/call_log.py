@@ -12,9 +12,11 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from models.judges.asking import RemoteJudge, Tally
+from models.judges.asking import Asker
 from models.judges.base import Question
+from models.judges.remote import RemoteJudge
 from models.judges.store import Record
+from models.judges.tally import Tally
 from models.judges.templates import messages
 from tasks.progress import live_folder
 from tasks.rows import Row, write_jsonl
@@ -39,9 +41,10 @@ class CallLog:
             if len(self._sample) > SAMPLED:
                 del self._sample[max(self._sample)]
 
-    def totals(self, stored: int, judges: Sequence[Any] = ()) -> dict[str, float]:
-        """What was paid now, and how long the answers took (seconds, the last attempt of each); `stored` were there.
+    def totals(self, asked: Tally, judges: Sequence[Any] = ()) -> dict[str, float]:
+        """What was paid now, and how long the answers took (seconds, the last attempt of each).
 
+        `asked` is the whole tally, stored answers included: what questions without an answer cost stands only there.
         For each of `judges` whose server refused some, how many ways of forcing an answer's form it refused.
         """
         latencies = sorted(self._tally.latencies)
@@ -49,21 +52,26 @@ class CallLog:
         return {
             **{f"{name}_formats_refused": count for name, count in refused.items() if count},
             "answers": len(latencies),
-            "stored": stored,
-            **{name: getattr(self._tally, name) for name in ("calls", "input_tokens", "output_tokens", "cost")},
+            "stored": asked.stored,
+            "calls": self._tally.calls + asked.lost_calls,
+            "cost": self._tally.cost + asked.lost_cost,
+            **{name: getattr(self._tally, name) for name in ("input_tokens", "output_tokens")},
             **{name: quantile(latencies, share) for name, share in QUANTILES.items() if latencies},
         }
 
-    def write(self, stored: int, judges: Sequence[Any] = ()) -> None:
-        """Say in the log what servers refused, and leave the files where somebody across a network was asked."""
+    def write(self, asker: Asker, judges: Sequence[Any] = ()) -> None:
+        """Say in the log what servers refused and failed to answer, and leave the files where somebody across a network
+        was asked."""
         for judge in judges:
             if count := getattr(judge, "formats_refused", 0):
                 print(f"judge {judge.name!r}: its server refused {count} of 2 ways of forcing an answer into a form; "
                       "what it says is read as well as it can be")
-        folder = live_folder()
-        if folder is None or not (self._tally.latencies or stored):
+        for failure in asker.failures:
+            print(failure)
+        folder, tally = live_folder(), asker.tally
+        if folder is None or not (self._tally.latencies or tally.stored or tally.lost_calls):
             return
-        totals = self.totals(stored, judges)
+        totals = self.totals(tally, judges)
         (folder / TOTALS_FILE).write_text(json.dumps(totals, sort_keys=True) + "\n", encoding="utf-8")
         write_jsonl(folder / SAMPLE_FILE, [self._sample[key] for key in sorted(self._sample)])
 

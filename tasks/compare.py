@@ -38,7 +38,7 @@ def compare(
     try:
         judged = judge_pairs(cfg, judges, asker, drawn_prompts(cfg, groups), prompts_by_id(read_jsonl(compare_prompts)))
     finally:
-        log.write(asker.tally.stored, judges)  # what a run that fails has paid is paid
+        log.write(asker, judges)  # what a run that fails has paid is paid
     rows = [comparison_row(pair, judges, cfg) for pair in judged.pairs if pair.verdict.valid]
     given = [given_row(row) for row in read_jsonl(preferences)] if cfg.given != "none" else []
     train, heldout = split_by_root(rows + given, cfg.heldout_fraction)
@@ -107,8 +107,8 @@ def comparison_row(pair: JudgedPair, judges: Sequence[Judge], cfg: CompareConfig
 
 def _raw_verdicts(verdict: PairVerdict, judge: Judge, a_is_chosen: bool) -> Row:
     """One judge's two answers about a comparison; null for an invalid one."""
-    first, second = verdict.p_a_by_order
-    said = [(first, verdict.a_first[0].raw), (second, verdict.a_second[0].raw)]
+    one, other = verdict.a_first[0], verdict.a_second[0]
+    said = [(one.p_first if one.valid else None, one.raw), (1 - other.p_first if other.valid else None, other.raw)]
     if not a_is_chosen:  # b was shown first where a was shown second
         said = [(None if p is None else 1 - p, raw) for p, raw in reversed(said)]
     return {
@@ -213,7 +213,7 @@ def judge_numbers(judged: Sequence[JudgedPair], judges: Sequence[Judge], tie_mar
         "calls": len(calls),
         "judges": len(judges),
         "flip_rate": _share(outcomes.count("flip"), len(valid)),
-        "flip_rate_per_judge": _share(sum(verdict.flips for verdict in single), len(single)),
+        "flip_rate_per_judge": _share(sum(verdict.flips for verdict in single), sum(one.valid for one in single)),
         "tie_rate": _share(outcomes.count("tie"), len(valid)),
         "agreement_rate": _share(sum(verdict.agrees for verdict in valid), len(valid)),
         "invalid_rate": _share(sum(verdict.winner == "invalid" for verdict in calls), len(calls)),

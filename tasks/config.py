@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Mapping
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from models.divisibility import check_divides
 
@@ -193,12 +193,27 @@ class RewardTraining(OptimizerConfig):
 
 
 JudgeName = Annotated[str, Field(pattern=r"^[a-z0-9-]+$")]
+Variable = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]  # of the environment
+Axis = Literal["helpfulness", "harmlessness", "honesty", "friendliness", "conciseness"]  # of hearth's oracle
+Criterion = Literal[  # that a language model is asked about
+    "overall", "helpfulness", "harmlessness", "honesty", "factuality", "friendliness", "conciseness"
+]
+
+
+def _weighs_something(weights: dict[str, float]) -> dict[str, float]:
+    if not any(weights.values()):
+        raise ValueError("the sum of the weights must be above 0; give one of them a weight")
+    return weights
+
+
+AxisWeights = Annotated[dict[Axis, NonNegativeFloat], AfterValidator(_weighs_something)]
+CriterionWeights = Annotated[dict[Criterion, NonNegativeFloat], AfterValidator(_weighs_something)]
 
 
 class SimulatedJudgeConfig(Section):
     name: JudgeName
     kind: Literal["simulated"]
-    weights: dict[str, float]
+    weights: AxisWeights
     position_bias: Rate
     length_bias: float
     praise_bias: float
@@ -211,7 +226,7 @@ class SimulatedJudgeConfig(Section):
 class OracleJudgeConfig(Section):
     name: JudgeName
     kind: Literal["oracle"]
-    weights: dict[str, float]
+    weights: AxisWeights
     tie_margin: NonNegativeFloat
 
 
@@ -220,15 +235,17 @@ class OpenAIJudgeConfig(Section):
 
     name: JudgeName
     kind: Literal["openai"]
-    model: str
+    model: Annotated[str, Field(min_length=1)]
     revision: str
     epoch: NonNegative
-    weights: dict[str, float]
+    weights: CriterionWeights
     rates: bool
-    url_variable: str
-    key_variable: str | None
+    url_variable: Variable
+    key_variable: Variable | None
     seed: NonNegative | None
     max_tokens: Positive | None
+    token_limit: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"  # OpenAI's reasoning models: the second
+    temperature: NonNegativeFloat | None = 0.0
     input_price: NonNegativeFloat
     output_price: NonNegativeFloat
     timeout_seconds: PositiveFloat
@@ -241,7 +258,7 @@ class HfJudgeConfig(Section):
     sha256: str
     revision: str
     epoch: NonNegative
-    weights: dict[str, float]
+    weights: CriterionWeights
     rates: bool
     dtype: Literal["float32", "bfloat16"]
     minimum_mass: Rate
@@ -324,11 +341,22 @@ class PrepareConfig(Section):
 
 class GoldConfig(Section):
     runtime: RuntimeConfig
-    kind: Literal["oracle", "reward_model"]
+    kind: Literal["oracle", "reward_model", "judge"]
     allow_same_judge: bool
     weights: dict[str, float]
     rows_per_batch: Positive
     training: RewardTraining | None
+    judge: Annotated[OpenAIJudgeConfig | HfJudgeConfig, Field(discriminator="kind")] | None = None
+    asking: AskingConfig | None = None  # null: 16 calls at a time, six attempts
+
+    @model_validator(mode="after")
+    def _a_judge_is_named_and_rates(self) -> "GoldConfig":
+        if (self.kind == "judge") != (self.judge is not None):
+            raise ValueError(f"kind is {self.kind} and judge is {'null' if self.judge is None else 'not null'}; give a "
+                             "judge of kind openai or hf with kind judge, and null with other kinds")
+        if self.judge is not None and not self.judge.rates:
+            raise ValueError(f"judge {self.judge.name!r} has rates false; gold needs its ratings: set it to true")
+        return self
 
 
 class SftConfig(OptimizerConfig):
@@ -372,7 +400,25 @@ class CompareConfig(Section):
     def _somebody_judges(self) -> "CompareConfig":
         if self.given != "only" and not self.judges:
             raise ValueError("judges is empty; name at least one judge, or set given to 'only'")
+        names = [judge.name for judge in self.judges]
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise ValueError(f"judge {twice[0]!r} stands twice in judges; give each judge its own name")
         return self
+
+    @model_validator(mode="after")
+    def _a_limit_in_money_knows_prices(self) -> "CompareConfig":
+        if self.budget.max_cost is not None and (free := self.unpriced_judges):
+            raise ValueError(
+                f"budget.max_cost={self.budget.max_cost:g} would never end: judge {free[0]!r} has input_price and "
+                "output_price 0; state its prices, or set budget.max_cost to null"
+            )
+        return self
+
+    @property
+    def unpriced_judges(self) -> list[str]:
+        """Judges behind an endpoint, where none of them has a price: no limit in money can bind."""
+        remote = [judge for judge in self.judges if judge.kind == "openai"]
+        return [] if any(judge.input_price or judge.output_price for judge in remote) else [one.name for one in remote]
 
 
 class JudgeCardConfig(Section):

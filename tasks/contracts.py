@@ -78,6 +78,8 @@ def judge_beats_longest(card: Document) -> Contract:
     labels, longest = agreement.get("accuracy"), (agreement.get("pick_longest") or {}).get("accuracy")
     if not labels or not longest:
         return Contract("compare", name, None, "no pair was judged that gold could check")
+    if labels["ci_low"] is None:
+        return Contract("compare", name, None, "all judged pairs belong to one root, which says nothing of others")
     said = (
         f"labels agree with gold in {labels['value']:.1%} [{labels['ci_low']:.1%}, {labels['ci_high']:.1%}] of pairs, "
         f"the longest in {longest['value']:.1%}"

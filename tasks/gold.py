@@ -24,6 +24,9 @@ def gold(cfg: GoldConfig, model: Path, gold_preferences: Path, out: Path, checkp
         scorer = make_scorer("oracle", weights=cfg.weights)
         _write(cfg, cfg.weights, out)
         return {"axes": float(len(scorer.axes))}
+    if cfg.kind == "judge":
+        _write(cfg, dict(cfg.judge.weights), out)
+        return {"axes": float(len(cfg.judge.weights))}
     numbers = _train_gold(cfg, model, gold_preferences, out / MODEL_FOLDER, checkpoints)
     _write(cfg, {}, out)
     return {"axes": 0.0, **numbers}
@@ -31,6 +34,8 @@ def gold(cfg: GoldConfig, model: Path, gold_preferences: Path, out: Path, checkp
 
 def _write(cfg: GoldConfig, weights: dict[str, float], out: Path) -> None:
     document = {"kind": cfg.kind, "weights": weights, **cfg.model_dump(include={"rows_per_batch", "allow_same_judge"})}
+    if cfg.judge is not None:
+        document |= cfg.model_dump(include={"judge", "asking"})
     (out / GOLD_FILE).write_text(json.dumps(document, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 

@@ -14,9 +14,10 @@ from tasks.config import JudgeCardConfig
 from tasks.errors import DataError
 from tasks.machine import prepare_torch
 from tasks.rows import Row, read_jsonl, write_jsonl
-from tasks.same_judge import GOLD_FILE, refusal, same_as
+from tasks.same_judge import GOLD_FILE, identity, refusal, same_as
 from tasks.scoring import MODEL_FOLDER, load_gold
 
+MIRRORED = ("human", "reward_model")  # kinds whose verdict on one order is by construction that on the other, mirrored
 _TIE = 1e-9  # gold values nearer than this are equal
 
 
@@ -44,6 +45,7 @@ def judge(
     return {
         "reference": scorer.kind if scorer else None,
         "same_as_reference": same,
+        "mirrored": [one["name"] for one in document["judges"] if one["kind"] in MIRRORED],
         "panel_method": document["panel"],
         "outcomes": {name: sum(row["outcome"] == name for row in rows) for name in ("kept", "tie", "flip", "invalid")},
         **judge_card(pairs, names, document["tie_margin"], settings),
@@ -57,7 +59,10 @@ def judges_that_are_gold(gold: Path, judges: Sequence[Mapping[str, Any]]) -> lis
     """
     document = json.loads((gold / GOLD_FILE).read_text(encoding="utf-8"))
     whole = (gold / MODEL_FOLDER / "config.json").is_file()  # an adapter is no directory that a judge can be made of
-    same = same_as((document["kind"], *([weights_hash(gold / MODEL_FOLDER)] if whole else [])), judges)
+    scorer = identity(document["judge"]) if "judge" in document else None
+    same = same_as(
+        scorer or (document["kind"], *([weights_hash(gold / MODEL_FOLDER)] if whole else [])), judges
+    )
     if same and not document["allow_same_judge"]:
         raise DataError(refusal(same, document["kind"]))
     return same

@@ -2,24 +2,25 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
+from math import comb, inf
 from typing import Any
 
 from models.judges.asking import Asker, AskingSettings, BatchJudge, RemoteJudge
 from models.judges.base import Judge, Ratings, Verdict
 from models.judges.budget import Budget
 from models.judges.human import HumanJudge
-from models.judges.panel import PairVerdict, mean, mean_ratings
+from models.judges.panel import PairVerdict, mean_ratings
 from models.judges.rounds import ask_both_orders, ask_ratings
 from models.judges.store import Store
 from tasks.call_log import CallLog
 from tasks.config import CompareConfig
 from tasks.errors import DataError
-from tasks.pairing import Filtered, chosen_pairs, mean_rating
+from tasks.pairing import NEEDS_RATINGS, Filtered, chosen_pairs, mean_rating, needs_ratings
 from tasks.progress import report
 from tasks.rows import Row
-from tasks.state import state_root
+from tasks.state import STORE_FILE, state_root
 
-STORE_FILE = "verdicts.sqlite"
 _PROMPTS_AT_ONCE = 100
 
 
@@ -36,15 +37,8 @@ class JudgedPair:
     @property
     def criteria(self) -> dict[str, float]:
         """Criterion -> the pool's preference for a: from its verdicts where they tell, else by what is rated higher."""
-        said: dict[str, list[float]] = {}
-        for verdict in self.verdict.a_first:
-            for name, p_first in verdict.criteria.items():
-                said.setdefault(name, []).append(p_first)
-        for verdict in self.verdict.a_second:
-            for name, p_first in verdict.criteria.items():
-                said.setdefault(name, []).append(1 - p_first)
-        if said:
-            return {name: mean(values) for name, values in sorted(said.items())}
+        if said := self.verdict.criteria:
+            return said
         ours, theirs = self.ratings[self.a["id"]], self.ratings[self.b["id"]]
         return {name: 0.5 + 0.5 * ((ours[name] > theirs[name]) - (ours[name] < theirs[name])) for name in sorted(ours)}
 
@@ -91,7 +85,9 @@ def judge_pairs(
     if unknown:
         raise DataError(f"samples answer prompt {unknown[0]!r}, which compare_prompts lacks; generate them again")
     judged, done = Judged(), 0
-    for part in _parts(cfg, list(groups), judges):
+    if not _rates(cfg, judges):
+        print("compare.budget is limited and nothing in compare needs ratings: none are asked for, score_gap is 0")
+    for part in _parts(cfg, groups, judges, asker.budget):
         if asker.budget.exhausted:
             judged.unasked_prompts += len(part)
             continue
@@ -101,14 +97,50 @@ def judge_pairs(
     return judged
 
 
-def _parts(cfg: CompareConfig, prompt_ids: list[str], judges: Sequence[Judge]) -> Iterator[list[str]]:
-    """Prompts rated and then judged together. All at once keeps a slow judge busy; a budget is spent on some prompts'
-    ratings and pairs before the next ones' ratings."""
-    limited = cfg.budget.max_calls is not None or cfg.budget.max_cost is not None
+def _limited(cfg: CompareConfig) -> bool:
+    return cfg.budget.max_calls is not None or cfg.budget.max_cost is not None
+
+
+def _rates(cfg: CompareConfig, judges: Sequence[Judge]) -> bool:
+    """Whether responses are rated before pairs are chosen: where calls are counted, only for what needs ratings."""
+    paid = _limited(cfg) and any(isinstance(judge, RemoteJudge) for judge in judges)
+    return not paid or needs_ratings(cfg)
+
+
+def _parts(
+    cfg: CompareConfig, groups: Mapping[str, list[Row]], judges: Sequence[Judge], budget: Budget
+) -> Iterator[list[str]]:
+    """Prompts rated and then judged together. All at once keeps a slow judge busy; under a budget it is as many as
+    what is left of it suffices for, so that no ratings use up what their pairs need."""
+    prompt_ids, start = list(groups), 0
     slow = any(isinstance(judge, (RemoteJudge, BatchJudge)) for judge in judges)
-    size = len(prompt_ids) if slow and not limited else _PROMPTS_AT_ONCE
-    for start in range(0, len(prompt_ids), size):
-        yield prompt_ids[start : start + size]
+    while start < len(prompt_ids):
+        size = len(prompt_ids) if slow and not _limited(cfg) else _PROMPTS_AT_ONCE
+        part = prompt_ids[start : start + size]
+        if _limited(cfg):
+            room = _calls_left(cfg, budget)
+            needed = accumulate(_calls_for(cfg, len(groups[prompt_id]), judges) for prompt_id in part)
+            part = part[: max(1, sum(calls <= room for calls in needed))]
+        yield part
+        start += len(part)
+
+
+def _calls_for(cfg: CompareConfig, samples: int, judges: Sequence[Judge]) -> int:
+    """Calls across a network for one prompt with so many samples, at most."""
+    remote = [judge for judge in judges if isinstance(judge, RemoteJudge)]
+    raters = sum(getattr(judge, "rates", True) for judge in remote) if _rates(cfg, judges) else 0
+    pairs = min(cfg.pairs_per_prompt, comb(samples, 2)) if cfg.labels == "verdicts" else 0
+    return raters * samples + 2 * len(remote) * pairs
+
+
+def _calls_left(cfg: CompareConfig, budget: Budget) -> float:
+    """How many calls the budget has room for; none where money is limited and what a call costs is not known yet."""
+    left = inf if cfg.budget.max_calls is None else cfg.budget.max_calls - budget.calls
+    if cfg.budget.max_cost is None:
+        return left
+    if not budget.calls:
+        return 0
+    return min(left, (cfg.budget.max_cost - budget.cost) / (budget.cost / budget.calls)) if budget.cost else left
 
 
 def _judge_part(
@@ -120,7 +152,9 @@ def _judge_part(
     judged: Judged,
 ) -> None:
     samples = [sample for group in groups.values() for sample in group]
-    rated = ask_ratings(asker, judges, [(prompts[sample["prompt_id"]], sample["response"]) for sample in samples])
+    rated: list[tuple[Ratings, ...] | None] = [tuple({} for _ in judges) for _ in samples]
+    if _rates(cfg, judges):
+        rated = ask_ratings(asker, judges, [(prompts[sample["prompt_id"]], sample["response"]) for sample in samples])
     by_sample = dict(zip([sample["id"] for sample in samples], rated, strict=True))
     todo: list[tuple[Row, Row, Row, Mapping[str, Ratings]]] = []
     for prompt_id, group in groups.items():
@@ -144,7 +178,7 @@ def _judge_part(
 def verdict_of_ratings(cfg: CompareConfig, ours: Sequence[Ratings], theirs: Sequence[Ratings]) -> PairVerdict:
     """What the judges' ratings say about a pair: each prefers what it rates higher, in either order."""
     if not any(ours) or not any(theirs):
-        mean_rating({})  # says what to change
+        raise DataError(NEEDS_RATINGS)
     said = [_verdict_of(one, other) for one, other in zip(ours, theirs, strict=True)]
     swapped = [_verdict_of(other, one) for one, other in zip(ours, theirs, strict=True)]
     return PairVerdict(tuple(said), tuple(swapped), cfg.panel)
@@ -165,6 +199,7 @@ def asking_numbers(asker: Asker, judges: Sequence[Judge], judged: Judged) -> dic
         "input_tokens": tally.input_tokens,
         "output_tokens": tally.output_tokens,
         "cost": tally.cost,
+        "failed_questions": tally.failed,
         "budget_exhausted": asker.budget.exhausted,
         "unasked_pairs": judged.unasked_pairs,
         "unasked_prompts": judged.unasked_prompts,

@@ -12,6 +12,10 @@ from tasks.rows import Row
 
 Ratings = Mapping[str, Mapping[str, float]]  # sample id -> criterion -> rating in [0, 1]
 RATING_STRATEGIES = ("best_vs_worst", "nearest_margin")
+NEEDS_RATINGS = (
+    "this strategy or filter needs judges that rate; set compare.strategy to random, compare.filters.min_rating_gap to "
+    "null and compare.labels to verdicts"
+)
 
 
 @dataclass
@@ -21,6 +25,11 @@ class Filtered:
     near_identical: int = 0
     length_ratio: int = 0
     rating_gap: int = 0
+
+
+def needs_ratings(cfg: CompareConfig) -> bool:
+    """Whether which pairs meet, or what is said about them, hangs on ratings of single responses."""
+    return cfg.strategy in RATING_STRATEGIES or cfg.labels == "ratings" or cfg.filters.min_rating_gap is not None
 
 
 def samples_by_prompt(samples: Sequence[Row]) -> tuple[dict[str, list[Row]], int]:
@@ -86,6 +95,5 @@ def rating_gap(pair: tuple[Row, Row], ratings: Ratings) -> float:
 
 def mean_rating(ratings: Mapping[str, float]) -> float:
     if not ratings:
-        raise DataError("this strategy or filter needs judges that rate; set compare.strategy to random, "
-                        "compare.filters.min_rating_gap to null and compare.labels to verdicts")
+        raise DataError(NEEDS_RATINGS)
     return sum(ratings.values()) / len(ratings)

@@ -47,7 +47,7 @@ def read_params(path: Path) -> dict[str, Any]:
 
 def _check_judges_are_two(gold: GoldConfig, compare: CompareConfig, path: Path) -> None:
     judges = [judge.model_dump() for judge in compare.judges] if compare.given != "only" else []
-    same = gold_by_params(gold.kind, judges)
+    same = gold_by_params(gold.kind, judges, gold.judge and gold.judge.model_dump())
     if same and not gold.allow_same_judge:
         raise ConfigError(f"{path}: {refusal(same, gold.kind)}")
 

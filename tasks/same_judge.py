@@ -25,12 +25,16 @@ def same_as(gold: tuple[str, ...], judges: Iterable[Mapping[str, Any]]) -> list[
     return [judge["name"] for judge in judges if identity(judge) == gold]
 
 
-def gold_by_params(kind: str, judges: Iterable[Mapping[str, Any]]) -> list[str]:
-    """The names of the judges of which params alone say that they are gold.
+def gold_by_params(
+    kind: str, judges: Iterable[Mapping[str, Any]], gold_judge: Mapping[str, Any] | None = None
+) -> list[str]:
+    """The names of the judges of which params alone say that they are gold; `gold_judge` where gold is a judge itself.
 
     A gold reward model is trained later, so its hash stands nowhere yet: a judge is it where its folder is the one that
     the gold stage writes. Copies elsewhere are found by their hash, once there is one (`tasks.judge`).
     """
+    if gold_judge is not None:
+        return same_as(identity(gold_judge), judges)
     if kind == "reward_model":
         trained = [judge for judge in judges if judge["kind"] == "reward_model"]
         return [judge["name"] for judge in trained if (Path(judge["path"]).parent / GOLD_FILE).is_file()]

@@ -26,6 +26,10 @@ def load_gold(gold_folder: Path, model: Path) -> Scorer:
     if not file.is_file():
         raise DataError(f"{gold_folder} has no {GOLD_FILE}; run the gold stage first")
     document = json.loads(file.read_text(encoding="utf-8"))
+    if document["kind"] == "judge":
+        from tasks.gold_judge import JudgeScorer
+
+        return JudgeScorer(document["judge"], document["asking"])
     return make_scorer(
         document["kind"],
         weights=document["weights"],

@@ -20,6 +20,7 @@ from typing import Any, Iterator, Mapping
 from tasks.pipeline import Binding
 
 STATE_VARIABLE = "PLUMB_STATE"
+STORE_FILE = "verdicts.sqlite"  # of all that judges answered
 KEY_LENGTH = 32
 
 

@@ -145,6 +145,12 @@ def test_a_budget_is_never_passed_and_what_it_cannot_pay_is_said(tmp_path, serve
     assert not (tmp_path / "state").exists(), "no baseline of a part"
 
 
+def test_a_limit_in_money_without_prices_is_refused(tmp_path, server):
+    with pytest.raises(ConfigError, match="anchors.max_cost=1 would never end: judge 'remote' has input_price"):
+        ask(tmp_path, {**ENDPOINT, "input_price": 0.0, "output_price": 0.0}, max_cost=1.0)
+    assert server.calls == []
+
+
 def test_retries_are_no_drift(tmp_path, monkeypatch):
     with Changing(faults=Faults(too_many=0.2, dropped=0.1)) as server:
         monkeypatch.setenv("PLUMB_JUDGE_URL", server.url)
@@ -283,7 +289,7 @@ def test_align_asks_first_and_stops_before_anything_runs(project, server):
         pages = store.execute("SELECT key, data FROM artifact WHERE key IS NOT NULL ORDER BY created").fetchall()
     assert [key for key, _ in pages] == ["anchors", "anchors", "result", "judge-card"]
     assert "judge 'remote' drifted" in pages[0][1] and "moved by 0.000 at most" in pages[1][1]
-    assert "Judge j0 judged 10 pairs in both orders" in pages[3][1]
+    assert "Judge j0 judged 40 pairs in both orders" in pages[3][1]
 
 
 def test_the_process_that_asks_says_why_it_cannot(tmp_path, project, server, monkeypatch):

@@ -89,10 +89,14 @@ def test_ranked_pairs_by_hand():
 
 
 def test_a_difference_is_of_the_same_pairs():
-    """9 and 6 of 12 pairs right: 0.25, whatever the roots drawn, as every prompt has the same."""
+    """9 and 6 of 12 pairs right: 0.25, whatever the roots drawn, as every prompt has the same: no interval. With one
+    prompt that differs there is one, and it holds the value."""
     ours, theirs = np.array([[3.0, 4.0]] * 3), np.array([[2.0, 4.0]] * 3)
     found = difference(ours, theirs, ["r0", "r1", "r2"], SETTINGS)
-    assert (found["value"], found["ci_low"], found["ci_high"]) == (0.25, 0.25, 0.25)
+    assert (found["value"], found["ci_low"], found["ci_high"]) == (0.25, None, None)
+    ours[0, 0] = 2.0
+    found = difference(ours, theirs, ["r0", "r1", "r2"], SETTINGS)
+    assert found["value"] == pytest.approx(1 / 6) and found["ci_low"] < 1 / 6 < found["ci_high"]
 
 
 def test_students_interval_over_seeds():

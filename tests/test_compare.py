@@ -15,14 +15,16 @@ import pytest
 import torch
 from evaluation_rows import GOOD, PLAIN, WRONG, answer, config, prompt
 
-from judge_server import JudgeServer
-from test_judge_server import longer_wins
+from judge_server import Faults, JudgeServer
+from test_judge_server import fenced, longer_wins
 from transformers import AutoTokenizer, GPT2LMHeadModel
 
-from models.judges.asking import JudgeError
+from benchmarks.judging.server import response
+from models.judges.asking import JudgeError, JudgeUnreachable
 from models.judges.base import Question, Verdict
 from models.judges.openai import OpenAIJudge
 from models.judges.store import Record
+from models.judges.tally import Tally
 from tasks import compare as stage
 from tasks import judge as card_stage
 from tasks.call_log import CallLog
@@ -131,6 +133,8 @@ def test_ties_and_invalid_answers(run):
         run(TIE)
     metrics, files = run(SILENT, LONGER)
     assert metrics["invalid_rate"] == 0.5 and metrics["invalid_pairs"] == 0
+    first = KnownJudge(ALWAYS_FIRST.rule, "first")
+    assert run(SILENT, first, LONGER, KnownJudge(LONGER.rule, "again"))[0]["flip_rate_per_judge"] == 1 / 3, "of the judges that answered"
     assert {row["winner"] for row in files["battles"] if row["judge"] == "silent"} == {"invalid"}
     assert {row["soft_label"] for row in files["train"]} == {1.0}
     half_tie = KnownJudge(lambda first, second: Verdict(0.5), "tie")
@@ -215,11 +219,11 @@ def test_every_comparison_says_where_it_comes_from(run):
 
 # --- known answers through compare and the card ---
 
-SPOKEN = {"ok": (0.6, 0.5), "dear friend": (0.2, 1.0), "a b c": (0.9, 0.0)}  # text: gold, friendliness
+SPOKEN = {"ok": (0.6, 0.0), "dear friend": (0.2, 1.0), "a b c": (0.9, 0.5)}  # text: gold, friendliness
 
 
 class KnownGold:
-    """Gold by SPOKEN: of the three pairs it prefers ok, "a b c" and "a b c"; the friendlier is never the better."""
+    """Gold by SPOKEN: of the three pairs it prefers ok, "a b c" and "a b c"; the friendlier is the better in one."""
 
     kind, axes = "known", ("friendliness",)
 
@@ -265,7 +269,7 @@ def chosen_texts(files):
 @pytest.mark.parametrize(("judge", "pairs", "right", "longer"), [
     (KnownJudge(lambda a, b: Verdict(float(len(a.split()) > len(b.split())))),
      {("dear friend", "ok"), ("a b c", "ok"), ("a b c", "dear friend")}, 2 / 3, 1.0),
-    (prefers(1), {("dear friend", "ok"), ("ok", "a b c"), ("dear friend", "a b c")}, 0.0, 1 / 3),
+    (prefers(1), {("dear friend", "ok"), ("a b c", "ok"), ("dear friend", "a b c")}, 1 / 3, 2 / 3),
     (prefers(0, -1), {("dear friend", "ok"), ("ok", "a b c"), ("dear friend", "a b c")}, 0.0, 1 / 3),
     (prefers(0), {("ok", "dear friend"), ("a b c", "ok"), ("a b c", "dear friend")}, 1.0, 2 / 3),
 ])
@@ -388,7 +392,7 @@ def test_the_sample_is_the_same_whatever_comes_first():
         for one in order:
             log.heard(*one)
     assert list(sorted(logs[0]._sample)) == list(sorted(logs[1]._sample)) == [f"{i:02}" for i in range(20)]
-    assert {name: logs[0].totals(0)[name] for name in ("latency_p50", "latency_p95", "latency_max")} == {
+    assert {name: logs[0].totals(Tally())[name] for name in ("latency_p50", "latency_p95", "latency_max")} == {
         "latency_p50": 25, "latency_p95": 48, "latency_max": 50}
 
 
@@ -400,12 +404,57 @@ def test_what_a_run_that_fails_has_paid_is_left_too(run, server, tmp_path, monke
     assert json.loads((tmp_path / "calls.json").read_text())["calls"] >= 1
 
 
+def test_what_a_judge_that_cannot_be_reached_has_cost_is_left_too(run, server, tmp_path, monkeypatch):
+    """Two answers come; then the server breaks every connection: nobody knows who paid for those calls."""
+    monkeypatch.setenv("PLUMB_LIVE", str(tmp_path))
+    server.rule = lambda body: longer_wins(body) if len(server.calls) < 2 else server.reset(Faults(dropped=1.0)) or ""
+    asking = {"concurrency": 1, "attempts": 2, "first_wait_seconds": 0.01, "longest_wait_seconds": 0.01}
+    with pytest.raises(JudgeUnreachable, match="in 2 attempts: no connection"):
+        run(judges=[{**ENDPOINT, "rates": False}], asking=asking)
+    totals = json.loads((tmp_path / "calls.json").read_text())
+    assert totals["answers"] >= 2 and totals["calls"] >= totals["answers"] + 2
+    assert totals["cost"] > totals["calls"] * 120e-6, "a call whose price is not known counts as the dearest it can be"
+
+
+def test_a_question_that_a_server_cannot_answer_is_in_the_metrics_and_the_log(run, server, capsys):
+    """Of 240 questions two, those that show "one" first for prompt 7; each takes two attempts and one probe."""
+    boom = response(500, {"error": {"message": "boom"}})
+    poison = lambda body: "spoon 7 kept" in str(body) and fenced(body, "candidate A") == "one"  # noqa: E731
+    server.admin = lambda path, body: boom if poison(body) else None
+    asking = {"concurrency": 4, "attempts": 2, "first_wait_seconds": 0.01, "longest_wait_seconds": 0.01}
+    metrics, files = run(judges=[{**ENDPOINT, "rates": False}], asking=asking)
+    assert metrics["failed_questions"] == 2 and metrics["invalid_pairs"] == 2 and metrics["kept_pairs"] == 118
+    assert metrics["paid_calls"] == 238 + 2 * (2 + 1)
+    assert capsys.readouterr().out.count("judge 'remote' answered others, but not one in 2 attempts") == 2
+    assert server.url not in str(files), "what artifacts hold depends on no address"
+
+
 def test_a_budget_that_ends_keeps_whole_pairs_and_says_so(run, server):
     """Without ratings a pair is two calls: 101 calls are 50 pairs and one half that is left out."""
     metrics, files = run(judges=[{**ENDPOINT, "rates": False}], budget={"max_calls": 101})
     assert len(server.calls) == 101 and metrics["pairs"] == 50 and metrics["budget_exhausted"] == 1.0
-    assert metrics["unasked_pairs"] == 70 and len(files["battles"]) == 100
+    assert metrics["unasked_pairs"] == 1 and metrics["unasked_prompts"] == 23 and len(files["battles"]) == 100
     assert metrics["train"] + metrics["heldout"] == 50
+
+
+FOUR = ("one", "one two", "one two three", "one two three four")
+
+
+def test_a_budget_goes_into_pairs_where_nothing_needs_ratings(run, server, capsys):
+    """300 calls are 150 pairs in both orders; 100 prompts of 4 texts would be 400 ratings."""
+    metrics, files = run(judges=[ENDPOINT], budget={"max_calls": 300}, prompts=100, texts=FOUR, strategy="random")
+    assert len(server.calls) == 300 and metrics["pairs"] == 150
+    assert {row["score_gap"] for row in files["train"]} == {0.0}
+    assert "nothing in compare needs ratings" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("budget", [{"max_calls": 300}, {"max_cost": 300 * 120e-6}])
+def test_a_budget_is_never_spent_on_ratings_alone(run, server, budget):
+    """Best against worst: four ratings and two pairs are 8 calls for a prompt, so 300 calls are 37 prompts and 4 left.
+    By money the last few calls are not made: at worst they cost far more than they do."""
+    judge = {**ENDPOINT, "seed": None}
+    metrics, _ = run(judges=[judge], budget=budget, prompts=100, texts=FOUR, strategy="best_vs_worst")
+    assert 64 <= metrics["pairs"] <= 74 and 260 < len(server.calls) <= 300 and metrics["budget_exhausted"]
 
 
 PEOPLE_SAID = """prompt_id,first,second,annotator,verdict
@@ -427,7 +476,7 @@ def test_people_are_counted_row_by_row_and_agree_in_the_card(run, tmp_path, monk
     metrics, files = run(judges=[judge], prompts=40)
     assert {name.removeprefix("people_"): count for name, count in metrics.items() if name.startswith("people_")} == {
         "used": 41, "repeated": 1, "broken_lines": 0, "missing_columns": 1, "unknown_ids": 2, "unknown_verdicts": 1,
-        "contradictions": 1}
+        "same_texts": 0, "contradictions": 1}
     assert metrics["train"] + metrics["heldout"] == metrics["kept_pairs"] == 20 and metrics["tied_pairs"] == 1
     assert metrics["invalid_pairs"] == 120 - 21, "pairs that nobody judged are said, and train nothing"
     assert all(row["chosen"][0]["content"] == "one two" and row["judge"] == "people" for row in files["train"])
@@ -440,6 +489,7 @@ def test_people_are_counted_row_by_row_and_agree_in_the_card(run, tmp_path, monk
     document = card_stage.judge(config("judge", resamples=100), tmp_path, tmp_path / "in", tmp_path / "out",
                                 tmp_path / "prompts.jsonl", tmp_path, tmp_path / "card")
     assert value(document["agreement_between_annotators"]) == 1.0 and agreement(document, "kept") == (1.0, 1.0)
+    assert document["mirrored"] == ["people"] and value(document["panel"]["swap_flip_rate"]) == 0.0
 
 
 def says_a(path):

@@ -3,10 +3,14 @@
 import copy
 import math
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import yaml
 
+from models.hearth import oracle
+from models.judges.templates import CRITERIA
+from tasks import config
 from tasks.errors import ConfigError
 from tasks.params import read_params, stage_config
 from tasks.plain_yaml import parse_yaml
@@ -55,6 +59,23 @@ def test_a_stage_config_holds_its_fields_and_its_shared_sections(params):
     assert cfg.runtime.seed == params["runtime"]["seed"]
 
 
+HOSTED = {"name": "remote", "kind": "openai", "model": "m", "revision": "", "epoch": 0, "weights": {"overall": 1.0},
+          "rates": True, "url_variable": "URL", "key_variable": None, "seed": 0, "max_tokens": None,
+          "input_price": 0.0, "output_price": 0.0, "timeout_seconds": 10.0}
+
+
+def test_the_axes_and_criteria_of_the_config_are_those_that_judges_know():
+    """They stand in the config as well, so that no change of a judge's words is a change of every stage."""
+    assert get_args(config.Axis) == oracle.AXES
+    assert get_args(config.Criterion) == tuple(CRITERIA)
+
+
+def test_a_limit_in_money_needs_a_price(params):
+    params["compare"]["budget"]["max_cost"] = 1.0
+    params["compare"]["judges"] = [{**HOSTED, "output_price": 1.0}]
+    assert stage_config(params, "compare").unpriced_judges == []
+
+
 @pytest.mark.parametrize("change, words", [
     (lambda p: p["dpo"].update(betta=0.1), ["unknown key dpo.betta", "did you mean 'beta'"]),
     (lambda p: p["dpo"].pop("beta"), ["missing key dpo.beta"]),
@@ -73,6 +94,19 @@ def test_a_stage_config_holds_its_fields_and_its_shared_sections(params):
     (lambda p: p["compare"]["judges"][0].update(kind="oracle"), ["unknown key compare.judges.0.length_bias", "known are name, kind, weights, tie_margin"]),
     (lambda p: p["compare"]["judges"][0].update(kind="psychic"), ["compare.judges.0:", "'psychic'", "'simulated', 'oracle', 'openai'"]),
     (lambda p: p["compare"]["judges"][0].pop("kind"), ["missing key compare.judges.0.kind"]),
+    (lambda p: p["compare"]["judges"][0]["weights"].update(beauty=1.0),
+     ["compare.judges.0.weights.beauty", "'helpfulness'"]),
+    (lambda p: p["compare"]["judges"][0].update(weights={}),
+     ["compare.judges.0.weights", "the sum of the weights must be"]),
+    (lambda p: p["compare"]["judges"][0].update(weights={"honesty": 0.0}), ["the sum of the weights must be above 0"]),
+    (lambda p: p["compare"]["judges"][1].update(name="careful"), ["judge 'careful' stands twice in judges"]),
+    (lambda p: p["compare"].update(judges=[{**HOSTED, "url_variable": ""}]),
+     ["compare.judges.0.url_variable", "found ''"]),
+    (lambda p: p["compare"].update(judges=[{**HOSTED, "model": ""}]), ["compare.judges.0.model", "found ''"]),
+    (lambda p: p["compare"].update(judges=[{**HOSTED, "weights": {"beauty": 1.0}}]),
+     ["compare.judges.0.weights.beauty", "'factuality'"]),
+    (lambda p: p["compare"].update(judges=[HOSTED], budget={**p["compare"]["budget"], "max_cost": 1.0}),
+     ["budget.max_cost=1 would never end: judge 'remote' has input_price and output_price 0"]),
     (lambda p: p["compare"].update(judges=[ORACLE]),
      ["judge 'exact' of compare.judges and gold (kind oracle) are the same", "set gold.allow_same_judge to true"]),
     (lambda p: p["anchors"].update(max_drft=1), ["anchors.max_drft", "did you mean 'max_drift'"]),

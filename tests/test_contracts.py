@@ -33,6 +33,13 @@ def documents(base=-0.3, search=0.1, dpo=0.09, ppo=0.02, labels=0.9, longest=0.6
     return found
 
 
+def test_judged_pairs_of_one_root_tell_nothing():
+    found = documents()
+    found["judge"]["panel"]["agreement_with_reference"]["all"]["accuracy"] |= {"ci_low": None, "ci_high": None}
+    contract = contracts.judge_beats_longest(found["judge"])
+    assert contract.holds is None and "one root" in contract.sentence
+
+
 def test_all_kept():
     found = contracts.check(CFG, documents())
     assert [contract.holds for contract in found] == [True] * 6 and contracts.broken(found) is None

@@ -7,12 +7,14 @@ import pytest
 import torch
 from evaluation_rows import answer, prompt
 
+from models.judges import openai
 from models.judges.asking import Asker, BatchJudge, RemoteJudge
 from models.judges.base import Question, Verdict
 from models.judges.hf import HfJudge
-from models.judges.human import COLUMNS, HumanJudge, read_verdicts
+from models.judges.human import COLUMNS, HumanJudge, ImportCounts, read_verdicts
 from models.judges.making import make_judge
 from models.judges.openai import OpenAIJudge
+from models.judges.replies import READER
 from models.judges.reward_model import RewardModelJudge, RewardModelScorer
 from models.judges.rounds import ask_both_orders, ask_ratings
 from models.judges.simulated import SimulatedJudge
@@ -52,7 +54,7 @@ def test_every_row_that_people_wrote_is_counted(tmp_path):
             ("p000", "p000#0", "p000#2", "", "first"), "{broken", "[1]", ("p000", "p000#0", "p000#2", "bob", "First ")]
     counts = read_verdicts("people", human_file(tmp_path, rows), SAMPLES).counts
     assert vars(counts) == {"used": 2, "repeated": 2, "broken_lines": 2, "missing_columns": 1, "unknown_ids": 2,
-                            "unknown_verdicts": 1, "contradictions": 1}
+                            "unknown_verdicts": 1, "same_texts": 0, "contradictions": 1}
     assert sum(vars(counts).values()) - counts.contradictions == len(rows)
 
 
@@ -60,6 +62,30 @@ def test_a_contradiction_is_that_annotators_tie(tmp_path):
     rows = [("p000", "p000#0", "p000#1", "ann", "first"), ("p000", "p000#1", "p000#0", "ann", "first")]
     judge = read_verdicts("people", human_file(tmp_path, rows), SAMPLES)
     assert judge.compare(prompt(0), "good", "bad", key="").winner == "tie" and judge.counts.contradictions == 1
+
+
+def test_one_person_is_one_however_the_name_is_typed(tmp_path):
+    rows = [("p000", "p000#0", "p000#1", name, "first") for name in ("ann lee", "Ann Lee ", "ANN  LEE")]
+    judge = read_verdicts("people", human_file(tmp_path, rows), SAMPLES)
+    assert judge.said(prompt(0), "good", "bad") == {"ann lee": 1.0} and judge.counts.repeated == 2
+
+
+def test_two_samples_that_read_alike_have_no_verdict(tmp_path):
+    samples = [*SAMPLES, answer(prompt(0), "good ", 3)]
+    rows = [("p000", "p000#0", "p000#3", "ann", "first"), ("p000", "p000#0", "p000#1", "ann", "first")]
+    judge = read_verdicts("people", human_file(tmp_path, rows), samples)
+    assert judge.counts.same_texts == judge.counts.used == 1 and len(judge.verdicts) == 1
+
+
+@pytest.mark.parametrize("name", ["h.jsonl", "h.csv"])
+def test_a_file_with_a_byte_order_mark_loses_no_row_and_other_encodings_are_named(tmp_path, name):
+    file = human_file(tmp_path, [("p000", "p000#0", "p000#1", "ann", "first")], name)
+    text = file.read_text(encoding="utf-8")
+    file.write_text(text, encoding="utf-8-sig")
+    assert vars(read_verdicts("people", file, SAMPLES).counts) == {**vars(ImportCounts()), "used": 1}
+    file.write_text(text, encoding="utf-16")
+    with pytest.raises(ValueError, match=rf"{name} is not UTF-8 .*; save it as UTF-8$"):
+        read_verdicts("people", file, SAMPLES)
 
 
 def test_files_that_cannot_be_used(tmp_path):
@@ -133,6 +159,17 @@ def test_a_question_longer_than_the_context_is_invalid(tmp_path):
     assert judge.rate(prompt(0), "moon " * 200) == {}
 
 
+def test_a_local_model_is_told_none_of_its_own_special_tokens(folder):
+    """A candidate that holds the tokenizer's own end of text reads as one that does not, to the last digit."""
+    judge = HfJudge.load("local", folder, {"honesty": 1.0})
+    special = judge.tokenizer.all_special_tokens
+    judge.tokenizer.add_special_tokens({"additional_special_tokens": ["§role§"]})
+    other = HfJudge("other", judge.model, judge.tokenizer, {"honesty": 1.0})
+    assert special and "§role§" in other.description["special_tokens"] and judge.description != other.description
+    verdicts = [other.compare(prompt(0), text, "No.", key="").p_first for text in ("Yes.", f"Y{special[0]}es§role§.")]
+    assert verdicts[0] == verdicts[1]
+
+
 def test_a_local_model_is_made_by_its_hash(folder):
     sha256 = weights_hash(folder)
     spec = {"name": "local", "kind": "hf", "path": str(folder), "weights": {"honesty": 1.0}, "sha256": sha256}
@@ -142,6 +179,8 @@ def test_a_local_model_is_made_by_its_hash(folder):
 
 
 class AlikeTokenizer:
+    all_special_tokens = ()
+
     def __call__(self, text, add_special_tokens):
         return {"input_ids": [7]}
 
@@ -227,7 +266,7 @@ def test_which_judges_are_asked_how():
     assert not isinstance(simulated, (BatchJudge, RemoteJudge))
 
 
-def test_the_key_holds_all_that_determines_an_answer():
+def test_the_key_holds_all_that_determines_an_answer(monkeypatch):
     judge, question = OpenAIJudge("j", "m", {"honesty": 1.0}), Question(prompt(0), "a", "b")
     keys = {question_key(judge.description, question)}
     for changed in (Question(prompt(0), "b", "a"), Question(prompt(0), "a"), Question(prompt(1), "a", "b"),
@@ -238,5 +277,8 @@ def test_the_key_holds_all_that_determines_an_answer():
         other = OpenAIJudge(**{"name": "j", "model": "m", "weights": {"honesty": 1.0}, **settings})
         keys.add(question_key(other.description, question))
     assert len(keys) == 12
+    monkeypatch.setattr(openai, "READER", READER + 1)
+    assert question_key(judge.description, question) not in keys, "what replies were read otherwise is asked again"
+    monkeypatch.undo()
     same = OpenAIJudge("j", "m", {"honesty": 1.0}, url_variable="OTHER", input_price=3.0, timeout_seconds=1.0)
     assert question_key(same.description, Question(prompt(0), "a", "b", key="7")) in keys

@@ -13,12 +13,15 @@ from collections import Counter
 import pytest
 from evaluation_rows import prompt
 from judge_server import Faults, JudgeServer
+from tenacity import RetryCallState
 
-from models.judges import templates
+from models.judges import retries, templates
 from models.judges.asking import Asker, AskingSettings, JudgeError, JudgeUnreachable
 from models.judges.base import Question
 from models.judges.budget import Budget
 from models.judges.openai import OpenAIJudge, retry_after
+from models.judges.remote import Passing
+from models.judges.retries import Wait
 from models.judges.store import Store
 from tests.import_closure import ROOT
 
@@ -98,6 +101,34 @@ def test_retry_after_in_seconds_milliseconds_and_as_a_date():
     assert retry_after({"retry-after-ms": "250", "retry-after": "9"}) == 0.25
     assert retry_after({"retry-after": "Thu, 01 Jan 1970 00:01:40 GMT"}, now=40.0) == 60.0
     assert retry_after({"retry-after": "soon"}) == retry_after({}) == 0.0
+
+
+def test_a_pause_without_end_is_none():
+    for asked in ({"retry-after-ms": "inf"}, {"retry-after-ms": "nan"}, {"retry-after": "9" * 400}):
+        assert retry_after(asked) == 0.0
+
+
+def test_waits_grow_have_jitter_and_keep_to_what_the_server_asks(monkeypatch):
+    """Own waits: 1, 2, 4, at most 3, times 0.5 to 1.5. A pause of 10 s becomes 10 to 11 s, not the same for any two."""
+    def wait(attempt, asked=0.0):
+        state = RetryCallState(None, None, (), {})
+        state.attempt_number = attempt
+        state.set_exception((Passing, Passing("", retry_after=asked), None))
+        return Wait(AskingSettings(first_wait=1.0, longest_wait=3.0))(state)
+
+    monkeypatch.setattr(retries.random, "random", lambda: 0.5)
+    assert [wait(attempt) for attempt in (1, 2, 3)] == [1.0, 2.0, 3.0] and wait(1, 10.0) == pytest.approx(10.5)
+    monkeypatch.undo()
+    waits = [[wait(1, asked) for _ in range(50)] for asked in (0.0, 10.0)]
+    assert all(0.5 <= one < 1.5 for one in waits[0]) and all(10 <= one < 11 for one in waits[1])
+    assert all(len(set(some)) > 25 and max(some) - min(some) > 0.05 * max(some) for some in waits)
+
+
+def test_a_pause_of_a_day_is_not_slept_through(ask):
+    with JudgeServer(longer_wins, Faults(too_many=1.0, retry_after=86400)) as server:
+        with pytest.raises(JudgeUnreachable, match="in 1 attempts: .*429.*asks for a pause of 86400 s"):
+            ask(server, questions(1))
+        assert len(server.calls) == 1
 
 
 def test_what_is_stored_is_not_asked_again(ask, tmp_path):

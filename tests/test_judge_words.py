@@ -15,17 +15,18 @@ from tasks.reporting import judge_card as words
 
 
 def card(right=10, same=(), reference="oracle", people=False, judges=1):
-    """Ten pairs of the longer against the shorter, gold prefers the longer in 8; the judge is right in `right`."""
+    """40 pairs of the longer against the shorter; of each ten gold prefers the longer in 8, the judge is right in
+    `right`. Where it is always right, 0.025^(1/40) = 91.2% is the least that it can be (Clopper and Pearson)."""
     pairs = []
-    for i in range(10):
-        truth = float(i < 8)
-        p = truth if i < right else 1 - truth
+    for i in range(40):
+        truth = float(i % 10 < 8)
+        p = truth if i % 10 < right else 1 - truth
         verdict = PairVerdict((Verdict(p),) * judges, (Verdict(1 - p),) * judges)
-        said = {"ann": 1.0, "bob": 1.0 if i else 0.0} if people else {}
+        said = {"ann": 1.0, "bob": 1.0 if i % 10 else 0.0} if people else {}
         criteria = {"honesty": p}, {"honesty": truth}
-        pairs.append(CardPair(prompt(i)["root"], "one two three", "one", verdict, i != 0, truth, *criteria, said))
+        pairs.append(CardPair(prompt(i)["root"], "one two three", "one", verdict, i % 10 != 0, truth, *criteria, said))
     names = [f"j{place}" for place in range(judges)]
-    outcomes = {"kept": 9, "tie": 1, "flip": 0, "invalid": 0}
+    outcomes = {"kept": 36, "tie": 4, "flip": 0, "invalid": 0}
     found = judge_card(pairs, names, 0.05, Bootstrap(resamples=100))
     fixed = {"reference": reference, "same_as_reference": list(same), "panel_method": "mean", "outcomes": outcomes}
     return {**fixed, **found}
@@ -40,10 +41,12 @@ COMPARE = {"pairs": 10.0, "tied_pairs": 1.0, "calls": 20.0, "train": 7.0, "heldo
 
 def test_the_sentences_say_what_was_judged_and_how_well():
     first, behaviour, agreement = words.sentences(card())
-    assert first == ("Judge j0 judged 10 pairs in both orders: 9 have a winner, 1 are ties, 0 flips (another winner "
+    assert first == ("Judge j0 judged 40 pairs in both orders: 36 have a winner, 4 are ties, 0 flips (another winner "
                      "after a swap), 0 lack a usable answer.")
-    assert "order, 0.0% of the pairs get the other winner" in behaviour and "the longer one in 80.0% [" in behaviour
-    assert "Where hearth's oracle prefers one response, the label agrees in 100.0% of all pairs (κ = 1.00)" in agreement
+    assert "order, 0.0% [0.0%, 8.8%] of the pairs get the other winner" in behaviour
+    assert "the longer one in 80.0% [" in behaviour
+    label = "the label agrees in 100.0% [91.2%, 100.0%] of all pairs (κ = 1.00 [0.82, 1.00])"
+    assert f"Where hearth's oracle prefers one response, {label}" in agreement
     assert "picking the longer response would agree in 80.0% [" in agreement
 
 
@@ -52,9 +55,25 @@ def test_a_judge_that_is_no_better_than_length_is_called_so():
     assert not any("do not believe" in line for line in words.sentences(card()))
 
 
+def test_pairs_of_one_root_have_no_interval_and_are_not_believed():
+    found = card(judges=2)
+    accuracy = found["panel"]["agreement_with_reference"]["all"]["accuracy"]
+    accuracy |= {"ci_low": None, "ci_high": None}
+    lines = words.sentences(found)
+    assert "agrees in 100.0% of all pairs" in lines[2] and "do not believe" in lines[3]
+    intervals = words.agreement_intervals(found)
+    assert "all together" not in intervals and {"j0", "pick the longest"} <= set(intervals)
+
+
+def test_flips_of_judges_that_are_asked_once_are_said_to_mean_nothing():
+    (line,) = [line for line in words.sentences({**card(), "mirrored": ["people"]}) if "by construction" in line]
+    assert line.startswith("What people said of one order holds for the other")
+    assert not any("by construction" in line for line in words.sentences(card()))
+
+
 def test_panels_and_people_have_their_agreement():
     lines = words.sentences(card(people=True, judges=3))
-    assert lines[0].startswith("3 judges (j0, j1, j2), taken together by mean, judged 10")
+    assert lines[0].startswith("3 judges (j0, j1, j2), taken together by mean, judged 40")
     assert lines[-2].startswith("The judges agree with each other at Krippendorff's α = 1.00 (1 is")
     assert lines[-1].startswith("The people agree with each other at Krippendorff's α = 0.")
 
@@ -65,7 +84,7 @@ def test_tables_have_a_row_for_each_judge_and_the_baselines():
     _, rows = words.agreement_table(card(judges=2))
     assert [row[0] for row in rows] == ["all together", "j0", "j1", "pick the longest", "pick the first"]
     assert rows[0][1].startswith("100.0%") and rows[3][1].startswith("80.0%") and rows[4][1].startswith("50.0%")
-    assert words.criteria_table(card())[1] == [["honesty", "100.0%", "1.00"]]
+    assert words.criteria_table(card())[1] == [["honesty", "100.0% [91.2%, 100.0%]", "1.00 [0.82, 1.00]"]]
     assert [row[0] for row in words.behaviour_table(card())[1]] == ["j0"], "one judge is no panel"
 
 
@@ -109,4 +128,5 @@ def test_the_prefect_page_has_the_card_once_it_is_there(tmp_path):
     page = results.judge_markdown(tmp_path, calls)
     assert "| latency p95 | 0.25 |" in page and "| remote formats refused | 1 |" in page
     assert "Calls" not in results.judge_markdown(tmp_path, Calls())
-    assert "### Agreement" in page and "| j0 | 100.0% | 1.00 |" in page and "| pick the longest | 80.0% [" in page
+    assert "### Agreement" in page and "| pick the longest | 80.0% [" in page
+    assert "| j0 | 100.0% [91.2%, 100.0%] | 1.00 [0.82, 1.00] |" in page

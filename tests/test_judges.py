@@ -100,7 +100,11 @@ def test_ratings_are_on_five_points_and_not_the_oracles():
         ({"name": "j", "kind": "psychic", "weights": WEIGHTS}, "known kinds are simulated, oracle"),
         ({"name": "j", "kind": "simulated", "weights": {"beauty": 1.0}}, "unknown criteria beauty"),
         ({"name": "j", "kind": "simulated", "weights": {"helpfulness": 0.0}}, "positive sum"),
+        ({"name": "j", "kind": "simulated", "weights": {"helpfulness": float("nan")}}, "must be numbers of 0 or more"),
+        ({"name": "j", "kind": "oracle", "weights": {"helpfulness": float("inf")}}, "must be numbers of 0 or more"),
         ({"name": "j", "kind": "simulated", "weights": WEIGHTS, "noise": 1.0}, "noise=1.0 is a probability"),
+        ({"name": "j", "kind": "simulated", "weights": WEIGHTS, "length_bias": float("nan")}, "length_bias=nan must be"),
+        ({"name": "j", "kind": "simulated", "weights": WEIGHTS, "tie_margin": float("inf")}, "tie_margin=inf must be"),
     ],
 )
 def test_make_judge_refuses(spec, message):
@@ -154,8 +158,20 @@ def test_pair_verdict_by_hand():
     assert half_tie.p_a == 0.75 and not half_tie.flips and not half_tie.agrees
 
 
+def test_a_criterion_counts_where_a_judge_spoke_of_it_in_both_orders():
+    """One judge: honesty 1 for a both times, and helpfulness only once; another: honesty 0.5 and 1."""
+    one = Verdict(1.0, criteria={"honesty": 1.0, "helpfulness": 1.0}), Verdict(0.0, criteria={"honesty": 0.0})
+    other = Verdict(0.5, criteria={"honesty": 0.5}), Verdict(0.0, criteria={"honesty": 0.0})
+    pair = PairVerdict((one[0], other[0]), (one[1], other[1]))
+    assert pair.criteria == {"honesty": 0.875} and PairVerdict(verdicts(1), verdicts(0)).criteria == {}
+
+
 def test_pair_verdict_leaves_invalid_answers_out():
     pair = PairVerdict(verdicts(None, 1), verdicts(0, 0))
     assert pair.p_a == 1.0 and pair.valid
+    crossed = PairVerdict(verdicts(1, None), verdicts(None, 0))
+    assert not crossed.valid and crossed.p_a == 0.5, "each judge was heard in one order: no position was cancelled"
+    position = PairVerdict(verdicts(1, 0), verdicts(None, 1))
+    assert position.p_a == 0.0 and position.p_a_by_order == (0.0, 0.0), "the first judge says first, and is left out"
     silent = PairVerdict(verdicts(None), verdicts(0))
     assert not silent.valid and silent.p_a == 0.5 and not silent.agrees and not silent.flips

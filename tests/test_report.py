@@ -155,10 +155,10 @@ def test_a_champion_has_columns_and_a_chart_of_its_own(make):
 def test_the_judge_card_is_there_in_words_tables_and_a_chart(make):
     _, page = make()
     judge = page[page.index("<h2>The judge</h2>") : page.index("<h2>Lineage</h2>")]
-    for text in ("2 judges (j0, j1), taken together by mean, judged 10 pairs in both orders",
+    for text in ("2 judges (j0, j1), taken together by mean, judged 40 pairs in both orders",
                  "names the other after a swap", "always the one shown first in 50.0%",
                  "<td>pick the longest</td><td>80.0% [", "Agreement of the labels",
-                 "<td>honesty</td><td>100.0%</td>", "people: rows unusable: unknown ids"):
+                 "<td>honesty</td><td>100.0% [91.2%, 100.0%]</td>", "people: rows unusable: unknown ids"):
         assert text.replace("'", "&#39;") in judge
     assert "training never sees it" in page and 'class="warning"' not in page
 

@@ -7,15 +7,17 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from models.bootstrap import Bootstrap
+from models.bootstrap import Bootstrap, estimates
+from models.unanimous import unanimous_interval
 
 _CELLS_PER_BLOCK = 5_000_000  # resamples x roots held at once
+_SAME = 1e-12  # resamples nearer than this to one another do not differ
 
 
 def interval(
     counts: np.ndarray, roots: Sequence[str], statistic: Callable[[np.ndarray], np.ndarray], settings: Bootstrap
-) -> dict[str, float] | None:
-    """`statistic` of the summed counts, with its percentile interval.
+) -> dict[str, float | None] | None:
+    """`statistic` of the summed counts, with its expanded percentile interval (`models.bootstrap.estimates`).
 
     Args:
         counts: (units, cells), what each unit adds to each cell.
@@ -23,7 +25,8 @@ def interval(
         statistic: (..., cells) summed counts -> (...) values; nan where it is undefined.
 
     Returns:
-        {"value", "ci_low", "ci_high", "n"} with n = units; None where the statistic is undefined.
+        {"value", "ci_low", "ci_high", "n"} with n = units; None where the statistic is undefined. The bounds are None
+        where resampling says nothing: with one root, or where every resample is the same.
     """
     if len(counts) == 0:
         return None
@@ -35,9 +38,10 @@ def interval(
         drawn = np.concatenate([statistic(part) for part in _resampled(sums, settings)])
     if not np.isfinite(value):
         return None
-    tail = (1 - settings.confidence) / 2
-    low, high = np.quantile(drawn[np.isfinite(drawn)], [tail, 1 - tail])
-    return {"value": value, "ci_low": float(low), "ci_high": float(high), "n": len(counts)}
+    drawn = drawn[np.isfinite(drawn)]
+    varies = len(drawn) > 0 and np.ptp(drawn) > _SAME
+    found = estimates(np.array([value]), drawn[None] if varies else None, len(names), settings.confidence)[0]
+    return {"value": value, "ci_low": found.ci_low, "ci_high": found.ci_high, "n": len(counts)}
 
 
 def _resampled(sums: np.ndarray, settings: Bootstrap):
@@ -57,10 +61,18 @@ def share(cells: np.ndarray) -> np.ndarray:
 def share_interval(
     parts: Sequence[float], wholes: Sequence[float], roots: Sequence[str], settings: Bootstrap
 ) -> dict[str, float] | None:
-    """Sum of `parts` over sum of `wholes`, with its interval; `n` is the number of units with a whole above 0."""
+    """Sum of `parts` over sum of `wholes`, with its interval; `n` is the number of units with a whole above 0.
+
+    Where all roots have the same share the interval is that of `unanimous_interval`; there is none for one root.
+    """
     counts = np.column_stack([np.asarray(parts, dtype=float), np.asarray(wholes, dtype=float)])
     used = counts[:, 1] > 0
-    return interval(counts[used], [root for root, use in zip(roots, used, strict=True) if use], share, settings)
+    kept = [root for root, use in zip(roots, used, strict=True) if use]
+    found = interval(counts[used], kept, share, settings)
+    if found is None or found["ci_low"] is not None or len(set(kept)) < 2:
+        return found
+    low, high = unanimous_interval(found["value"], len(set(kept)), settings.confidence)
+    return {**found, "ci_low": low, "ci_high": high}
 
 
 def cohen_kappa(table: np.ndarray) -> np.ndarray:

@@ -1,6 +1,7 @@
 """What a judge and a gold scorer are: the two interfaces everything after SFT stands on."""
 
 import hashlib
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
@@ -89,10 +90,11 @@ def weighted_mean(ratings: Mapping[str, float], weights: Mapping[str, float]) ->
 
 
 def checked_weights(weights: Mapping[str, float], known: Sequence[str], owner: str) -> dict[str, float]:
-    """`weights` as a plain dict. Raises ValueError for an unknown axis, a negative weight or a sum of zero."""
+    """`weights` as a plain dict. Raises ValueError for an unknown axis, a weight that is negative or no number, or a
+    sum of zero."""
     unknown = sorted(set(weights) - set(known))
     if unknown:
         raise ValueError(f"{owner}: unknown criteria {', '.join(unknown)}; known are {', '.join(known)}")
-    if any(weight < 0 for weight in weights.values()) or sum(weights.values()) <= 0:
-        raise ValueError(f"{owner}: weights {dict(weights)} must be 0 or more, with a positive sum")
+    if not all(0 <= weight < math.inf for weight in weights.values()) or sum(weights.values()) <= 0:
+        raise ValueError(f"{owner}: weights {dict(weights)} must be numbers of 0 or more, with a positive sum")
     return dict(weights)

@@ -1,7 +1,8 @@
 """The judge card: what a judge's verdicts say about the judge. A pure function of judged pairs.
 
 A *call* is one verdict on one order; a *pair* has both. A label is what a pair's verdict says once both orders are in:
-the winner, or a tie where the judge flips or stays within the tie margin. Rates have percentile intervals by root.
+the winner, or a tie where the judge flips or stays within the tie margin. Rates have intervals by root, but for one
+root.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -176,10 +177,12 @@ def accuracy_and_kappa(
     """
     right = [0.5 if ours == "tie" else float(ours == theirs) for ours, theirs in zip(said, truth, strict=True)]
     mirrored = confusion([_MIRRORED[one] for one in said], [_MIRRORED[one] for one in truth], LABELS)
-    return {
-        "accuracy": share_interval(right, [1.0] * len(right), roots, settings),
-        "kappa": interval(confusion(said, truth, LABELS) + mirrored, roots, cohen_kappa, settings),
-    }
+    accuracy = share_interval(right, [1.0] * len(right), roots, settings)
+    kappa = interval(confusion(said, truth, LABELS) + mirrored, roots, cohen_kappa, settings)
+    if kappa and kappa["ci_low"] is None and accuracy["value"] in (0.0, 1.0) and accuracy["ci_low"] is not None:
+        # Without ties on either side one half is expected, as each pair counts in both ways of naming it.
+        kappa |= {bound: 2 * accuracy[bound] - 1 for bound in ("ci_low", "ci_high")}
+    return {"accuracy": accuracy, "kappa": kappa}
 
 
 def _longest(pair: CardPair) -> str:

@@ -56,10 +56,12 @@ class HfJudge:
     rates: bool = True
     _letters: list[int] = field(init=False, repr=False)
     _points: list[int] = field(init=False, repr=False)
+    _special: list[str] = field(init=False, repr=False)  # tokens that no text it judges may hold
 
     def __post_init__(self) -> None:
         checked_weights(self.weights, tuple(CRITERIA), f"judge {self.name!r}")
         self._letters, self._points = self._first_ids(LETTERS), self._first_ids(POINTS)
+        self._special = sorted({token for token in self.tokenizer.all_special_tokens if token.strip()})
 
     @classmethod
     def load(
@@ -83,6 +85,7 @@ class HfJudge:
             "weights": dict(self.weights),
             "minimum_mass": self.minimum_mass,
             "template": TEMPLATE.sha256,
+            "special_tokens": self._special,
         }
 
     def _first_ids(self, words: Sequence[str]) -> list[int]:
@@ -108,7 +111,7 @@ class HfJudge:
             for criterion in self.weights
         ]
         prompts = [
-            loading.encode_prompt(self.tokenizer, messages(questions[place], [criterion], TEMPLATE))
+            loading.encode_prompt(self.tokenizer, messages(questions[place], [criterion], TEMPLATE, self._special))
             for place, criterion in asked
         ]
         longest = context_length(self.model) - 1

@@ -19,8 +19,9 @@ Pair = tuple[str, str, str]  # prompt id, and two texts of which the first sorts
 
 @dataclass
 class ImportCounts:
-    """What became of a file's rows. Every row is in exactly one of the first five; `contradictions` counts
-    (annotator, pair) with verdicts that differ: each counts as that annotator's tie."""
+    """What became of a file's rows. Every row is in exactly one of all but the last; `same_texts` are verdicts on two
+    samples that read alike. `contradictions` counts (annotator, pair) with verdicts that differ: each counts as that
+    annotator's tie."""
 
     used: int = 0
     repeated: int = 0
@@ -28,6 +29,7 @@ class ImportCounts:
     missing_columns: int = 0
     unknown_ids: int = 0
     unknown_verdicts: int = 0
+    same_texts: int = 0
     contradictions: int = 0
 
 
@@ -62,12 +64,12 @@ class HumanJudge:
 def read_verdicts(name: str, path: Path, samples: Sequence[Row]) -> HumanJudge:
     """The judge that a file of verdicts makes; `samples` are rows with `id`, `prompt_id` and `response`.
 
-    Raises ValueError for a file that is neither .jsonl nor .csv, that lacks a column altogether, or of which no row
-    can be used; the message says what was wrong with how many.
+    Raises ValueError for a file that is neither .jsonl nor .csv, that lacks a column altogether, that is not UTF-8,
+    or of which no row can be used; the message says what was wrong with how many.
     """
     texts = {(sample["prompt_id"], sample["id"]): sample["response"] for sample in samples}
     counts, said = ImportCounts(), {}
-    for row in _rows(path):
+    for row in _decoded(_rows(path), path):
         verdict = _classified(row, texts, counts)
         if verdict is not None:
             pair, annotator, preference = verdict
@@ -93,7 +95,7 @@ def _classified(
     if not isinstance(row, Mapping):
         counts.broken_lines += 1
         return None
-    if any(row.get(column) in (None, "") for column in COLUMNS):
+    if any(row.get(column) is None or not str(row[column]).strip() for column in COLUMNS):
         counts.missing_columns += 1
         return None
     prompt_id, first, second = str(row["prompt_id"]), str(row["first"]), str(row["second"])
@@ -104,13 +106,28 @@ def _classified(
     if preference is None:
         counts.unknown_verdicts += 1
         return None
-    counts.used += 1
     shown, other = texts[prompt_id, first], texts[prompt_id, second]
-    return _pair(prompt_id, shown, other), str(row["annotator"]), preference if shown <= other else 1 - preference
+    if shown.strip() == other.strip():
+        counts.same_texts += 1
+        return None
+    counts.used += 1
+    return _pair(prompt_id, shown, other), _person(row["annotator"]), preference if shown <= other else 1 - preference
+
+
+def _person(annotator: object) -> str:
+    """One name for one person, however it was typed: without spaces around it, in small letters."""
+    return " ".join(str(annotator).split()).casefold()
 
 
 def _pair(prompt_id: str, first: str, second: str) -> Pair:
     return (prompt_id, first, second) if first <= second else (prompt_id, second, first)
+
+
+def _decoded(rows: Iterator[object], path: Path) -> Iterator[object]:
+    try:
+        yield from rows
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not UTF-8 ({error.reason} at byte {error.start}); save it as UTF-8") from None
 
 
 def _rows(path: Path) -> Iterator[object]:
@@ -123,7 +140,7 @@ def _rows(path: Path) -> Iterator[object]:
                 raise ValueError(f"{path} has no column {', '.join(missing)}; its first line is {','.join(COLUMNS)}")
             yield from reader
     elif path.suffix == ".jsonl":
-        with open(path, encoding="utf-8") as file:
+        with open(path, encoding="utf-8-sig") as file:  # with or without a byte order mark
             for line in file:
                 if line.strip():
                     yield _parsed(line)
@@ -139,5 +156,5 @@ def _parsed(line: str) -> object:
 
 
 def _problems(counts: ImportCounts) -> str:
-    names = ("broken_lines", "missing_columns", "unknown_ids", "unknown_verdicts")
+    names = ("broken_lines", "missing_columns", "unknown_ids", "unknown_verdicts", "same_texts")
     return ", ".join(f"{getattr(counts, name)} {name.replace('_', ' ')}" for name in names)

@@ -1,10 +1,12 @@
 """A judge behind any endpoint that speaks OpenAI's chat completions: hosted models, vLLM, Ollama, `transformers serve`.
 
 The address and the key stand in environment variables that the settings name; neither determines a verdict. Answers
-are forced into a JSON schema at temperature 0. A server that refuses the schema is asked for any JSON object, and one
-that refuses that too for plain text; what comes back is then read as well as it can be.
+are forced into a JSON schema, at temperature 0 unless params say otherwise. A server that refuses the schema is asked
+for any JSON object, and one that refuses that too for plain text; what comes back is then read as well as it can be.
 """
 
+import json
+import math
 import os
 import re
 import time
@@ -13,6 +15,7 @@ from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from typing import Any
 
+from aiohttp import ClientError
 from openai import (
     APIConnectionError,
     APIError,
@@ -26,13 +29,19 @@ from openai import (
     UnprocessableEntityError,
 )
 
-from models.judges.asking import JudgeError, Passing, Reply, Unusable
 from models.judges.base import Answer, Question, Verdict, checked_weights
-from models.judges.replies import MalformedReply, read_ratings, read_verdict
+from models.judges.remote import JudgeError, Passing, Reply, Unusable
+from models.judges.replies import READER, MalformedReply, is_unfinished, read_ratings, read_verdict
 from models.judges.templates import CRITERIA, TEMPLATE, Template, answer_schema, messages
 
 FORMATS = ("json_schema", "json_object", "text")
-_PASSING_STATUS = (408, 409, 425, 429)  # and all from 500
+_BUSY_STATUS = (408, 409, 425, 429)  # all from 500 pass as well, but may be one question's fault
+_WAYS_OUT = {  # where a server refuses a field of our request
+    "max_tokens": "set the judge's token_limit to max_completion_tokens",
+    "max_completion_tokens": "set the judge's token_limit to max_tokens",
+    "temperature": "set the judge's temperature to null, which leaves it to the server",
+    "seed": "set the judge's seed to null",
+}
 _REFUSED_FOR_ITS_TEXT = ("context_length_exceeded", "content_filter", "content_policy_violation")
 _MESSAGE_TOKENS = 16  # more than a chat template puts around one message
 _MILLION = 1_000_000
@@ -44,6 +53,8 @@ class OpenAIJudge:
     """Asks for one verdict or rating per criterion in a single call; `weights`: criterion -> weight of its verdict.
 
     `revision` and `epoch` change nothing that is sent; they tell verdicts apart when the model behind a name changes.
+    `temperature`: None sends none, for models that take no other than their own. `token_limit`: the request's field
+    that takes `max_tokens`, which must leave room for what a model thinks before it answers.
     `input_price`, `output_price`: per million tokens. Raises ValueError for unknown criteria, JudgeError without an
     address or a key in the environment.
     """
@@ -56,6 +67,8 @@ class OpenAIJudge:
     url_variable: str = "PLUMB_JUDGE_URL"
     key_variable: str | None = "PLUMB_JUDGE_KEY"
     max_tokens: int | None = None
+    token_limit: str = "max_tokens"  # | max_completion_tokens
+    temperature: float | None = 0.0
     seed: int | None = 0
     input_price: float = 0.0
     output_price: float = 0.0
@@ -81,7 +94,8 @@ class OpenAIJudge:
             "epoch": self.epoch,
             "weights": dict(self.weights),
             "template": self.template.sha256,
-            "sampling": {"temperature": 0, "max_tokens": self.max_tokens, "seed": self.seed},
+            "reader": READER,
+            "sampling": {"temperature": self.temperature, "max_tokens": self.max_tokens, "seed": self.seed},
         }
 
     def worst_cost(self, question: Question) -> float:
@@ -143,8 +157,8 @@ class OpenAIJudge:
         body = {
             "model": self.model,
             "messages": messages(question, criteria, self.template),
-            "temperature": 0,
-            "max_tokens": self.max_tokens,
+            self.token_limit: self.max_tokens,
+            **({} if self.temperature is None else {"temperature": self.temperature}),
             **({} if self.seed is None else {"seed": self.seed}),
             **self._response_format(form, criteria, question.second is not None),
         }
@@ -160,8 +174,10 @@ class OpenAIJudge:
             cause = error.__cause__ or error
             message = f"no connection to {self._client.base_url} ({self.url_variable}): {type(cause).__name__} {cause}"
             raise Passing(message, cost=self.worst_cost(question)) from None
-        except (APIError, ValueError) as error:  # a body that is no completion
-            raise self._unusable(question, f"{type(error).__name__} {error}", "") from None
+        except (APIError, ClientError, ValueError) as error:  # what is no HTTP, or a body that is cut off
+            said = f"{type(error).__name__} {' '.join(str(error).split())[:300]}"
+            message = f"judge {self.name!r}: {self._client.base_url} answers with {said}"
+            raise Passing(message, cost=self.worst_cost(question)) from None
         return self._read(question, completion)
 
     def _response_format(self, form: str, criteria: list[str], paired: bool) -> dict[str, Any]:
@@ -173,10 +189,9 @@ class OpenAIJudge:
         return {"response_format": {"type": "json_schema", "json_schema": schema}}
 
     def _read(self, question: Question, completion: Any) -> Reply:
-        try:
-            text = completion["choices"][0]["message"]["content"] or ""
-        except (KeyError, IndexError, TypeError):
-            raise self._unusable(question, "the server's reply holds no message", "") from None
+        text = content_of(completion)
+        if text is None:
+            raise self._no_completion(question, completion)
         try:
             tokens = completion["usage"]["prompt_tokens"], completion["usage"]["completion_tokens"]
             cost = self._cost(*tokens)
@@ -185,14 +200,23 @@ class OpenAIJudge:
         try:
             answer = self._answer(question, text)
         except MalformedReply as error:
+            cut_off = completion["choices"][0].get("finish_reason") == "length"
+            if self.format is None and cut_off and is_unfinished(text):
+                raise JudgeError(f"judge {self.name!r} thought until max_tokens={self.max_tokens} and gave no answer "
+                                 "to its first question; raise its max_tokens in params.yaml") from None
             raise Unusable(str(error), Reply(_invalid(question, text), text, *tokens, cost)) from None
         return Reply(answer, text, *tokens, cost)
 
     def _answer(self, question: Question, text: str) -> Answer:
         return read_ratings(text, list(self.weights)) if question.second is None else read_verdict(text, self.weights)
 
-    def _unusable(self, question: Question, message: str, text: str) -> Unusable:
-        return Unusable(message, Reply(_invalid(question, text), text, cost=self.worst_cost(question)))
+    def _no_completion(self, question: Question, body: Any) -> Exception:
+        """Something else than a model answered: a login page, a proxy. Says nothing about the question."""
+        shown = " ".join((body if isinstance(body, str) else json.dumps(body)).split())[:100]
+        where = f"judge {self.name!r}: {self._client.base_url} answers with no completion, but with {shown!r}"
+        if self.format is None:
+            return JudgeError(f"{where}; correct the address in {self.url_variable}, which mostly ends in /v1")
+        return Passing(where, cost=self.worst_cost(question))
 
     def _refused(self, refusal: APIStatusError, question: Question) -> Reply:
         """An invalid answer to a question that the server will not take (too long, filtered).
@@ -202,7 +226,7 @@ class OpenAIJudge:
         said = _said(refusal)
         if self.format is None and refusal.code not in _REFUSED_FOR_ITS_TEXT:
             where = f"judge {self.name!r}: {self._client.base_url} refuses its first question in every form"
-            raise JudgeError(f"{where} ({said}); correct the judge's settings in params.yaml")
+            raise JudgeError(f"{where} ({said}); {_way_out(refusal)} in params.yaml")
         return Reply(_invalid(question, said), said)
 
     def _status_failure(self, error: APIStatusError) -> Exception:
@@ -216,8 +240,9 @@ class OpenAIJudge:
                               f"{self.url_variable} is not that of its API, which mostly ends in /v1")
         if error.code == "insufficient_quota":
             return JudgeError(f"{where}; the account behind {self.key_variable} is used up")
-        if error.status_code in _PASSING_STATUS or error.status_code >= 500:
-            return Passing(where, retry_after=retry_after(error.response.headers))
+        busy = error.status_code in _BUSY_STATUS
+        if busy or error.status_code >= 500:
+            return Passing(where, retry_after=retry_after(error.response.headers), busy=busy)
         return JudgeError(where)
 
 
@@ -226,13 +251,33 @@ def retry_after(headers: Mapping[str, str], now: float | None = None) -> float:
     milliseconds)."""
     try:
         if "retry-after-ms" in headers:
-            return max(0.0, float(headers["retry-after-ms"]) / 1000)
-        value = headers.get("retry-after", "0")
-        if re.fullmatch(r"[\d.]+", value.strip()):
-            return float(value)
-        return max(0.0, parsedate_to_datetime(value).timestamp() - (time.time() if now is None else now))
-    except ValueError:
+            asked = float(headers["retry-after-ms"]) / 1000
+        elif re.fullmatch(r"[\d.]+", value := headers.get("retry-after", "0").strip()):
+            asked = float(value)
+        else:
+            asked = parsedate_to_datetime(value).timestamp() - (time.time() if now is None else now)
+    except (ValueError, OverflowError):
         return 0.0
+    return max(0.0, asked) if math.isfinite(asked) else 0.0
+
+
+def content_of(completion: Any) -> str | None:
+    """The text of a chat completion, which may come in parts; "" for a message without text, None for what is no chat
+    completion at all."""
+    try:
+        message = completion["choices"][0]["message"]
+        content = message.get("content")
+    except (KeyError, IndexError, TypeError, AttributeError):
+        return None
+    if isinstance(content, list) and all(isinstance(part, Mapping) for part in content):
+        return "".join(part["text"] for part in content if isinstance(part.get("text"), str))
+    return "" if content is None else content if isinstance(content, str) else None
+
+
+def _way_out(refusal: APIStatusError) -> str:
+    """What to set where a server says which field of the request it will not take."""
+    named = [name for name in _WAYS_OUT if name == refusal.param or f"'{name}'" in str(refusal.message)]
+    return _WAYS_OUT[named[0]] if named else "correct the judge's model, max_tokens, token_limit, temperature or seed"
 
 
 def _said(error: APIStatusError) -> str:

@@ -19,16 +19,15 @@ class PairVerdict:
 
     @property
     def p_a_by_order(self) -> tuple[float | None, float | None]:
-        """The panel's preference for a when it was shown first, and second; None where no verdict was valid."""
+        """The panel's preference for a when it was shown first, and second, over the judges that answered both times:
+        one that was heard in one order only would bring its love of a position. None where there is no such judge."""
         combine = METHODS[self.method]
-        return (
-            combine([verdict.p_first for verdict in self.a_first if verdict.valid]),
-            combine([1 - verdict.p_first for verdict in self.a_second if verdict.valid]),
-        )
+        both = [two for two in zip(self.a_first, self.a_second, strict=True) if two[0].valid and two[1].valid]
+        return combine([first.p_first for first, _ in both]), combine([1 - second.p_first for _, second in both])
 
     @property
     def valid(self) -> bool:
-        """Both orders were answered by at least one judge."""
+        """At least one judge answered in both orders."""
         return None not in self.p_a_by_order
 
     @property
@@ -48,6 +47,15 @@ class PairVerdict:
     def agrees(self) -> bool:
         """The panel names the same winner in both orders."""
         return self.valid and (self.p_a_by_order[0] - 0.5) * (self.p_a_by_order[1] - 0.5) > 0
+
+    @property
+    def criteria(self) -> dict[str, float]:
+        """Criterion -> the mean preference for a, over the judges that said something of it in both orders."""
+        said: dict[str, list[float]] = {}
+        for first, second in zip(self.a_first, self.a_second, strict=True):
+            for name in first.criteria.keys() & second.criteria.keys():
+                said.setdefault(name, []).extend((first.criteria[name], 1 - second.criteria[name]))
+        return {name: mean(said[name]) for name in sorted(said)}
 
     def of(self, judge: int) -> "PairVerdict":
         """What one judge alone said."""

@@ -41,6 +41,9 @@ class SimulatedJudge:
             value = getattr(self, fault)
             if not 0 <= value < 1:
                 raise ValueError(f"judge {self.name!r}: {fault}={value} is a probability; give a number in [0, 1)")
+        for size in ("length_bias", "tie_margin"):
+            if not math.isfinite(value := getattr(self, size)):
+                raise ValueError(f"judge {self.name!r}: {size}={value} must be a finite number; correct it")
 
     def _drawn(self, row: Row, *what: str) -> float:
         return uniform(self.name, self.seed, row["id"], *what)

@@ -47,6 +47,20 @@ class Record:
         return Verdict(value["p_first"], bool(self.valid), value["criteria"], self.raw)
 
 
+def record_of(judge: str, key: str, question: Question, answer: Answer, raw: str, **usage: Any) -> Record:
+    """What is kept of one answer of the judge of that name; `usage`: the record's counts, money and times."""
+    return Record(
+        key=key,
+        judge=judge,
+        prompt_id=str(question.row.get("id", "")),
+        kind="rate" if question.second is None else "compare",
+        answer=answer_text(answer),
+        raw=raw,
+        valid=answer.valid if isinstance(answer, Verdict) else bool(answer),
+        **usage,
+    )
+
+
 def answer_text(answer: Answer) -> str:
     value = {"p_first": answer.p_first, "criteria": dict(answer.criteria)} if isinstance(answer, Verdict) else answer
     return json.dumps(value, sort_keys=True)

@@ -22,10 +22,13 @@ CRITERIA = {
     "friendliness": "warm and respectful in tone",
     "conciseness": "as short as a complete answer can be",
 }
-# Special tokens of ChatML, Llama 2 and 3, Mistral, Gemma, Phi, Zephyr, DeepSeek, Command R and their kin.
+# Special tokens of ChatML, Llama 2 to 4, Mistral, Gemma, Phi, Zephyr, DeepSeek, Qwen, Command R, SmolVLM and their kin:
+# with two bars or one, in angles alone, in brackets.
 _ROLE_TOKENS = re.compile(
-    r"<\s*[|｜][^<>\n]{0,60}?[|｜]\s*>|</?(?:s|bos|eos|pad|unk|start_of_turn|end_of_turn|turn)>|\[/?(?:INST|SYSTEM_PROMPT"
-    r"|AVAILABLE_TOOLS|TOOL_CALLS|TOOL_RESULTS)\]|<</?SYS>>",
+    r"<\s*[|｜][^<>\n]{0,60}?[|｜]\s*>|<[|｜]/?[a-z_][\w.:/ -]{0,40}>|<[a-z_/][\w.:/ -]{0,40}[|｜]>"
+    r"|</?(?:s|bos|eos|pad|unk|sop|eop|eod|(?:start|end|begin)_of_\w{1,30}|turn|think|thinking|thought|reasoning|tools?"
+    r"|tool_(?:calls?|response)s?|function_calls?|unused\d+|reserved_\w{1,30}|extra_id_\d+)>"
+    r"|\[/?(?:INST|SYSTEM_PROMPT|THINK|AVAILABLE_TOOLS|TOOL_CALLS|TOOL_RESULTS|TOOL_CONTENT|gMASK|sMASK)\]|<</?SYS>>",
     re.IGNORECASE,
 )
 _DATA_RULE = (
@@ -70,10 +73,17 @@ TEMPLATE = Template(
 )
 
 
-def strip_role_tokens(text: str) -> str:
-    """`text` without the special tokens of common chat templates, also where taking one out would make another."""
-    while (cleaned := _ROLE_TOKENS.sub("", text)) != text:
-        text = cleaned
+def strip_role_tokens(text: str, special: Sequence[str] = ()) -> str:
+    """`text` without the special tokens of common chat templates and without those of `special`, also where taking one
+    out would make another."""
+    patterns = [_ROLE_TOKENS] if "<" in text or "[" in text else []  # mostly neither
+    if special:
+        patterns.append(re.compile("|".join(re.escape(token) for token in sorted(special, key=len, reverse=True))))
+    before = None
+    while text != before:
+        before = text
+        for pattern in patterns:
+            text = pattern.sub("", text)
     return text
 
 
@@ -92,11 +102,20 @@ def fence(label: str, text: str, mark: str) -> str:
     return f"<<<BEGIN {label} {mark}>>>\n{text}\n<<<END {label} {mark}>>>"
 
 
-def messages(question: Question, criteria: Sequence[str], template: Template = TEMPLATE) -> list[dict[str, str]]:
-    """The system and the user message of one question; a rating where it has no second response."""
+def messages(
+    question: Question, criteria: Sequence[str], template: Template = TEMPLATE, special: Sequence[str] = ()
+) -> list[dict[str, str]]:
+    """The system and the user message of one question; a rating where it has no second response. `special`: tokens of
+    the judge's own that no text may hold."""
     paired = question.second is not None
-    turns = "\n\n".join(f"{turn['role']}: {strip_role_tokens(turn['content'])}" for turn in question.row["prompt"])
-    first, second = strip_role_tokens(question.first), strip_role_tokens(question.second or "")
+    turns, first, second = (
+        strip_role_tokens(text, special)
+        for text in (
+            "\n\n".join(f"{turn['role']}: {turn['content']}" for turn in question.row["prompt"]),
+            question.first,
+            question.second or "",
+        )
+    )
     mark = mark_of([turns, first, second])
     named: Mapping[str, str] = {
         "rule": _DATA_RULE.format(mark=mark),

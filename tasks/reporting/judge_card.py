@@ -6,12 +6,12 @@ Text only, and nothing heavy is imported: the report and the flow's own page bot
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-Interval = Mapping[str, float] | None
+Interval = Mapping[str, float | None] | None
 Card = Mapping[str, Any]
 
 ABSENT = "–"
 PANEL = "all together"
-REFERENCES = {"oracle": "hearth's oracle", "reward_model": "the gold reward model"}
+REFERENCES = {"oracle": "hearth's oracle", "reward_model": "the gold reward model", "judge": "the gold judge"}
 BEHAVIOUR = {  # of judge.json, in the table's order
     "swap_flip_rate": "names the other after a swap",
     "tie_rate": "ties",
@@ -34,6 +34,7 @@ ASKED = {  # of compare.json; what is zero is left out
     "filtered_rating_gap": "pairs left out: rated too alike",
     "unasked_pairs": "pairs that the budget left unasked",
     "unasked_prompts": "prompts that the budget left unasked",
+    "failed_questions": "questions that a judge's server could not answer: unusable answers",
     "paid_calls": "calls across a network",
     "input_tokens": "tokens sent",
     "output_tokens": "tokens received",
@@ -47,6 +48,7 @@ OF_A_JUDGE = {  # of compare.json, after the judge's name
     "missing_columns": "rows unusable: a column is missing",
     "unknown_verdicts": "rows unusable: unknown verdict",
     "broken_lines": "rows unusable: broken line",
+    "same_texts": "rows unusable: the two texts are the same",
 }
 
 
@@ -75,6 +77,9 @@ def sentences(card: Card) -> list[str]:
         f"answers name the response shown first in {percent(panel['prefers_first'])} and the longer one in "
         f"{percent(panel['prefers_longer'])}; {percent(panel['invalid_rate'])} of them are unusable.",
     ]
+    if mirrored := card.get("mirrored"):
+        lines.append(f"What {' and '.join(mirrored)} said of one order holds for the other, mirrored: it never flips, "
+                     "and names the first half the time, by construction; that tells nothing of a love of positions.")
     lines += _agreement_sentences(card)
     for key, who in (("agreement_between_judges", "The judges"), ("agreement_between_annotators", "The people")):
         if card[key]:
@@ -101,7 +106,8 @@ def _agreement_sentences(card: Card) -> list[str]:
         f"(κ = {number(kept['kappa'])}). Always picking the longer response would agree in {percent(longest)}, "
         f"always the one shown first in {percent(everywhere['pick_first']['accuracy'])}. A tie is half right."
     ]
-    if longest and everywhere["accuracy"]["ci_low"] <= longest["value"]:
+    low = everywhere["accuracy"]["ci_low"]
+    if longest and (low is None or low <= longest["value"]):
         lines.append("The judges are not clearly better than picking the longer response: do not believe these labels.")
     return lines
 
@@ -154,12 +160,14 @@ def asked_table(compare: Mapping[str, float]) -> tuple[list[str], list[list[str]
 
 
 def agreement_intervals(card: Card) -> dict[str, tuple[float, float, float]]:
-    """Accuracy on all pairs, (value, low, high), by judge and baseline; empty without a reference."""
+    """Accuracy on all pairs, (value, low, high), by judge and baseline; empty without a reference, or
+    where its pairs have one root."""
     panel = card["panel"]["agreement_with_reference"]
     found = {name: entry["agreement_with_reference"]["all"]["accuracy"] for name, entry in _entries(card).items()}
     found |= {f"{PANEL}, kept pairs": panel["kept"]["accuracy"]}
     found |= {"pick the longest": panel["all"]["pick_longest"]["accuracy"]}
-    return {name: (one["value"], one["ci_low"], one["ci_high"]) for name, one in found.items() if one}
+    bounded = {name: one for name, one in found.items() if one and one["ci_low"] is not None}
+    return {name: (one["value"], one["ci_low"], one["ci_high"]) for name, one in bounded.items()}
 
 
 def _entries(card: Card) -> dict[str, Any]:
@@ -183,7 +191,7 @@ def as_markdown(card: Card, compare: Mapping[str, float]) -> str:
 
 
 def percent(found: Interval) -> str:
-    """81.2% [79.0%, 83.1%], without an interval that has no width; a dash where there is no value."""
+    """81.2% [79.0%, 83.1%], without an interval where there is none; a dash where there is no value."""
     return _with_interval(found, "{:.1%}")
 
 
@@ -194,7 +202,10 @@ def number(found: Interval) -> str:
 def _with_interval(found: Interval, form: str) -> str:
     if not found:
         return ABSENT
-    value, low, high = (form.format(found[name]) for name in ("value", "ci_low", "ci_high"))
+    value = form.format(found["value"])
+    if found["ci_low"] is None:
+        return value
+    low, high = (form.format(found[name]) for name in ("ci_low", "ci_high"))
     return value if value == low == high else f"{value} [{low}, {high}]"
 
 

@@ -1,0 +1,61 @@
+"""A judge across a network: what it can be asked, what one call brings, and how a call can fail."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+from models.judges.base import Answer, Question
+
+
+class JudgeError(ValueError):
+    """A judge that cannot be asked until somebody changes something: a key, an address, a model's name."""
+
+
+class JudgeUnreachable(ConnectionError):
+    """A judge that did not answer although it was asked again and again; it may pass by itself."""
+
+
+class Passing(Exception):
+    """One call failed in a way that may pass. `retry_after`: seconds the server asks for; `cost`: paid anyway; `busy`:
+    the server has too much to do, so that nothing is said about the question."""
+
+    def __init__(self, message: str, retry_after: float = 0.0, cost: float = 0.0, busy: bool = False) -> None:
+        super().__init__(message)
+        self.retry_after, self.cost, self.busy = retry_after, cost, busy
+
+
+class Unusable(Passing):
+    """The judge answered, and said nothing that answers the question; after the last attempt the answer is invalid."""
+
+    def __init__(self, message: str, reply: "Reply") -> None:
+        super().__init__(message, cost=reply.cost)
+        self.reply = reply
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What one call brought: the answer, the judge's own words, tokens, and money in the currency of its prices."""
+
+    answer: Answer
+    raw: str
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost: float = 0.0
+
+
+@runtime_checkable
+class RemoteJudge(Protocol):
+    """A judge across a network; `async with` opens and closes its connections."""
+
+    name: str
+    description: Mapping[str, Any]
+
+    def worst_cost(self, question: Question) -> float:
+        """More than a call can cost, in the currency of its prices."""
+
+    async def ask(self, question: Question) -> Reply:
+        """One call, not repeated. Raises Passing, Unusable or JudgeError."""
+
+    async def __aenter__(self) -> "RemoteJudge": ...
+
+    async def __aexit__(self, *error: object) -> None: ...

@@ -1,0 +1,211 @@
+"""One round of questions to judges across a network: side by side, each once, kept as they arrive."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from models.judges.base import Answer, Question, Verdict
+from models.judges.calls import Calls
+from models.judges.remote import JudgeError, JudgeUnreachable, Passing, RemoteJudge, Reply, Unusable
+from models.judges.retries import LONGEST_PAUSE, attempts
+from models.judges.store import Record, question_key, record_of
+
+if TYPE_CHECKING:
+    from models.judges.asking import Asker
+
+_LOOK_AHEAD = 256  # questions whose keys are looked up in the store at once
+# A question that its judge cannot answer must not stop all others, but many such are no questions' fault.
+_FAILURES_ALLOWED, _FAILURE_SHARE = 3, 0.02
+_PROBE = Question({"id": "", "prompt": [{"role": "user", "content": "Say good morning."}]}, "Good morning.", "No.")
+
+
+def answers_of(asker: "Asker", items: Sequence[tuple[RemoteJudge, Question]]) -> list[Answer | None]:
+    """One answer per item, in order; None for what the budget left unasked. Raises JudgeError or JudgeUnreachable."""
+    return _run(_Round(asker, items).answers())
+
+
+@dataclass
+class _Spent:
+    """What one question took so far; `reserved`: a call of it is set aside in the budget."""
+
+    calls: int = 0
+    cost: float = 0.0
+    latency: float = 0.0
+    reserved: bool = True
+
+
+class _Round:
+    """The questions of one round, in their order."""
+
+    def __init__(self, asker: "Asker", items: Sequence[tuple[RemoteJudge, Question]]) -> None:
+        self.asker, self.items, self.budget = asker, items, asker.budget
+        self.judges = {id(judge): judge for judge, _ in items}
+        self.described = {name: judge.description for name, judge in self.judges.items()}
+        self.keys: list[str] = []
+        self.stored: dict[str, Record] = {}
+        self.found: dict[str, Answer] = {}
+
+    async def answers(self) -> list[Answer | None]:
+        self.budget.enter_loop()
+        self.calls = Calls()
+        self.slots = {name: asyncio.Semaphore(self.asker.settings.concurrency) for name in self.judges}
+        async with AsyncExitStack() as stack:
+            for judge in self.judges.values():
+                await stack.enter_async_context(judge)
+            try:
+                await self._ask_all()
+            finally:
+                await self.calls.stop()
+        self._look_ahead(len(self.items))  # an answer serves all questions that are the same
+        return [self.found.get(key) for key in self.keys]
+
+    async def _ask_all(self) -> None:
+        """Each judge's first question goes alone: a wrong key or address costs one call, not a whole round of them."""
+        window = 2 * self.asker.settings.concurrency * len(self.judges)  # those that wait for a retry hold no slot
+        greeted: set[int] = set()
+        async for judge, question, key, worst in self._admitted():
+            if record := self.stored.get(key):
+                self.budget.settle(worst, record.cost, record.calls)
+                self._count(judge, record, stored=True)
+                continue
+            self.calls.start(self._answer(judge, question, key, worst))
+            limit = 1 if id(judge) not in greeted else window
+            greeted.add(id(judge))
+            await self.calls.until_fewer_than(limit)
+        await self.calls.until_fewer_than(1)
+
+    async def _admitted(self) -> AsyncIterator[tuple[RemoteJudge, Question, str, float]]:
+        """The questions, each key once, for as long as the budget has room for the next one."""
+        seen: set[str] = set()
+        for place, (judge, question) in enumerate(self.items):
+            if place == len(self.keys):
+                self._look_ahead(place + _LOOK_AHEAD)
+            if (key := self.keys[place]) in seen:
+                continue
+            seen.add(key)
+            worst = judge.worst_cost(question)
+            if not await self._reserve(worst):
+                return
+            yield judge, question, key, worst
+
+    def _look_ahead(self, end: int) -> None:
+        """The keys of the items up to `end`, and what the store has of them; in parts, while calls are under way."""
+        part = self.items[len(self.keys) : end]
+        keys = [question_key(self.described[id(judge)], question) for judge, question in part]
+        self.keys += keys
+        self.stored |= self.asker.known(keys)
+
+    async def _reserve(self, worst: float) -> bool:
+        """As Budget.reserve, but a call that fails meanwhile ends the wait."""
+        if self.budget.fits(worst):  # mostly; then there is nothing to wait for
+            return await self.budget.reserve(worst)
+        return await self.calls.unless_one_fails(self.budget.reserve(worst))
+
+    async def _answer(self, judge: RemoteJudge, question: Question, key: str, worst: float) -> None:
+        """One question until it is answered, its attempts are used up or the budget ends; an answer is kept at once."""
+        spent, answered = _Spent(), False
+        try:
+            reply = await self._reply(judge, question, worst, spent)
+            if reply is not None:
+                answered = True
+                self._keep(judge, question, key, reply, spent)
+        except Passing as failure:
+            await self._give_up(judge, failure, spent.calls)
+            self.found[key] = {} if question.second is None else Verdict(0.5, valid=False)
+        finally:
+            if not answered:
+                self.asker.tally.lose(spent.calls, spent.cost)
+
+    async def _reply(self, judge: RemoteJudge, question: Question, worst: float, spent: _Spent) -> Reply | None:
+        """What the judge said at last; None where the budget ends before. Raises what the last attempt raised."""
+        try:
+            async for attempt in attempts(self.asker.settings):
+                with attempt:
+                    if not spent.reserved and not await self.budget.reserve(worst):
+                        return None
+                    return await self._call(judge, question, worst, spent)
+        except Unusable as failure:
+            return failure.reply
+
+    async def _call(self, judge: RemoteJudge, question: Question, worst: float, spent: _Spent) -> Reply:
+        """One call, reserved before; what it cost is settled however it ends."""
+        spent.reserved, paid, calls, began = False, 0.0, 0, time.monotonic()
+        try:
+            async with self.slots[id(judge)]:
+                paid, calls, began = worst, 1, time.monotonic()
+                reply = await judge.ask(question)
+                paid = reply.cost
+                return reply
+        except Passing as failure:
+            paid = failure.cost
+            raise
+        except JudgeError:  # refused before any model read it
+            paid = 0.0
+            raise
+        finally:
+            spent.latency = time.monotonic() - began
+            spent.calls += calls
+            spent.cost += paid
+            self.budget.settle(worst, paid, calls)
+
+    async def _give_up(self, judge: RemoteJudge, failure: Passing, calls: int) -> None:
+        """Count one question as failed where it is the question that the judge's server cannot answer: it answers
+        another one now, and few have failed. Such an answer is invalid, and not kept: another run asks again.
+
+        Raises JudgeUnreachable elsewhere.
+        """
+        asker = self.asker
+        asker.failed_by[judge.name] += 1
+        answered, failed = asker.answered_by[judge.name], asker.failed_by[judge.name]
+        few = failed <= _FAILURES_ALLOWED + _FAILURE_SHARE * answered
+        if failure.busy or not few or not await self._answers_another(judge):
+            pause = f"; it asks for a pause of {failure.retry_after:g} s" if failure.retry_after > LONGEST_PAUSE else ""
+            raise JudgeUnreachable(
+                f"judge {judge.name!r} gave no answer in {calls} attempts: {failure}{pause}; it answered {answered} "
+                f"questions, which are kept, and failed {failed}: run again"
+            ) from None
+        asker.tally.failed += 1
+        asker.failures.append(f"judge {judge.name!r} answered others, but not one in {calls} attempts: {failure}")
+
+    async def _answers_another(self, judge: RemoteJudge) -> bool:
+        """Whether the judge answers a harmless question, asked once. Where the budget has no room, nothing is said."""
+        worst, spent = judge.worst_cost(_PROBE), _Spent()
+        if not await self.budget.reserve(worst):
+            return True
+        try:
+            await self._call(judge, _PROBE, worst, spent)
+        except Unusable:
+            pass
+        except Passing:
+            return False
+        finally:
+            self.asker.tally.lose(spent.calls, spent.cost)
+        return True
+
+    def _keep(self, judge: RemoteJudge, question: Question, key: str, reply: Reply, spent: _Spent) -> None:
+        usage = {"input_tokens": reply.input_tokens, "output_tokens": reply.output_tokens, "cost": spent.cost}
+        record = record_of(judge.name, key, question, reply.answer, reply.raw, calls=spent.calls,
+                           latency_seconds=spent.latency, **usage)  # fmt: skip
+        self.asker.keep(record)
+        self.asker.heard(judge, question, record)
+        self._count(judge, record, stored=False)
+
+    def _count(self, judge: RemoteJudge, record: Record, stored: bool) -> None:
+        self.found[record.key] = record.read()
+        self.asker.answered_by[judge.name] += 1
+        self.asker.tally.add(record, stored)
+        self.asker.progress(len(self.found), len(self.items))
+
+
+def _run(work: Coroutine[Any, Any, Any]) -> Any:
+    """Run to the end, also where a notebook's loop is already running in this thread."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(work)
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(asyncio.run, work).result()
