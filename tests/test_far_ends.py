@@ -8,7 +8,8 @@ from scipy.special import expit, logit
 from scipy.stats import binomtest
 
 from models.bootstrap import Bootstrap
-from models.far_ends import mean_far_ends, sure_rates
+from models.far_ends import sure_rates
+from models.unanimous import unanimous_interval
 from models.ratings import rate
 from tests.battle_tables import battles, mean_battles, ordered_pairs, round_robin
 
@@ -35,9 +36,9 @@ def test_sure_rates_are_those_of_clopper_and_pearson(roots):
 
 def test_a_mean_that_never_differed():
     """Four ties: s = 0.025^(1/4) = 0.3976; what was never seen may have probability 0.6024 and be 0 or 1."""
-    assert mean_far_ends(0.5, 4, 0.95) == pytest.approx((0.1988, 0.8012), abs=1e-4)
-    assert mean_far_ends(1.0, 20, 0.95) == pytest.approx((0.8316, 1.0), abs=1e-4)
-    assert mean_far_ends(0.0, 20, 0.95) == pytest.approx((0.0, 0.1684), abs=1e-4)
+    assert unanimous_interval(0.5, 4, 0.95) == pytest.approx((0.1988, 0.8012), abs=1e-4)
+    assert unanimous_interval(1.0, 20, 0.95) == pytest.approx((0.8316, 1.0), abs=1e-4)
+    assert unanimous_interval(0.0, 20, 0.95) == pytest.approx((0.0, 0.1684), abs=1e-4)
 
 
 def test_ten_wins_of_ten():
