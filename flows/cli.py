@@ -254,7 +254,8 @@ def hacking(settings: Settings = None):
         return hacked.Hacked.read(name, place)
 
     with local.Prefect(root) as prefect:
-        found = {hack.name: run(hack.name, hack.settings(guards=False)) for hack in hacked.HACKS}
+        data = hacked.write_gushing_data(root)
+        found = {hack.name: run(hack.name, hack.settings(guards=False, gushing_data=data)) for hack in hacked.HACKS}
         guarded = run(f"{hacked.GUARDED.name}, guards on", hacked.GUARDED.settings(guards=True))
     raise typer.Exit(hacked.report(found, guarded, console))
 

@@ -31,7 +31,7 @@ STOPPED = run("length, guards on", reason="kl: 15 nats")
 def test_settings_fit_the_shipped_params():
     for hack in HACKS:
         for guards in (False, True):
-            text = workspace.params_text(ROOT, None, workspace.parse_settings([*hack.settings(guards)]))
+            text = workspace.params_text(ROOT, None, workspace.parse_settings([*hack.settings(guards, ROOT / "there")]))
             params = yaml.safe_load(text)
             assert params["compare"]["judges"][0][hack.love] == 1.0
             assert (params["ppo"]["guards"]["kl_budget"] is None) is not guards
