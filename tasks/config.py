@@ -94,10 +94,20 @@ class AnchorsConfig(Section):
     max_cost: PositiveFloat | None
 
 
+class RunBudget(Section):
+    """What one run may cost, its failed attempts included; null is no limit."""
+
+    seconds: PositiveFloat | None
+    gpu_seconds: PositiveFloat | None
+    calls: Positive | None
+    cost: PositiveFloat | None
+
+
 class FlowConfig(Section):
     stage_timeout_minutes: PositiveFloat
     retries: NonNegative
     retry_delay_seconds: NonNegativeFloat
+    budget: RunBudget
 
 
 class NearRepeatsConfig(Section):
