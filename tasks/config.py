@@ -128,6 +128,12 @@ class IntakeConfig(Section):
     near_repeats: NearRepeatsConfig
 
 
+class GcConfig(Section):
+    """What `plumb gc` keeps beside what serves: the last runs that made something different."""
+
+    runs: Positive
+
+
 class PromoteConfig(Section):
     """How a candidate enters the registry. No stage reads it: promotion changes no artifact."""
 
@@ -148,6 +154,7 @@ SHARED: dict[str, type[Section]] = {
     "anchors": AnchorsConfig,
     "intake": IntakeConfig,
     "promote": PromoteConfig,
+    "gc": GcConfig,
 }
 
 
