@@ -73,8 +73,11 @@ class Tracer:
                 self._add_comparisons(path, md5, run)
                 # A table says by itself which rows it holds; whoever reads it looks into it.
                 found = inherited if self._is_table(path, md5) else inherited | mentioned
+                if stage.name == SELECT_STAGE:
+                    # That a rival was trained on the row is no choice by it; that it was asked is.
+                    found = {CHOSEN} if mentioned else set()
                 if found:
-                    uses[path] = self._use(stage, found)
+                    uses[path] = TRAINED if TRAINED in found else CHOSEN
                     self._add_model(path, md5, uses[path], run)
         return {md5: uses[path] for stage in run.stages for path, md5 in stage.outputs.items() if path in uses}
 
@@ -88,10 +91,6 @@ class Tracer:
             if self._mentioned(path, md5):
                 mentioned.add(TRAINED)
         return inherited, mentioned
-
-    @staticmethod
-    def _use(stage: Made, origins: set[str]) -> str:
-        return CHOSEN if stage.name == SELECT_STAGE or TRAINED not in origins else TRAINED
 
     def _counted(self, stage: Made) -> dict[str, str]:
         """What a stage read; of several policies only the one that a selection among its inputs names."""
