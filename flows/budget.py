@@ -28,7 +28,7 @@ class Run:
 
 def current_run(root: Path) -> Run:
     """The run that was begun in this workspace and has not finished; a new one if there is none."""
-    path = _path(root)
+    path = run_file(root)
     try:
         return Run(**json.loads(path.read_text(encoding="utf-8")))
     except (FileNotFoundError, ValueError, TypeError):
@@ -43,10 +43,11 @@ def current_run(root: Path) -> Run:
 
 def finish_run(root: Path) -> None:
     """What comes next in this workspace is another run."""
-    _path(root).unlink(missing_ok=True)
+    run_file(root).unlink(missing_ok=True)
 
 
-def _path(root: Path) -> Path:
+def run_file(root: Path) -> Path:
+    """Where a workspace says which run was begun in it; not there when that has finished."""
     return root / ".dvc" / "tmp" / "plumb.run"
 
 

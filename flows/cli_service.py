@@ -91,8 +91,9 @@ def _row_lineage(root, row: str, as_json: bool) -> None:
     from flows import row_lineage
     from flows.tombstones import tombstones
 
-    forgotten = any(stone.row == row for stone in tombstones(root))
-    found = {**_traced(root, row).as_document(), "forgotten": forgotten}
+    stones = [stone for stone in tombstones(root) if stone.row == row]
+    tainted = sorted({version for stone in stones for version in stone.tainted})
+    found = {**_traced(root, row).as_document(), "forgotten": {"tainted": tainted} if stones else None}
     if as_json:
         print(json.dumps(found, indent=2, sort_keys=True))
     else:
@@ -125,8 +126,7 @@ def forget(
     root, console = command.project(), command.console()
     with console.status("starting") as status:
         traced = _traced(root, row)
-        elsewhere = bool(traced.data or traced.models or traced.comparisons)
-        found = forgetting.forget(root, row, elsewhere, step=lambda name: status.update(name))
+        found = forgetting.forget(root, traced, step=lambda name: status.update(name))
     forgetting.show(found, traced, console)
 
 

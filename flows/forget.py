@@ -8,7 +8,7 @@ goes at the next `plumb gc`.
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from flows import data, data_line, intake
@@ -45,11 +45,10 @@ class Buried:
         return sorted({stone.origin for stone in self.stones if stone.origin})
 
 
-def forget(root: Path, row: str, elsewhere: bool, step: Step = lambda name: None) -> Buried:
+def forget(root: Path, traced: Traced, step: Step = lambda name: None) -> Buried:
     """Take the row out of the newest data and leave a tombstone, so that intake does not bring it back.
 
-    elsewhere: whether an older version of the data, or a run, is known to hold it. step: told the name of each step when
-    it is done.
+    traced: the row, and what it went into. step: told the name of each step when it is done.
     Raises ValueError with one line for what the user can put right, among it a row that nobody knows.
     """
     rules = intake.read_rules(root)
@@ -58,16 +57,17 @@ def forget(root: Path, row: str, elsewhere: bool, step: Step = lambda name: None
         step("locked")
         try:
             for _ in range(intake.ROUNDS):
-                found = _round(root, place, rules, row, elsewhere, step)
+                found = _round(root, place, rules, traced, step)
                 if found is not None:
                     return found
         finally:
             shutil.rmtree(place, ignore_errors=True)
-    raise Failure(f"intakes were first {intake.ROUNDS} times; {row!r} is not forgotten: run again", may_pass=True)
+    raise Failure(f"intakes were first {intake.ROUNDS} times; {traced.row!r} is not forgotten: run again", may_pass=True)
 
 
-def _round(root: Path, place: Path, rules: Rules, row: str, elsewhere: bool, step: Step) -> Buried | None:
+def _round(root: Path, place: Path, rules: Rules, traced: Traced, step: Step) -> Buried | None:
     """One attempt, from the newest data on; None when an intake was first."""
+    row = traced.row
     clone = data_line.open_clone(root, place)
     pointer = intake.newest_data(clone, rules)
     step("newest data chosen")
@@ -79,14 +79,16 @@ def _round(root: Path, place: Path, rules: Rules, row: str, elsewhere: bool, ste
     if not stones and row in ledger.forgotten.ids:
         known = [stone for stone in ledger.tombstones if stone.row == row]
         return _with_home(root, clone, pointer, Buried(row, stones=known))
-    if not stones and not elsewhere:
+    if not stones and not traced.known:
         raise Failure(f"no row {row!r} is in the data, nor in any version or run that MLflow remembers")
     if stones:
         data.track(clone.path, clone.path / pointer, rules.intake.remote)
         step("tracked")
         data.push(clone.path, clone.path / pointer, rules.intake.remote)
         step("stored")
-    buried = [stone for held in stones.values() for stone in held] or [Tombstone(row, None)]
+    tainted = tuple(f"models:/{version['name']}/{version['version']}" for version in traced.versions)
+    found = [stone for held in stones.values() for stone in held] or [Tombstone(row, None)]
+    buried = [replace(stone, tainted=tainted) for stone in found]
     ledger.bury(buried, now(), before, intake.md5_of(clone.path / pointer))
     step("buried")
     pushed = intake.publish(root, clone, pointer, f"Forget {len(buried)} rows on request", step)
@@ -115,7 +117,7 @@ def _with_home(root: Path, clone: data_line.Clone, pointer: str, found: Buried) 
     touched = git(root, "status", "--porcelain", "--", *names)
     if touched or data.missing(root, [ours]):
         remedy = f"the data of the working tree was changed by hand or is not here: {pointer} was left as it is"
-        return Buried(**{**vars(found), "home": False, "remedy": remedy})
+        return replace(found, home=False, remedy=remedy)
     for name in names:
         source, target = clone.path / name, root / name
         if source.is_dir():

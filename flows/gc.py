@@ -24,7 +24,6 @@ from flows.recorded import Recorded, recorded_runs
 from flows.removing import Item, folder_item, left_over, remove
 from flows.tombstones import tombstones
 
-SHOWN = 5
 CLONES_NOT_OURS = ("intake", "promotions")  # come and go with the command that made them
 RUN_CACHE, OBJECTS, CLONES, CHECKPOINTS, LOGS, MODELS, LEFT_OVER = (
     "run-cache entries", "objects in the cache", "clones", "checkpoints", "logs of stages", "fetched models",
@@ -183,10 +182,8 @@ def show(plan: Plan, console) -> None:
     for kind, items in plan.items.items():
         if items:
             say(f"{len(items)} {kind}: {_size(sum(item.bytes for item in items))}")
-            for item in items[:SHOWN]:
+            for item in items if kind not in (RUN_CACHE, OBJECTS) else ():  # their names are hashes
                 say(f"  {item.path}", "dim")
-            if len(items) > SHOWN:
-                say(f"  and {len(items) - SHOWN} more", "dim")
     if plan.purge is not None and not plan.purge.empty:
         _show_purge(plan.purge, say)
     if plan.empty:

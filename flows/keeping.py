@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from flows import registry
+from flows.budget import run_file
 from flows.git import git
 from flows.objects import Objects
 from flows.recorded import LOCK_FILE, Recorded, made_stages
@@ -120,7 +121,8 @@ def is_kept(kept: Kept, clone: Path) -> bool:
         return True
     if lock.exists() and _yaml(lock.read_text(encoding="utf-8")) in kept.locks:
         return True
-    return max(path.stat().st_mtime for path in (clone, lock, clone / ".dvc" / "tmp") if path.exists()) >= kept.since
+    touched = (clone, lock, run_file(clone))  # the last: a run that was begun and has not finished
+    return max(path.stat().st_mtime for path in touched if path.exists()) >= kept.since
 
 
 def _keep_branches(kept: Kept, root: Path) -> None:

@@ -36,6 +36,11 @@ class Traced:
     versions: list[dict[str, Any]] = field(default_factory=list)
     unreadable: set[tuple[str, str]] = field(default_factory=set)
 
+    @property
+    def known(self) -> bool:
+        """Whether any version of the data, or run, is known to hold it."""
+        return bool(self.data or self.comparisons or self.models)
+
     def as_document(self) -> dict[str, Any]:
         """As JSON."""
         return {
@@ -207,7 +212,8 @@ def show(document: Mapping[str, Any], console) -> None:
             for line in lines:
                 branch.add(Text(line))
     if document["forgotten"]:
-        tree.add(Text("forgotten on request", style="yellow"))
+        tainted = ", ".join(document["forgotten"]["tainted"]) or "no registered version"
+        tree.add(Text(f"forgotten on request; tainted by then: {tainted}", style="yellow"))
     if not (document["data"] or document["comparisons"] or document["models"] or document["forgotten"]):
         tree.add(Text("no recorded run or version of the data holds it"))
     console.print(tree, soft_wrap=True)

@@ -57,11 +57,15 @@ class Entry:
 
 @dataclass(frozen=True)
 class Tombstone:
-    """A row that was forgotten: by id, by what it said, and the object and line of the inbox that it came from."""
+    """A row that was forgotten: by id, by what it said, and the object and line of the inbox that it came from.
+
+    tainted: the registered versions that had been trained on it or chosen by it by then.
+    """
 
     row: str | None
     digest: str | None
     origin: str | None = None
+    tainted: tuple[str, ...] = ()
 
 
 class ObjectLedger:
@@ -112,7 +116,10 @@ class ObjectLedger:
 def tombstones_in(lines: Iterable[dict[str, Any]]) -> list[Tombstone]:
     """The tombstones among the lines of a ledger."""
     stones = [line for line in lines if line.get("type") == "tombstone"]
-    return [Tombstone(stone.get("row"), stone.get("digest"), stone.get("origin")) for stone in stones]
+    return [
+        Tombstone(stone.get("row"), stone.get("digest"), stone.get("origin"), tuple(stone.get("tainted", ())))
+        for stone in stones
+    ]
 
 
 def by_reason(problems: Iterable[Problem]) -> list[tuple[str, str]]:

@@ -62,6 +62,7 @@ def made(tmp_path_factory):
             (clone / ".dvc" / "tmp").mkdir()
     project.locks = locks
     _age(project.state / "workspaces" / "nothing")
+    os.utime(project.state / "workspaces" / "four")  # worked in since
     for kind, name in (("checkpoints", "sft-old"), ("checkpoints", "sft-new"), ("runs", "sft-old"), ("models", "old")):
         (project.state / kind / name).mkdir(parents=True)
         (project.state / kind / name / "file").write_bytes(b"x" * 1000)

@@ -118,7 +118,7 @@ def test_the_command_as_text_and_json(world):
     for words in ("row c-1", "train c-1#0>1", "models:/plumbline/2 @champion: trained on it", "artifacts/dpo "):
         assert words in text
     found = json.loads(world.plumb("lineage", "--row", "c-1", "--json"))
-    assert found["forgotten"] is False and found["row"] == "c-1" and len(found["versions"]) == 2
+    assert found["forgotten"] is None and found["row"] == "c-1" and len(found["versions"]) == 2
     assert "name a model or a row, not both" in world.plumb("lineage", "models:/x@y", "--row", "c-1", code=1)
 
 
