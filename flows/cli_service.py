@@ -133,7 +133,8 @@ def forget(
 def gc(
     yes: Annotated[bool, typer.Option("--yes", help="Free it; without, say only what would go.")] = False,
     remote: Annotated[
-        str | None, typer.Option("--remote", metavar="NAME", help="Purge forgotten rows from this DVC remote, too.")
+        list[str] | None,
+        typer.Option("--remote", metavar="NAME", help="Purge forgotten rows from this DVC remote, too; repeatable."),
     ] = None,
     as_json: JsonOutput = False,
 ):
@@ -158,7 +159,7 @@ def gc(
     settings = read_sections(root, "gc", "promote")
     with collecting.nobody_else(root, state) as clones:
         name, runs = settings["promote"].model_name, settings["gc"].runs
-        plan = collecting.make_plan(root, state, clones, MlflowClient(), name, runs, remote)
+        plan = collecting.make_plan(root, state, clones, MlflowClient(), name, runs, remote or [])
         if as_json:
             print(json.dumps(plan.as_document(), indent=2))
         else:

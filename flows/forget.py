@@ -14,12 +14,11 @@ from pathlib import Path
 from flows import data, data_line, intake
 from flows.environment import state_dir
 from flows.failure import Failure
-from flows.git import git
 from flows.registry import now
 from flows.row_lineage import Traced
 from tasks.forgetting import readers_of, take_out
 from tasks.held_data import Rules
-from tasks.intake_ledger import ObjectLedger, Tombstone
+from tasks.intake_ledger import OBJECTS, ObjectLedger, Tombstone, states_in
 
 Step = intake.Step
 
@@ -109,13 +108,9 @@ def _take_out(folder: Path, rules: Rules, row: str, step: Step) -> dict[str, lis
 
 
 def _with_home(root: Path, clone: data_line.Clone, pointer: str, found: Buried) -> Buried:
-    """Give the working tree the data without the row, where nothing of it was changed by hand."""
+    """Give the working tree the data without the row, where it holds what the ledger knows and nothing changed by hand."""
     names = [pointer, intake.ledger_of(pointer)]
-    ours, theirs = root / pointer, clone.path / pointer
-    if ours.read_bytes() == theirs.read_bytes():
-        return found
-    touched = git(root, "status", "--porcelain", "--", *names)
-    if touched or data.missing(root, [ours]):
+    if not _went_this_way(root, clone, *names) or data.missing(root, [root / pointer]):
         remedy = f"the data of the working tree was changed by hand or is not here: {pointer} was left as it is"
         return replace(found, home=False, remedy=remedy)
     for name in names:
@@ -124,8 +119,19 @@ def _with_home(root: Path, clone: data_line.Clone, pointer: str, found: Buried) 
             shutil.copytree(source, target, dirs_exist_ok=True)
         elif source.exists():
             shutil.copy2(source, target)
-    data.pull(root, [ours])
+    data.pull(root, [root / pointer])
     return found
+
+
+def _went_this_way(root: Path, clone: data_line.Clone, pointer: str, ledger: str) -> bool:
+    """Whether pointer and ledger of the working tree are an earlier state of those in the clone."""
+    ours, theirs = (_text(place / ledger / OBJECTS) for place in (root, clone.path))
+    known = states_in(theirs) | {intake.md5_of(clone.path / pointer)}
+    return theirs.startswith(ours) and intake.md5_of(root / pointer) in known
+
+
+def _text(path: Path) -> str:
+    return path.read_text(encoding="utf-8") if path.exists() else ""
 
 
 # --- as text ---

@@ -76,7 +76,7 @@ def nobody_else(root: Path, state: Path) -> Iterator[list[Path]]:
         yield clones
 
 
-def make_plan(root: Path, state: Path, clones: list[Path], client, name: str, last: int, remote: str | None) -> Plan:
+def make_plan(root: Path, state: Path, clones: list[Path], client, name: str, last: int, remotes: list[str]) -> Plan:
     """What would go. Raises ValueError where it is not known what must stay, or for a remote that does not exist."""
     runs = list(recorded_runs(client))
     kept = what_to_keep(root, clones, client, name, last, runs)
@@ -98,7 +98,7 @@ def make_plan(root: Path, state: Path, clones: list[Path], client, name: str, la
     }
     stones = tombstones(root)
     if stones:
-        plan.purge = Purge.look(root, state, kept.folders, client, objects, stones, remote)
+        plan.purge = Purge.look(root, state, kept.folders, client, objects, stones, remotes)
     return plan
 
 
@@ -194,7 +194,7 @@ def _show_purge(purge: Purge, say) -> None:
     rows = ", ".join(sorted({stone.row or "?" for stone in purge.stones}))
     say(f"Purged on request ({rows}):")
     for count, what in (
-        (len(purge.cached), "objects in the cache"), (len(purge.far), "objects in the remote"),
+        (len(purge.cached), "objects in the cache"), *((len(hashes), f"objects in the remote {name}") for name, hashes in purge.far.items()),
         (len(purge.files), "files in working trees and logs"), (purge.answers, "answers of judges"),
         (len(purge.logged), "files and traces in MLflow"),
     ):  # fmt: skip

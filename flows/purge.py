@@ -37,14 +37,14 @@ class Purge:
     files: list[Item] = field(default_factory=list)
     answers: int = 0
     logged: list[Logged] = field(default_factory=list)
-    far: list[str] = field(default_factory=list)
-    store: Any = None  # DVC's store of the remote
+    far: dict[str, list[str]] = field(default_factory=dict)  # by remote
+    remotes: dict[str, Any] = field(default_factory=dict)  # DVC's stores
     client: Any = None
     begun_ms: int = 0
 
     @property
     def empty(self) -> bool:
-        return not (self.cached or self.files or self.answers or self.logged or self.far)
+        return not (self.cached or self.files or self.answers or self.logged or any(self.far.values()))
 
     def as_document(self) -> dict[str, Any]:
         """As JSON."""
@@ -60,11 +60,11 @@ class Purge:
     @classmethod
     def look(
         cls, root: Path, state: Path, trees: Iterable[Path], client, objects: Objects, stones: list[Tombstone],
-        remote: str | None,
+        remotes: Iterable[str],
     ) -> Purge:  # fmt: skip
         """Search everywhere. Raises ValueError for a remote that does not exist."""
         record = _record(state)
-        search = RowSearch(stones, _current_texts(root))
+        search = RowSearch(stones, _current_texts(root, stones))
         found = cls(state, stones, client=client, begun_ms=round(1000 * time.time()))
         cache = {md5: objects.cache_path(md5) for md5 in objects.all() if not md5.endswith(FOLDER_ENDING)}
         readable = {md5: path for md5, path in cache.items() if not _is_weights(path)}
@@ -74,9 +74,9 @@ class Purge:
         hits.sort(key=lambda md5: _rank(readable[md5].read_bytes(), search))
         found.cached = [Item(cache[md5], cache[md5].stat().st_size) for md5 in hits]
         found.objects = sorted({*record["objects"], *hits})
-        if remote is not None:
-            found.store = objects.remote(remote)
-            found.far = _in_remote(found.store, search, set(found.objects))
+        found.remotes = {name: objects.remote(name) for name in remotes}
+        known = set(found.objects)
+        found.far = {name: _in_remote(store, search, known) for name, store in found.remotes.items()}
         found.files = [*_in_trees(trees, search), *_in_state(state, search)]
         found.answers = _count_answers(state, stones)
         since = min((record["searched"].get(_name(stone), 0) for stone in stones), default=0)
@@ -90,12 +90,17 @@ class Purge:
         _delete_answers(self.state, self.stones)
         for item in (*self.files, *self.cached):
             remove(item.path)
-        if self.far:
-            from dvc_data.hashfile.db import get_index
-
-            self.store.fs.remove([self.store.oid_to_path(md5) for md5 in self.far])
-            get_index(self.store).clear()
+        for name, hashes in self.far.items():
+            _remove_far(self.remotes[name], hashes)
         _write_record(self.state, self.objects, {_name(stone): self.begun_ms for stone in self.stones})
+
+
+def _remove_far(store, hashes: list[str]) -> None:
+    from dvc_data.hashfile.db import get_index
+
+    if hashes:
+        store.fs.remove([store.oid_to_path(md5) for md5 in hashes])
+        get_index(store).clear()
 
 
 def _name(stone: Tombstone) -> str:
@@ -131,8 +136,8 @@ def _is_weights(path: Path) -> bool:
     return len(head) == WEIGHTS_HEAD and head[8:9] == JSON_START and head[5:8] == b"\0\0\0"
 
 
-def _current_texts(root: Path) -> set[str]:
-    """What the rows of the working tree's data say: after `plumb forget` the row is not among them."""
+def _current_texts(root: Path, stones: list[Tombstone]) -> set[str]:
+    """What the other rows of the working tree's data say."""
     import yaml
 
     data = (yaml.safe_load((root / "params.yaml").read_text(encoding="utf-8")) or {}).get("data") or {}
@@ -140,7 +145,7 @@ def _current_texts(root: Path) -> set[str]:
     texts: set[str] = set()
     for path in sorted(folder.glob("*")) if folder.is_dir() else ():
         if path.is_file():
-            texts |= RowSearch(()).all_texts(path.read_bytes())
+            texts |= RowSearch(stones).other_texts(path.read_bytes())
     return texts
 
 

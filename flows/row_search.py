@@ -53,9 +53,10 @@ class RowSearch:
         """Whether it is a table with the row itself and what it says."""
         return any(self._is_it(row, exactly=True) and any(texts_of(row)) for row in self._rows(content))
 
-    def all_texts(self, content: bytes) -> set[str]:
-        """What all rows of a table say."""
-        return {text for row in self._rows(content) for text in texts_of(row)}
+    def other_texts(self, content: bytes) -> set[str]:
+        """What the other rows of a table say."""
+        others = (row for row in self._rows(content) if not self._is_it(row, exactly=True))
+        return {text for row in others for text in texts_of(row)}
 
     def _rows(self, content: bytes) -> Iterator[Mapping[str, Any]]:
         ending = next((ending for start, ending in FORMATS if content.startswith(start)), ".jsonl")

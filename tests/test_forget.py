@@ -15,6 +15,7 @@ from tests.keep_toy import holding
 
 pytestmark = pytest.mark.services  # real DVC and MLflow: `make test-services`
 SAID = ("teddy bear number 1", "Bear number 1 is brown")
+BOTH = ("--remote", "first", "--remote", "store")
 DRIVER = """
 import os, signal, sys
 from pathlib import Path
@@ -87,12 +88,12 @@ def test_a_row_is_forgotten_purged_and_not_seen_by_training(project, tmp_path):
     assert not any(said in json.dumps(stone) for said in SAID)
     again = project.plumb("forget", "--row", "d-1")
     assert "d-1 was forgotten before" in again and len(stones(project)) == 1
-    dry = project.plumb("gc", "--remote", "first")
-    assert "Purged on request (d-1):" in dry and "objects in the remote" in dry and "files and traces in MLflow" in dry
+    dry = project.plumb("gc", *BOTH)
+    assert "Purged on request (d-1):" in dry and "objects in the remote first" in dry and "files and traces in MLflow" in dry
     assert len(holding(project.folder.parent, *SAID)) >= 5
-    project.plumb("gc", "--yes", "--remote", "first")
+    project.plumb("gc", "--yes", *BOTH)
     assert holding(project.folder.parent, *SAID) == []
-    assert "Nothing to free." in project.plumb("gc", "--remote", "first")
+    assert "Nothing to free." in project.plumb("gc", *BOTH)
     trained = tmp_path / "trained.txt"
     answer = project.run([sys.executable, "-m", "dvc", "repro", "-s", "-f", "gate"], TOY_TRAINED=str(trained))
     assert answer.returncode == 0 and not trained.exists(), "the champion's gate can be run again"
@@ -109,7 +110,7 @@ def test_a_prompt_goes_with_answers_quotations_and_logs(project):
     project.plumb("forget", "--row", "s-1")
     said = ("What is the compare question number 1", "What is the select question number 1")
     assert "metrics/evaluate.json" in "\n".join(holding(project.folder, said[1]))
-    project.plumb("gc", "--yes", "--remote", "first")
+    project.plumb("gc", "--yes", *BOTH)
     assert holding(project.folder.parent, *said, '"c-1#0"', '"s-1", "model"', "A is nicer") == []
     with sqlite3.connect(project.state / "verdicts.sqlite") as store:
         assert store.execute("SELECT key FROM answers").fetchall() == [("b",)]
@@ -155,5 +156,5 @@ def test_a_row_that_only_older_data_holds_is_buried_too(project):
     project.do("dvc", "push", "-q", "-r", "first", "data/items.dvc")
     text = project.plumb("forget", "--row", "d-1")
     assert "which only older versions of the data hold" in text and stones(project)[0]["digest"] is None
-    project.plumb("gc", "--yes", "--remote", "first")
+    project.plumb("gc", "--yes", *BOTH)
     assert holding(project.folder.parent, *SAID) == []

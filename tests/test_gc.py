@@ -34,7 +34,7 @@ def remove(path):
 gc.remove = remove
 state = environment.state_dir(root)
 with gc.nobody_else(root, state) as clones:
-    gc.carry_out(gc.make_plan(root, state, clones, MlflowClient(), "plumbline", 1, None))
+    gc.carry_out(gc.make_plan(root, state, clones, MlflowClient(), "plumbline", 1, []))
 """
 
 
