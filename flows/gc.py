@@ -193,11 +193,14 @@ def show(plan: Plan, console) -> None:
 def _show_purge(purge: Purge, say) -> None:
     rows = ", ".join(sorted({stone.row or "?" for stone in purge.stones}))
     say(f"Purged on request ({rows}):")
-    for count, what in (
-        (len(purge.cached), "objects in the cache"), *((len(hashes), f"objects in the remote {name}") for name, hashes in purge.far.items()),
-        (len(purge.files), "files in working trees and logs"), (purge.answers, "answers of judges"),
-        (len(purge.logged), "files and traces in MLflow"),
-    ):  # fmt: skip
+    counts = {
+        "objects in the cache": len(purge.cached),
+        **{f"objects in the remote {name}": len(hashes) for name, hashes in purge.far.items()},
+        "files in working trees and logs": len(purge.files),
+        "answers of judges": purge.answers,
+        "files and traces in MLflow": len(purge.logged),
+    }
+    for what, count in counts.items():
         if count:
             say(f"  {count} {what}")
 

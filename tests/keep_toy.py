@@ -135,6 +135,11 @@ class KeepProject(Project):
     def state(self) -> Path:
         return self.folder / ".dvc" / "plumb-state"
 
+    def environment(self, **more: str) -> dict[str, str]:
+        """Without what `client` has set for this process: mlflow.set_tracking_uri writes into the environment."""
+        found = super().environment()
+        return {name: value for name, value in found.items() if not name.startswith(("MLFLOW_", "PLUMB_"))} | more
+
     @property
     def client(self):
         import mlflow
