@@ -1,4 +1,4 @@
-"""The commands of a model in service: promote, rollback, lineage, forget, gc, chat. Imported by flows/cli.py, as light as it."""
+"""The commands of a model in service: promote, rollback, lineage, forget, gc, chat. As light as flows/cli.py."""
 
 from typing import Annotated
 
@@ -114,7 +114,9 @@ def _traced(root, row: str):
 
 
 def forget(
-    row: Annotated[str, typer.Option("--row", metavar="ID", help="The id of a demonstration, prompt, preference or verdict.")],
+    row: Annotated[
+        str, typer.Option("--row", metavar="ID", help="The id of a demonstration, prompt, preference or verdict.")
+    ],
 ):
     """Forget a row on request: take it out of the data, and list the models that were trained on it.
 
@@ -140,10 +142,10 @@ def gc(
 ):
     """Free what nothing needs any more, and purge the rows that were forgotten; a dry run unless --yes is given.
 
-    Kept is all that the champion, the one before it, a pending version, the last gc.runs runs, the working tree and the
-    branches need, and every evaluation set. Freed are objects and run-cache entries of DVC, clones, checkpoints and logs
-    of other runs. A forgotten row goes from everywhere, also from what is kept: models stay, tables that held it do not.
-    Killed half-way, run it again.
+    Kept is all that the champion, the one before it, a pending version, the last gc.runs runs, the working tree and
+    the branches need, and every evaluation set. Freed are objects and run-cache entries of DVC, clones, checkpoints
+    and logs of other runs. A forgotten row goes from everywhere, also from what is kept: models stay, tables that held
+    it do not. Killed half-way, run it again.
     """
     import json
     import sys

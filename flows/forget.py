@@ -61,7 +61,7 @@ def forget(root: Path, traced: Traced, step: Step = lambda name: None) -> Buried
                     return found
         finally:
             shutil.rmtree(place, ignore_errors=True)
-    raise Failure(f"intakes were first {intake.ROUNDS} times; {traced.row!r} is not forgotten: run again", may_pass=True)
+    raise Failure(f"intakes were first {intake.ROUNDS} times; {traced.row!r} is not forgotten: run again", True)
 
 
 def _round(root: Path, place: Path, rules: Rules, traced: Traced, step: Step) -> Buried | None:
@@ -108,7 +108,7 @@ def _take_out(folder: Path, rules: Rules, row: str, step: Step) -> dict[str, lis
 
 
 def _with_home(root: Path, clone: data_line.Clone, pointer: str, found: Buried) -> Buried:
-    """Give the working tree the data without the row, where it holds what the ledger knows and nothing changed by hand."""
+    """Give the working tree the data without the row, where what it holds is known and was not changed by hand."""
     names = [pointer, intake.ledger_of(pointer)]
     if not _went_this_way(root, clone, *names) or data.missing(root, [root / pointer]):
         remedy = f"the data of the working tree was changed by hand or is not here: {pointer} was left as it is"

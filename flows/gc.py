@@ -1,5 +1,6 @@
-"""`plumb gc`: free what no kept run needs. What would go is said first; whatever goes, goes so that a kill half-way only
-means that the next time frees the rest.
+"""`plumb gc`: free what no kept run needs.
+
+What would go is said first. Whatever goes, goes so that a kill half-way only means that the next time frees the rest.
 """
 
 from __future__ import annotations

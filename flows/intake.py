@@ -217,7 +217,7 @@ def _store(clone: Clone, pointer: str, rows: Mapping[str, list[Row]], remote: st
 
 
 def publish(root: Path, clone: Clone, pointer: str, message: str, step: Step) -> tuple[str, str] | None:
-    """Commit pointer and ledger as they are in the clone, and push; commit and branch, or None when another was first."""
+    """Commit pointer and ledger as they are in the clone, and push; (commit, branch), None when another was first."""
     names = [pointer, ledger_of(pointer)]
     line, run = data_line.commit_line(clone, names, message), data_line.commit_run(clone, names, message)
     step("committed")

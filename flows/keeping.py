@@ -73,8 +73,10 @@ def _keep_versions(kept: Kept, client, name: str, runs: Mapping[str, Recorded]) 
         if run is None:
             kept.reasons.append(f"{word} v{version.number}, which no run of this project made")
         elif run not in runs:
-            raise ValueError(f"{version.uri} ({word}) was made in MLflow run {run}, which has no dvc.lock: what it needs is "
-                             "not known, so nothing is freed; restore the run, or move the alias")  # fmt: skip
+            raise ValueError(
+                f"{version.uri} ({word}) was made in MLflow run {run}, which has no dvc.lock: what it needs is not known, "
+                "so nothing is freed; restore the run, or move the alias"
+            )
         else:
             kept.add(f"{word} v{version.number}", runs[run].lock)
 

@@ -90,7 +90,7 @@ HEADS = (
 
 
 def as_rows(entries: Iterable[Entry]) -> list[dict[str, str]]:
-    """One row a stage run, in the order of time, and their sum (of peaks the highest), for a table in Prefect's pages."""
+    """One row a stage run, in the order of time, and their sum (of peaks the highest), for Prefect's pages."""
     entries = list(entries)
     rows = [_row(entry.stage + (" (failed)" if entry.failed else ""), entry.metrics) for entry in entries]
     return [*rows, _row("all", totals(entries))] if rows else []

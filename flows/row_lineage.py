@@ -127,7 +127,8 @@ class Tracer:
         if self._is_model(path, md5):
             return False
         tables = self._tables(path, md5)
-        return any(self._rows(name, file) for name, file in tables.items() if TRAINING not in tables or name == TRAINING)
+        counted = {TRAINING: tables[TRAINING]} if TRAINING in tables else tables
+        return any(self._rows(name, file) for name, file in counted.items())
 
     def _add_comparisons(self, path: str, md5: str, run: Recorded) -> None:
         tables = self._tables(path, md5)
@@ -138,7 +139,9 @@ class Tracer:
         pairs = self._rows("pairs.jsonl", tables["pairs.jsonl"]) if "pairs.jsonl" in tables else []
         if not pairs and not any(ids.values()):
             return
-        untrained = [{key: pair.get(key) for key in ("a", "b", "outcome")} for pair in pairs if pair.get("outcome") != "kept"]
+        untrained = [
+            {key: pair.get(key) for key in ("a", "b", "outcome")} for pair in pairs if pair.get("outcome") != "kept"
+        ]
         entry = self.found.comparisons.setdefault(
             (path, md5),
             {"train": ids.get(TRAINING, []), "heldout": ids.get(HELDOUT, []), "judged_only": untrained, "runs": []},

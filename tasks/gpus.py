@@ -1,7 +1,7 @@
 """One GPU, one stage: each GPU of a machine is held by a file lock that the stage's own process keeps.
 
-The kernel frees the lock with the process, however that ends. A machine setting and no parameter: which GPU a stage gets
-changes no result. Nothing here imports torch, which must be told before it looks which GPUs are there.
+The kernel frees the lock with the process, however that ends. A machine setting and no parameter: which GPU a stage
+gets changes no result. Nothing here imports torch, which must be told before it looks which GPUs are there.
 """
 
 from __future__ import annotations
@@ -78,7 +78,8 @@ def present() -> list[tuple[str, str]]:
         answer = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
     except (OSError, subprocess.SubprocessError):
         return []
-    return [(index.strip(), uuid.strip()) for index, _, uuid in (row.partition(",") for row in answer.stdout.splitlines())]
+    parts = (row.partition(",") for row in answer.stdout.splitlines())
+    return [(index.strip(), uuid.strip()) for index, _, uuid in parts]
 
 
 def chosen(devices: Sequence[tuple[str, str]], visible: str | None) -> list[str]:

@@ -93,7 +93,7 @@ def test_a_spent_budget_stops_between_stages_and_a_higher_one_goes_on(tmp_path):
     assert "flow.budget.seconds=0.5 is spent: " in answer.stdout and "(first " in answer.stdout, answer.stdout
     assert toy.outs(folder).keys() == {"out/first.txt", "metrics/first.json"}
     again = toy.plumb(folder, "align", "--cores", "1", TOY_SECONDS="1")
-    assert again.returncode == 1 and "flow.budget.seconds=0.5 is spent" in again.stdout, "the same run, and nothing left"
+    assert again.returncode == 1 and "flow.budget.seconds=0.5 is spent" in again.stdout, "the same run goes on"
     assert [line["stage"] for line in toy.ledger(folder)] == ["first"]
     limited(folder, seconds=100)
     done = toy.plumb(folder, "align", "--cores", "1")

@@ -52,7 +52,8 @@ def test_parquet_and_the_names_of_every_reader(tmp_path):
 
 def test_verdicts_go_with_their_prompt(tmp_path):
     path = tmp_path / "verdicts.jsonl"
-    write_jsonl(path, [{**VERDICT, "id": "v-1"}, {**VERDICT, "id": "v-2", "prompt_id": "other", "origin": "in/v.csv#3"}])
+    other = {**VERDICT, "id": "v-2", "prompt_id": "other", "origin": "in/v.csv#3"}
+    write_jsonl(path, [{**VERDICT, "id": "v-1"}, other])
     (stone,) = take_out(path, ["verdicts"], "other")
     assert (stone.row, stone.origin) == ("v-2", "in/v.csv#3") and [row["id"] for row in read_jsonl(path)] == ["v-1"]
 

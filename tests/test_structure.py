@@ -20,8 +20,10 @@ FORBIDDEN = {
 }
 LIGHT_TASKS = {"tasks"} | {
     f"tasks.{name}"
-    for name in "config params progress errors state pipeline rows reporting reporting.judge_card intake inbound held_data intake_ledger forgetting"
-    .split()
+    for name in (
+        "config params progress errors state pipeline rows reporting reporting.judge_card intake inbound held_data "
+        "intake_ledger forgetting formats prepare"
+    ).split()
 }
 # Statistics on tables: numpy and scipy, no torch. The command line imports them inside the commands that need them.
 TABLE_TASKS = {"tasks.ratings"}
