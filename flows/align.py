@@ -7,7 +7,7 @@ Import this module after `flows.environment.prepare`: Prefect reads its settings
 import queue
 
 from prefect import flow, get_run_logger, task
-from prefect.artifacts import create_link_artifact, create_markdown_artifact
+from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.context import get_run_context
 from prefect.states import Completed
@@ -15,6 +15,8 @@ from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows import anchors as anchoring
 from flows import data, running
+from flows.budget import BudgetError
+from flows.ledger import as_rows
 from flows.results import as_markdown, judge_markdown
 from flows.running import StageError, StageRun
 from flows.session import Session
@@ -67,13 +69,17 @@ def stage(session_id: str, name: str, version: str, current: bool):
 
 
 def _run_stages(session: Session) -> None:
-    """Submit each stage when everything upstream is done; after a failure, only finish what is running."""
+    """Submit each stage when everything upstream is done; after a failure, or when the budget is spent, only finish
+    what is running."""
     waiting, futures, done = list(session.graph.stages), {}, set()
     finished: queue.Queue = queue.Queue()
     failed = False
     while waiting or len(done) < len(futures):
         for name in [] if failed else [n for n in waiting if done.issuperset(session.graph.stages[n].upstream)]:
             if len(futures) - len(done) >= session.cores:
+                break
+            if not session.may_begin(name):
+                failed = True
                 break
             waiting.remove(name)
             futures[name] = _submit(session, name, futures)
@@ -103,6 +109,13 @@ def _submit(session: Session, name: str, futures: dict):
     return configured.submit(session.id, name, version, current, wait_for=upstream)
 
 
+def _show_costs(session: Session) -> None:
+    """What the run has cost so far, its earlier attempts included."""
+    rows = as_rows(session.ledger.of_run(session.run.id))
+    if rows:
+        create_table_artifact(rows, key="ledger", description="What each stage of this run cost")
+
+
 @flow(name="align", persist_result=False, validate_parameters=False, task_runner=ThreadPoolTaskRunner())
 def align(session_id: str):
     """Bring every stage of the graph up to date, and say what came out."""
@@ -120,8 +133,13 @@ def align(session_id: str):
         # Prefect waits for its threads before it gives up, and they wait for their stages.
         session.processes.stop()
         raise
+    finally:
+        _show_costs(session)
     if session.lasting_errors:
         raise session.lasting_errors[0]
+    if session.over_budget:
+        raise BudgetError(session.over_budget)
+    session.finishes()
     create_markdown_artifact(as_markdown(session.root), key="result", description="Scores, answers and the verdict")
     card = judge_markdown(session.root, session.calls("compare"))
     if card:

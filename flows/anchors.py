@@ -72,7 +72,7 @@ def ask(root: Path, state: Path, timeout: float, processes: Processes) -> Asked:
     document = json.loads(out.read_text(encoding="utf-8"))
     seconds = round(time.time() - started, 3)
     usage = {name: document[name] for name in ("calls", "input_tokens", "output_tokens")}
-    paid = {"money": document["cost"], "spent": document["cost"]}
+    paid = {"money": document["cost"], "spent": document["cost"], "asked": document["calls"]}
     cost = Entry(NAME, "", round(started, 3), seconds, peak, **usage, **paid)
     return Asked(document, cost, place / "log.txt")
 

@@ -1,4 +1,4 @@
-"""The commands of a model in service: promote, rollback, lineage, chat. Imported by flows/cli.py, as light as it."""
+"""The commands of a model in service: promote, rollback, lineage, forget, gc, chat. As light as flows/cli.py."""
 
 from typing import Annotated
 
@@ -54,10 +54,15 @@ def lineage(
     model: Annotated[
         str | None, typer.Argument(help="models:/NAME@champion or models:/NAME/3 (default: the champion).")
     ] = None,
+    row: Annotated[
+        str | None, typer.Option("--row", metavar="ID", help="Instead: where this row of the data went.")
+    ] = None,
     as_json: JsonOutput = False,
 ):
     """Show what a registered model was made from: run, stages, judges, comparisons, data, code and params.
 
+    With --row the other way: every version of the data that holds a demonstration, prompt or preference, the
+    comparisons that were made of it, and the models and registered versions that were trained on it or chosen by it.
     Everything comes from what MLflow recorded, not from the working tree.
     """
     import json
@@ -65,14 +70,108 @@ def lineage(
     from flows import lineage as tracing
     from flows.settings import read_settings
 
+    if row is not None and model is not None:
+        raise ValueError("name a model or a row, not both")
     root = command.project()
     from mlflow import MlflowClient
 
+    if row is not None:
+        _row_lineage(root, row, as_json)
+        return
     found = tracing.trace(MlflowClient(), model or f"models:/{read_settings(root).promote.model_name}@champion")
     if as_json:
         print(json.dumps(found, indent=2, sort_keys=True))
     else:
         tracing.show(found, command.console())
+
+
+def _row_lineage(root, row: str, as_json: bool) -> None:
+    import json
+
+    from flows import row_lineage
+    from flows.tombstones import tombstones
+
+    stones = [stone for stone in tombstones(root) if stone.row == row]
+    tainted = sorted({version for stone in stones for version in stone.tainted})
+    found = {**_traced(root, row).as_document(), "forgotten": {"tainted": tainted} if stones else None}
+    if as_json:
+        print(json.dumps(found, indent=2, sort_keys=True))
+    else:
+        row_lineage.show(found, command.console())
+
+
+def _traced(root, row: str):
+    from mlflow import MlflowClient
+
+    from flows import row_lineage
+    from flows.objects import Objects
+    from flows.recorded import recorded_runs
+    from flows.settings import read_settings
+
+    client = MlflowClient()
+    name = read_settings(root).promote.model_name
+    return row_lineage.trace(client, name, Objects(root), recorded_runs(client), row)
+
+
+def forget(
+    row: Annotated[
+        str, typer.Option("--row", metavar="ID", help="The id of a demonstration, prompt, preference or verdict.")
+    ],
+):
+    """Forget a row on request: take it out of the data, and list the models that were trained on it.
+
+    The data files are written anew without it and pushed; a tombstone in data/*.intake/objects.jsonl keeps intake from
+    bringing it back. Older versions, caches and records lose it at the next plumb gc. Killed, run it again.
+    """
+    from flows import forget as forgetting
+
+    root, console = command.project(), command.console()
+    with console.status("starting") as status:
+        traced = _traced(root, row)
+        found = forgetting.forget(root, traced, step=lambda name: status.update(name))
+    forgetting.show(found, traced, console)
+
+
+def gc(
+    yes: Annotated[bool, typer.Option("--yes", help="Free it; without, say only what would go.")] = False,
+    remote: Annotated[
+        list[str] | None,
+        typer.Option("--remote", metavar="NAME", help="Purge forgotten rows from this DVC remote, too; repeatable."),
+    ] = None,
+    as_json: JsonOutput = False,
+):
+    """Free what nothing needs any more, and purge the rows that were forgotten; a dry run unless --yes is given.
+
+    Kept is all that the champion, the one before it, a pending version, the last gc.runs runs, the working tree and
+    the branches need, and every evaluation set. Freed are objects and run-cache entries of DVC, clones, checkpoints
+    and logs of other runs. A forgotten row goes from everywhere, also from what is kept: models stay, tables that held
+    it do not. Killed half-way, run it again.
+    """
+    import json
+    import sys
+
+    from flows import environment
+    from flows import gc as collecting
+    from flows.settings import read_sections
+
+    root, console = command.project(), command.console()
+    state = environment.state_dir(root)
+    from mlflow import MlflowClient
+
+    settings = read_sections(root, "gc", "promote")
+    with collecting.nobody_else(root, state) as clones:
+        name, runs = settings["promote"].model_name, settings["gc"].runs
+        plan = collecting.make_plan(root, state, clones, MlflowClient(), name, runs, remote or [])
+        if as_json:
+            print(json.dumps(plan.as_document(), indent=2))
+        else:
+            collecting.show(plan, console)
+        if not plan.empty and not yes and not as_json and sys.stdin.isatty():
+            yes = typer.confirm("Free it?")
+        if yes:
+            collecting.carry_out(plan)
+        elif not plan.empty and not as_json:
+            console.print("Nothing was freed: this was a dry run; plumb gc --yes frees it.", markup=False)
 
 
 def chat(
@@ -99,5 +198,5 @@ def chat(
 
 def add_to(app: typer.Typer) -> None:
     """Make these commands part of `plumb`."""
-    for one in (promote, rollback, lineage, chat):
+    for one in (promote, rollback, lineage, forget, gc, chat):
         app.command()(one)

@@ -63,9 +63,8 @@ def take_in(root: Path, inbox: str | None = None, dry_run: bool = False, step: S
     if url is None:
         raise Failure("intake.inbox in params.yaml is null; set it to s3://BUCKET/PREFIX, or give --inbox")
     source = Inbox(url, rules.intake.attempts)
-    # Machines that share PLUMB_STATE do not share a clone; between them the push decides.
-    place = state_dir(root) / "intake" / socket.gethostname()
-    with _alone(place.with_name(f"{place.name}.lock")), _full_disk_in_one_line():
+    place = clone_place(state_dir(root))
+    with alone(place.with_name(f"{place.name}.lock")), full_disk_in_one_line():
         step("locked")
         try:
             for _ in range(ROUNDS):
@@ -77,6 +76,11 @@ def take_in(root: Path, inbox: str | None = None, dry_run: bool = False, step: S
     raise Failure(f"other intakes were first {ROUNDS} times; nothing was taken in here: run again", may_pass=True)
 
 
+def clone_place(state: Path) -> Path:
+    """Where this machine works: machines that share PLUMB_STATE share no clone; between them the push decides."""
+    return state / "intake" / socket.gethostname()
+
+
 def read_rules(root: Path) -> Rules:
     """What params.yaml says about data and intake. Raises ConfigError naming the key."""
     params = read_params(root / "params.yaml")
@@ -85,7 +89,7 @@ def read_rules(root: Path) -> Rules:
 
 
 @contextlib.contextmanager
-def _alone(lock: Path) -> Iterator[None]:
+def alone(lock: Path) -> Iterator[None]:
     """Wait for another intake of this project on this machine; a dead process holds nothing."""
     lock.parent.mkdir(parents=True, exist_ok=True)
     with open(lock, "a", encoding="utf-8") as handle:
@@ -94,7 +98,7 @@ def _alone(lock: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _full_disk_in_one_line() -> Iterator[None]:
+def full_disk_in_one_line() -> Iterator[None]:
     try:
         yield
     except Failure:
@@ -110,9 +114,9 @@ def _round(root: Path, place: Path, rules: Rules, inbox: Inbox, dry_run: bool, s
     """One attempt, from the newest data on; None when another intake was first."""
     clone = data_line.open_clone(root, place)
     step("cloned")
-    pointer = _newest_data(clone, rules)
+    pointer = newest_data(clone, rules)
     step("newest data chosen")
-    ledger = ObjectLedger(clone.path / _ledger(pointer))
+    ledger = ObjectLedger(clone.path / ledger_of(pointer))
     listed = inbox.objects()
     step("listed")
     new = [stored for stored in listed if (inbox.bucket, stored.key, stored.etag) not in ledger.seen]
@@ -123,22 +127,24 @@ def _round(root: Path, place: Path, rules: Rules, inbox: Inbox, dry_run: bool, s
         held = HeldData(clone.path / rules.data.path, rules, ledger.forgotten)
         outcomes, rows = _checked(new, held, inbox, rules.intake, step)
     known, entered = len(listed) - len(new), [one for one in outcomes if one.waits is None]
-    before = _md5(clone.path / pointer)
+    before = md5_of(clone.path / pointer)
     if dry_run or not entered:
         commit = clone.code if dry_run else _known_data(root, clone, pointer)
         return Intake(outcomes, known, commit, None, (pointer, before))
     _store(clone, pointer, rows, rules.intake.remote, step)
-    after = _md5(clone.path / pointer)
+    after = md5_of(clone.path / pointer)
     ledger.append([(one.entry, one.problems) for one in entered], before, after)
     step("entered in the ledger")
-    pushed = _commit(root, clone, pointer, entered, step)
+    good, bad = sum(one.entry.good for one in entered), sum(one.entry.quarantined for one in entered)
+    message = f"Take in {good} rows from {len(entered)} objects; {bad} rows quarantined"
+    pushed = publish(root, clone, pointer, message, step)
     return pushed and Intake(outcomes, known, *pushed, (pointer, after))
 
 
 # --- the newest data ---
 
 
-def _newest_data(clone: Clone, rules: Rules) -> str:
+def newest_data(clone: Clone, rules: Rules) -> str:
     """Put the newest pointer and ledger into the clone; returns the pointer's name.
 
     Raises Failure when the data of the code at hand and that of plumb/data went different ways.
@@ -152,30 +158,31 @@ def _newest_data(clone: Clone, rules: Rules) -> str:
     line = data_line.text_of(clone, clone.tip, pointer) if clone.tip else None
     if line is None:
         return pointer
-    ledger = f"{_ledger(pointer)}/{OBJECTS}"
+    ledger = f"{ledger_of(pointer)}/{OBJECTS}"
     known_here, known_line = (data_line.text_of(clone, commit, ledger) or "" for commit in (clone.code, clone.tip))
     if known_here.startswith(known_line):
         return pointer  # the code at hand has taken in what plumb/data holds, and may have gone on from there
-    if _md5_in(here) not in states_in(known_line) | {_md5_in(line)}:
+    if md5_in(here) not in states_in(known_line) | {md5_in(line)}:
         remedy = f"git fetch, git checkout origin/plumb/data -- {path.parent.as_posix()}, dvc pull"
         raise Failure(
             f"{pointer} was changed here, and not on top of what plumb/data at {clone.host} holds; take that first "
             f"({remedy}), then make the change again"
         )
-    data_line.put(clone, clone.tip, [pointer, _ledger(pointer)])
+    data_line.put(clone, clone.tip, [pointer, ledger_of(pointer)])
     return pointer
 
 
-def _ledger(pointer: str) -> str:
+def ledger_of(pointer: str) -> str:
     """The ledger lies beside the pointer: data/hearth.intake beside data/hearth.dvc."""
     return f"{pointer.removesuffix('.dvc')}.intake"
 
 
-def _md5(pointer: Path) -> str:
-    return _md5_in(pointer.read_text(encoding="utf-8"))
+def md5_of(pointer: Path) -> str:
+    """The hash of the data that a pointer names."""
+    return md5_in(pointer.read_text(encoding="utf-8"))
 
 
-def _md5_in(text: str) -> str:
+def md5_in(text: str) -> str:
     return yaml.safe_load(text)["outs"][0]["md5"]
 
 
@@ -209,11 +216,9 @@ def _store(clone: Clone, pointer: str, rows: Mapping[str, list[Row]], remote: st
     step("stored")
 
 
-def _commit(root: Path, clone: Clone, pointer: str, entered: list[Outcome], step: Step) -> tuple[str, str] | None:
-    """Commit and push; returns commit and branch, or None when another intake was first."""
-    names = [pointer, _ledger(pointer)]
-    rows, bad = sum(one.entry.good for one in entered), sum(one.entry.quarantined for one in entered)
-    message = f"Take in {rows} rows from {len(entered)} objects; {bad} rows quarantined"
+def publish(root: Path, clone: Clone, pointer: str, message: str, step: Step) -> tuple[str, str] | None:
+    """Commit pointer and ledger as they are in the clone, and push; (commit, branch), None when another was first."""
+    names = [pointer, ledger_of(pointer)]
     line, run = data_line.commit_line(clone, names, message), data_line.commit_run(clone, names, message)
     step("committed")
     branch = f"run/{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{run[:8]}"
@@ -228,7 +233,7 @@ def _commit(root: Path, clone: Clone, pointer: str, entered: list[Outcome], step
 
 def _known_data(root: Path, clone: Clone, pointer: str) -> str:
     """The commit of the code at hand with the newest data, when no object is new: the same one each time."""
-    names = [pointer, _ledger(pointer)]
+    names = [pointer, ledger_of(pointer)]
     if not git(clone.path, "status", "--porcelain", "--", *names):
         return clone.code
     date = git(clone.path, "show", "--no-patch", "--format=%cI", clone.tip)

@@ -12,14 +12,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from flows import records, registry
 from flows.evidence import copy_path
+from flows.recorded import read_lock
 from flows.registry import Version
 from flows.stages import flatten
 
-LOCK_FILE = "dvc.lock"
 COMPARE_STAGE, GOLD_SECTION = "compare", "gold"
 
 
@@ -32,7 +30,9 @@ def trace(client, uri: str) -> dict[str, Any]:
     if registry.RUN not in version.tags:
         raise ValueError(f"{version.uri} was not registered by plumb promote: its origin is unknown")
     run = client.get_run(version.tags[registry.RUN])
-    lock = _lock(client, run.info.run_id)
+    lock = read_lock(client, run.info.run_id)
+    if lock is None:
+        raise ValueError(f"MLflow run {run.info.run_id}, which {version.uri} was made in, has lost its dvc.lock")
     stages = {name: _stage(client, name, entry, run.data.tags) for name, entry in lock["stages"].items()}
     params = {key: value for stage in stages.values() for key, value in stage["params"].items()}
     return {
@@ -47,12 +47,6 @@ def trace(client, uri: str) -> dict[str, Any]:
         "params": params,
         "stages": stages,
     }
-
-
-def _lock(client, run_id: str) -> Mapping[str, Any]:
-    with tempfile.TemporaryDirectory() as folder:
-        path = client.download_artifacts(run_id, LOCK_FILE, folder)
-        return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
 
 
 def _model(client, version: Version) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from pathlib import Path
 import psutil
 
 from flows import environment, looks
+from flows.budget import finish_run
 from flows.inputs import check_inputs
 from flows.ledger import Ledger
 from flows.session import Session
@@ -70,6 +71,7 @@ def align(root: Path, console, prefect: Prefect, cores: int | None = None, ancho
         graph = Graph(root)
         check_inputs(root, graph)
         if not anchors and _nothing_to_do(root, graph, prefect):
+            finish_run(root)
             console.print(f"Nothing to do: all {len(graph.stages)} stages are current and logged.")
         elif not _run(root, graph, settings, cores, console, prefect, anchors):
             return 1

@@ -8,11 +8,12 @@ import subprocess
 import sys
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from flows import supervise
 from flows.calls import forget_calls
+from flows.gpu_use import GpuUse, forget_use, read_use
 from flows.redact import redact
 
 TIMEOUT_ADVICE = "raise flow.stage_timeout_minutes in params.yaml, or the stage's meta.timeout in dvc.yaml"
@@ -47,6 +48,7 @@ class StageRun:
     seconds: float = 0.0
     peak_bytes: int = 0
     started: float = 0.0
+    gpu: GpuUse = field(default_factory=GpuUse)
 
 
 class Processes:
@@ -101,7 +103,7 @@ def run_stage(root: Path, stage: str, version: str, place: Path, timeout: float,
     command = [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "-s", stage]
     started = time.time()
     text, peak = run_command(command, root, stage, place, timeout, processes)
-    return StageRun(stage, version, _outcome(text), time.time() - started, peak, started)
+    return StageRun(stage, version, _outcome(text), time.time() - started, peak, started, read_use(place))
 
 
 def run_command(
@@ -115,9 +117,10 @@ def run_command(
     log, error_file = place / "log.txt", place / "error.json"
     error_file.unlink(missing_ok=True)
     forget_calls(place)
+    forget_use(place)
     with log.open("ab") as output:
         offset = output.tell()
-        code, peak = _supervised(command, root, stage_environment(place), output, timeout, processes)
+        code, peak = _supervised(command, root, stage_environment(place), output, place, timeout, processes)
     text = _without_secrets(log, offset)
     if code is None:
         raise StageError(name, "internal", f"stopped after {timeout:.0f} s; {TIMEOUT_ADVICE}", log)
@@ -154,8 +157,11 @@ def supervised_command(command: list[str]) -> list[str]:
     return [sys.executable, "-S", supervise.__file__, str(os.getpid()), *command]
 
 
-def _supervised(command, cwd, environment, output, timeout, processes) -> tuple[int | None, int]:
-    """Exit code (None: out of time) and peak memory of the largest process, in bytes."""
+def _supervised(command, cwd, environment, output, place, timeout, processes) -> tuple[int | None, int]:
+    """Exit code (None: out of time) and peak memory of the largest process, in bytes.
+
+    Time in which the stage waits for a GPU that another holds is not counted.
+    """
     if processes.stopping.is_set():
         raise Stopped
     process = subprocess.Popen(
@@ -175,7 +181,7 @@ def _supervised(command, cwd, environment, output, timeout, processes) -> tuple[
             if pid:
                 process.returncode = os.waitstatus_to_exitcode(status)
                 break
-            if time.monotonic() > deadline:
+            if time.monotonic() > deadline and time.monotonic() > deadline + read_use(place).waited:
                 return None, 0
             if processes.stopping.is_set():
                 raise Stopped

@@ -6,10 +6,13 @@ Prefect hands tasks JSON, so the flow's parameters name the session and its task
 import threading
 import time
 import uuid
+from dataclasses import replace
 from pathlib import Path
 
+from flows import budget
 from flows.anchors import Asked
 from flows.calls import Calls, read_calls
+from flows.gpu_use import read_use
 from flows.ledger import Entry, Ledger
 from flows.running import Processes, StageError, StageRun, folder
 from flows.settings import Settings
@@ -43,6 +46,9 @@ class Session:
         self.errors: list[StageError] = []
         self.pulled: list[Path] = []
         self.flow_run_id: str | None = None
+        self.run = budget.current_run(root)
+        self.over_budget: str | None = None
+        self._begun: dict[str, float] = {}
         self._lock = threading.Lock()
         Session._all[self.id] = self
 
@@ -56,10 +62,11 @@ class Session:
 
     def anchored(self, asked: Asked) -> None:
         """The judges were asked their anchors, which is what it cost and found."""
-        self.ledger.append(asked.cost)
+        self.ledger.append(replace(asked.cost, run=self.run.id))
         self._tell("anchored", asked)
 
     def begins(self, name: str, version: str, place: Path) -> None:
+        self._begun[name] = time.time()
         self._tell("begins", name, version, place)
 
     def ends(self, run: StageRun) -> None:
@@ -67,17 +74,27 @@ class Session:
             self.runs[run.stage] = run
             self.graph.refresh()
         if run.outcome == "ran":
-            self.ledger.append(self._cost(run))
+            self.ledger.append(self.cost(run))
         self._tell("ends", run)
 
     def fails(self, error: StageError) -> None:
         with self._lock:
             # The last word of a stage counts: a retry that succeeds takes it back in `counts`.
             self.errors = [e for e in self.errors if e.stage != error.stage] + [error]
-        calls = read_calls(error.log.parent)
-        if calls.totals:
-            self.ledger.append(_paid_in_vain(error.stage, calls))
+        self.ledger.append(self._cost_in_vain(error))
         self._tell("fails", error)
+
+    def may_begin(self, name: str) -> bool:
+        """Whether the budget has something left for this stage; what the cache holds costs nothing."""
+        spent = budget.exhausted(self.settings.flow.budget, self.ledger.of_run(self.run.id))
+        if spent is None or self.graph.status(name).current or self.graph.restorable(name):
+            return True
+        self.over_budget = spent
+        return False
+
+    def finishes(self) -> None:
+        """Every stage is current."""
+        budget.finish_run(self.root)
 
     @property
     def lasting_errors(self) -> list[StageError]:
@@ -95,7 +112,8 @@ class Session:
         words = [f"{outcomes.count(word)} {word}" for word in ("ran", "restored", "current") if word in outcomes]
         return ", ".join(words) or "nothing to do"
 
-    def _cost(self, run: StageRun) -> Entry:
+    def cost(self, run: StageRun) -> Entry:
+        """What a stage that ran has cost."""
         from flows.results import stage_metrics
 
         stage = self.graph.stages[run.stage]
@@ -114,16 +132,28 @@ class Session:
             output_tokens=int(metrics.get("output_tokens", 0)),
             stored=int(now.get("stored", 0)),
             spent=now.get("cost", 0.0),
+            gpus=run.gpu.gpus,
+            gpu_seconds=round(run.gpu.seconds(run.seconds), 3),
+            peak_gpu_bytes=run.gpu.peak_bytes,
+            asked=int(now.get("calls", 0)),
+            run=self.run.id,
             **{name: round(now.get(name, 0.0), 3) for name in ("latency_p50", "latency_p95")},
+        )
+
+    def _cost_in_vain(self, error: StageError) -> Entry:
+        """What an attempt took that failed. Its answers are in the store, so nobody pays them again."""
+        place = error.log.parent
+        now, gpu = read_calls(place).totals, read_use(place)
+        ended = time.time()
+        began = self._begun.get(error.stage, ended)
+        numbers = {name: int(now.get(name, 0)) for name in ("calls", "input_tokens", "output_tokens", "stored")}
+        paid = {"money": now.get("cost", 0.0), "spent": now.get("cost", 0.0), "asked": int(now.get("calls", 0))}
+        held = {"gpus": gpu.gpus, "gpu_seconds": round(gpu.seconds(ended - began), 3), "peak_gpu_bytes": gpu.peak_bytes}
+        seconds = round(ended - began, 3)
+        return Entry(
+            error.stage, "", round(began, 3), seconds, failed=True, run=self.run.id, **numbers, **paid, **held
         )
 
     def _tell(self, event: str, *arguments) -> None:
         for listener in self.listeners:
             getattr(listener, event)(*arguments)
-
-
-def _paid_in_vain(stage: str, calls: Calls) -> Entry:
-    """What the answers of an attempt cost that failed later; they are in the store, so nobody pays them again."""
-    now = calls.totals
-    numbers = {name: int(now[name]) for name in ("calls", "input_tokens", "output_tokens", "stored")}
-    return Entry(stage, "", round(time.time(), 3), 0.0, money=now["cost"], spent=now["cost"], failed=True, **numbers)

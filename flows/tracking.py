@@ -16,6 +16,7 @@ from pathlib import Path
 from flows import evidence, records, running
 from flows.anchors import Asked
 from flows.calls import read_calls, write_traces
+from flows.ledger import totals
 from flows.live import Tail
 from flows.redact import redact
 from flows.results import stage_metrics
@@ -220,7 +221,7 @@ class Tracker:
         place = running.folder(session.state, run.stage, version)
         records.write_curves(client, run_id, Tail(place / "live.jsonl"))
         calls = read_calls(place)
-        cost = {"cost/seconds": run.seconds, "cost/peak_memory_mb": run.peak_bytes / 1e6} if run.outcome == "ran" else {}
+        cost = session.cost(run).metrics if run.outcome == "ran" else {}
         records.write_metrics(client, run_id, stage_metrics(session.root, stage) | cost | calls.metrics)
         records.write_inputs(client, run_id, session.graph.dependencies(run.stage))
         for key, value in evidence.identity_tags(session.root, stage).items():
@@ -264,6 +265,7 @@ class Tracker:
                 self._complete(run_id)
             else:
                 self.problems.append(f"the model of {stage} was not logged (exit code {code}); its log is {log}")
+        records.write_metrics(self._client, self._parent, totals(self._session.ledger.of_run(self._session.run.id)))
         lock = self._session.root / "dvc.lock"
         if lock.exists():
             self._client.log_artifact(self._parent, str(lock))

@@ -19,7 +19,7 @@ from tasks.watchdog import die_with_parents
 if __name__ == "__main__":
     die_with_parents()  # before anything slow is imported: a parent that dies meanwhile must take us along
 
-from tasks import errors, state
+from tasks import errors, gpus, state
 from tasks.params import read_params, stage_config
 from tasks.pipeline import Binding, bind, load_pipeline
 
@@ -80,8 +80,10 @@ def run_stage(stage: str) -> None:
     """Run one stage of the dvc.yaml in the current folder."""
     params = read_params(PARAMS_FILE)
     config = stage_config(params, stage)
-    binding = bind(load_pipeline(DVC_FILE), params, stage)
+    pipeline = load_pipeline(DVC_FILE)
+    binding = bind(pipeline, params, stage)
     check_inputs(binding)
+    gpus.take(gpus.wanted_gpus(pipeline, stage))  # before torch is imported
     name = stage.partition("@")[0]
     module = __import__(f"tasks.{name}", fromlist=[name])
     function = getattr(module, name)
@@ -124,6 +126,8 @@ def main(arguments: list[str]) -> int:
         run_stage(stage)
     except Exception as error:
         return errors.report_failure(stage, error)
+    finally:
+        gpus.note_peak()
     return 0
 
 

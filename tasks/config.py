@@ -98,10 +98,20 @@ class AnchorsConfig(Section):
     max_cost: PositiveFloat | None
 
 
+class RunBudget(Section):
+    """What one run may cost, its failed attempts included; null is no limit."""
+
+    seconds: PositiveFloat | None
+    gpu_seconds: PositiveFloat | None
+    calls: Positive | None
+    cost: PositiveFloat | None
+
+
 class FlowConfig(Section):
     stage_timeout_minutes: PositiveFloat
     retries: NonNegative
     retry_delay_seconds: NonNegativeFloat
+    budget: RunBudget
 
 
 class NearRepeatsConfig(Section):
@@ -120,6 +130,12 @@ class IntakeConfig(Section):
     max_row_characters: Positive
     attempts: Positive
     near_repeats: NearRepeatsConfig
+
+
+class GcConfig(Section):
+    """What `plumb gc` keeps beside what serves: the last runs that made something different."""
+
+    runs: Positive
 
 
 class PromoteConfig(Section):
@@ -142,6 +158,7 @@ SHARED: dict[str, type[Section]] = {
     "anchors": AnchorsConfig,
     "intake": IntakeConfig,
     "promote": PromoteConfig,
+    "gc": GcConfig,
 }
 
 

@@ -150,7 +150,7 @@ class HeldData:
     def _read_verdicts(self, path: Path) -> None:
         file = self._files[path.name] = File(("verdicts",))
         for row in read_jsonl(path) if path.is_file() else ():
-            digest = _verdict_digest(row)
+            digest = verdict_digest(row)
             file.ids[str(row.get("id", f"verdicts-{digest[:16]}"))] = digest
             file.digests.add(digest)
 
@@ -199,7 +199,7 @@ class HeldData:
         split = self._prompts[str(given["prompt_id"])]
         if split in HELD_OUT:
             raise BadRow(f"its prompt is in the split {split!r}, which is not judged by people")
-        return Candidate(given, _verdict_digest(given))
+        return Candidate(given, verdict_digest(given))
 
 
 def richest(readers: Iterable[str]) -> str:
@@ -212,7 +212,8 @@ def digest_of(row: Mapping[str, Any]) -> str:
     return _digest({key: row[key] for key in formats.CONTENT if key in row})
 
 
-def _verdict_digest(row: Mapping[str, Any]) -> str:
+def verdict_digest(row: Mapping[str, Any]) -> str:
+    """SHA-256 over what a human verdict says."""
     return _digest({column: str(row.get(column, "")).strip() for column in COLUMNS})
 
 

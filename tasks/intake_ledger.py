@@ -4,8 +4,8 @@ Both files are JSON lines that are only ever appended to. Each line says its `ty
 not know stay as they are.
 - `object`: an Entry.
 - `data`: DVC's hash of the data `before` and `after` the objects above it.
-- `tombstone`: {"row": ID, "digest": what digest_of says of the row}, either may be left out; intake does not take such
-  a row in again.
+- `tombstone`: a Tombstone, {"row": ID, "digest": what digest_of says of the row, …}, either of the two may be left out;
+  intake does not take such a row in again.
 - `quarantined`: the lines of an object that were left out for one reason.
 """
 
@@ -55,6 +55,19 @@ class Entry:
         return self.bucket, self.key, self.etag
 
 
+@dataclass(frozen=True)
+class Tombstone:
+    """A row that was forgotten: by id, by what it said, and the object and line of the inbox that it came from.
+
+    tainted: the registered versions that had been trained on it or chosen by it by then.
+    """
+
+    row: str | None
+    digest: str | None
+    origin: str | None = None
+    tainted: tuple[str, ...] = ()
+
+
 class ObjectLedger:
     """The ledger in `folder`; missing files are empty.
 
@@ -68,11 +81,21 @@ class ObjectLedger:
         self.seen = {(line["bucket"], line["key"], line["etag"]) for line in entries}
 
     @property
+    def tombstones(self) -> list[Tombstone]:
+        """In the order in which rows were forgotten."""
+        return tombstones_in(self._lines)
+
+    @property
     def forgotten(self) -> Forgotten:
         """What the tombstones name."""
-        stones = [line for line in self._lines if line.get("type") == "tombstone"]
-        ids, digests = ({stone[key] for stone in stones if stone.get(key)} for key in ("row", "digest"))
+        ids, digests = ({getattr(s, key) for s in self.tombstones} - {None} for key in ("row", "digest"))
         return Forgotten(frozenset(ids), frozenset(digests))
+
+    def bury(self, stones: Iterable[Tombstone], at: str, before: str, after: str) -> None:
+        """Add tombstones, and the hash of the data before and after. `at`: when, UTC."""
+        lines = [{"type": "tombstone", "at": at, **asdict(stone)} for stone in stones]
+        moved = [{"type": "data", "before": before, "after": after}] if before != after else []
+        _append(self._folder / OBJECTS, [*lines, *moved])
 
     def append(self, entries: Iterable[tuple[Entry, list[Problem]]], before: str, after: str) -> None:
         """Add object versions, the report on their quarantined lines, and the hash of the data before and after."""
@@ -88,6 +111,15 @@ class ObjectLedger:
                 for reason, lines in by_reason(problems)
             ),
         )
+
+
+def tombstones_in(lines: Iterable[dict[str, Any]]) -> list[Tombstone]:
+    """The tombstones among the lines of a ledger."""
+    stones = [line for line in lines if line.get("type") == "tombstone"]
+    return [
+        Tombstone(stone.get("row"), stone.get("digest"), stone.get("origin"), tuple(stone.get("tainted", ())))
+        for stone in stones
+    ]
 
 
 def by_reason(problems: Iterable[Problem]) -> list[tuple[str, str]]:

@@ -93,7 +93,7 @@ class Project:
         """git or dvc in the project, which must succeed."""
         command = [program] if program == "git" else [sys.executable, "-m", program]
         answer = self.run([*command, *arguments])
-        assert answer.returncode == 0, f"{program} {arguments}: {answer.stderr}"
+        assert answer.returncode == 0, f"{program} {arguments}: {answer.stdout}{answer.stderr}"
         return answer.stdout
 
     def run(self, command: list[str], **more: str) -> subprocess.CompletedProcess:

@@ -9,7 +9,7 @@ import pytest
 from flows import data_line
 from flows.failure import Failure
 from flows.git import GitError, git
-from flows.intake import _newest_data
+from flows.intake import newest_data
 from tasks.config import DataConfig
 from tasks.held_data import Rules
 from tests.intake_rows import DATA, intake_config
@@ -141,7 +141,7 @@ def test_a_full_disk_is_said(tmp_path, monkeypatch):
 
 def newest(root, tmp_path) -> str:
     clone = data_line.open_clone(root, tmp_path / "look")
-    assert _newest_data(clone, RULES) == "data/items.dvc"
+    assert newest_data(clone, RULES) == "data/items.dvc"
     text = (clone.path / "data" / "items.dvc").read_text()
     ledger = clone.path / "data" / "items.intake" / "objects.jsonl"
     return text.split()[3] + (" with ledger" if ledger.exists() else "")
@@ -181,4 +181,4 @@ def test_data_that_went_another_way_is_not_overwritten(root, tmp_path):
 def test_data_that_is_not_tracked(root, tmp_path, path):
     clone = data_line.open_clone(root, tmp_path / "look")
     with pytest.raises(Failure, match=f"data.path={path} is not tracked by DVC in this project; `dvc add {path}`"):
-        _newest_data(clone, Rules(DataConfig(**{**DATA, "path": path}), intake_config(), ()))
+        newest_data(clone, Rules(DataConfig(**{**DATA, "path": path}), intake_config(), ()))

@@ -22,7 +22,7 @@ LIGHT_TASKS = {"tasks"} | {
     f"tasks.{name}"
     for name in (
         "config contracts params plain_yaml progress errors state pipeline rows reporting reporting.judge_card intake inbound "
-        "held_data intake_ledger"
+        "held_data intake_ledger forgetting formats prepare"
     ).split()
 }
 # Statistics on tables: numpy and scipy, no torch. The command line imports them inside the commands that need them.

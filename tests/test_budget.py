@@ -1,0 +1,119 @@
+"""A run's budget, by hand and on the toy; what each stage cost, in the ledger, in MLflow and in Prefect's pages."""
+
+import json
+import sqlite3
+
+import pytest
+
+from flows import budget
+from flows.gpu_use import GpuUse
+from flows.ledger import Entry, Ledger, as_rows, totals
+from flows.running import StageRun
+from tasks.config import RunBudget
+from tests import toy
+
+FREE = {"seconds": None, "gpu_seconds": None, "calls": None, "cost": None}
+ENTRIES = [
+    Entry("sft", "v", 0.0, 40.0, peak_bytes=3_000_000, gpus=2, gpu_seconds=60.0, run="r"),
+    Entry("compare", "", 0.0, 5.0, failed=True, asked=7, spent=0.25, money=0.25, run="r"),
+    Entry("compare", "v", 0.0, 5.0, peak_bytes=1_000_000, calls=30, asked=3, spent=0.5, money=2.0, run="r"),
+]
+
+
+@pytest.mark.parametrize(
+    ("limits", "words"),
+    [
+        ({}, None),
+        ({"seconds": 50.1}, None),
+        ({"seconds": 50.0}, "flow.budget.seconds=50 is spent: 50 s (sft 40, compare 10); what is done is kept"),
+        ({"gpu_seconds": 60.0}, "flow.budget.gpu_seconds=60 is spent: 60 GPU-s (sft 60);"),
+        ({"calls": 10}, "flow.budget.calls=10 is spent: 10 calls (compare 10);"),
+        ({"calls": 11}, None),
+        ({"cost": 0.7}, "flow.budget.cost=0.7 is spent: 0.75 money (compare 0.75);"),
+    ],
+)
+def test_what_was_paid_now_counts_failed_attempts_included(limits, words):
+    said = budget.exhausted(RunBudget(**{**FREE, **limits}), ENTRIES)
+    assert said is None if words is None else said.startswith(words) and "\n" not in said
+
+
+def test_the_table_adds_up():
+    rows = as_rows(ENTRIES)
+    assert [row["stage"] for row in rows] == ["sft", "compare (failed)", "compare", "all"]
+    assert rows[-1]["seconds"] == "50" and rows[-1]["peak MB"] == "3" and rows[-1]["calls paid now"] == "10"
+    assert rows[-1]["money"] == "2.25" and rows[-1]["money paid now"] == "0.75" and rows[0]["GPU-seconds"] == "60"
+    assert totals(ENTRIES)["cost/gpu_seconds"] == 60.0 and as_rows([]) == [] and totals([]) == {}
+
+
+def test_a_run_goes_on_until_it_has_finished(tmp_path):
+    first = budget.current_run(tmp_path)
+    assert budget.current_run(tmp_path) == first
+    budget.finish_run(tmp_path)
+    budget.finish_run(tmp_path)
+    second = budget.current_run(tmp_path)
+    assert second.id != first.id
+    (tmp_path / ".dvc" / "tmp" / "plumb.run").write_text("{torn")
+    assert budget.current_run(tmp_path).id not in (first.id, second.id)
+
+
+def test_the_ledger_knows_its_runs(tmp_path):
+    book = Ledger(tmp_path / "ledger.jsonl")
+    for entry in (*ENTRIES, Entry("sft", "v", 0.0, 1.0, run="other")):
+        book.append(entry)
+    assert book.of_run("r") == ENTRIES and book.of_run("none") == []
+
+
+def test_gpu_seconds_of_a_stage_that_waited(tmp_path, monkeypatch):
+    session = toy.make_session(toy.make_toy(tmp_path / "toy"), monkeypatch)
+    session.ends(StageRun("first", "v", "ran", seconds=10.0, gpu=GpuUse(2, waited=4.0, peak_bytes=5)))
+    (line,) = toy.ledger(tmp_path / "toy")
+    assert (line["gpus"], line["gpu_seconds"], line["peak_gpu_bytes"], line["run"]) == (2, 12.0, 5, session.run.id)
+
+
+def limited(folder, **limits):
+    text = toy.PARAMS
+    for name, value in limits.items():
+        text = text.replace(f"{name}: null", f"{name}: {value}")
+    (folder / "params.yaml").write_text(text)
+
+
+def prefect_artifact(folder, key):
+    with sqlite3.connect(folder / ".prefect" / "prefect.db") as connection:
+        rows = connection.execute("SELECT data FROM artifact WHERE key = ? ORDER BY created", (key,)).fetchall()
+    found = [json.loads(row[0]) for row in rows]
+    return [json.loads(one) if isinstance(one, str) else one for one in found]
+
+
+@pytest.mark.services
+def test_a_spent_budget_stops_between_stages_and_a_higher_one_goes_on(tmp_path):
+    folder = toy.make_toy(tmp_path / "toy")
+    limited(folder, seconds=0.5)
+    answer = toy.plumb(folder, "align", "--cores", "1", TOY_SECONDS="1")
+    assert answer.returncode == 1
+    assert "flow.budget.seconds=0.5 is spent: " in answer.stdout and "(first " in answer.stdout, answer.stdout
+    assert toy.outs(folder).keys() == {"out/first.txt", "metrics/first.json"}
+    again = toy.plumb(folder, "align", "--cores", "1", TOY_SECONDS="1")
+    assert again.returncode == 1 and "flow.budget.seconds=0.5 is spent" in again.stdout, "the same run goes on"
+    assert [line["stage"] for line in toy.ledger(folder)] == ["first"]
+    limited(folder, seconds=100)
+    done = toy.plumb(folder, "align", "--cores", "1")
+    assert done.returncode == 0, done.stdout
+    assert [line["stage"] for line in toy.ledger(folder)] == ["first", "side@a", "side@b", "second", "last"]
+    assert len({line["run"] for line in toy.ledger(folder)}) == 1
+    tables = prefect_artifact(folder, "ledger")
+    assert [[row["stage"] for row in table] for table in tables] == [
+        ["first", "all"], ["first", "all"], ["first", "side@a", "side@b", "second", "last", "all"],
+    ]  # fmt: skip
+    from mlflow import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{folder / 'mlflow.db'}")
+    runs = client.search_runs([client.get_experiment_by_name("toy").experiment_id], order_by=["start_time DESC"])
+    parent = next(run for run in runs if run.data.tags["plumb.kind"] == "flow")
+    (made,) = [run for run in runs if run.data.tags.get("plumb.stage") == "first"]
+    spent = sum(line["seconds"] for line in toy.ledger(folder))
+    assert parent.data.metrics["cost/seconds"] == pytest.approx(spent)
+    assert made.data.metrics["cost/calls"] == 3 and made.data.metrics["cost/money"] == 0.5
+    assert {"cost/gpu_seconds", "cost/peak_memory_mb", "cost/input_tokens"} < made.data.metrics.keys()
+    (folder / "params.yaml").write_text((folder / "params.yaml").read_text().replace("steps: 3", "steps: 4"))
+    assert toy.plumb(folder, "align").returncode == 0
+    assert len({line["run"] for line in toy.ledger(folder)}) == 2, "the next run begins anew"
