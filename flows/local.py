@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psutil
 
-from flows import environment
+from flows import environment, login
 from flows.ledger import Ledger
 from flows.session import Session
 from flows.settings import read_settings
@@ -43,11 +43,14 @@ class Prefect:
         if self._found:
             return
         self._found = True
+        login.as_client()
         url = running_prefect(self._root)
         if url is None:
             self._server, url = private_prefect(self._root)
         elif not answers(f"{url}/health", seconds=5.0):
             raise ValueError(f"no Prefect server answers at PREFECT_API_URL={url}; start it, or unset PREFECT_API_URL")
+        else:
+            login.check_prefect(url)
         os.environ["PREFECT_API_URL"] = url
 
     def wait(self) -> None:
@@ -63,6 +66,7 @@ def align(root: Path, console, prefect: Prefect, cores: int | None = None, ancho
     """
     settings = read_settings(root)
     cores = cores or environment.usable_cores()
+    login.check_mlflow()  # before hours of work that nobody would find there
     with only_one(root):
         heal(root)
         graph = Graph(root)
