@@ -15,6 +15,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows import anchors as anchoring
 from flows import data, running
+from flows.redact import redact
 from flows.results import as_markdown, judge_markdown
 from flows.running import StageError, StageRun
 from flows.session import Session
@@ -40,7 +41,7 @@ def anchors(session_id: str) -> None:
     limit = 60 * session.settings.flow.stage_timeout_minutes
     asked = anchoring.ask(session.root, session.state, limit, session.processes)
     session.anchored(asked)
-    create_markdown_artifact(anchoring.as_markdown(asked), key="anchors", description="Whether the judges drifted")
+    create_markdown_artifact(redact(anchoring.as_markdown(asked)), key="anchors", description="Whether the judges drifted")
     asked.check()
 
 
@@ -122,10 +123,10 @@ def align(session_id: str):
         raise
     if session.lasting_errors:
         raise session.lasting_errors[0]
-    create_markdown_artifact(as_markdown(session.root), key="result", description="Scores, answers and the verdict")
+    create_markdown_artifact(redact(as_markdown(session.root)), key="result", description="Scores, answers and the verdict")
     card = judge_markdown(session.root, session.calls("compare"))
     if card:
-        create_markdown_artifact(card, key="judge-card", description="How far the judges can be believed")
+        create_markdown_artifact(redact(card), key="judge-card", description="How far the judges can be believed")
     report = session.root / "artifacts" / "report" / "report.html"
     if report.exists():
         create_link_artifact(report.as_uri(), key="report", link_text="Report")

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from flows.settings import refuse_secrets
 from tasks.params import read_params
 
 # Settings of a DVC remote that a clone takes over from the project's own config.local.
@@ -86,6 +87,7 @@ def params_text(root: Path, file: Path | None, changes: Mapping[str, str]) -> st
     text = source.read_text(encoding="utf-8")
     if changes:
         text = change_params(text, changes)
+    refuse_secrets(text, "--set" if changes else str(source))
     if (root / "tasks").is_dir():
         _check(text, source)
     return text
