@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from tests.import_closure import ROOT
@@ -21,13 +22,13 @@ LEAK = {"TOY_TRAIN": "leak", "TOY_SECRETS": ",".join(SECRETS)}
 UNREDACTED = "from flows import redact\nredact.redact = lambda text: text\n"
 
 
-def leaks(folder: Path, *outputs: str) -> list[tuple[str, str]]:
-    """(where, which secret) of every planted secret in a file below `folder` or in an output."""
+def leaks(folder: Path, *outputs: str, secrets: Mapping[str, str] = SECRETS) -> list[tuple[str, str]]:
+    """(where, which secret) of every secret in a file below `folder` or in an output."""
     texts = {"output": "".join(outputs).encode()}
     for path in folder.rglob("*"):
         if path.is_file() and not path.is_symlink():
             texts[str(path.relative_to(folder))] = path.read_bytes()
-    return [(where, name) for where, text in texts.items() for name, value in SECRETS.items() if value.encode() in text]
+    return [(where, name) for where, text in texts.items() for name, value in secrets.items() if value.encode() in text]
 
 
 def without_redaction(folder: Path) -> dict[str, str]:
