@@ -100,3 +100,22 @@ def test_a_gpu_job_differs_by_what_a_gpu_needs():
     assert pod["tolerations"] == [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}]
     mounts = {mount["name"]: mount["mountPath"] for mount in pod["containers"][0]["volumeMounts"]}
     assert mounts == {"state": "/state", "scratch": "/scratch", "shm": "/dev/shm"}
+
+
+def test_set_up_without_a_server_is_one_line():
+    from flows import up
+
+    with pytest.raises(ValueError, match=r"^no Prefect server answers at http://127.0.0.1:9/api; start it \(plumb up\)"):
+        up.set_up_server("http://127.0.0.1:9/api")
+
+
+def test_heartbeats_that_are_off_are_one_line():
+    from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+
+    from flows import heartbeat
+
+    with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
+        with pytest.raises(ValueError, match="PREFECT_FLOWS_HEARTBEAT_FREQUENCY turns heartbeats off"):
+            heartbeat.frequency()
+    with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: 45}):
+        assert heartbeat.frequency() == 45
