@@ -19,7 +19,7 @@ from tasks.watchdog import die_with_parents
 if __name__ == "__main__":
     die_with_parents()  # before anything slow is imported: a parent that dies meanwhile must take us along
 
-from tasks import errors, state
+from tasks import errors, gpus, state
 from tasks.params import read_params, stage_config
 from tasks.pipeline import Binding, bind, load_pipeline
 
@@ -80,8 +80,10 @@ def run_stage(stage: str) -> None:
     """Run one stage of the dvc.yaml in the current folder."""
     params = read_params(PARAMS_FILE)
     config = stage_config(params, stage)
-    binding = bind(load_pipeline(DVC_FILE), params, stage)
+    pipeline = load_pipeline(DVC_FILE)
+    binding = bind(pipeline, params, stage)
     check_inputs(binding)
+    gpus.hold(pipeline, stage)
     name = stage.partition("@")[0]
     module = __import__(f"tasks.{name}", fromlist=[name])
     function = getattr(module, name)
