@@ -41,7 +41,8 @@ def anchors(session_id: str) -> None:
     limit = 60 * session.settings.flow.stage_timeout_minutes
     asked = anchoring.ask(session.root, session.state, limit, session.processes)
     session.anchored(asked)
-    create_markdown_artifact(redact(anchoring.as_markdown(asked)), key="anchors", description="Whether the judges drifted")
+    said = redact(anchoring.as_markdown(asked))
+    create_markdown_artifact(said, key="anchors", description="Whether the judges drifted")
     asked.check()
 
 
@@ -123,7 +124,8 @@ def align(session_id: str):
         raise
     if session.lasting_errors:
         raise session.lasting_errors[0]
-    create_markdown_artifact(redact(as_markdown(session.root)), key="result", description="Scores, answers and the verdict")
+    result = redact(as_markdown(session.root))
+    create_markdown_artifact(result, key="result", description="Scores, answers and the verdict")
     card = judge_markdown(session.root, session.calls("compare"))
     if card:
         create_markdown_artifact(redact(card), key="judge-card", description="How far the judges can be believed")

@@ -172,7 +172,8 @@ def check_servers(root: Path) -> Iterator[Finding]:
         yield Finding("ok", "prefect", "no server runs: plumb align starts a private one; plumb up shows the pages")
     tracking = os.environ.get("MLFLOW_TRACKING_URI", "")
     if tracking.startswith("http"):
-        yield _server("mlflow", tracking, f"{tracking}/health", login.check_mlflow, "start it, or unset MLFLOW_TRACKING_URI")
+        remedy = "start it, or unset MLFLOW_TRACKING_URI"
+        yield _server("mlflow", tracking, f"{tracking}/health", login.check_mlflow, remedy)
     else:
         yield Finding("ok", "mlflow", tracking or "sqlite in the project")
 

@@ -84,8 +84,9 @@ def _encoded(text: str) -> str:
 
 def _status(url: str, headers: dict[str, str]) -> int | None:
     """The HTTP status of a GET; None where nobody answers."""
+    request = urllib.request.Request(url, headers=headers)  # noqa: S310  an address of the user's own
     try:
-        with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=SECONDS) as response:  # noqa: S310
+        with urllib.request.urlopen(request, timeout=SECONDS) as response:  # noqa: S310
             return response.status
     except urllib.error.HTTPError as error:
         return error.code

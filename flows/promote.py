@@ -75,7 +75,8 @@ def promote(candidate: str, gate: str, commit: str, compared: int | None = None,
     given = Approval(**approval) if approval else None
     with redacted_errors():
         place = place_of(environment.project_root())
-        outcome = promotion.run(place, request, given, lambda found, version: ask(place, found, version, request), as_task)
+        asking = lambda found, version: ask(place, found, version, request)  # noqa: E731
+        outcome = promotion.run(place, request, given, asking, as_task)
     get_run_logger().info("%s: %s", outcome.word, redact(outcome.text))
     said = _as_markdown(outcome, request)
     create_markdown_artifact(said, key="promotion", description="What became of the candidate")

@@ -23,7 +23,7 @@ def redact(text: str) -> str:
 
 
 def secrets_in(content: bytes) -> list[str]:
-    """The names of the secret variables whose values stand in it; short values may be ordinary words and are not sought."""
+    """The names of the secret variables whose values stand in it. Short values are not sought: they may be words."""
     found = {name: value.encode() for value, name in _secrets().items() if len(value) >= SURELY_SECRET}
     return sorted(name for name, value in found.items() if value in content)
 

@@ -1,4 +1,4 @@
-"""Prefect and MLflow servers on this machine: a private one for a single run, or the pages and workers of `plumb up`."""
+"""Prefect and MLflow servers on this machine: a private one for a single run, or those of `plumb up`."""
 
 import contextlib
 import json

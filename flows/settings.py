@@ -50,7 +50,7 @@ def read_sections(root: Path, *names: str) -> dict[str, Section]:
 
 
 def refuse_secrets(text: str, source: str) -> None:
-    """Raises ConfigError when the value of a secret variable stands in params: they are logged, locked and committed."""
+    """Raises ConfigError when the value of a secret variable stands in params, which are logged and committed."""
     names = secrets_in(text.encode())
     if names:
         raise ConfigError(f"{source} holds the value of {names[0]}; take it out, credentials come from the environment")

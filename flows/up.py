@@ -23,12 +23,13 @@ def pools(root: Path) -> list[str]:
 
 
 def worker(root: Path, pool: str, api: str) -> Server:
-    """A Prefect worker that runs what is deployed to `pool`, in processes of this machine; makes the pool if need be."""
+    """A Prefect worker that runs what is deployed to `pool`, as processes here; it makes the pool if need be."""
     command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", pool, "--type", "process"]
     command += ["--name", f"plumb up {pool}", "--install-policy", "never"]
     environment = {"PREFECT_API_URL": api, "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "INFO"}
     environment["PREFECT_WORKER_QUERY_SECONDS"] = os.environ.get("PREFECT_WORKER_QUERY_SECONDS", QUERY_SECONDS)
-    return Server(f"Prefect {pool} worker", command, f"{api}/health", root / ".prefect" / f"worker-{pool}.log", environment)
+    log = root / ".prefect" / f"worker-{pool}.log"
+    return Server(f"Prefect {pool} worker", command, f"{api}/health", log, environment)
 
 
 def set_up_server(api: str, heartbeat_seconds: int | None = None) -> str:
@@ -67,7 +68,7 @@ def serve(root: Path, prefect_port: int, mlflow_port: int, workers: bool, consol
         for server in started:
             server.wait()
         with announced(root, api):
-            console.print(f"Prefect: http://{HOST}:{prefect_port}\nMLflow:  http://{HOST}:{mlflow_port}", highlight=False)
+            console.print(f"Prefect: http://{HOST}:{prefect_port}\nMLflow:  http://{HOST}:{mlflow_port}")
             set_up_server(api)
             if workers:
                 started += [worker(root, pool, api) for pool in pools(root)]

@@ -90,5 +90,7 @@ def _as_user(*command: object) -> None:
     """Postgres refuses to run as root."""
     words = [str(word) for word in command]
     words = ["runuser", "--user", _user(), "--", *words] if os.getuid() == 0 else words
-    answer = subprocess.run(words, cwd="/", stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    answer = subprocess.run(
+        words, cwd="/", stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
     assert answer.returncode == 0, answer.stdout

@@ -1,9 +1,9 @@
-"""The Kubernetes job that Prefect's own worker would make of a work pool's template, checked against Kubernetes' schema.
+"""The Kubernetes job that Prefect's worker would make of a work pool's template, checked against Kubernetes' schema.
 
     .services/bin/python tests/render_job.py TEMPLATE.json '{"gpus": 2}'
 
-Prints the manifest as JSON; exits with 1 and what is wrong when a schema does not allow it. Run with the environment that
-has prefect-kubernetes; imports nothing of ours.
+Prints the manifest as JSON; exits with 1 and what is wrong when a schema does not allow it. Run with the environment
+that has prefect-kubernetes; imports nothing of ours.
 """
 
 import asyncio

@@ -38,7 +38,9 @@ class Service:
 
 
 @contextlib.contextmanager
-def running(name: str, arguments: list[str], folder: Path, environment: dict[str, str], health: str) -> Iterator[Service]:
+def running(
+    name: str, arguments: list[str], folder: Path, environment: dict[str, str], health: str
+) -> Iterator[Service]:
     """A server while inside, once it answers."""
     service = Service(name, arguments, folder, environment)
     try:

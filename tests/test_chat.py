@@ -109,7 +109,11 @@ def test_a_directory_that_holds_no_model_is_one_line(tmp_path):
 
 
 # Makes the terminal that it is given its own, so that Ctrl-C there is a signal, and becomes the command.
-TAKE_TERMINAL = "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.argv[1], sys.argv[1:])"
+TAKE_TERMINAL = """
+import fcntl, os, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
 
 
 class Terminal:

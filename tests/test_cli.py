@@ -142,7 +142,8 @@ def test_up_serves_both_pages_and_align_finds_the_server(tmp_path):
         assert toy.plumb(folder, "align").returncode == 0
         assert not (folder / ".prefect" / "server.log").exists(), "no private server was started"
         workers = folder / ".prefect" / "worker-cpu.log"
-        toy.wait_for(lambda: workers.exists() and "Worker 'plumb up cpu' started" in workers.read_text(), 60, run.describe)
+        started = "Worker 'plumb up cpu' started"
+        toy.wait_for(lambda: workers.exists() and started in workers.read_text(), 60, run.describe)
         run.process.terminate()
         run.wait_until_gone(20)
         assert run.process.returncode == 0

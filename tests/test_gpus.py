@@ -48,7 +48,13 @@ def test_what_a_stage_wants():
 
 @pytest.mark.parametrize(
     ("named", "seen"),
-    [(None, ["GPU-aaaa", "GPU-bbbb"]), ("", []), ("-1", []), ("1", ["GPU-bbbb"]), ("GPU-bbbb,0", ["GPU-bbbb", "GPU-aaaa"])],
+    [
+        (None, ["GPU-aaaa", "GPU-bbbb"]),
+        ("", []),
+        ("-1", []),
+        ("1", ["GPU-bbbb"]),
+        ("GPU-bbbb,0", ["GPU-bbbb", "GPU-aaaa"]),
+    ],
 )
 def test_what_is_visible(machine, monkeypatch, named, seen):
     if named is not None:

@@ -23,7 +23,8 @@ class Guarded(BaseHTTPRequestHandler):
 
 @pytest.fixture()
 def address(monkeypatch):
-    for name in (login.PREFECT_CLIENT, login.PREFECT_SERVER, login.MLFLOW_USER, login.MLFLOW_PASSWORD, login.MLFLOW_TOKEN):
+    mlflow = (login.MLFLOW_USER, login.MLFLOW_PASSWORD, login.MLFLOW_TOKEN)
+    for name in (login.PREFECT_CLIENT, login.PREFECT_SERVER, *mlflow):
         monkeypatch.setenv(name, "")  # known, so that what is set on the way is taken back
         monkeypatch.delenv(name)
     server = ThreadingHTTPServer(("127.0.0.1", 0), Guarded)

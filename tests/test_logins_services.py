@@ -49,7 +49,7 @@ def logins(place):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"PREFECT_API_AUTH_STRING": "ada:wrong-password"}, "refuses the login; set PREFECT_API_AUTH_STRING to the server's"),
+        ({"PREFECT_API_AUTH_STRING": "ada:wrong-password"}, "refuses the login; set PREFECT_API_AUTH_STRING to"),
         ({"MLFLOW_TRACKING_PASSWORD": "wrong-password"}, "refuses the login; set MLFLOW_TRACKING_USERNAME and"),
         ({"MLFLOW_TRACKING_USERNAME": ""}, "refuses the login; set MLFLOW_TRACKING_USERNAME and"),
     ],
@@ -67,7 +67,8 @@ def test_a_wrong_login_is_one_line_before_anything_runs(project, logins, changes
 def test_every_command_says_it_in_one_line(project, logins, command):
     answer = toy.plumb(project, *command, **{**logins, "MLFLOW_TRACKING_PASSWORD": "wrong-password"})
     assert answer.returncode == 1 and answer.stderr.count("\n") == 1, answer
-    assert answer.stderr.startswith("plumb: the MLflow server at http://127.0.0.1") and "refuses the login" in answer.stderr
+    assert answer.stderr.startswith("plumb: the MLflow server at http://127.0.0.1")
+    assert "refuses the login" in answer.stderr
 
 
 def test_everything_works_with_the_logins_of_the_environment_and_nothing_stores_them(place, project, logins):
@@ -88,8 +89,9 @@ def test_everything_works_with_the_logins_of_the_environment_and_nothing_stores_
     assert not (project / "mlflow.db").exists() and not (project / ".prefect" / "server.log").exists()
     command = [sys.executable, "-m", "flows.cli", "chat"]
     environment = toy.toy_environment(project, **logins)
+    question = "Can I wash my teddy bear?\n"
     answer = subprocess.run(
-        command, input="Can I wash my teddy bear?\n", cwd=project, text=True, timeout=120, env=environment, capture_output=True
+        command, input=question, cwd=project, text=True, timeout=120, env=environment, capture_output=True
     )
     assert answer.returncode == 0 and answer.stdout.endswith("\n"), answer
     assert leaks(place, *said, answer.stdout, answer.stderr) == []

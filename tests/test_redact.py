@@ -75,7 +75,7 @@ def test_params_that_hold_a_secret_are_refused(tmp_path, monkeypatch):
 
     monkeypatch.setenv("OPENAI_API_KEY", "sk-planted-123456")
     folder = toy.make_toy(tmp_path)
-    with pytest.raises(ValueError, match="^--set holds the value of OPENAI_API_KEY; take it out, credentials come from"):
+    with pytest.raises(ValueError, match="^--set holds the value of OPENAI_API_KEY; take it out, credentials"):
         workspace.params_text(folder, None, {"first.value": "sk-planted-123456"})
     with (folder / "params.yaml").open("a") as params:
         params.write("judge: {key: sk-planted-123456}\n")

@@ -127,7 +127,7 @@ def test_the_whole_story_on_the_command_line_leaves_no_secret_behind(tmp_path):
 
 
 def test_the_search_for_secrets_finds_them_when_nothing_is_redacted(tmp_path):
-    """Else the test above proved nothing: the same leak reaches the console, the log and the databases of both servers."""
+    """Else the test above proved nothing: the same leak reaches the console and the databases of both servers."""
     folder = tmp_path / "toy"
     registry_toy.write_project(folder)
     registry_toy.write_candidate(folder, "gpt2")
