@@ -3,28 +3,27 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 from flows import servers
+from flows.running import end_session, supervised_command
 from tests import toy
 
 PATIENCE = 120.0
 
 
 class Service:
-    """One server or worker of a test, with every process that it starts."""
+    """One server or worker of a test, with every process that it starts; none outlives the test's own process."""
 
     def __init__(self, name: str, arguments: list[str], folder: Path, environment: dict[str, str]):
         self.log = folder / f"{name}.log"
         with self.log.open("ab") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", *arguments], cwd=folder, env=environment, start_new_session=True,
-                stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
+                supervised_command([sys.executable, "-m", *arguments]), cwd=folder, env=environment,
+                start_new_session=True, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
             )  # fmt: skip
 
     def wait(self, url: str) -> None:
@@ -32,8 +31,7 @@ class Service:
         toy.wait_for(lambda: servers.answers(url), PATIENCE, lambda: self.log.read_text()[-3000:])
 
     def stop(self) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGKILL)
+        end_session(self.process.pid)
         self.process.wait()
 
 
