@@ -268,7 +268,6 @@ class Tracker:
         self._client.set_terminated(self._parent, "FINISHED" if finished else "FAILED")
 
 
-
 def _artifact_location() -> str | None:
     """Beside a store of our own; a server knows by itself where its artifacts go."""
     path = os.environ["MLFLOW_TRACKING_URI"].removeprefix("sqlite:///")
