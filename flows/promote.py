@@ -5,6 +5,7 @@ waits for an approval without holding a process. Suspended, it starts from the t
 finds what it did before.
 """
 
+from functools import partial
 from pathlib import Path
 
 from prefect import flow, get_run_logger, task
@@ -75,15 +76,14 @@ def promote(candidate: str, gate: str, commit: str, compared: int | None = None,
     given = Approval(**approval) if approval else None
     with redacted_errors():
         place = place_of(environment.project_root())
-        asking = lambda found, version: ask(place, found, version, request)  # noqa: E731
-        outcome = promotion.run(place, request, given, asking, as_task)
+        outcome = promotion.run(place, request, given, partial(ask, place, request), as_task)
     get_run_logger().info("%s: %s", outcome.word, redact(outcome.text))
     said = _as_markdown(outcome, request)
     create_markdown_artifact(said, key="promotion", description="What became of the candidate")
     return Completed(name=STATE_NAMES[outcome.word], message=redact(outcome.text))
 
 
-def ask(place: Place, found: Evidence, version: Version, request: Request) -> Approval:
+def ask(place: Place, request: Request, found: Evidence, version: Version) -> Approval:
     """Suspend the run until a person has filled in the form; nobody and no process waits meanwhile.
 
     Raises ValueError where there is no form: Prefect can suspend the runs of deployments only.
