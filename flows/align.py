@@ -17,6 +17,7 @@ from flows import anchors as anchoring
 from flows import data, running
 from flows.budget import BudgetError
 from flows.ledger import as_rows
+from flows.redact import redact
 from flows.results import as_markdown, judge_markdown
 from flows.running import StageError, StageRun
 from flows.session import Session
@@ -42,7 +43,8 @@ def anchors(session_id: str) -> None:
     limit = 60 * session.settings.flow.stage_timeout_minutes
     asked = anchoring.ask(session.root, session.state, limit, session.processes)
     session.anchored(asked)
-    create_markdown_artifact(anchoring.as_markdown(asked), key="anchors", description="Whether the judges drifted")
+    said = redact(anchoring.as_markdown(asked))
+    create_markdown_artifact(said, key="anchors", description="Whether the judges drifted")
     asked.check()
 
 
@@ -140,10 +142,11 @@ def align(session_id: str):
     if session.over_budget:
         raise BudgetError(session.over_budget)
     session.finishes()
-    create_markdown_artifact(as_markdown(session.root), key="result", description="Scores, answers and the verdict")
+    result = redact(as_markdown(session.root))
+    create_markdown_artifact(result, key="result", description="Scores, answers and the verdict")
     card = judge_markdown(session.root, session.calls("compare"))
     if card:
-        create_markdown_artifact(card, key="judge-card", description="How far the judges can be believed")
+        create_markdown_artifact(redact(card), key="judge-card", description="How far the judges can be believed")
     report = session.root / "artifacts" / "report" / "report.html"
     if report.exists():
         create_link_artifact(report.as_uri(), key="report", link_text="Report")

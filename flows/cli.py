@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from flows import cli_service
+from flows import cli_servers, cli_service
 from flows.command import console as _console
 from flows.command import project as _root
 
@@ -195,20 +195,6 @@ def doctor():
 
 
 @app.command()
-def up(
-    prefect_port: Annotated[int, typer.Option(help="Port of the Prefect pages.")] = 4200,
-    mlflow_port: Annotated[int, typer.Option(help="Port of the MLflow pages.")] = 5000,
-):
-    """Start the Prefect and MLflow pages of this project on this machine; Ctrl-C ends both.
-
-    While they run, `plumb align` in the same project uses this Prefect server by itself.
-    """
-    from flows import servers
-
-    raise typer.Exit(servers.serve(_root(), prefect_port, mlflow_port, _console()))
-
-
-@app.command()
 def seeds(
     numbers: Annotated[str, typer.Option("--seeds", help="Seeds, separated by commas.")] = "0,1,2",
     settings: Settings = None,
@@ -371,6 +357,7 @@ def inspect(
 
 
 cli_service.add_to(app)
+cli_servers.add_to(app)
 
 
 def _numbers(text: str) -> list[int]:
@@ -393,9 +380,10 @@ def main() -> None:
         # MLflow's errors are known by their module: importing it to name them costs seconds.
         if not isinstance(error, ValueError | OSError) and not type(error).__module__.startswith("mlflow."):
             raise
+        from flows import login
         from flows.redact import redact
 
-        text = " ".join(str(error).split())
+        text = login.mlflow_advice() if login.refused_by_mlflow(error) else " ".join(str(error).split())
         print(f"plumb: {redact(text)}", file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import psutil
 
-from flows import environment, servers
+from flows import environment, login, servers
+from flows.redact import without_login
 
 DISK_BYTES = 3e9
 MEMORY_BYTES = 3e9
@@ -165,18 +166,28 @@ def check_remotes(root: Path) -> Iterator[Finding]:
 def check_servers(root: Path) -> Iterator[Finding]:
     url = servers.running_prefect(root)
     if url:
-        alive = servers.answers(f"{url}/health")
-        remedy = "" if alive else "start it with plumb up, or unset PREFECT_API_URL"
-        yield Finding("ok" if alive else "problem", "prefect", f"{url} {'answers' if alive else 'does not answer'}", remedy)
+        remedy = "start it with plumb up, or unset PREFECT_API_URL"
+        yield _server("prefect", url, f"{url}/health", lambda: login.check_prefect(url), remedy)
     else:
         yield Finding("ok", "prefect", "no server runs: plumb align starts a private one; plumb up shows the pages")
     tracking = os.environ.get("MLFLOW_TRACKING_URI", "")
     if tracking.startswith("http"):
-        alive = servers.answers(f"{tracking}/health")
-        remedy = "" if alive else "start it, or unset MLFLOW_TRACKING_URI"
-        yield Finding("ok" if alive else "problem", "mlflow", f"{tracking} {'answers' if alive else 'does not answer'}", remedy)
+        remedy = "start it, or unset MLFLOW_TRACKING_URI"
+        yield _server("mlflow", tracking, f"{tracking}/health", login.check_mlflow, remedy)
     else:
         yield Finding("ok", "mlflow", tracking or "sqlite in the project")
+
+
+def _server(subject: str, url: str, health: str, check_login: Callable[[], None], remedy: str) -> Finding:
+    shown = without_login(url)
+    if not servers.answers(health):
+        return Finding("problem", subject, f"{shown} does not answer", remedy)
+    try:
+        check_login()
+    except ValueError as error:
+        said, _, remedy = str(error).partition("; ")
+        return Finding("problem", subject, said, remedy)
+    return Finding("ok", subject, f"{shown} answers")
 
 
 def show(findings: list[Finding], console) -> None:

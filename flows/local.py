@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psutil
 
-from flows import environment, looks
+from flows import environment, login, looks
 from flows.budget import finish_run
 from flows.inputs import check_inputs
 from flows.ledger import Ledger
@@ -45,11 +45,14 @@ class Prefect:
         if self._found:
             return
         self._found = True
+        login.as_client()
         url = running_prefect(self._root)
         if url is None:
             self._server, url = private_prefect(self._root)
         elif not answers(f"{url}/health", seconds=5.0):
             raise ValueError(f"no Prefect server answers at PREFECT_API_URL={url}; start it, or unset PREFECT_API_URL")
+        else:
+            login.check_prefect(url)
         os.environ["PREFECT_API_URL"] = url
 
     def wait(self) -> None:
@@ -66,6 +69,7 @@ def align(root: Path, console, prefect: Prefect, cores: int | None = None, ancho
     """
     settings = read_settings(root)
     cores = cores or environment.usable_cores()
+    login.check_mlflow()  # before hours of work that nobody would find there
     with only_one(root):
         heal(root)
         graph = Graph(root)

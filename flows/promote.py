@@ -5,6 +5,7 @@ waits for an approval without holding a process. Suspended, it starts from the t
 finds what it did before.
 """
 
+from functools import partial
 from pathlib import Path
 
 from prefect import flow, get_run_logger, task
@@ -20,7 +21,7 @@ from flows import environment, promotion
 from flows.approval import Approval
 from flows.candidate import summary
 from flows.evidence import Evidence, Refused
-from flows.redact import redact
+from flows.redact import redact, redacted_errors
 from flows.registry import Version
 from flows.request import Outcome, Place, Request
 from flows.settings import read_settings
@@ -44,7 +45,8 @@ def as_task(name: str, step):
     @task(name=name, cache_policy=NO_CACHE, persist_result=False)
     def run_step():
         try:
-            return step()
+            with redacted_errors():
+                return step()
         except Refused as error:
             refusals.append(error)
             return Completed(name="Refused", message=str(error))
@@ -70,16 +72,18 @@ def promote(candidate: str, gate: str, commit: str, compared: int | None = None,
     candidate, gate: content hashes of the policy and of metrics/gate.json. commit: of the code that made them.
     compared: the version that was champion at the gate. approval: an answer given already, instead of the form.
     """
-    place, request = place_of(environment.project_root()), Request(candidate, gate, commit, compared)
+    request = Request(candidate, gate, commit, compared)
     given = Approval(**approval) if approval else None
-    outcome = promotion.run(place, request, given, lambda found, version: ask(place, found, version, request), as_task)
+    with redacted_errors():
+        place = place_of(environment.project_root())
+        outcome = promotion.run(place, request, given, partial(ask, place, request), as_task)
     get_run_logger().info("%s: %s", outcome.word, redact(outcome.text))
     said = _as_markdown(outcome, request)
     create_markdown_artifact(said, key="promotion", description="What became of the candidate")
     return Completed(name=STATE_NAMES[outcome.word], message=redact(outcome.text))
 
 
-def ask(place: Place, found: Evidence, version: Version, request: Request) -> Approval:
+def ask(place: Place, request: Request, found: Evidence, version: Version) -> Approval:
     """Suspend the run until a person has filled in the form; nobody and no process waits meanwhile.
 
     Raises ValueError where there is no form: Prefect can suspend the runs of deployments only.

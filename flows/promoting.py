@@ -6,7 +6,7 @@ import os
 import subprocess
 from pathlib import Path
 
-from flows import evidence, local, registry, servers
+from flows import evidence, local, login, registry, servers
 from flows.request import Request
 from flows.settings import read_settings
 from flows.stages import Graph
@@ -88,6 +88,7 @@ def _start_deployment(root: Path, parameters: dict, console) -> int:
             "promote.policy is approval, and no Prefect server runs to ask in; start one (plumb up), or approve here: "
             "plumb promote --approve COMMENT"
         )
+    login.check_prefect(url)
     os.environ["PREFECT_API_URL"] = url
     from prefect.deployments import run_deployment
     from prefect.exceptions import ObjectNotFound

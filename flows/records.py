@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from flows.live import Tail
-from flows.redact import without_login
+from flows.redact import secrets_in, without_login
 from flows.stages import Output, Stage
 
 BATCH = 900
@@ -91,8 +91,10 @@ def _within(files: list[Path], limit_bytes: float) -> list[Path]:
     for file in files:
         size = file.stat().st_size
         if file.suffix in SUFFIXES and total + size <= limit_bytes:
-            chosen.append(file)
-            total += size
+            # By its hash alone, as what is too large: nobody reads a secret in MLflow.
+            if not secrets_in(file.read_bytes()):
+                chosen.append(file)
+                total += size
     return chosen
 
 

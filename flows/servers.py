@@ -1,4 +1,4 @@
-"""Prefect and MLflow servers on this machine: a private one for a single run, or both for `plumb up`."""
+"""Prefect and MLflow servers on this machine: a private one for a single run, or those of `plumb up`."""
 
 import contextlib
 import json
@@ -11,6 +11,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+from flows import login
 from flows.running import end_session, supervised_command
 
 HOST = "127.0.0.1"
@@ -45,7 +46,7 @@ def answers(url: str, seconds: float = 1.0) -> bool:
 
 
 class Server:
-    """One server process that ends when this process does."""
+    """One server process that ends when this process does. `health` answers 200 once it serves."""
 
     def __init__(self, name: str, command: list[str], health: str, log: Path, environment: dict[str, str] | None = None):
         self.name, self.health, self.log = name, health, log
@@ -92,6 +93,8 @@ def private_prefect(root: Path) -> tuple[Server, str]:
     command += ["--log-level", "error", "--lifespan", "on"]
     environment = {"PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1"}
     environment["PREFECT_API_URL"] = url
+    if auth := os.environ.get(login.PREFECT_CLIENT):
+        environment[login.PREFECT_SERVER] = auth  # it asks for what this process will say
     server = Server("Prefect", command, f"{url}/health", root / ".prefect" / "server.log", environment)
     return server, url
 
@@ -136,32 +139,3 @@ def running_prefect(root: Path) -> str | None:
     except (OSError, ValueError, KeyError):
         return None
     return url if answers(f"{url}/health") else None
-
-
-def serve(root: Path, prefect_port: int, mlflow_port: int, console) -> int:
-    """Run both pages until Ctrl-C, SIGTERM or the end of one of them.
-
-    Raises ValueError naming a port that is in use.
-    """
-    import signal
-
-    for port, option in ((prefect_port, "--prefect-port"), (mlflow_port, "--mlflow-port")):
-        if port_in_use(port):
-            raise ValueError(f"port {port} is in use; stop what listens there or choose another with {option}")
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    started: list[Server] = []
-    try:
-        started += [prefect_pages(root, prefect_port), mlflow_pages(root, mlflow_port)]
-        for server in started:
-            server.wait()
-        with announced(root, f"http://{HOST}:{prefect_port}/api"):
-            console.print(f"Prefect: http://{HOST}:{prefect_port}\nMLflow:  http://{HOST}:{mlflow_port}\nCtrl-C ends both.")
-            while all(server.running for server in started):
-                time.sleep(0.2)
-        ended = next(server for server in started if not server.running)
-        raise ValueError(f"the {ended.name} server ended; its log is {ended.log}")
-    except KeyboardInterrupt:
-        return 0
-    finally:
-        for server in started:
-            server.stop()

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from flows.redact import secrets_in
 from tasks.config import SHARED, FlowConfig, PromoteConfig, Section, TrackingConfig
 from tasks.errors import ConfigError
 from tasks.params import read_params
@@ -30,6 +31,8 @@ def read_settings(root: Path) -> Settings:
 def read_sections(root: Path, *names: str) -> dict[str, Section]:
     """The shared sections with these names, checked. Raises ConfigError as `read_settings` does."""
     path = root / "params.yaml"
+    if path.exists():
+        refuse_secrets(path.read_text(encoding="utf-8"), str(path))
     if (root / "tasks").is_dir():
         params = read_params(path)
     else:
@@ -43,3 +46,10 @@ def read_sections(root: Path, *names: str) -> dict[str, Section]:
         except ValueError as error:
             raise ConfigError(f"{path}: section {name!r}: {' '.join(str(error).split())}") from None
     return found
+
+
+def refuse_secrets(text: str, source: str) -> None:
+    """Raises ConfigError when the value of a secret variable stands in params, which are logged and committed."""
+    names = secrets_in(text.encode())
+    if names:
+        raise ConfigError(f"{source} holds the value of {names[0]}; take it out, credentials come from the environment")

@@ -146,9 +146,7 @@ class Tracker:
         if experiment:
             self._experiment = experiment.experiment_id
         else:
-            local = os.environ["MLFLOW_TRACKING_URI"].startswith("sqlite:")
-            folder = (Path(os.environ["MLFLOW_TRACKING_URI"].removeprefix("sqlite:///")).parent / "mlartifacts").as_uri()
-            self._experiment = client.create_experiment(name, artifact_location=folder if local else None)
+            self._experiment = client.create_experiment(name, artifact_location=_artifact_location())
         self._close_dead_parents(client)
         self._connected = client
 
@@ -272,7 +270,10 @@ class Tracker:
         self._client.set_terminated(self._parent, "FINISHED" if finished else "FAILED")
 
 
-
+def _artifact_location() -> str | None:
+    """Beside a store of our own; a server knows by itself where its artifacts go."""
+    path = os.environ["MLFLOW_TRACKING_URI"].removeprefix("sqlite:///")
+    return (Path(path).parent / "mlartifacts").as_uri() if path != os.environ["MLFLOW_TRACKING_URI"] else None
 
 
 def _process_tags() -> dict[str, str]:

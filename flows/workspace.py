@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from flows.settings import refuse_secrets
 from tasks.params import read_params
 from tasks.plain_yaml import parse_yaml
 
@@ -100,6 +101,7 @@ def params_text(root: Path, file: Path | None, changes: Mapping[str, str]) -> st
         raise ValueError(f"{source} must be a mapping of sections, as {root / 'params.yaml'} is")
     if changes:
         text = change_params(text, changes, source.name)
+    refuse_secrets(text, "--set" if changes else str(source))
     if (root / "tasks").is_dir():
         _check(text, source)
     return text

@@ -20,7 +20,7 @@ def test_help_imports_nothing_heavy():
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=toy.ROOT)
     assert answer.stderr.strip().endswith("[]")
     commands = ("align", "anchors", "plan", "status", "doctor", "up", "seeds", "inspect", "intake", "ratings", "winrate",
-                "promote", "rollback", "lineage", "chat")
+                "promote", "rollback", "lineage", "chat", "setup-server")
     for command in commands:
         assert command in answer.stdout
 
@@ -256,6 +256,9 @@ def test_up_serves_both_pages_and_align_finds_the_server(tmp_path):
         assert servers.answers(f"http://127.0.0.1:{ports[1]}/health")
         assert toy.plumb(folder, "align").returncode == 0
         assert not (folder / ".prefect" / "server.log").exists(), "no private server was started"
+        workers = folder / ".prefect" / "worker-cpu.log"
+        started = "Worker 'plumb up cpu' started"
+        toy.wait_for(lambda: workers.exists() and started in workers.read_text(), 60, run.describe)
         run.process.terminate()
         run.wait_until_gone(20)
         assert run.process.returncode == 0

@@ -1,11 +1,6 @@
 """Promotion on a real Prefect server with a real worker, and the promoted model behind `mlflow models serve`."""
 
-import contextlib
 import json
-import os
-import signal
-import subprocess
-import sys
 import time
 import urllib.request
 
@@ -16,26 +11,10 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from flows import registry, servers
 from tests import promotion_worker, registry_toy, toy
 from tests.promotion_worker import COMMIT
+from tests.service_processes import PATIENCE, Service
 
 pytestmark = pytest.mark.services
-POOL, PATIENCE = "toy", 120.0
-
-
-class Service:
-    """One server or worker of a test, with every process that it starts."""
-
-    def __init__(self, name, arguments, folder, environment):
-        self.log = folder / f"{name}.log"
-        with self.log.open("ab") as output:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", *arguments], cwd=folder, env=environment, start_new_session=True,
-                stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
-            )  # fmt: skip
-
-    def stop(self):
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
+POOL = "toy"
 
 
 @pytest.fixture(scope="module")

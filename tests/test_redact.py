@@ -2,7 +2,7 @@
 
 import pytest
 
-from flows.redact import redact, without_login
+from flows.redact import redact, redacted_errors, secrets_in, without_login
 
 
 def test_values_of_secret_variables_are_replaced_by_their_names(monkeypatch):
@@ -50,3 +50,45 @@ def test_what_a_stage_printed_is_cleaned_where_it_lies(tmp_path, monkeypatch):
         file.write("asking with sk-planted-123456 again\n")
     assert _without_secrets(log, offset) == "asking with [OPENAI_API_KEY] again\n"
     assert log.read_text() == "an earlier attempt\nasking with [OPENAI_API_KEY] again\n"
+
+
+def test_an_error_under_prefect_tells_no_secret(monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-planted-123456")
+    with pytest.raises(ValueError) as raised, redacted_errors():
+        raise RuntimeError("no answer from http://ada:pw@host:5000 with\nsk-planted-123456")
+    assert str(raised.value) == "no answer from http://host:5000 with [OPENAI_API_KEY]"
+    assert raised.value.__suppress_context__, "the traceback must not tell it either"
+    with pytest.raises(RuntimeError, match="^harmless$"), redacted_errors():
+        raise RuntimeError("harmless")
+
+
+def test_secrets_are_found_in_bytes(monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-planted-123456")
+    monkeypatch.setenv("SHORT_TOKEN", "harmless"[:7])
+    assert secrets_in(b"\x00\xffsk-planted-123456\x00 harmless") == ["OPENAI_API_KEY"]
+    assert secrets_in(b"harmless") == []
+
+
+def test_params_that_hold_a_secret_are_refused(tmp_path, monkeypatch):
+    from flows import settings, workspace
+    from tests import toy
+
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-planted-123456")
+    folder = toy.make_toy(tmp_path)
+    with pytest.raises(ValueError, match="^--set holds the value of OPENAI_API_KEY; take it out, credentials"):
+        workspace.params_text(folder, None, {"first.value": "sk-planted-123456"})
+    with (folder / "params.yaml").open("a") as params:
+        params.write("judge: {key: sk-planted-123456}\n")
+    with pytest.raises(ValueError, match="params.yaml holds the value of OPENAI_API_KEY") as raised:
+        settings.read_settings(folder)
+    assert "planted" not in str(raised.value)
+
+
+def test_a_file_that_holds_a_secret_does_not_enter_mlflow(tmp_path, monkeypatch):
+    from flows.records import _within
+
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-planted-123456")
+    good, bad = tmp_path / "good.json", tmp_path / "bad.json"
+    good.write_text("{}")
+    bad.write_text('{"key": "sk-planted-123456"}')
+    assert _within([bad, good], 1e6) == [good]

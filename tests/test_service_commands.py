@@ -10,6 +10,7 @@ import pytest
 
 from flows import chat, registry
 from tests import promotion_worker, registry_toy, toy
+from tests.planted_secrets import LEAK, SECRETS, leaks, without_redaction
 from tests.registry_toy import project, world  # noqa: F401  fixtures
 
 pytestmark = pytest.mark.services  # processes and pages by the dozen: `make test-services`
@@ -18,12 +19,6 @@ SERVING = """
 serving: {temperature: 0.7, max_new_tokens: 12, rows_per_batch: 8}
 runtime: {seed: 0, threads: 1, dtype: float32}
 """
-SECRETS = {
-    "OPENAI_API_KEY": "sk-planted-0123456789",
-    "AWS_SECRET_ACCESS_KEY": "planted+aws/secret",
-    "MLFLOW_TRACKING_PASSWORD": "planted-mlflow-password",
-    "JUDGE_TOKEN": "planted-judge-token",
-}
 
 
 def test_promote_needs_current_artifacts(tmp_path):
@@ -97,15 +92,6 @@ def test_a_model_on_another_machine_is_fetched_once(world):
     assert [path.name for path in folder.parent.iterdir()] == [folder.name], "nothing half-written stays"
 
 
-def leaks(folder, *outputs):
-    """(where, which secret) of every planted secret in a file below `folder` or in an output."""
-    texts = {"output": "".join(outputs).encode()}
-    for path in folder.rglob("*"):
-        if path.is_file() and not path.is_symlink():
-            texts[str(path.relative_to(folder))] = path.read_bytes()
-    return [(where, name) for where, text in texts.items() for name, value in SECRETS.items() if value.encode() in text]
-
-
 @pytest.mark.slow
 def test_the_whole_story_on_the_command_line_leaves_no_secret_behind(tmp_path):
     folder = tmp_path / "toy"
@@ -121,8 +107,8 @@ def test_the_whole_story_on_the_command_line_leaves_no_secret_behind(tmp_path):
         assert answer.returncode == code, said[-1]
         return answer.stdout
 
-    plumb("align", code=1, TOY_TRAIN="leak")
-    assert "401: wrong key [OPENAI_API_KEY]" in said[-1]
+    plumb("align", code=1, **LEAK)
+    assert "401: wrong key [OPENAI_API_KEY], [AWS_ACCESS_KEY_ID]" in said[-1]
     plumb("align")
     assert "Promoted: toy: v1 is champion (the first champion)" in plumb("promote")
     registry_toy.write_candidate(folder, "qwen2")
@@ -138,6 +124,17 @@ def test_the_whole_story_on_the_command_line_leaves_no_secret_behind(tmp_path):
     assert "rolled back; ask for a new gate" in plumb("promote", code=1)
     assert "champion: v1" in plumb("status")
     assert leaks(folder, *said) == []
+
+
+def test_the_search_for_secrets_finds_them_when_nothing_is_redacted(tmp_path):
+    """Else the test above proved nothing: the same leak reaches the console and the databases of both servers."""
+    folder = tmp_path / "toy"
+    registry_toy.write_project(folder)
+    registry_toy.write_candidate(folder, "gpt2")
+    answer = toy.plumb(folder, "align", **LEAK, **{**SECRETS, **without_redaction(tmp_path / "hook")})
+    found = {where.partition("-")[0] for where, _ in leaks(folder, answer.stdout, answer.stderr)}
+    assert {"output", "mlflow.db", ".prefect/prefect.db"} <= found, found
+    assert {name for _, name in leaks(folder, answer.stdout)} == set(SECRETS)
 
 
 @pytest.mark.slow

@@ -204,3 +204,12 @@ def test_the_packaged_model_loads_back_and_chats(tmp_path, monkeypatch):
     (model,) = client(session).search_logged_models(experiment_ids=[runs(session)[0].info.experiment_id])
     answer = toy.command(place, toy.sys.executable, "-c", code, model.model_uri)
     assert "'assistant'" in answer
+
+
+@pytest.mark.parametrize(
+    ("uri", "location"),
+    [("sqlite:////data/mlflow.db", "file:///data/mlartifacts"), ("http://mlflow:5000", None), ("postgresql://h/m", None)],
+)
+def test_a_server_knows_itself_where_artifacts_go(monkeypatch, uri, location):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    assert tracking._artifact_location() == location

@@ -105,8 +105,9 @@ def main(name, *rest):
     if wish == "config":
         raise errors.ConfigError("first.value must be small")
     if wish == "leak":
-        print("asking with", os.environ["OPENAI_API_KEY"])
-        raise errors.ConfigError(f"401: wrong key {os.environ['OPENAI_API_KEY']}")
+        said = ", ".join(os.environ[name] for name in os.environ.get("TOY_SECRETS", "OPENAI_API_KEY").split(","))
+        print("asking with", said)
+        raise errors.ConfigError(f"401: wrong key {said}")
     if wish == "crash":
         sys.exit(7)
     steps = params("second")["steps"] if name == "second" else 2
