@@ -138,6 +138,22 @@ class Graph:
         made = all(hashes) and all(out.hash_info for out in stage.outs)
         return _version(stage, hashes) if made else None
 
+    def inputs(self) -> dict[str, Any]:
+        """What determines every result: commands and params by stage, and the md5 of each file that no stage makes.
+
+        Data that a .dvc file tracks goes by that pointer, so it need not be here.
+        """
+        with self._lock:
+            outs = [(out.fs_path, stage, out) for stage in self._repo.index.stages for out in stage.outs]
+            files: dict[str, str | None] = {}
+            for stage in self._loaded.values():
+                for dep in stage.deps:
+                    owner, out = next(((s, o) for path, s, o in outs if _lies_in(dep.fs_path, path)), (None, None))
+                    if not _is_params(dep) and dep.def_path not in files and not (owner and owner.cmd):
+                        files[dep.def_path] = _content(dep, out)
+            stages = {name: {"cmd": stage.cmd, "params": self.params(name)} for name, stage in self.stages.items()}
+            return {"stages": stages, "files": files}
+
     def dependencies(self, name: str) -> dict[str, str]:
         """Path to md5 of the files that the stage was made from, as dvc.lock names them."""
         deps = self._loaded[name].deps
@@ -234,6 +250,19 @@ def _param_reasons(dep):
 
 def _is_params(dep) -> bool:
     return hasattr(dep, "params")
+
+
+def _lies_in(path: str, folder: str) -> bool:
+    return path == folder or path.startswith(f"{folder.rstrip('/')}/")
+
+
+def _content(dep, tracked) -> str | None:
+    """The md5 of a source; `tracked` is the output of the .dvc file that it lies in, if it lies in one."""
+    if tracked is not None and tracked.fs_path == dep.fs_path:
+        return tracked.hash_info.value
+    if dep.exists:
+        return dep.get_hash().value
+    return f"in {tracked.hash_info.value}" if tracked is not None else None
 
 
 def _version(stage, hashes: list) -> str:

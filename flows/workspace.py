@@ -15,6 +15,7 @@ from typing import Any
 
 from tasks.params import read_params
 
+COMMIT_PREFIX = "commit-"
 # Settings of a DVC remote that a clone takes over from the project's own config.local.
 CARRIED = ("url", "endpointurl", "region", "profile", "configpath", "credentialpath", "use_ssl", "ssl_verify")
 
@@ -39,6 +40,38 @@ def open_workspace(root: Path, state: Path, params: str) -> Path:
     share_dvc(root, clone)
     (clone / "params.yaml").write_text(_absolute_paths(params, root, clone), encoding="utf-8")
     return clone
+
+
+def open_commit(root: Path, state: Path, commit: str, changes: Mapping[str, str]) -> Path:
+    """The clone with the files of `commit` and no others, its params changed; the same one when asked again.
+
+    What is not committed stays out. Raises ValueError for params that are wrong, naming the key.
+    """
+    text = _git(root, "show", f"{commit}:params.yaml")
+    if changes:
+        text = change_params(text, changes)
+    name = hashlib.sha256(f"{commit} {text}".encode()).hexdigest()[:12]
+    clone = state / "workspaces" / f"{COMMIT_PREFIX}{name}"
+    if not clone.exists():
+        clone.parent.mkdir(parents=True, exist_ok=True)
+        partial = clone.with_suffix(".partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        _git(root, "clone", "--quiet", "--shared", "--no-checkout", str(root), str(partial))
+        _git(partial, "checkout", "--quiet", "--detach", commit)
+        share_dvc(root, partial)
+        if (partial / "tasks").is_dir():
+            _check(text, Path("params.yaml"))
+        (partial / "params.yaml").write_text(_absolute_paths(text, root, partial), encoding="utf-8")
+        partial.rename(clone)
+    clone.touch()
+    return clone
+
+
+def forget_commits(state: Path, keep: int) -> None:
+    """Remove the clones of commits, but for the `keep` that were opened last: all they made is in the cache."""
+    clones = sorted((state / "workspaces").glob(f"{COMMIT_PREFIX}*"), key=lambda clone: clone.stat().st_mtime)
+    for clone in clones[: max(len(clones) - keep, 0)]:
+        shutil.rmtree(clone, ignore_errors=True)
 
 
 def change_params(text: str, changes: Mapping[str, str]) -> str:

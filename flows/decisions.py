@@ -1,0 +1,147 @@
+"""What retrainings came to, as MLflow remembers it: which inputs were decided on, against which champion, and how.
+
+The same data, code and params against the same champion give the same bytes and the same verdict, so nobody needs to
+ask twice. A retraining is decided once its gate gave a verdict and what follows from that was done.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from flows import registry
+from flows.redact import redact
+
+KIND, RETRAIN = "plumb.kind", "retrain"
+PREFIX = "plumb.retrain."
+CHAMPION_PARAM = "champion.package"
+NOBODY = registry.NOBODY
+NOTHING_NEW = "nothing new"
+TAG_CHARACTERS = 5000
+
+
+@dataclass(frozen=True)
+class Decision:
+    """One retraining. `outcome`: promoted, refused, asked, rejected, underpowered or nothing new.
+
+    inputs: hash of data, code and params. champion: md5 of the package that served at the start, or "none".
+    version: the registry's version that a promotion made or asked for. asked: the flow run in which a person answers.
+    """
+
+    outcome: str
+    reason: str
+    inputs: str
+    champion: str
+    commit: str
+    verdict: str = ""
+    candidate: str = ""
+    package: str = ""
+    gate: str = ""
+    align: str = ""
+    asked: str = ""
+    pushed: str = ""
+
+    @property
+    def decided(self) -> bool:
+        return bool(self.verdict)
+
+    def tags(self) -> dict[str, str]:
+        values = {field.name: str(getattr(self, field.name)) for field in fields(self)}
+        return {f"{PREFIX}{name}": redact(value)[:TAG_CHARACTERS] for name, value in values.items() if value}
+
+
+@dataclass(frozen=True)
+class Remembered:
+    """A decision as MLflow has it: its run, and when it was made (milliseconds since 1970)."""
+
+    decision: Decision
+    run_id: str
+    at: int
+
+
+def inputs_hash(inputs: Mapping[str, Any]) -> str:
+    """One hash of what `Graph.inputs` says; who is champion is left out, since that is compared apart."""
+    stages = {
+        name: {**stage, "params": {key: value for key, value in stage["params"].items() if key != CHAMPION_PARAM}}
+        for name, stage in inputs["stages"].items()
+    }
+    text = json.dumps({**inputs, "stages": stages}, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def same(made: list[Remembered], inputs: str, champion: str) -> Remembered | None:
+    """The latest decision on these inputs that would come out the same again; None if there is none.
+
+    It would if it was compared with who serves now, or if who serves now is what came out of it.
+    """
+    fitting = [
+        one for one in made
+        if one.decision.decided and one.decision.inputs == inputs
+        and (one.decision.champion == champion or one.decision.package == champion)
+    ]  # fmt: skip
+    return max(fitting, key=lambda one: one.at, default=None)
+
+
+def nothing_new(before: Remembered, inputs: str, champion: str, commit: str) -> Decision:
+    """The decision that nothing need be done, and why."""
+    was = before.decision
+    reason = (
+        f"data, code and params are those of run {before.run_id[:12]}, which was {was.outcome} "
+        f"({registry.moment(before.at / 1000)}, verdict {was.verdict})"
+    )
+    return Decision(NOTHING_NEW, reason, inputs, champion, commit)
+
+
+# --- MLflow ---
+
+
+def experiment_id(client, name: str) -> str | None:
+    found = client.get_experiment_by_name(name)
+    return found.experiment_id if found else None
+
+
+def on_inputs(client, experiment: str, inputs: str) -> list[Remembered]:
+    """Every retraining that met these inputs."""
+    number = experiment_id(client, experiment)
+    if number is None:
+        return []
+    where = f"tags.`{KIND}` = '{RETRAIN}' AND tags.`{PREFIX}inputs` = '{inputs}' AND attributes.status = 'FINISHED'"
+    return [_remembered(run) for run in client.search_runs([number], filter_string=where)]
+
+
+def latest(client, experiment: str) -> Remembered | None:
+    """The last retraining that was not for nothing."""
+    number = experiment_id(client, experiment)
+    if number is None:
+        return None
+    where = f"tags.`{KIND}` = '{RETRAIN}' AND tags.`{PREFIX}outcome` != '{NOTHING_NEW}'"
+    found = client.search_runs([number], filter_string=where, max_results=1, order_by=["start_time DESC"])
+    return _remembered(found[0]) if found else None
+
+
+def remember(client, experiment: str, decision: Decision, flow_run: str) -> str:
+    """Write it down; it counts once its run is finished. Returns the run's id."""
+    number = experiment_id(client, experiment)
+    assert number is not None, "align made the experiment"
+    tags = {KIND: RETRAIN, "plumb.prefect_flow_run": flow_run, "mlflow.source.git.commit": decision.commit}
+    run = client.create_run(number, tags={**tags, **decision.tags()}, run_name=f"retrain {flow_run[:8]}")
+    client.set_terminated(run.info.run_id, "FINISHED")
+    return run.info.run_id
+
+
+def _remembered(run) -> Remembered:
+    known = {field.name: run.data.tags.get(f"{PREFIX}{field.name}", "") for field in fields(Decision)}
+    return Remembered(Decision(**known), run.info.run_id, run.info.start_time)
+
+
+def as_markdown(decision: Decision) -> str:
+    """For the Prefect page."""
+    lines = [f"**{decision.outcome}**", "", redact(decision.reason), ""]
+    for field in fields(decision):
+        value = getattr(decision, field.name)
+        if value and field.name not in ("outcome", "reason"):
+            lines.append(f"- {field.name} `{redact(str(value))}`")
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,173 @@
+"""The steps of a retraining, as plain functions: flows/retrain.py makes them a Prefect flow.
+
+Each can be killed and repeated: intake by its own ledger, training from the cache and its checkpoints, logging and
+promotion by content hashes; the decision is written last.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from flows import data, decisions, environment, evidence, git, local, registry, workspace
+from flows.decisions import CHAMPION_PARAM, NOBODY
+from flows.request import Request
+from flows.running import StageError
+from flows.session import Session
+from flows.settings import read_sections, read_settings
+from flows.stages import Graph
+from flows.tracking import Tracker
+
+KEPT_CLONES = 3  # of retrainings: this one, and two to look at
+
+
+@dataclass(frozen=True)
+class Champion:
+    """Who serves when a retraining starts: version and packaged md5; None and "none" when nobody does."""
+
+    number: int | None
+    package: str
+
+
+@dataclass(frozen=True)
+class Made:
+    """What align left: the run in MLflow, the gate's document, and what a promotion is to be asked for."""
+
+    align: str
+    gate: Mapping[str, Any]
+    package: str
+    request: Request
+
+
+def champion_now(client, name: str) -> Champion:
+    """The champion, looked up once: from here on it is a content hash.
+
+    Raises ValueError for one that is not ours: then nobody could tell whether a gate compared with it.
+    """
+    version = registry.read(client, name).champion
+    if version is None:
+        return Champion(None, NOBODY)
+    if registry.PACKAGE not in version.tags:
+        raise ValueError(
+            f"{version.uri} is champion without the tag {registry.PACKAGE}, so no gate can compare with it; "
+            "promote a packaged candidate first: plumb promote"
+        )
+    return Champion(version.number, version.tags[registry.PACKAGE])
+
+
+@contextlib.contextmanager
+def my_turn(state: Path, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """Hold retraining on this PLUMB_STATE; others wait, and a dead process holds nothing."""
+    state.mkdir(parents=True, exist_ok=True)
+    with (state / "retrain.lock").open("a", encoding="utf-8") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            waiting()
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+def resolve_commit(root: Path, wanted: str | None) -> str:
+    """The commit that is trained: `wanted`, fetched first where it is a branch of origin, else the one checked out.
+
+    Raises ValueError where git knows no such commit.
+    """
+    if wanted and wanted.startswith("origin/"):
+        git.git(root, "fetch", "--quiet", "origin")
+    name = wanted or "HEAD"
+    if not git.answers(root, "rev-parse", "--verify", "--quiet", f"{name}^{{commit}}"):
+        raise ValueError(f"git knows no commit {name!r} in {root}; commit the project, or name another (commit)")
+    return git.git(root, "rev-parse", "--verify", f"{name}^{{commit}}")
+
+
+def inbox_of(root: Path) -> str | None:
+    """intake.inbox of params.yaml; None where nothing is taken in."""
+    params = yaml.safe_load((root / "params.yaml").read_text(encoding="utf-8")) or {}
+    return read_sections(root, "intake")["intake"].inbox if "intake" in params else None
+
+
+def open_clone(root: Path, commit: str, changes: Mapping[str, Any], champion: Champion) -> Path:
+    """The clone of this commit with these params, the champion's hash among them if the graph has a place for it."""
+    wanted = {name: value if isinstance(value, str) else json.dumps(value) for name, value in changes.items()}
+    if knows_champion(root, commit):
+        wanted[CHAMPION_PARAM] = json.dumps(champion.package if champion.number else None)
+    state = environment.state_dir(root)
+    place = workspace.open_commit(root, state, commit, wanted)
+    workspace.forget_commits(state, KEPT_CLONES)
+    return place
+
+
+def knows_champion(root: Path, commit: str) -> bool:
+    """Whether params.yaml has champion.package; if not, the gate compares with SFT."""
+    params = yaml.safe_load(git.git(root, "show", f"{commit}:params.yaml")) or {}
+    return "package" in (params.get("champion") or {})
+
+
+def inputs_of(place: Path) -> str:
+    """The hash of data, code and params in a clone."""
+    return decisions.inputs_hash(Graph(place).inputs())
+
+
+def bring_up_to_date(place: Path, anchors: bool, client, listener: Callable[[Session], Any]) -> Made:
+    """Align in the clone and log it.
+
+    anchors: ask the judges theirs first. listener: makes one that is told how the session goes.
+    Raises ValueError with one line when a stage failed or MLflow did not take it all.
+    """
+    settings, state = read_settings(place), environment.state_dir(place)
+    # DVC names files relative to where it is asked.
+    with local.only_one(place), contextlib.chdir(place):
+        local.heal(place)
+        session = Session(place, state, Graph(place), settings, environment.usable_cores(), [], anchors)
+        tracker = Tracker(session)
+        try:
+            _run(session, tracker, listener)
+            return _made(place, session, tracker.parent, client)
+        finally:
+            session.processes.stop()
+
+
+def _run(session: Session, tracker: Tracker, listener: Callable[[Session], Any]) -> None:
+    from flows.align import align
+
+    with local.stopping_cleanly(session), listener(session) as board:
+        session.listeners += [board, tracker]
+        ended = align(session.id, return_state=True)
+    finished = ended.is_completed() and not session.lasting_errors
+    tracker.close(finished)
+    if not finished:
+        raise session.lasting_errors[0] if session.lasting_errors else ended.result(raise_on_failure=False)
+    if tracker.problems:
+        raise StageError("MLflow", "transient", f"{tracker.problems[0]}; run it again", session.state)
+
+
+def _made(place: Path, session: Session, align_run: str, client) -> Made:
+    from flows.promoting import current_request
+
+    gate = json.loads((place / evidence.GATE_FILE).read_text(encoding="utf-8"))
+    (package,) = [out.md5 for out in session.graph.stages["package"].outs if out.kind == "out"]
+    return Made(align_run, gate, package or "", current_request(place, client))
+
+
+def push(place: Path, remote: str | None) -> str:
+    """Push cache and run-cache, so that another machine finds all of it; returns what was done, in one line.
+
+    Raises PushError naming the remote.
+    """
+    if remote is None or not data.has_remote(place, remote):
+        return f"nothing was pushed: there is no DVC remote {remote!r} (intake.remote)"
+    return f"{data.push_all(place, remote)} files pushed to the DVC remote {remote!r}"
+
+
+def remote_of(root: Path) -> str | None:
+    """The DVC remote that params.yaml names; None where it names none."""
+    params = yaml.safe_load((root / "params.yaml").read_text(encoding="utf-8")) or {}
+    return read_sections(root, "intake")["intake"].remote if "intake" in params else None
