@@ -20,6 +20,9 @@ from flows.running import StageError, StageRun
 from flows.session import Session
 
 
+NOT_MADE = "another run was to make it, and neither the cache here nor the DVC remote has it"
+
+
 def may_pass(task, task_run, state) -> bool:
     """Prefect's question before a retry: only what can pass by itself is tried again."""
     error = state.result(raise_on_failure=False)
@@ -57,7 +60,9 @@ def stage(session_id: str, name: str, version: str, current: bool):
         limit = session.graph.stages[name].timeout or 60 * session.settings.flow.stage_timeout_minutes
         session.begins(name, version, place)
         try:
-            run = running.run_stage(session.root, name, version, place, limit, session.processes)
+            if session.share and name not in session.share.may_run and not session.graph.restorable(name):
+                raise StageError(name, "data", NOT_MADE, place / "log.txt")
+            run = running.run_stage(session.root, name, version, place, limit, session.processes, bool(session.share))
         except StageError as error:
             session.fails(error)
             raise
@@ -68,7 +73,7 @@ def stage(session_id: str, name: str, version: str, current: bool):
 
 def _run_stages(session: Session) -> None:
     """Submit each stage when everything upstream is done; after a failure, only finish what is running."""
-    waiting, futures, done = list(session.graph.stages), {}, set()
+    waiting, futures, done = session.wanted, {}, set()
     finished: queue.Queue = queue.Queue()
     failed = False
     while waiting or len(done) < len(futures):

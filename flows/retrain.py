@@ -18,11 +18,14 @@ from prefect.context import get_run_context
 from prefect.states import Completed
 from pydantic import Field
 
-from flows import alerts, decisions, environment, intake, promoting, retraining
+from flows import alerts, decisions, environment, intake, promoting, retraining, stage_runs
 from flows.decisions import Decision
+from flows.progress import board_of
 from flows.redact import redact
-from flows.retraining import Champion, Made
+from flows.retraining import Champion, Errand, Made
+from flows.session import Share
 from flows.settings import Settings, read_settings
+from flows.stages import Graph
 
 STATE_NAMES = {
     "promoted": "Promoted", "refused": "Refused", "asked": "Asked", "rejected": "Rejected",
@@ -102,7 +105,8 @@ def retrain(
     with retraining.my_turn(environment.state_dir(root), lambda: log.info("another retraining is at work; waiting")):
         run = Run(root, settings, force, approval)
         commit = run.newest(commit, take_in)
-        decision = run.decide(run.clone(commit, changes), commit, anchors)
+        params = retraining.params_of(root, commit, changes, run.champion)
+        decision = run.decide(Errand(commit, params, anchors))
     create_markdown_artifact(decisions.as_markdown(decision), key="retrain", description="What the retraining came to")
     page = alerts.run_page(decision.asked or run.id)
     if decision.outcome in WORTH_AN_ALERT:
@@ -120,7 +124,7 @@ class Run:
 
         self.root, self.settings, self.force, self.approval = root, settings, force, approval
         self.id = str(get_run_context().flow_run.id)
-        self.client = MlflowClient()
+        self.client, self.remote = MlflowClient(), retraining.remote_of(root)
         # Once: whoever is made champion meanwhile is not the one that this run compares with.
         self.champion: Champion = self._step(
             "resolve champion", lambda: retraining.champion_now(self.client, settings.promote.model_name)
@@ -140,31 +144,39 @@ class Run:
         get_run_logger().info("%d new objects: %d rows, %d quarantined", len(found.outcomes), rows, bad)
         return found.commit
 
-    def clone(self, commit: str, changes: dict[str, Any]) -> Path:
-        return self._step("clone", lambda: retraining.open_clone(self.root, commit, changes, self.champion))
-
-    def decide(self, place: Path, commit: str, anchors: bool) -> Decision:
+    def decide(self, errand: Errand) -> Decision:
         """Everything from the question whether anything changed to the written decision."""
         experiment = self.settings.tracking.experiment
+        place = self._step("clone", lambda: retraining.open_clone(self.root, errand.commit, errand.changes))
         inputs = self._step("look for changes", lambda: retraining.inputs_of(place))
-        before = decisions.same(
-            decisions.on_inputs(self.client, experiment, inputs), inputs, self.champion.package
-        )
+        known = decisions.on_inputs(self.client, experiment, inputs)
+        before = decisions.same(known, inputs, self.champion.package)
         if before and not self.force:
-            decision = decisions.nothing_new(before, inputs, self.champion.package, commit)
+            decision = decisions.nothing_new(before, inputs, self.champion.package, errand.commit)
         else:
-            made = retraining.bring_up_to_date(place, anchors, self.client, board_of)
-            remote = retraining.remote_of(self.root)
+            made = self._train(place, errand)
             # Before anybody serves it: a model must not be on this machine alone.
-            pushed = self._step("push", lambda: retraining.push(place, remote))
+            pushed = self._step("push", lambda: retraining.push(place, self.remote))
             get_run_logger().info(pushed)
-            known = Decision(
-                "", "", inputs, self.champion.package, commit, made.gate["verdict"], made.request.candidate,
+            open_question = Decision(
+                "", "", inputs, self.champion.package, errand.commit, made.gate["verdict"], made.request.candidate,
                 made.package, made.request.gate, made.align, pushed=pushed,
             )  # fmt: skip
-            decision = self._follow(known, made)
+            decision = self._follow(open_question, made)
         self._step("remember", lambda: decisions.remember(self.client, experiment, decision, self.id))
         return decision
+
+    def _train(self, place: Path, errand: Errand) -> Made:
+        """All stages, here or on the machines of their pools."""
+        pools = read_settings(place).flow.pools
+        if pools is None:
+            align = retraining.bring_up_to_date(place, errand.anchors, board_of)
+        else:
+            stage_runs.run_segments(self.root, place, errand, pools)
+            retraining.meet_remote(place, self.remote)
+            restored = Share(tuple(Graph(place).stages), frozenset())
+            align = retraining.bring_up_to_date(place, False, board_of, restored)
+        return retraining.what_was_made(place, align, self.client)
 
     def _follow(self, known: Decision, made: Made) -> Decision:
         """Do what the verdict says."""
@@ -182,12 +194,3 @@ class Run:
         if not state.is_completed():
             raise state.result(raise_on_failure=False)
         return replace(known, outcome=state.name.lower(), reason=state.message or "")
-
-
-def board_of(session):
-    """Who shows how the stages go: on a terminal a table, else lines in the log of the worker."""
-    from flows.command import console
-    from flows.local import expected_seconds
-    from flows.progress import Board
-
-    return Board(console(), session.graph.stages, expected_seconds(session.graph, session.ledger), session.cores)

@@ -20,11 +20,13 @@ from flows import data, decisions, environment, evidence, git, local, registry, 
 from flows.decisions import CHAMPION_PARAM, NOBODY
 from flows.request import Request
 from flows.running import StageError
-from flows.session import Session
+from flows.session import Session, Share
 from flows.settings import read_sections, read_settings
 from flows.stages import Graph
 from flows.tracking import Tracker
 
+Listener = Callable[[Session], Any]
+SHARED_COMMIT = "refs/plumb/commits/"
 KEPT_CLONES = 3  # of retrainings: this one, and two to look at
 
 
@@ -34,6 +36,15 @@ class Champion:
 
     number: int | None
     package: str
+
+
+@dataclass(frozen=True)
+class Errand:
+    """What is to be trained: a commit with changed params; `anchors`: ask the judges theirs first."""
+
+    commit: str
+    changes: dict[str, Any]
+    anchors: bool
 
 
 @dataclass(frozen=True)
@@ -78,14 +89,26 @@ def my_turn(state: Path, waiting: Callable[[], None] = lambda: None) -> Iterator
 def resolve_commit(root: Path, wanted: str | None) -> str:
     """The commit that is trained: `wanted`, fetched first where it is a branch of origin, else the one checked out.
 
-    Raises ValueError where git knows no such commit.
+    One that another machine shared is fetched, too. Raises ValueError where git knows no such commit.
     """
     if wanted and wanted.startswith("origin/"):
         git.git(root, "fetch", "--quiet", "origin")
     name = wanted or "HEAD"
-    if not git.answers(root, "rev-parse", "--verify", "--quiet", f"{name}^{{commit}}"):
+    if not _knows(root, name) and git.answers(root, "remote", "get-url", "origin"):
+        git.answers(root, "fetch", "--quiet", "origin", f"{SHARED_COMMIT}{name}")
+    if not _knows(root, name):
         raise ValueError(f"git knows no commit {name!r} in {root}; commit the project, or name another (commit)")
     return git.git(root, "rev-parse", "--verify", f"{name}^{{commit}}")
+
+
+def _knows(root: Path, name: str) -> bool:
+    return git.answers(root, "rev-parse", "--verify", "--quiet", f"{name}^{{commit}}")
+
+
+def share_commit(root: Path, commit: str) -> None:
+    """Push a commit to origin, where other machines find it by its id; there is none to push to on one machine alone."""
+    if git.answers(root, "remote", "get-url", "origin"):
+        git.git(root, "push", "--quiet", "origin", f"{commit}:{SHARED_COMMIT}{commit}")
 
 
 def inbox_of(root: Path) -> str | None:
@@ -94,11 +117,16 @@ def inbox_of(root: Path) -> str | None:
     return read_sections(root, "intake")["intake"].inbox if "intake" in params else None
 
 
-def open_clone(root: Path, commit: str, changes: Mapping[str, Any], champion: Champion) -> Path:
-    """The clone of this commit with these params, the champion's hash among them if the graph has a place for it."""
+def params_of(root: Path, commit: str, changes: Mapping[str, Any], champion: Champion) -> dict[str, Any]:
+    """The params of this run: `changes`, and the champion's hash if the graph has a place for it."""
+    if not knows_champion(root, commit):
+        return dict(changes)
+    return {**changes, CHAMPION_PARAM: champion.package if champion.number else None}
+
+
+def open_clone(root: Path, commit: str, changes: Mapping[str, Any]) -> Path:
+    """The clone of this commit with these params."""
     wanted = {name: value if isinstance(value, str) else json.dumps(value) for name, value in changes.items()}
-    if knows_champion(root, commit):
-        wanted[CHAMPION_PARAM] = json.dumps(champion.package if champion.number else None)
     state = environment.state_dir(root)
     place = workspace.open_commit(root, state, commit, wanted)
     workspace.forget_commits(state, KEPT_CLONES)
@@ -116,26 +144,26 @@ def inputs_of(place: Path) -> str:
     return decisions.inputs_hash(Graph(place).inputs())
 
 
-def bring_up_to_date(place: Path, anchors: bool, client, listener: Callable[[Session], Any]) -> Made:
-    """Align in the clone and log it.
+def bring_up_to_date(place: Path, anchors: bool, listener: Listener, share: Share | None = None) -> str:
+    """Align in the clone and log it; returns the id of the run in MLflow.
 
-    anchors: ask the judges theirs first. listener: makes one that is told how the session goes.
-    Raises ValueError with one line when a stage failed or MLflow did not take it all.
+    anchors: ask the judges theirs first. listener: makes one that is told how the session goes. share: of the graph.
+    Raises StageError, or another error of one line, when a stage failed or MLflow did not take it all.
     """
     settings, state = read_settings(place), environment.state_dir(place)
     # DVC names files relative to where it is asked.
     with local.only_one(place), contextlib.chdir(place):
         local.heal(place)
-        session = Session(place, state, Graph(place), settings, environment.usable_cores(), [], anchors)
+        session = Session(place, state, Graph(place), settings, environment.usable_cores(), [], anchors, share)
         tracker = Tracker(session)
         try:
             _run(session, tracker, listener)
-            return _made(place, session, tracker.parent, client)
+            return tracker.parent
         finally:
             session.processes.stop()
 
 
-def _run(session: Session, tracker: Tracker, listener: Callable[[Session], Any]) -> None:
+def _run(session: Session, tracker: Tracker, listener: Listener) -> None:
     from flows.align import align
 
     with local.stopping_cleanly(session), listener(session) as board:
@@ -149,12 +177,22 @@ def _run(session: Session, tracker: Tracker, listener: Callable[[Session], Any])
         raise StageError("MLflow", "transient", f"{tracker.problems[0]}; run it again", session.state)
 
 
-def _made(place: Path, session: Session, align_run: str, client) -> Made:
+def what_was_made(place: Path, align_run: str, client) -> Made:
+    """Gate, package and what to ask a promotion for. Raises ValueError where gate or package are missing."""
     from flows.promoting import current_request
 
+    request = current_request(place, client)
     gate = json.loads((place / evidence.GATE_FILE).read_text(encoding="utf-8"))
-    (package,) = [out.md5 for out in session.graph.stages["package"].outs if out.kind == "out"]
-    return Made(align_run, gate, package or "", current_request(place, client))
+    (package,) = [out.md5 for out in Graph(place).stages["package"].outs if out.kind == "out"]
+    return Made(align_run, gate, package or "", request)
+
+
+def meet_remote(place: Path, remote: str | None) -> None:
+    """Fetch the data, and what the cache of runs at `remote` knows; from then on `remote` is where stages are sought."""
+    data.pull(place)
+    if remote is not None and data.has_remote(place, remote):
+        data.pull_runs(place, remote)
+        workspace.set_default_remote(place, remote)
 
 
 def push(place: Path, remote: str | None) -> str:

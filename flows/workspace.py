@@ -189,6 +189,11 @@ def share_dvc(root: Path, clone: Path) -> None:
     (clone / ".dvc" / "config.local").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
+def set_default_remote(clone: Path, name: str) -> None:
+    """Make `name` the default DVC remote of a clone."""
+    _git(clone, "config", "--file", ".dvc/config.local", "core.remote", name)
+
+
 def _absolute_paths(params: str, root: Path, clone: Path) -> str:
     """Relative paths that lead out of git's files (a model, a data folder) as absolute ones: the clone lies elsewhere."""
     import yaml

@@ -98,6 +98,7 @@ class FlowConfig(Section):
     stage_timeout_minutes: PositiveFloat
     retries: NonNegative
     retry_delay_seconds: NonNegativeFloat
+    pools: dict[str, Annotated[str, Field(pattern=r"^[^/]+/[^/]+$")]] | None
 
 
 class NearRepeatsConfig(Section):

@@ -26,7 +26,7 @@ PARAMS = """\
 first:
   value: 1     # what the first stage writes
 second: {steps: 3}
-flow: {stage_timeout_minutes: 1.0, retries: 2, retry_delay_seconds: 0.1}
+flow: {stage_timeout_minutes: 1.0, retries: 2, retry_delay_seconds: 0.1, pools: null}
 tracking: {experiment: toy, max_artifact_mb: 0.001}
 promote:
   model_name: toy
