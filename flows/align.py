@@ -62,7 +62,8 @@ def stage(session_id: str, name: str, version: str, current: bool):
         try:
             if session.share and name not in session.share.may_run and not session.graph.restorable(name):
                 raise StageError(name, "data", NOT_MADE, place / "log.txt")
-            run = running.run_stage(session.root, name, version, place, limit, session.processes, bool(session.share))
+            pull = session.share is not None and session.share.remote
+            run = running.run_stage(session.root, name, version, place, limit, session.processes, pull)
         except StageError as error:
             session.fails(error)
             raise

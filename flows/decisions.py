@@ -17,7 +17,7 @@ from flows.redact import redact
 
 KIND, RETRAIN = "plumb.kind", "retrain"
 PREFIX = "plumb.retrain."
-CHAMPION_PARAM = "champion.package"
+CHAMPION_DATA = "data/champion"  # what the gate reads; its pointer gets the champion's hash
 NOBODY = registry.NOBODY
 NOTHING_NEW = "nothing new"
 TAG_CHARACTERS = 5000
@@ -64,11 +64,8 @@ class Remembered:
 
 def inputs_hash(inputs: Mapping[str, Any]) -> str:
     """One hash of what `Graph.inputs` says; who is champion is left out, since that is compared apart."""
-    stages = {
-        name: {**stage, "params": {key: value for key, value in stage["params"].items() if key != CHAMPION_PARAM}}
-        for name, stage in inputs["stages"].items()
-    }
-    text = json.dumps({**inputs, "stages": stages}, sort_keys=True, default=str)
+    files = {path: md5 for path, md5 in inputs["files"].items() if path != CHAMPION_DATA}
+    text = json.dumps({**inputs, "files": files}, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()
 
 

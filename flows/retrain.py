@@ -105,8 +105,7 @@ def retrain(
     with retraining.my_turn(environment.state_dir(root), lambda: log.info("another retraining is at work; waiting")):
         run = Run(root, settings, force, approval)
         commit = run.newest(commit, take_in)
-        params = retraining.params_of(root, commit, changes, run.champion)
-        decision = run.decide(Errand(commit, params, anchors))
+        decision = run.decide(Errand(commit, changes, run.champion.package, anchors))
     create_markdown_artifact(decisions.as_markdown(decision), key="retrain", description="What the retraining came to")
     page = alerts.run_page(decision.asked or run.id)
     if decision.outcome in WORTH_AN_ALERT:
@@ -147,7 +146,7 @@ class Run:
     def decide(self, errand: Errand) -> Decision:
         """Everything from the question whether anything changed to the written decision."""
         experiment = self.settings.tracking.experiment
-        place = self._step("clone", lambda: retraining.open_clone(self.root, errand.commit, errand.changes))
+        place = self._step("clone", lambda: retraining.open_clone(self.root, errand))
         inputs = self._step("look for changes", lambda: retraining.inputs_of(place))
         known = decisions.on_inputs(self.client, experiment, inputs)
         before = decisions.same(known, inputs, self.champion.package)

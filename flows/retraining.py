@@ -17,7 +17,7 @@ from typing import Any
 import yaml
 
 from flows import data, decisions, environment, evidence, git, local, registry, workspace
-from flows.decisions import CHAMPION_PARAM, NOBODY
+from flows.decisions import NOBODY
 from flows.request import Request
 from flows.running import StageError
 from flows.session import Session, Share
@@ -27,6 +27,7 @@ from flows.tracking import Tracker
 
 Listener = Callable[[Session], Any]
 SHARED_COMMIT = "refs/plumb/commits/"
+CHAMPION_POINTER = f"{decisions.CHAMPION_DATA}.dvc"
 KEPT_CLONES = 3  # of retrainings: this one, and two to look at
 
 
@@ -40,10 +41,14 @@ class Champion:
 
 @dataclass(frozen=True)
 class Errand:
-    """What is to be trained: a commit with changed params; `anchors`: ask the judges theirs first."""
+    """What is to be trained: a commit with changed params, compared with the champion of this packaged md5, or "none".
+
+    anchors: ask the judges theirs first.
+    """
 
     commit: str
     changes: dict[str, Any]
+    champion: str
     anchors: bool
 
 
@@ -117,26 +122,26 @@ def inbox_of(root: Path) -> str | None:
     return read_sections(root, "intake")["intake"].inbox if "intake" in params else None
 
 
-def params_of(root: Path, commit: str, changes: Mapping[str, Any], champion: Champion) -> dict[str, Any]:
-    """The params of this run: `changes`, and the champion's hash if the graph has a place for it."""
-    if not knows_champion(root, commit):
-        return dict(changes)
-    return {**changes, CHAMPION_PARAM: champion.package if champion.number else None}
-
-
-def open_clone(root: Path, commit: str, changes: Mapping[str, Any]) -> Path:
-    """The clone of this commit with these params."""
-    wanted = {name: value if isinstance(value, str) else json.dumps(value) for name, value in changes.items()}
+def open_clone(root: Path, errand: Errand) -> Path:
+    """The clone in which the errand is run: its commit, its params, and its champion where the graph reads one."""
+    changes = {name: value if isinstance(value, str) else json.dumps(value) for name, value in errand.changes.items()}
+    pointer = champion_pointer(root, errand)
     state = environment.state_dir(root)
-    place = workspace.open_commit(root, state, commit, wanted)
+    place = workspace.open_commit(root, state, errand.commit, changes, {CHAMPION_POINTER: pointer} if pointer else {})
     workspace.forget_commits(state, KEPT_CLONES)
     return place
 
 
-def knows_champion(root: Path, commit: str) -> bool:
-    """Whether params.yaml has champion.package; if not, the gate compares with SFT."""
-    params = yaml.safe_load(git.git(root, "show", f"{commit}:params.yaml")) or {}
-    return "package" in (params.get("champion") or {})
+def champion_pointer(root: Path, errand: Errand) -> str | None:
+    """data/champion.dvc with the hash of who serves; None where the graph has no such file, or nobody serves."""
+    if errand.champion == NOBODY or not git.answers(root, "cat-file", "-e", f"{errand.commit}:{CHAMPION_POINTER}"):
+        return None
+    document = yaml.safe_load(git.git(root, "show", f"{errand.commit}:{CHAMPION_POINTER}"))
+    remote = remote_of(root)
+    (out,) = document["outs"]
+    where = {"remote": remote} if remote is not None and data.has_remote(root, remote) else {}
+    document["outs"] = [{"md5": errand.champion, "hash": "md5", "path": out["path"], **where}]
+    return yaml.safe_dump(document, sort_keys=False)
 
 
 def inputs_of(place: Path) -> str:

@@ -6,6 +6,7 @@ Import this module after `flows.environment.prepare`: Prefect reads its settings
 """
 
 from collections.abc import Mapping
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,6 +16,7 @@ from prefect.states import Completed
 from pydantic import Field
 
 from flows import environment, pools, retraining
+from flows.decisions import NOBODY
 from flows.progress import board_of
 from flows.retraining import Errand
 from flows.running import StageError
@@ -24,15 +26,22 @@ from flows.stages import Graph
 Names = Annotated[list[str], Field(description="Stages of dvc.yaml; what they follow from must be in cache or remote")]
 Commit = Annotated[str | None, Field(description="Commit or branch to run; empty: the one checked out")]
 Changes = Annotated[dict[str, Any], Field(description='Params of this run only, by dotted names: {"dpo.beta": 0.2}')]
+Champion = Annotated[str, Field(description="Packaged md5 of the champion that the gate compares with, or none")]
 Anchors = Annotated[bool, Field(description="Ask the judges their anchors first")]
 
 
 @flow(name="stages", persist_result=False)
-def stages(names: Names, commit: Commit = None, changes: Changes = {}, anchors: Anchors = False):  # noqa: B006
+def stages(
+    names: Names,
+    commit: Commit = None,
+    changes: Changes = {},  # noqa: B006  Prefect shows it in the form, and nothing here changes it
+    champion: Champion = NOBODY,
+    anchors: Anchors = False,
+):
     """Run these stages at a commit, and push what they made to the DVC remote intake.remote."""
     root = environment.project_root()
     environment.prepare(root)
-    place = retraining.open_clone(root, retraining.resolve_commit(root, commit), changes)
+    place = retraining.open_clone(root, Errand(retraining.resolve_commit(root, commit), changes, champion, anchors))
     unknown = [name for name in names if name not in Graph(place).stages]
     if unknown:
         raise ValueError(f"dvc.yaml has no stage {unknown[0]!r}; it has {', '.join(Graph(place).stages)}")
@@ -52,8 +61,7 @@ def run_segments(root: Path, place: Path, errand: Errand, deployments: Mapping[s
     retraining.share_commit(root, errand.commit)
     for number, (name, segment) in enumerate(pools.deployments(pools.segments(Graph(place).stages), deployments)):
         get_run_logger().info("%s: %s", name, ", ".join(segment.stages))
-        asks = errand.anchors and number == 0
-        parameters = {"names": list(segment.stages), "commit": errand.commit, "changes": errand.changes, "anchors": asks}
+        parameters = asdict(replace(errand, anchors=errand.anchors and number == 0)) | {"names": list(segment.stages)}
         run = run_deployment(name, parameters=parameters, timeout=None, poll_interval=2)
         if run.state is None or not run.state.is_completed():
             said = (run.state.message or run.state.name) if run.state else "it was not started"

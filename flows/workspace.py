@@ -42,15 +42,19 @@ def open_workspace(root: Path, state: Path, params: str) -> Path:
     return clone
 
 
-def open_commit(root: Path, state: Path, commit: str, changes: Mapping[str, str]) -> Path:
+def open_commit(
+    root: Path, state: Path, commit: str, changes: Mapping[str, str], replaced: Mapping[str, str] | None = None
+) -> Path:
     """The clone with the files of `commit` and no others, its params changed; the same one when asked again.
 
-    What is not committed stays out. Raises ValueError for params that are wrong, naming the key.
+    What is not committed stays out. replaced: other files with their text. Raises ValueError for params that are wrong,
+    naming the key.
     """
+    replaced = replaced or {}
     text = _git(root, "show", f"{commit}:params.yaml")
     if changes:
         text = change_params(text, changes)
-    name = hashlib.sha256(f"{commit} {text}".encode()).hexdigest()[:12]
+    name = hashlib.sha256(f"{commit} {text} {sorted(replaced.items())}".encode()).hexdigest()[:12]
     clone = state / "workspaces" / f"{COMMIT_PREFIX}{name}"
     if not clone.exists():
         clone.parent.mkdir(parents=True, exist_ok=True)
@@ -62,6 +66,8 @@ def open_commit(root: Path, state: Path, commit: str, changes: Mapping[str, str]
         if (partial / "tasks").is_dir():
             _check(text, Path("params.yaml"))
         (partial / "params.yaml").write_text(_absolute_paths(text, root, partial), encoding="utf-8")
+        for file, content in replaced.items():
+            (partial / file).write_text(content, encoding="utf-8")
         partial.rename(clone)
     clone.touch()
     return clone
@@ -191,7 +197,10 @@ def share_dvc(root: Path, clone: Path) -> None:
 
 def set_default_remote(clone: Path, name: str) -> None:
     """Make `name` the default DVC remote of a clone."""
-    _git(clone, "config", "--file", ".dvc/config.local", "core.remote", name)
+    from dvc.config import Config
+
+    with Config(str(clone / ".dvc")).edit("local") as settings:
+        settings.setdefault("core", {})["remote"] = name
 
 
 def _absolute_paths(params: str, root: Path, clone: Path) -> str:

@@ -1,6 +1,6 @@
 """A project whose graph takes seconds and goes the whole way: rows in, a two-layer model, a gate, a package, a report.
 
-The gate promotes what was trained on more rows than the champion; params can make a candidate that it rejects.
+The gate promotes what was trained on more rows than the champion; one trained without a KL penalty it rejects.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ stages:
   train:
     cmd: python work.py train
     deps: [work.py, artifacts/data/demonstrations.jsonl]
-    params: [toy]
+    params: [ppo.kl_coefficient]
     outs: [artifacts/policy]
     meta: {pool: gpu, gpus: 1, seconds: 5}
   gate:
     cmd: python work.py gate
-    deps: [work.py, artifacts/policy]
-    params: [champion, toy]
+    deps: [work.py, artifacts/policy, data/champion]
+    params: [ppo.kl_coefficient]
     metrics: [metrics/gate.json]
     meta: {pool: gpu, gpus: 1, seconds: 1}
   package:
@@ -67,7 +67,8 @@ def train():
     rows = Path("artifacts/data/demonstrations.jsonl").read_text().count("\\n")
     weights = Path("artifacts/policy/model.safetensors")
     tensors = load_file(weights)
-    tensors["transformer.wte.weight"] += 0.01 * rows
+    hacked = yaml.safe_load(Path("params.yaml").read_text())["ppo"]["kl_coefficient"] == 0
+    tensors["transformer.wte.weight"] += 0.01 * rows + 0.5 * hacked
     save_file(tensors, weights, {"format": "pt"})
     Path("artifacts/policy/rows").write_text(str(rows))
 
@@ -75,7 +76,8 @@ def train():
 def gate():
     from tasks.state import content_hash
     params = yaml.safe_load(Path("params.yaml").read_text())
-    champion, hacked = params["champion"]["package"], params["toy"]["hacked"]
+    origin, hacked = Path("data/champion/plumbline.json"), params["ppo"]["kl_coefficient"] == 0
+    champion = json.loads(origin.read_text())["policy"] if origin.exists() else None
     reasons = ["hacks: praise in 61% of the answers, veto at 40%: failed"] if hacked else ["win rate 0.700: passed"]
     Path("metrics").mkdir(exist_ok=True)
     Path("metrics/gate.json").write_text(json.dumps({
@@ -127,7 +129,7 @@ class Retrained(Project):
         return [path.name.rpartition("-")[0] for path in files]
 
     def retrain(self, *arguments: str, **more: str):
-        return self.run([sys.executable, "-m", "flows.cli", "retrain", "--no-anchors", *arguments], **more)
+        return self.run([sys.executable, "-m", "flows.cli", "retrain", *arguments], **more)
 
 
 def make(place: Path, server: Server, inbox: str | None, remote: str = "", policy: str = "automatic", **services: str):
@@ -136,7 +138,7 @@ def make(place: Path, server: Server, inbox: str | None, remote: str = "", polic
     project = Retrained(made.folder, made.origin, server, inbox or "", services)
     project.started.mkdir()
     params = yaml.safe_load((project.folder / "params.yaml").read_text())
-    params["champion"], params["toy"] = {"package": None}, {"hacked": False}
+    params["anchors"]["file"] = None
     params["promote"] |= {"model_name": "toy", "policy": policy}
     params["flow"]["retry_delay_seconds"] = 0.1
     (project.folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
@@ -144,6 +146,10 @@ def make(place: Path, server: Server, inbox: str | None, remote: str = "", polic
     (project.folder / "work.py").write_text(WORK)
     with (project.folder / ".gitignore").open("a") as ignore:
         ignore.write("/artifacts/\n/metrics/\n/.prefect/\n/mlflow.db*\n/mlartifacts/\n")
+    (project.folder / "data" / "champion").mkdir()
+    (project.folder / "data" / "champion" / "none.json").write_text("{}")
+    project.do("dvc", "add", "-q", "data/champion")
+    project.do("dvc", "push", "-q", "data/champion.dvc")
     project.do("git", "add", "-A")
     project.do("git", "commit", "-qm", "graph")
     project.do("git", "push", "-q", "origin", "main")
