@@ -115,18 +115,22 @@ def plan(settings: Settings = None, params: ParamsFile = None, cores: Cores = No
 
 @app.command()
 def status():
-    """Show which stages are current, at which version, why the others are not, and which model serves."""
+    """Show which stages are current, at which version, why the others are not, which model serves, and what the last
+    retraining came to."""
     import os
 
-    from flows import registry
+    from flows import decisions, registry
     from flows.plan import show_status
     from flows.settings import read_settings
     from flows.stages import Graph
 
     root, console = _root(), _console()
     show_status(Graph(root), console)
-    number = registry.champion_number(os.environ["MLFLOW_TRACKING_URI"], read_settings(root).promote.model_name)
+    uri, settings = os.environ["MLFLOW_TRACKING_URI"], read_settings(root)
+    number = registry.champion_number(uri, settings.promote.model_name)
     console.print(f"champion: {registry.name_of(number)}")
+    for line in decisions.in_words(decisions.latest(uri, settings.tracking.experiment)):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 @app.command()

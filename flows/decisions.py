@@ -6,10 +6,13 @@ ask twice. A retraining is decided once its gate gave a verdict and what follows
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any
 
 from flows import registry
@@ -21,6 +24,7 @@ CHAMPION_DATA = "data/champion"  # what the gate reads; its pointer gets the cha
 NOBODY = registry.NOBODY
 NOTHING_NEW = "nothing new"
 TAG_CHARACTERS = 5000
+SHOWN = 50  # how far back `plumb status` looks
 
 
 @dataclass(frozen=True)
@@ -106,17 +110,47 @@ def on_inputs(client, experiment: str, inputs: str) -> list[Remembered]:
     if number is None:
         return []
     where = f"tags.`{KIND}` = '{RETRAIN}' AND tags.`{PREFIX}inputs` = '{inputs}' AND attributes.status = 'FINISHED'"
-    return [_remembered(run) for run in client.search_runs([number], filter_string=where)]
+    found = client.search_runs([number], filter_string=where)
+    return [_remembered(run.info.run_id, run.info.start_time, run.data.tags) for run in found]
 
 
-def latest(client, experiment: str) -> Remembered | None:
-    """The last retraining that was not for nothing."""
+def latest(uri: str, experiment: str) -> list[Remembered]:
+    """The last retrainings, the newest first; a sqlite store is read without MLflow, whose import alone takes 2 s."""
+    path = uri.removeprefix("sqlite:///")
+    if path != uri:
+        return _latest_in_sqlite(path, experiment) if Path(path).exists() else []
+    from mlflow import MlflowClient
+
+    client = MlflowClient(uri)
     number = experiment_id(client, experiment)
-    if number is None:
-        return None
-    where = f"tags.`{KIND}` = '{RETRAIN}' AND tags.`{PREFIX}outcome` != '{NOTHING_NEW}'"
-    found = client.search_runs([number], filter_string=where, max_results=1, order_by=["start_time DESC"])
-    return _remembered(found[0]) if found else None
+    where = f"tags.`{KIND}` = '{RETRAIN}' AND attributes.status = 'FINISHED'"
+    order = ["attributes.start_time DESC"]
+    found = client.search_runs([number], where, max_results=SHOWN, order_by=order) if number else []
+    return [_remembered(run.info.run_id, run.info.start_time, run.data.tags) for run in found]
+
+
+def _latest_in_sqlite(path: str, experiment: str) -> list[Remembered]:
+    query = (
+        "SELECT r.run_uuid, r.start_time FROM runs r JOIN tags k ON k.run_uuid = r.run_uuid AND k.key = ? AND k.value = ?"
+        " JOIN experiments e ON e.experiment_id = r.experiment_id AND e.name = ?"
+        " WHERE r.status = 'FINISHED' AND r.lifecycle_stage = 'active' ORDER BY r.start_time DESC LIMIT ?"
+    )
+    with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
+        runs = connection.execute(query, (KIND, RETRAIN, experiment, SHOWN)).fetchall()
+        tags = "SELECT key, value FROM tags WHERE run_uuid = ?"
+        return [_remembered(run, at, dict(connection.execute(tags, (run,)).fetchall())) for run, at in runs]
+
+
+def in_words(found: list[Remembered]) -> list[str]:
+    """For `plumb status`: the last decision, and when somebody looked since and found nothing new."""
+    decided = next((one for one in found if one.decision.decided), None)
+    if decided is None:
+        return ["no retraining yet"]
+    was = decided.decision
+    lines = [f"last retraining: {was.outcome} on {registry.moment(decided.at / 1000)}, verdict {was.verdict}: {was.reason}"]
+    if found[0].at > decided.at:
+        lines.append(f"looked again on {registry.moment(found[0].at / 1000)}: {found[0].decision.outcome}")
+    return lines
 
 
 def remember(client, experiment: str, decision: Decision, flow_run: str) -> str:
@@ -129,9 +163,8 @@ def remember(client, experiment: str, decision: Decision, flow_run: str) -> str:
     return run.info.run_id
 
 
-def _remembered(run) -> Remembered:
-    known = {field.name: run.data.tags.get(f"{PREFIX}{field.name}", "") for field in fields(Decision)}
-    return Remembered(Decision(**known), run.info.run_id, run.info.start_time)
+def _remembered(run_id: str, at: int, tags: Mapping[str, str]) -> Remembered:
+    return Remembered(Decision(**{field.name: tags.get(f"{PREFIX}{field.name}", "") for field in fields(Decision)}), run_id, at)
 
 
 def as_markdown(decision: Decision) -> str:

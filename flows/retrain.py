@@ -5,20 +5,22 @@ killed is repeated: every step finds what it did before, and the decision is wri
 Import this module after `flows.environment.prepare`: Prefect reads its settings when it is imported.
 """
 
+import contextlib
 import os
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Any, TypeVar
 
 from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.context import get_run_context
+from prefect.logging.loggers import flow_run_logger
 from prefect.states import Completed
-from pydantic import Field
 
 from flows import alerts, decisions, environment, intake, promoting, retraining, stage_runs
+from flows.approval import Approval
 from flows.decisions import Decision
 from flows.progress import board_of
 from flows.redact import redact
@@ -33,23 +35,6 @@ STATE_NAMES = {
 }  # fmt: skip
 WORTH_AN_ALERT = ("refused", "asked", "rejected", "underpowered")
 T = TypeVar("T")
-
-Changes = Annotated[
-    dict[str, Any],
-    Field(description='Params of this run only, by dotted names, e.g. {"dpo.beta": 0.2}; params.yaml stays as it is'),
-]
-Commit = Annotated[
-    str | None, Field(description="Commit or branch to train (origin/main is fetched first); empty: the one checked out")
-]
-TakeIn = Annotated[bool, Field(description="Take in what is new in the inbox first, if intake.inbox is set")]
-Anchors = Annotated[bool, Field(description="Ask the judges their anchors first; a judge that drifted stops the run")]
-Force = Annotated[
-    bool, Field(description="Decide again although nothing changed, e.g. to ask again after an approval expired")
-]
-Given = Annotated[
-    dict[str, Any] | None,
-    Field(description="An approval given beforehand: {approve, comment, by}; empty: ask where promote.policy says so"),
-]
 
 
 def may_pass(task, task_run, state) -> bool:
@@ -74,35 +59,57 @@ def step(name: str, settings: Settings, call: Callable[[], T]) -> T:
 def alert_failure(flow, flow_run, state) -> None:
     """Prefect's hook: somebody should look."""
     text = f"retraining failed: {redact(' '.join((state.message or state.name).split()))}"
-    tell(alerts.Alert(text, "failed", alerts.run_page(str(flow_run.id)), flow.name))
+    tell(alerts.Alert(text, "failed", alerts.run_page(str(flow_run.id)), flow.name), flow_run_logger(flow_run, flow))
 
 
-def tell(alert: alerts.Alert) -> None:
+def tell(alert: alerts.Alert, log) -> None:
     """Send an alert, if anybody said where to; that it cannot be sent is a warning in the log."""
     url = alerts.address()
     problem = alerts.send(alert, url) if url else None
     if problem:
-        get_run_logger().warning(problem)
+        log.warning(problem)
+
+
+@contextlib.contextmanager
+def without_secrets() -> Iterator[None]:
+    """An error that tells a secret is raised as one that does not: Prefect stores what it says."""
+    try:
+        yield
+    except Exception as error:
+        said = str(error)
+        if redact(said) == said:
+            raise
+        raise ValueError(redact(said)) from None
 
 
 @flow(name="retrain", persist_result=False, on_failure=[alert_failure])
 def retrain(
-    changes: Changes = {},  # noqa: B006  Prefect shows it in the form, and nothing here changes it
-    commit: Commit = None,
-    take_in: TakeIn = True,
-    anchors: Anchors = True,
-    force: Force = False,
-    approval: Given = None,
+    changes: dict[str, Any] = {},  # noqa: B006  Prefect shows it in the form, and nothing here changes it
+    commit: str | None = None,
+    take_in: bool = True,
+    anchors: bool = True,
+    force: bool = False,
+    approval: Approval | None = None,
 ):
     """Take in new data, train if data, code or params changed, and promote, ask or reject as the gate says.
 
     One decision per data, code, params and champion: a run that would repeat the last one ends at once, with the reason.
+    The form in the Prefect page shows what stands here.
+
+    Args:
+        changes: Params of this run only, by dotted names, e.g. {"dpo.beta": 0.2}; params.yaml stays as it is.
+        commit: Commit or branch to train (origin/main is fetched first); empty: the one checked out.
+        take_in: Take in what is new in the inbox first, if intake.inbox is set.
+        anchors: Ask the judges their anchors first; a judge that drifted stops the run.
+        force: Decide again although nothing changed, e.g. to ask again after an approval expired.
+        approval: An approval given beforehand; empty: ask where promote.policy says so.
     """
     root = environment.project_root()
     environment.prepare(root)
     log, settings = get_run_logger(), read_settings(root)
     os.chdir(root)
-    with retraining.my_turn(environment.state_dir(root), lambda: log.info("another retraining is at work; waiting")):
+    waiting = "another retraining is at work; waiting"
+    with without_secrets(), retraining.my_turn(environment.state_dir(root), lambda: log.info(waiting)):
         run = Run(root, settings, force, approval)
         commit = run.newest(commit, take_in)
         decision = run.decide(Errand(commit, changes, run.champion.package, anchors))
@@ -110,7 +117,7 @@ def retrain(
     page = alerts.run_page(decision.asked or run.id)
     if decision.outcome in WORTH_AN_ALERT:
         text = f"{settings.promote.model_name}: {decision.outcome}. {decision.reason}"
-        tell(alerts.Alert(redact(text), decision.outcome, page, "retrain", settings.promote.model_name))
+        tell(alerts.Alert(redact(text), decision.outcome, page, "retrain", settings.promote.model_name), log)
     log.info("%s: %s", decision.outcome, redact(decision.reason))
     return Completed(name=STATE_NAMES[decision.outcome], message=redact(decision.reason)[:1000])
 
@@ -118,7 +125,7 @@ def retrain(
 class Run:
     """One retraining under way: what its steps share."""
 
-    def __init__(self, root: Path, settings: Settings, force: bool, approval: dict[str, Any] | None):
+    def __init__(self, root: Path, settings: Settings, force: bool, approval: Approval | None):
         from mlflow import MlflowClient
 
         self.root, self.settings, self.force, self.approval = root, settings, force, approval
@@ -189,7 +196,8 @@ class Run:
             return replace(known, outcome="asked", reason=reason, asked=asked)
         from flows.promote import promote
 
-        state = promote(**parameters, approval=self.approval, return_state=True)
+        given = asdict(self.approval) if self.approval else None
+        state = promote(**parameters, approval=given, return_state=True)
         if not state.is_completed():
             raise state.result(raise_on_failure=False)
         return replace(known, outcome=state.name.lower(), reason=state.message or "")

@@ -8,12 +8,11 @@ Import this module after `flows.environment.prepare`: Prefect reads its settings
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 from prefect import flow, get_run_logger
 from prefect.deployments import run_deployment
 from prefect.states import Completed
-from pydantic import Field
 
 from flows import environment, pools, retraining
 from flows.decisions import NOBODY
@@ -23,22 +22,24 @@ from flows.running import StageError
 from flows.session import Share
 from flows.stages import Graph
 
-Names = Annotated[list[str], Field(description="Stages of dvc.yaml; what they follow from must be in cache or remote")]
-Commit = Annotated[str | None, Field(description="Commit or branch to run; empty: the one checked out")]
-Changes = Annotated[dict[str, Any], Field(description='Params of this run only, by dotted names: {"dpo.beta": 0.2}')]
-Champion = Annotated[str, Field(description="Packaged md5 of the champion that the gate compares with, or none")]
-Anchors = Annotated[bool, Field(description="Ask the judges their anchors first")]
-
 
 @flow(name="stages", persist_result=False)
 def stages(
-    names: Names,
-    commit: Commit = None,
-    changes: Changes = {},  # noqa: B006  Prefect shows it in the form, and nothing here changes it
-    champion: Champion = NOBODY,
-    anchors: Anchors = False,
+    names: list[str],
+    commit: str | None = None,
+    changes: dict[str, Any] = {},  # noqa: B006  Prefect shows it in the form, and nothing here changes it
+    champion: str = NOBODY,
+    anchors: bool = False,
 ):
-    """Run these stages at a commit, and push what they made to the DVC remote intake.remote."""
+    """Run these stages at a commit, and push what they made to the DVC remote intake.remote.
+
+    Args:
+        names: Stages of dvc.yaml; what they follow from must be in the cache or the remote.
+        commit: Commit or branch to run; empty: the one checked out.
+        changes: Params of this run only, by dotted names, e.g. {"dpo.beta": 0.2}.
+        champion: Packaged md5 of the model that the gate compares with, or none.
+        anchors: Ask the judges their anchors first.
+    """
     root = environment.project_root()
     environment.prepare(root)
     place = retraining.open_clone(root, Errand(retraining.resolve_commit(root, commit), changes, champion, anchors))

@@ -84,7 +84,7 @@ class Mailbox:
 
 @contextlib.contextmanager
 def mailbox(refuse: int = 0) -> Iterator[Mailbox]:
-    """A server that keeps what is posted to it, after it has cut the first `refuse` connections."""
+    """A server that keeps what is posted below /hook/, after it has cut the first `refuse` connections."""
     box, left = Mailbox(), [refuse]
 
     class Handler(BaseHTTPRequestHandler):
@@ -94,8 +94,10 @@ def mailbox(refuse: int = 0) -> Iterator[Mailbox]:
                 left[0] -= 1
                 self.close_connection = True
                 return
-            box.letters.append(json.loads(body))
-            self.send_response(204)
+            known = self.path.startswith("/hook/")
+            if known:
+                box.letters.append(json.loads(body))
+            self.send_response(204 if known else 403)
             self.end_headers()
 
         def log_message(self, *arguments) -> None:
