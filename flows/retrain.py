@@ -7,6 +7,7 @@ Import this module after `flows.environment.prepare`: Prefect reads its settings
 
 import contextlib
 import os
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -58,7 +59,8 @@ def step(name: str, settings: Settings, call: Callable[[], T]) -> T:
 
 def alert_failure(flow, flow_run, state) -> None:
     """Prefect's hook: somebody should look."""
-    text = f"retraining failed: {redact(' '.join((state.message or state.name).split()))}"
+    said = re.sub(r"^Flow run encountered an exception: (\w+: )?", "", " ".join((state.message or state.name).split()))
+    text = f"retraining failed: {redact(said)}"
     tell(alerts.Alert(text, "failed", alerts.run_page(str(flow_run.id)), flow.name), flow_run_logger(flow_run, flow))
 
 

@@ -145,9 +145,11 @@ class Tracker:
         if experiment:
             self._experiment = experiment.experiment_id
         else:
-            local = os.environ["MLFLOW_TRACKING_URI"].startswith("sqlite:")
-            folder = (Path(os.environ["MLFLOW_TRACKING_URI"].removeprefix("sqlite:///")).parent / "mlartifacts").as_uri()
-            self._experiment = client.create_experiment(name, artifact_location=folder if local else None)
+            uri = os.environ["MLFLOW_TRACKING_URI"]
+            store = uri.removeprefix("sqlite:///")
+            # A server knows where its artifacts are.
+            folder = (Path(store).parent / "mlartifacts").as_uri() if store != uri else None
+            self._experiment = client.create_experiment(name, artifact_location=folder)
         self._close_dead_parents(client)
         self._connected = client
 

@@ -156,7 +156,7 @@ def scheduled_run_trains_v2_and_asks(world):
     assert world.registry.aliases == {"champion": 1}, "until a person agrees"
     decision = world.decisions()[-1]
     assert decision["outcome"] == "asked" and decision["champion"] == world.registry.champion.tags[registry.PACKAGE]
-    (letter,) = world.team.box.letters
+    (letter,) = world.team.box.of("asked")
     assert letter["verdict"] == "asked" and letter["run"].endswith(f"/runs/flow-run/{decision['asked']}")
     line = world.project.files()
     assert any(name.endswith("quarantine.jsonl") for name in line), "the bad rows, with reasons"
