@@ -8,12 +8,11 @@ import json
 import subprocess
 import sys
 import time
-from datetime import datetime, timedelta, timezone
+from datetime import timedelta
 
 import pytest
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.actions import DeploymentScheduleUpdate
-from prefect.client.schemas.filters import ArtifactFilter, FlowFilter, FlowRunFilter
+from prefect.client.schemas.filters import ArtifactFilter, FlowFilter
 from prefect.client.schemas.schedules import IntervalSchedule
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
@@ -86,6 +85,11 @@ class World:
     def runs(self, flow):
         return self.client.read_flow_runs(flow_filter=FlowFilter(name={"any_": [flow]}), limit=100)
 
+    def fired(self):
+        """Retrainings that the schedule started, the first one first."""
+        begun = [run for run in self.runs("retrain") if run.auto_scheduled and run.start_time]
+        return sorted(begun, key=lambda run: run.start_time)
+
     def artifact(self, run_id, key):
         where = ArtifactFilter(flow_run_id={"any_": [run_id]}, key={"any_": [key]})
         (found,) = self.client.read_artifacts(artifact_filter=where)
@@ -146,11 +150,11 @@ def scheduled_run_trains_v2_and_asks(world):
     deployment = world.deployment("retrain/retrain")
     (nightly,) = deployment.schedules
     assert nightly.schedule.cron == "0 3 * * *" and deployment.concurrency_options.collision_strategy == "ENQUEUE"
-    soon = IntervalSchedule(interval=timedelta(days=1), anchor_date=datetime.now(timezone.utc) + timedelta(seconds=5))
-    world.client.create_deployment_schedules(deployment.id, [(soon, True)])
-    before = len(world.runs("retrain"))
-    toy.wait_for(lambda: len(begun(world)) > before, 120)
-    (run,) = [one for one in begun(world) if one.auto_scheduled]
+    often = IntervalSchedule(interval=timedelta(seconds=20))
+    (schedule,) = world.client.create_deployment_schedules(deployment.id, [(often, True)])
+    toy.wait_for(lambda: world.fired(), 120)
+    world.client.delete_deployment_schedule(deployment.id, schedule.id)
+    run = world.fired()[0]
     run = wait_for_run(world.client, run.id, "Asked", "Failed", "Crashed")
     assert run.state.name == "Asked", run.state.message
     assert world.registry.aliases == {"champion": 1}, "until a person agrees"
@@ -160,10 +164,6 @@ def scheduled_run_trains_v2_and_asks(world):
     assert letter["verdict"] == "asked" and letter["run"].endswith(f"/runs/flow-run/{decision['asked']}")
     line = world.project.files()
     assert any(name.endswith("quarantine.jsonl") for name in line), "the bad rows, with reasons"
-
-
-def begun(world):
-    return [run for run in world.runs("retrain") if run.state and run.state.name not in ("Scheduled", "Late")]
 
 
 def the_page_approves_v2(world):
