@@ -10,7 +10,7 @@ from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_link_artifact, create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.context import get_run_context
-from prefect.states import Completed
+from prefect.states import Completed, State
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows import anchors as anchoring
@@ -60,9 +60,9 @@ def stage(session_id: str, name: str, version: str, current: bool):
         limit = session.graph.stages[name].timeout or 60 * session.settings.flow.stage_timeout_minutes
         session.begins(name, version, place)
         try:
-            if session.share and name not in session.share.may_run and not session.graph.restorable(name):
-                raise StageError(name, "data", NOT_MADE, place / "log.txt")
             pull = session.share is not None and session.share.remote
+            if session.share and name not in session.share.may_run and not _is_made(session, name):
+                raise StageError(name, "data", NOT_MADE, place / "log.txt")
             run = running.run_stage(session.root, name, version, place, limit, session.processes, pull)
         except StageError as error:
             session.fails(error)
@@ -72,11 +72,18 @@ def stage(session_id: str, name: str, version: str, current: bool):
     return Completed(name="Cached" if run.outcome != "ran" else None, message=f"{run.outcome}, version {version[:12]}")
 
 
+def _is_made(session: Session, name: str) -> bool:
+    return session.graph.restore(name) if session.share.remote else session.graph.restorable(name)
+
+
 def _run_stages(session: Session) -> None:
-    """Submit each stage when everything upstream is done; after a failure, only finish what is running."""
+    """Submit each stage when everything upstream is done; after a failure, only finish what is running.
+
+    Raises what a stage's task raised that is not the stage's own failure: the session knows of those.
+    """
     waiting, futures, done = session.wanted, {}, set()
     finished: queue.Queue = queue.Queue()
-    failed = False
+    failed: list[State] = []
     while waiting or len(done) < len(futures):
         for name in [] if failed else [n for n in waiting if done.issuperset(session.graph.stages[n].upstream)]:
             if len(futures) - len(done) >= session.cores:
@@ -92,9 +99,10 @@ def _run_stages(session: Session) -> None:
         if futures[name].state.is_completed():
             done.add(name)
         else:
-            failed = True
-            futures.pop(name)
+            failed.append(futures.pop(name).state)
         session.graph.refresh()
+    if failed and not session.lasting_errors:
+        raise failed[0].result(raise_on_failure=False)
 
 
 def _submit(session: Session, name: str, futures: dict):

@@ -120,6 +120,24 @@ class Graph:
                 return False
             return True
 
+    def restore(self, name: str) -> bool:
+        """Restore the outputs of exactly this command, code, data and params, from the cache or the default remote.
+
+        False when neither has them, or the cache of runs here does not know of them.
+        """
+        from dvc.exceptions import DvcException
+        from dvc.repo import Repo
+
+        with self._lock, contextlib.chdir(self.root):
+            repo = Repo(str(self.root), _wait_for_lock=True)
+            stage = repo.stage.load_one(name=name, path=self._loaded[name].path)
+            try:
+                with repo.lock:
+                    repo.stage_cache.restore(stage, pull=True)
+            except (DvcException, OSError):
+                return False
+            return True
+
     def version(self, name: str) -> str | None:
         """The content hash of command, dependencies (code included) and params, as they are on disk now.
 

@@ -174,6 +174,18 @@ def wait_for_run(client, run_id, *names: str):
         time.sleep(0.3)
 
 
+def kill_flow_run(run_id) -> None:
+    """SIGKILL the process in which a worker runs this flow."""
+    import psutil
+
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if process.environ().get("PREFECT__FLOW_RUN_ID") == str(run_id) and "prefect" in " ".join(process.cmdline()):
+                process.kill()
+                return
+    raise AssertionError(f"no process runs {run_id}")
+
+
 def log_of(client, run_id) -> str:
     from prefect.client.schemas.filters import LogFilter
 

@@ -57,6 +57,8 @@ import yaml
 def prepare():
     Path("artifacts/data").mkdir(parents=True)
     shutil.copy("data/items/demonstrations.jsonl", "artifacts/data")
+    with open("artifacts/data/demonstrations.jsonl", "a") as rows:
+        rows.write("\n")
 
 
 def train():
@@ -117,7 +119,14 @@ class Retrained(Project):
 
     @property
     def started(self) -> Path:
-        return self.folder.parent / "started"
+        return self.folder.parent / f"started-{self.folder.name}"
+
+    def second_clone(self, name: str) -> "Retrained":
+        """A clone of origin beside this one, with an empty cache."""
+        other = Retrained(self.folder.parent / name, self.origin, self.server, self.inbox, self.services)
+        self.git("clone", "-q", str(self.origin), str(other.folder))
+        other.started.mkdir()
+        return other
 
     def environment(self, **more: str) -> dict[str, str]:
         own = {"TOY_STARTED": str(self.started), "PLUMB_PROJECT": str(self.folder)}

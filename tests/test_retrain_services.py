@@ -16,10 +16,10 @@ from prefect.client.schemas.filters import ArtifactFilter, FlowFilter
 from prefect.client.schemas.schedules import IntervalSchedule
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from flows import registry
+from flows import crash_alerts, registry
 from tests import retrain_services, retrain_toy, s3_servers, toy
 from tests.intake_project import INBOX, demonstration, lines
-from tests.retrain_services import wait_for_run
+from tests.retrain_services import PATIENCE, wait_for_run
 
 pytestmark = pytest.mark.services
 NOOP_SECONDS = 15.0
@@ -46,6 +46,8 @@ class World:
         self.project = retrain_toy.make(
             folder, moto, f"s3://{self.bucket}/in", f"s3://{store}/dvc", "approval", **team.environment
         )
+        # Another machine of the team: its clone, its cache, its state.
+        self.gpu_machine = self.project.second_clone("gpu-machine")
         self.deploy()
 
     def deploy(self):
@@ -111,8 +113,8 @@ def world(team, moto, tmp_path):
     with temporary_settings({PREFECT_API_URL: team.api}), get_client(sync_client=True) as client:
         made = World(team, moto, tmp_path, client)
         with contextlib.ExitStack() as stack:
-            for pool in ("cpu", "gpu"):
-                stack.enter_context(retrain_services.worker(pool, tmp_path, made.project.environment()))
+            for pool, machine in (("cpu", made.project), ("gpu", made.gpu_machine)):
+                stack.enter_context(retrain_services.worker(pool, tmp_path, machine.environment()))
             yield made
 
 
@@ -125,6 +127,8 @@ def test_the_story(world):
     a_hacked_candidate_is_rejected(world)
     rollback_returns_to_v1_and_stays(world)
     two_at_once_decide_once(world)
+    stages_go_to_the_machines_of_their_pools(world)
+    a_killed_run_is_told_and_repeated(world)
     a_failure_is_told(world)
 
 
@@ -232,6 +236,40 @@ def two_at_once_decide_once(world):
     assert state.aliases["champion"] == 3 and state.versions[3].replaces == 1 and len(state.versions) == 3
     rows = world.project.pulled()["demonstrations.jsonl"]
     assert rows.count(b"\n") == 9, "one at first, three, then five; none twice"
+
+
+def stages_go_to_the_machines_of_their_pools(world):
+    """The worker of the pool gpu stands on a machine with an empty cache and a clone of its own."""
+    here, there = len(world.project.stages_started()), len(world.gpu_machine.stages_started())
+    changes = {"ppo.kl_coefficient": 0.1, "flow.pools": {"cpu": "stages/cpu", "gpu": "stages/gpu"}}
+    run = world.retrain("Promoted", changes=changes, approval={"approve": True, "by": "ada"})
+    assert run.state.name == "Promoted", run.state.message
+    assert sorted(world.gpu_machine.stages_started()[there:]) == ["gate", "train"]
+    assert sorted(world.started_since(here)) == ["package", "report"], "data is prepared already"
+    assert [run.state.name for run in world.runs("stages")] == ["Completed"] * 3, "cpu, gpu, cpu"
+    assert world.registry.champion.tags[registry.COMPARED].startswith("v")
+
+
+def a_killed_run_is_told_and_repeated(world):
+    """`kill -9` of the flow while it trains: the server says so, nobody is left, the next run decides."""
+    crash_alerts.ensure(world.client, world.team.box.url)
+    crash_alerts.ensure(world.client, world.team.box.url)
+    count, decided, before = len(world.project.stages_started()), len(world.decisions()), world.registry
+    run_id = world.start(changes={"ppo.kl_coefficient": 0.2}, approval={"approve": True, "by": "ada"})
+    toy.wait_for(lambda: "train" in world.started_since(count), PATIENCE)
+    retrain_services.kill_flow_run(run_id)
+    wait_for_run(world.client, run_id, "Crashed")
+    toy.wait_for(lambda: world.team.box.of("crashed"), 60)
+    (letter,) = world.team.box.of("crashed")
+    assert letter["flow"] == "retrain" and letter["run"].endswith(str(run_id))
+    assert len(world.decisions()) == decided and world.registry == before
+    run = world.retrain("Promoted", changes={"ppo.kl_coefficient": 0.2}, approval={"approve": True, "by": "ada"})
+    assert world.started_since(count).count("prepare") == 0, run.state.message
+    (decision,) = world.decisions()[decided:]
+    assert decision["outcome"] == "promoted"
+    after = world.registry
+    assert len(after.versions) == len(before.versions) + 1
+    assert after.champion.replaces == before.champion.number
 
 
 def a_failure_is_told(world):

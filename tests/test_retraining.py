@@ -241,7 +241,8 @@ def test_another_machine_restores_what_was_pushed_and_makes_nothing(project, tmp
     there = retraining.open_clone(tmp_path / "other", errand(tmp_path / "other"))
     assert not Graph(there).restorable("prepare")
     retraining.meet_remote(there, "store")
-    assert Graph(there).restorable("prepare")
+    assert not Graph(there).restorable("prepare") and Graph(there).restore("prepare")
+    assert not Graph(there).restore("train"), "nobody made it"
     assert run(there, tmp_path, "prepare").outcome == "restored"
     assert started(tmp_path) == ["prepare"]
     names = "artifacts/data/demonstrations.jsonl"
