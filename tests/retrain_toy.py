@@ -69,8 +69,7 @@ def train():
     rows = Path("artifacts/data/demonstrations.jsonl").read_text().count("\\n")
     weights = Path("artifacts/policy/model.safetensors")
     tensors = load_file(weights)
-    hacked = yaml.safe_load(Path("params.yaml").read_text())["ppo"]["kl_coefficient"] == 0
-    tensors["transformer.wte.weight"] += 0.01 * rows + 0.5 * hacked
+    tensors["transformer.wte.weight"] += 0.01 * rows + yaml.safe_load(Path("params.yaml").read_text())["ppo"]["kl_coefficient"]
     save_file(tensors, weights, {"format": "pt"})
     Path("artifacts/policy/rows").write_text(str(rows))
 
@@ -78,7 +77,7 @@ def train():
 def gate():
     from tasks.state import content_hash
     params = yaml.safe_load(Path("params.yaml").read_text())
-    origin, hacked = Path("data/champion/plumbline.json"), params["ppo"]["kl_coefficient"] == 0
+    origin, hacked = Path("data/champion/plumbline.json"), params["ppo"]["kl_coefficient"] == 0.0
     champion = json.loads(origin.read_text())["policy"] if origin.exists() else None
     reasons = ["hacks: praise in 61% of the answers, veto at 40%: failed"] if hacked else ["win rate 0.700: passed"]
     Path("metrics").mkdir(exist_ok=True)
