@@ -14,7 +14,7 @@ from prefect.states import Completed, State
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows import anchors as anchoring
-from flows import data, running
+from flows import data, running, stage_inputs
 from flows.results import as_markdown, judge_markdown
 from flows.running import StageError, StageRun
 from flows.session import Session
@@ -60,8 +60,8 @@ def stage(session_id: str, name: str, version: str, current: bool):
         limit = session.graph.stages[name].timeout or 60 * session.settings.flow.stage_timeout_minutes
         session.begins(name, version, place)
         try:
-            pull = session.share is not None and session.share.remote
-            if session.share and name not in session.share.may_run and not _is_made(session, name):
+            pull = session.share is not None
+            if session.share and name not in session.share.may_run and not stage_inputs.restore(session.root, name):
                 raise StageError(name, "data", NOT_MADE, place / "log.txt")
             run = running.run_stage(session.root, name, version, place, limit, session.processes, pull)
         except StageError as error:
@@ -70,10 +70,6 @@ def stage(session_id: str, name: str, version: str, current: bool):
     session.ends(run)
     log.info("%s in %.1f s", run.outcome, run.seconds)
     return Completed(name="Cached" if run.outcome != "ran" else None, message=f"{run.outcome}, version {version[:12]}")
-
-
-def _is_made(session: Session, name: str) -> bool:
-    return session.graph.restore(name) if session.share.remote else session.graph.restorable(name)
 
 
 def _run_stages(session: Session) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 
 import yaml
 
-from flows import data, decisions, environment, evidence, git, local, registry, workspace
+from flows import commit_clone, data, decisions, environment, evidence, git, local, registry, stage_inputs
 from flows.decisions import NOBODY
 from flows.request import Request
 from flows.running import StageError
@@ -127,8 +127,8 @@ def open_clone(root: Path, errand: Errand) -> Path:
     changes = {name: value if isinstance(value, str) else json.dumps(value) for name, value in errand.changes.items()}
     pointer = champion_pointer(root, errand)
     state = environment.state_dir(root)
-    place = workspace.open_commit(root, state, errand.commit, changes, {CHAMPION_POINTER: pointer} if pointer else {})
-    workspace.forget_commits(state, KEPT_CLONES)
+    place = commit_clone.open_commit(root, state, errand.commit, changes, {CHAMPION_POINTER: pointer} if pointer else {})
+    commit_clone.forget_commits(state, KEPT_CLONES)
     return place
 
 
@@ -146,7 +146,7 @@ def champion_pointer(root: Path, errand: Errand) -> str | None:
 
 def inputs_of(place: Path) -> str:
     """The hash of data, code and params in a clone."""
-    return decisions.inputs_hash(Graph(place).inputs())
+    return decisions.inputs_hash(stage_inputs.inputs(place))
 
 
 def bring_up_to_date(place: Path, anchors: bool, listener: Listener, share: Share | None = None) -> str:
@@ -197,7 +197,7 @@ def meet_remote(place: Path, remote: str | None) -> None:
     data.pull(place)
     if remote is not None and data.has_remote(place, remote):
         data.pull_runs(place, remote)
-        workspace.set_default_remote(place, remote)
+        commit_clone.set_default_remote(place, remote)
 
 
 def push(place: Path, remote: str | None) -> str:

@@ -21,11 +21,10 @@ from flows.stages import Graph
 @dataclass(frozen=True)
 class Share:
     """A part of the graph: `targets` are brought up to date with all they follow from; no other stage than those in
-    `may_run` is run for it, the rest must be in the cache or, with `remote`, the default DVC remote."""
+    `may_run` is run for it, the rest must be in the cache or the default DVC remote."""
 
     targets: tuple[str, ...]
     may_run: frozenset[str]
-    remote: bool = True
 
 
 class Session:

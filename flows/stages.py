@@ -120,24 +120,6 @@ class Graph:
                 return False
             return True
 
-    def restore(self, name: str) -> bool:
-        """Restore the outputs of exactly this command, code, data and params, from the cache or the default remote.
-
-        False when neither has them, or the cache of runs here does not know of them.
-        """
-        from dvc.exceptions import DvcException
-        from dvc.repo import Repo
-
-        with self._lock, contextlib.chdir(self.root):
-            repo = Repo(str(self.root), _wait_for_lock=True)
-            stage = repo.stage.load_one(name=name, path=self._loaded[name].path)
-            try:
-                with repo.lock:
-                    repo.stage_cache.restore(stage, pull=True)
-            except (DvcException, OSError):
-                return False
-            return True
-
     def version(self, name: str) -> str | None:
         """The content hash of command, dependencies (code included) and params, as they are on disk now.
 
@@ -155,22 +137,6 @@ class Graph:
         hashes = [dep.hash_info for dep in stage.deps]
         made = all(hashes) and all(out.hash_info for out in stage.outs)
         return _version(stage, hashes) if made else None
-
-    def inputs(self) -> dict[str, Any]:
-        """What determines every result: commands and params by stage, and the md5 of each file that no stage makes.
-
-        Data that a .dvc file tracks goes by that pointer, so it need not be here.
-        """
-        with self._lock:
-            outs = [(out.fs_path, stage, out) for stage in self._repo.index.stages for out in stage.outs]
-            files: dict[str, str | None] = {}
-            for stage in self._loaded.values():
-                for dep in stage.deps:
-                    owner, out = next(((s, o) for path, s, o in outs if _lies_in(dep.fs_path, path)), (None, None))
-                    if not _is_params(dep) and dep.def_path not in files and not (owner and owner.cmd):
-                        files[dep.def_path] = _content(dep, out)
-            stages = {name: {"cmd": stage.cmd, "params": self.params(name)} for name, stage in self.stages.items()}
-            return {"stages": stages, "files": files}
 
     def dependencies(self, name: str) -> dict[str, str]:
         """Path to md5 of the files that the stage was made from, as dvc.lock names them."""
@@ -268,19 +234,6 @@ def _param_reasons(dep):
 
 def _is_params(dep) -> bool:
     return hasattr(dep, "params")
-
-
-def _lies_in(path: str, folder: str) -> bool:
-    return path == folder or path.startswith(f"{folder.rstrip('/')}/")
-
-
-def _content(dep, tracked) -> str | None:
-    """The md5 of a source; `tracked` is the output of the .dvc file that it lies in, if it lies in one."""
-    if tracked is not None and tracked.fs_path == dep.fs_path:
-        return tracked.hash_info.value
-    if dep.exists:
-        return dep.get_hash().value
-    return f"in {tracked.hash_info.value}" if tracked is not None else None
 
 
 def _version(stage, hashes: list) -> str:

@@ -15,7 +15,6 @@ from typing import Any
 
 from tasks.params import read_params
 
-COMMIT_PREFIX = "commit-"
 # Settings of a DVC remote that a clone takes over from the project's own config.local.
 CARRIED = ("url", "endpointurl", "region", "profile", "configpath", "credentialpath", "use_ssl", "ssl_verify")
 
@@ -38,46 +37,8 @@ def open_workspace(root: Path, state: Path, params: str) -> Path:
     # The objects are shared, so the clone can stand where `root` stands: MLflow records the right commit.
     _git(clone, "reset", "--quiet", _git(root, "rev-parse", "HEAD").strip())
     share_dvc(root, clone)
-    (clone / "params.yaml").write_text(_absolute_paths(params, root, clone), encoding="utf-8")
+    (clone / "params.yaml").write_text(absolute_paths(params, root, clone), encoding="utf-8")
     return clone
-
-
-def open_commit(
-    root: Path, state: Path, commit: str, changes: Mapping[str, str], replaced: Mapping[str, str] | None = None
-) -> Path:
-    """The clone with the files of `commit` and no others, its params changed; the same one when asked again.
-
-    What is not committed stays out. replaced: other files with their text. Raises ValueError for params that are wrong,
-    naming the key.
-    """
-    replaced = replaced or {}
-    text = _git(root, "show", f"{commit}:params.yaml")
-    if changes:
-        text = change_params(text, changes)
-    name = hashlib.sha256(f"{commit} {text} {sorted(replaced.items())}".encode()).hexdigest()[:12]
-    clone = state / "workspaces" / f"{COMMIT_PREFIX}{name}"
-    if not clone.exists():
-        clone.parent.mkdir(parents=True, exist_ok=True)
-        partial = clone.with_suffix(".partial")
-        shutil.rmtree(partial, ignore_errors=True)
-        _git(root, "clone", "--quiet", "--shared", "--no-checkout", str(root), str(partial))
-        _git(partial, "checkout", "--quiet", "--detach", commit)
-        share_dvc(root, partial)
-        if (partial / "tasks").is_dir():
-            _check(text, Path("params.yaml"))
-        (partial / "params.yaml").write_text(_absolute_paths(text, root, partial), encoding="utf-8")
-        for file, content in replaced.items():
-            (partial / file).write_text(content, encoding="utf-8")
-        partial.rename(clone)
-    clone.touch()
-    return clone
-
-
-def forget_commits(state: Path, keep: int) -> None:
-    """Remove the clones of commits, but for the `keep` that were opened last: all they made is in the cache."""
-    clones = sorted((state / "workspaces").glob(f"{COMMIT_PREFIX}*"), key=lambda clone: clone.stat().st_mtime)
-    for clone in clones[: max(len(clones) - keep, 0)]:
-        shutil.rmtree(clone, ignore_errors=True)
 
 
 def change_params(text: str, changes: Mapping[str, str]) -> str:
@@ -126,11 +87,12 @@ def params_text(root: Path, file: Path | None, changes: Mapping[str, str]) -> st
     if changes:
         text = change_params(text, changes)
     if (root / "tasks").is_dir():
-        _check(text, source)
+        check_params(text, source)
     return text
 
 
-def _check(text: str, source: Path) -> None:
+def check_params(text: str, source: Path) -> None:
+    """Raises ValueError with one line for a params file that is wrong; `source` is its name in it."""
     import tempfile
 
     with tempfile.TemporaryDirectory() as folder:
@@ -195,15 +157,7 @@ def share_dvc(root: Path, clone: Path) -> None:
     (clone / ".dvc" / "config.local").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def set_default_remote(clone: Path, name: str) -> None:
-    """Make `name` the default DVC remote of a clone."""
-    from dvc.config import Config
-
-    with Config(str(clone / ".dvc")).edit("local") as settings:
-        settings.setdefault("core", {})["remote"] = name
-
-
-def _absolute_paths(params: str, root: Path, clone: Path) -> str:
+def absolute_paths(params: str, root: Path, clone: Path) -> str:
     """Relative paths that lead out of git's files (a model, a data folder) as absolute ones: the clone lies elsewhere."""
     import yaml
 

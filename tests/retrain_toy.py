@@ -58,7 +58,7 @@ def prepare():
     Path("artifacts/data").mkdir(parents=True)
     shutil.copy("data/items/demonstrations.jsonl", "artifacts/data")
     with open("artifacts/data/demonstrations.jsonl", "a") as rows:
-        rows.write("\n")
+        rows.write("\\n")
 
 
 def train():

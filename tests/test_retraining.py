@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from flows import data, environment, git, registry, retraining, running, workspace
+from flows import commit_clone, data, environment, git, registry, retraining, running, stage_inputs
 from flows.retraining import Champion, Errand
 from flows.running import Processes
 from flows.stages import Graph
@@ -95,7 +95,7 @@ def test_old_clones_go(project):
     state = environment.state_dir(project)
     places = [retraining.open_clone(project, errand(project, ppo__kl_coefficient=number / 10)) for number in range(4)]
     assert [place.exists() for place in places] == [False, True, True, True]
-    workspace.forget_commits(state, 0)
+    commit_clone.forget_commits(state, 0)
     assert not any(place.exists() for place in places)
 
 
@@ -119,7 +119,7 @@ def test_the_key_is_data_code_and_params(project):
 def test_the_key_needs_no_data(project):
     place = retraining.open_clone(project, errand(project))
     assert not (place / "data" / "items").exists()
-    files = Graph(place).inputs()["files"]
+    files = stage_inputs.inputs(place)["files"]
     assert set(files) == {"work.py", "data/items", "data/champion"}
     assert files["data/items"] == yaml.safe_load((project / "data" / "items.dvc").read_text())["outs"][0]["md5"]
 
@@ -128,7 +128,7 @@ def test_a_file_in_tracked_data_goes_by_the_folder_s_pointer(project):
     graph = yaml.safe_load((project / "dvc.yaml").read_text())
     graph["stages"]["prepare"]["deps"] = ["work.py", "data/items/demonstrations.jsonl"]
     commit(project, "dvc.yaml", yaml.safe_dump(graph))
-    files = Graph(retraining.open_clone(project, errand(project))).inputs()["files"]
+    files = stage_inputs.inputs(retraining.open_clone(project, errand(project)))["files"]
     md5 = yaml.safe_load((project / "data" / "items.dvc").read_text())["outs"][0]["md5"]
     assert files["data/items/demonstrations.jsonl"] == f"in {md5}"
 
@@ -229,6 +229,7 @@ def test_without_a_remote_it_says_so(project):
 
 def test_another_machine_restores_what_was_pushed_and_makes_nothing(project, tmp_path, monkeypatch):
     """A second clone with an empty cache, and neither dvc.lock nor the first one's state."""
+    (tmp_path / "started").mkdir()
     monkeypatch.setenv("TOY_STARTED", str(tmp_path / "started"))
     monkeypatch.setenv("PYTHONPATH", str(toy.ROOT))
     place = retraining.open_clone(project, errand(project))
@@ -241,8 +242,8 @@ def test_another_machine_restores_what_was_pushed_and_makes_nothing(project, tmp
     there = retraining.open_clone(tmp_path / "other", errand(tmp_path / "other"))
     assert not Graph(there).restorable("prepare")
     retraining.meet_remote(there, "store")
-    assert not Graph(there).restorable("prepare") and Graph(there).restore("prepare")
-    assert not Graph(there).restore("train"), "nobody made it"
+    assert not Graph(there).restorable("prepare") and stage_inputs.restore(there, "prepare")
+    assert not stage_inputs.restore(there, "train"), "nobody made it"
     assert run(there, tmp_path, "prepare").outcome == "restored"
     assert started(tmp_path) == ["prepare"]
     names = "artifacts/data/demonstrations.jsonl"
