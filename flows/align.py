@@ -10,17 +10,20 @@ from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.context import get_run_context
-from prefect.states import Completed
+from prefect.states import Completed, State
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows import anchors as anchoring
-from flows import data, running
+from flows import data, running, stage_inputs
 from flows.budget import BudgetError
 from flows.ledger import as_rows
 from flows.redact import redact
 from flows.results import as_markdown, judge_markdown
 from flows.running import StageError, StageRun
 from flows.session import Session
+
+
+NOT_MADE = "another run was to make it, and neither the cache here nor the DVC remote has it"
 
 
 def may_pass(task, task_run, state) -> bool:
@@ -61,7 +64,10 @@ def stage(session_id: str, name: str, version: str, current: bool):
         limit = session.graph.stages[name].timeout or 60 * session.settings.flow.stage_timeout_minutes
         session.begins(name, version, place)
         try:
-            run = running.run_stage(session.root, name, version, place, limit, session.processes)
+            pull = session.share is not None
+            if session.share and name not in session.share.may_run and not stage_inputs.restore(session.root, name):
+                raise StageError(name, "data", NOT_MADE, place / "log.txt")
+            run = running.run_stage(session.root, name, version, place, limit, session.processes, pull)
         except StageError as error:
             session.fails(error)
             raise
@@ -72,16 +78,20 @@ def stage(session_id: str, name: str, version: str, current: bool):
 
 def _run_stages(session: Session) -> None:
     """Submit each stage when everything upstream is done; after a failure, or when the budget is spent, only finish
-    what is running."""
-    waiting, futures, done = list(session.graph.stages), {}, set()
+    what is running.
+
+    Raises what a stage's task raised that is not the stage's own failure: the session knows of those.
+    """
+    waiting, futures, done = session.wanted, {}, set()
     finished: queue.Queue = queue.Queue()
-    failed = False
+    failed: list[State] = []
+    spent = False
     while waiting or len(done) < len(futures):
-        for name in [] if failed else [n for n in waiting if done.issuperset(session.graph.stages[n].upstream)]:
+        for name in [] if failed or spent else [n for n in waiting if done.issuperset(session.graph.stages[n].upstream)]:
             if len(futures) - len(done) >= session.cores:
                 break
             if not session.may_begin(name):
-                failed = True
+                spent = True
                 break
             waiting.remove(name)
             futures[name] = _submit(session, name, futures)
@@ -94,9 +104,10 @@ def _run_stages(session: Session) -> None:
         if futures[name].state.is_completed():
             done.add(name)
         else:
-            failed = True
-            futures.pop(name)
+            failed.append(futures.pop(name).state)
         session.graph.refresh()
+    if failed and not session.lasting_errors:
+        raise failed[0].result(raise_on_failure=False)
 
 
 def _submit(session: Session, name: str, futures: dict):

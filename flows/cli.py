@@ -132,26 +132,29 @@ def plan(settings: Settings = None, params: ParamsFile = None, cores: Cores = No
 
 @app.command()
 def status():
-    """Show which stages are current, at which version, why the others are not, and which model serves.
+    """Show which stages are current, at which version, why the others are not, which model serves, and what the last
+    retraining came to.
 
     One line says whether every stage kept what it owes the next, or which one is the likely cause of what is wrong.
     """
     import os
 
-    from flows import registry
+    from flows import decisions, registry
     from flows.local import open_graph
     from flows.plan import show_status
     from flows.results import contracts_line
     from flows.settings import read_settings
 
     root, console = _root(), _console()
-    name = read_settings(root).promote.model_name
+    uri, settings = os.environ["MLFLOW_TRACKING_URI"], read_settings(root)
     show_status(open_graph(root, console), console)
     kept = contracts_line(root)
     if kept:
         console.print(kept, markup=False, highlight=False)
-    number = registry.champion_number(os.environ["MLFLOW_TRACKING_URI"], name)
+    number = registry.champion_number(uri, settings.promote.model_name)
     console.print(f"champion: {registry.name_of(number)}")
+    for line in decisions.in_words(decisions.latest(uri, settings.tracking.experiment)):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 @app.command()

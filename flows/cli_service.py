@@ -1,4 +1,4 @@
-"""The commands of a model in service: promote, rollback, lineage, forget, gc, chat. As light as flows/cli.py."""
+"""The commands of a model in service: retrain, promote, rollback, lineage, forget, gc, chat. As light as flows/cli.py."""
 
 from typing import Annotated
 
@@ -25,6 +25,42 @@ def promote(
     from flows import promoting
 
     raise typer.Exit(promoting.promote(command.project(), command.console(), approve))
+
+
+def retrain(
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change one param for this run, e.g. --set dpo.beta=0.2; repeatable."),
+    ] = None,
+    commit: Annotated[
+        str | None,
+        typer.Option("--commit", help="Commit or branch to train (origin/main is fetched first); default: the one checked out."),
+    ] = None,
+    take_in: Annotated[bool, typer.Option("--intake/--no-intake", help="Take in what is new in the inbox first.")] = True,
+    anchors: Annotated[bool, typer.Option("--anchors/--no-anchors", help="Ask the judges their anchors first.")] = True,
+    force: Annotated[bool, typer.Option("--force", help="Decide again although nothing changed.")] = False,
+    approve: Annotated[
+        str | None,
+        typer.Option("--approve", metavar="COMMENT", help="Approve beforehand what the gate promotes; the comment is kept."),
+    ] = None,
+):
+    """Take in new data, train if data, code or params changed, and promote, ask or reject as the gate says.
+
+    One decision per data, code, params and champion: if all four are those of a run that was decided, nothing is done,
+    and the reason is told. Else everything happens in a clone of the commit (what is not committed stays out) that
+    shares the cache: intake, the judges' anchors, every stage that changed, the push to the DVC remote intake.remote,
+    and what the verdict asks for. What came out is kept in MLflow and shown by plumb status.
+
+    On a schedule the same flow is the Prefect deployment retrain/retrain: prefect deploy --prefect-file
+    infra/prefect.yaml --all. Failures, rejections and open questions are posted to PLUMB_ALERT_URL, if it is set.
+    Killed, run it again: it goes on from there. Exit code 0 when a decision was made, whatever it says, 1 when a step
+    failed.
+    """
+    from flows import retrain_here
+    from flows.workspace import parse_settings
+
+    wish = {"changes": parse_settings(settings or []), "commit": commit, "take_in": take_in, "anchors": anchors, "force": force}
+    raise typer.Exit(retrain_here.retrain(command.project(), command.console(), wish, approve))
 
 
 def rollback(
@@ -198,5 +234,5 @@ def chat(
 
 def add_to(app: typer.Typer) -> None:
     """Make these commands part of `plumb`."""
-    for one in (promote, rollback, lineage, forget, gc, chat):
+    for one in (retrain, promote, rollback, lineage, forget, gc, chat):
         app.command()(one)

@@ -123,6 +123,40 @@ def push(root: Path, pointer: Path, remote: str) -> None:
         raise PushError(f"the remote {remote!r} did not get all files of {pointer.stem}; dvc pull them here first")
 
 
+def has_remote(root: Path, remote: str) -> bool:
+    """Whether the project has a DVC remote of this name."""
+    from dvc.repo import Repo
+
+    return remote in Repo(str(root)).config["remote"]
+
+
+def push_all(root: Path, remote: str) -> int:
+    """Push what the project's data and stages are made of, and the cache of runs; returns how many files went.
+
+    Raises PushError with one line naming the remote.
+    """
+    from dvc.repo import Repo
+
+    repo = Repo(str(root), _wait_for_lock=True)
+    try:
+        with _failed_transfers() as causes:
+            return repo.push(remote=remote, run_cache=True)
+    except Exception as error:
+        url = str(repo.config["remote"][remote].get("url"))
+        raise _push_error([*causes, *_causes(error)], remote, url) from error
+
+
+def pull_runs(root: Path, remote: str) -> None:
+    """Fetch what the cache of runs at `remote` knows: which inputs gave which outputs. Raises PullError."""
+    from dvc.repo import Repo
+
+    repo = Repo(str(root), _wait_for_lock=True)
+    try:
+        repo.stage_cache.pull(remote)
+    except Exception as error:
+        raise _pull_error(error, "the cache of runs", remote, str(repo.config["remote"][remote].get("url"))) from error
+
+
 def local_folder(odb) -> Path:
     """The folder that a remote on this machine was given as its address."""
     return Path(odb.path.removesuffix("files/md5"))

@@ -35,15 +35,15 @@ class Clone:
         return without_login(self.url)
 
 
-def open_clone(root: Path, path: Path) -> Clone:
-    """A fresh clone of the project's HEAD at `path`, with its DVC cache and remotes, and with plumb/data fetched.
+def open_clone(root: Path, path: Path, commit: str = "HEAD") -> Clone:
+    """A fresh clone of the project at `path`, at `commit`, with its DVC cache and remotes, and with plumb/data fetched.
 
     plumb/data is looked for where `origin` of the project is, or else in the project's own repository.
     Raises ValueError when `root` has no commit, or `origin` does not answer.
     """
     if not answers(root, "rev-parse", "--verify", "--quiet", "HEAD^{commit}"):
         raise ValueError(f"{root} has no git commit; intake commits on top of one: commit the project first")
-    code, url = git(root, "rev-parse", "HEAD"), _origin(root)
+    code, url = git(root, "rev-parse", f"{commit}^{{commit}}"), _origin(root)
     shutil.rmtree(path, ignore_errors=True)
     path.parent.mkdir(parents=True, exist_ok=True)
     git(root, "clone", "--quiet", "--shared", "--no-checkout", str(root), str(path))

@@ -54,6 +54,7 @@ def prepare(root: Path) -> None:
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
         "MLFLOW_LOGGING_LEVEL": "WARNING",
+        "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
         "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
         # A tracking server that is down costs seconds, not the minutes of MLflow's default.
         "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",

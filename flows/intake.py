@@ -24,8 +24,8 @@ from flows.failure import Failure
 from flows.git import git
 from flows.inbox import Inbox, Stored
 from flows.intake_objects import Outcome
-from tasks.config import DataConfig, IntakeConfig
-from tasks.params import read_params
+from flows.settings import read_sections
+from tasks.config import IntakeConfig
 from tasks.errors import kind_of
 from tasks.held_data import HeldData, Rules
 from tasks.intake import append_rows
@@ -51,10 +51,12 @@ class Intake:
     data: tuple[str, str]
 
 
-def take_in(root: Path, inbox: str | None = None, dry_run: bool = False, step: Step = lambda name: None) -> Intake:
+def take_in(
+    root: Path, inbox: str | None = None, dry_run: bool = False, step: Step = lambda name: None, code: str = "HEAD"
+) -> Intake:
     """Take in what is new in the inbox (that of params.yaml, unless given); in a dry run, only say what would come.
 
-    step: told the name of each step when it is done.
+    step: told the name of each step when it is done. code: the commit on top of which the new data goes.
     Raises ValueError with one line for what the user can put right; a Failure's `may_pass` says that trying again can
     help.
     """
@@ -68,7 +70,7 @@ def take_in(root: Path, inbox: str | None = None, dry_run: bool = False, step: S
         step("locked")
         try:
             for _ in range(ROUNDS):
-                found = _round(root, place, rules, source, dry_run, step)
+                found = _round(root, place, code, rules, source, dry_run, step)
                 if found is not None:
                     return found
         finally:
@@ -83,9 +85,10 @@ def clone_place(state: Path) -> Path:
 
 def read_rules(root: Path) -> Rules:
     """What params.yaml says about data and intake. Raises ConfigError naming the key."""
-    params = read_params(root / "params.yaml")
-    weights = params["sft"]["category_weights"]
-    return Rules(DataConfig(**params["data"]), IntakeConfig(**params["intake"]), tuple(weights))
+    sections = read_sections(root, "data", "intake")
+    params = yaml.safe_load((root / "params.yaml").read_text(encoding="utf-8"))
+    weights = params.get("sft", {}).get("category_weights", {})
+    return Rules(sections["data"], sections["intake"], tuple(weights))
 
 
 @contextlib.contextmanager
@@ -110,9 +113,11 @@ def full_disk_in_one_line() -> Iterator[None]:
         raise Failure(f"no space left on the disk ({text}): free some, then run again; nothing was taken in") from error
 
 
-def _round(root: Path, place: Path, rules: Rules, inbox: Inbox, dry_run: bool, step: Step) -> Intake | None:
+def _round(
+    root: Path, place: Path, code: str, rules: Rules, inbox: Inbox, dry_run: bool, step: Step
+) -> Intake | None:
     """One attempt, from the newest data on; None when another intake was first."""
-    clone = data_line.open_clone(root, place)
+    clone = data_line.open_clone(root, place, code)
     step("cloned")
     pointer = newest_data(clone, rules)
     step("newest data chosen")

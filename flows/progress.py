@@ -161,3 +161,11 @@ def _how_far(row: Row) -> str:
     bar = "━" * filled + "─" * (BAR_CELLS - filled)
     metrics = "  ".join(f"{name} {value:.4g}" for name, value in list(last.metrics.items())[:2])
     return f"{bar} {last.unit} {last.done}/{last.total}  {metrics}".rstrip()
+
+
+def board_of(session) -> Board:
+    """The board of a session: on a terminal a table, else lines, as in the log of a worker."""
+    from flows.command import console
+    from flows.local import expected_seconds
+
+    return Board(console(), session.graph.stages, expected_seconds(session.graph, session.ledger), session.cores)

@@ -1,10 +1,12 @@
 """`plumb promote`: the candidate of the project at hand, checked to be current, through the flow that promotes."""
 
 import getpass
+import itertools
 import json
 import os
 import subprocess
 from pathlib import Path
+from typing import Any
 
 from flows import evidence, local, login, registry, servers
 from flows.request import Request
@@ -42,6 +44,13 @@ def _commit(root: Path) -> str:
     return answer.stdout.strip()
 
 
+def parameters_of(request: Request) -> dict[str, Any]:
+    """What the flow that promotes is started with."""
+    return {
+        "candidate": request.candidate, "gate": request.gate, "commit": request.commit, "compared": request.compared,
+    }  # fmt: skip
+
+
 def promote(root: Path, console, comment: str | None) -> int:
     """Promote what lies in `root`; exit code 0 when it serves in the end, or waits for an approval.
 
@@ -49,15 +58,17 @@ def promote(root: Path, console, comment: str | None) -> int:
     """
     from mlflow import MlflowClient
 
-    request = current_request(root, MlflowClient())
-    parameters = {
-        "candidate": request.candidate, "gate": request.gate, "commit": request.commit, "compared": request.compared,
-    }  # fmt: skip
+    parameters = parameters_of(current_request(root, MlflowClient()))
     if comment is not None:
-        parameters["approval"] = {"approve": True, "comment": comment, "by": _user()}
+        parameters["approval"] = own_approval(comment)
     elif read_settings(root).promote.policy == "approval":
         return _start_deployment(root, parameters, console)
     return _run_here(root, parameters, console)
+
+
+def own_approval(comment: str) -> dict[str, Any]:
+    """The approval of whoever runs this."""
+    return {"approve": True, "comment": comment, "by": _user()}
 
 
 def _user() -> str:
@@ -90,17 +101,34 @@ def _start_deployment(root: Path, parameters: dict, console) -> int:
         )
     login.check_prefect(url)
     os.environ["PREFECT_API_URL"] = url
-    from prefect.deployments import run_deployment
+    run = ask_in_the_page(parameters)
+    console.print(f"Waits for approval: {url.removesuffix('/api')}/runs/flow-run/{run}", soft_wrap=True)
+    return 0
+
+
+def ask_in_the_page(parameters: dict[str, Any]) -> str:
+    """Start the deployment that promotes, whose run waits for a person without a process; returns the run's id.
+
+    The same question is asked once while it is open. Raises ValueError where there is no such deployment.
+    """
+    from prefect.client.orchestration import get_client
     from prefect.exceptions import ObjectNotFound
 
     from flows.promote import DEPLOYMENT
 
-    try:
-        run = run_deployment(DEPLOYMENT, parameters=parameters, timeout=0, as_subflow=False)
-    except ObjectNotFound:
-        raise ValueError(
-            f"the Prefect server at {url} has no deployment {DEPLOYMENT}; deploy it from infra/prefect.yaml, or "
-            "approve here: plumb promote --approve COMMENT"
-        ) from None
-    console.print(f"Waits for approval: {url.removesuffix('/api')}/runs/flow-run/{run.id}", soft_wrap=True)
-    return 0
+    with get_client(sync_client=True) as client:
+        try:
+            deployment = client.read_deployment_by_name(DEPLOYMENT)
+        except ObjectNotFound:
+            raise ValueError(
+                f"the Prefect server at {client.api_url} has no deployment {DEPLOYMENT}; deploy it from "
+                "infra/prefect.yaml, or approve beforehand: --approve COMMENT"
+            ) from None
+        question = f"promote-{parameters['candidate'][:16]}-{parameters['gate'][:16]}-{parameters['compared']}"
+        for number in itertools.count():
+            run = client.create_flow_run_from_deployment(
+                deployment.id, parameters=parameters, idempotency_key=f"{question}-{number}"
+            )
+            # What is over (answered, expired, crashed) is asked anew.
+            if run.state is None or not run.state.is_final():
+                return str(run.id)

@@ -98,7 +98,12 @@ def number_of(name: str) -> int | None:
 
 def now() -> str:
     """This moment as it stands in tags, UTC."""
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    return moment(time.time())
+
+
+def moment(seconds: float) -> str:
+    """Seconds since 1970 in the same words."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
 
 
 # --- reading ---

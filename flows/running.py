@@ -94,13 +94,15 @@ def folder(state: Path, stage: str, version: str | None) -> Path:
     return state / "runs" / f"{stage}-{(version or 'unknown')[:16]}"
 
 
-def run_stage(root: Path, stage: str, version: str, place: Path, timeout: float, processes: Processes) -> StageRun:
+def run_stage(
+    root: Path, stage: str, version: str, place: Path, timeout: float, processes: Processes, pull: bool = False
+) -> StageRun:
     """Make the outputs of `stage` current.
 
-    place: the folder for log.txt, live.jsonl and error.json.
+    place: the folder for log.txt, live.jsonl and error.json. pull: fetch what the remote has before it is made.
     Raises StageError; Stopped when the flow is being stopped. No process of the stage is left in either case.
     """
-    command = [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "-s", stage]
+    command = [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "-s", *(["--pull"] if pull else []), stage]
     started = time.time()
     text, peak = run_command(command, root, stage, place, timeout, processes)
     return StageRun(stage, version, _outcome(text), time.time() - started, peak, started, read_use(place))

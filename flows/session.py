@@ -6,7 +6,7 @@ Prefect hands tasks JSON, so the flow's parameters name the session and its task
 import threading
 import time
 import uuid
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from flows import budget
@@ -14,9 +14,19 @@ from flows.anchors import Asked
 from flows.calls import Calls, read_calls
 from flows.gpu_use import read_use
 from flows.ledger import Entry, Ledger
+from flows.pools import with_upstream
 from flows.running import Processes, StageError, StageRun, folder
 from flows.settings import Settings
 from flows.stages import Graph
+
+
+@dataclass(frozen=True)
+class Share:
+    """A part of the graph: `targets` are brought up to date with all they follow from; no other stage than those in
+    `may_run` is run for it, the rest must be in the cache or the default DVC remote."""
+
+    targets: tuple[str, ...]
+    may_run: frozenset[str]
 
 
 class Session:
@@ -36,10 +46,11 @@ class Session:
         cores: int,
         listeners: list,
         anchors: bool = False,
+        share: Share | None = None,
     ):
         self.id = uuid.uuid4().hex[:12]
         self.root, self.state, self.graph, self.settings, self.cores = root, state, graph, settings, cores
-        self.listeners, self.anchors = listeners, anchors
+        self.listeners, self.anchors, self.share = listeners, anchors, share
         self.ledger = Ledger(state / "ledger.jsonl")
         self.processes = Processes()
         self.runs: dict[str, StageRun] = {}
@@ -55,6 +66,11 @@ class Session:
     @classmethod
     def get(cls, session_id: str) -> "Session":
         return cls._all[session_id]
+
+    @property
+    def wanted(self) -> list[str]:
+        """The stages that are to be current, in an order in which they can run."""
+        return with_upstream(self.graph.stages, self.share.targets) if self.share else list(self.graph.stages)
 
     def opens(self, flow_run_id: str) -> None:
         self.flow_run_id = flow_run_id

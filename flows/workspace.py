@@ -39,7 +39,7 @@ def open_workspace(root: Path, state: Path, params: str) -> Path:
     # The objects are shared, so the clone can stand where `root` stands: MLflow records the right commit.
     _git(clone, "reset", "--quiet", _git(root, "rev-parse", "HEAD").strip())
     share_dvc(root, clone)
-    (clone / "params.yaml").write_text(_absolute_paths(params, root, clone), encoding="utf-8")
+    (clone / "params.yaml").write_text(absolute_paths(params, root, clone), encoding="utf-8")
     return clone
 
 
@@ -103,11 +103,12 @@ def params_text(root: Path, file: Path | None, changes: Mapping[str, str]) -> st
         text = change_params(text, changes, source.name)
     refuse_secrets(text, "--set" if changes else str(source))
     if (root / "tasks").is_dir():
-        _check(text, source)
+        check_params(text, source)
     return text
 
 
-def _check(text: str, source: Path) -> None:
+def check_params(text: str, source: Path) -> None:
+    """Raises ValueError with one line for a params file that is wrong; `source` is its name in it."""
     import tempfile
 
     with tempfile.TemporaryDirectory() as folder:
@@ -172,7 +173,7 @@ def share_dvc(root: Path, clone: Path) -> None:
     (clone / ".dvc" / "config.local").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def _absolute_paths(params: str, root: Path, clone: Path) -> str:
+def absolute_paths(params: str, root: Path, clone: Path) -> str:
     """Relative paths out of git's files (a model, a data folder) as absolute ones: the clone lies elsewhere."""
     import yaml
 

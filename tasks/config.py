@@ -112,6 +112,7 @@ class FlowConfig(Section):
     retries: NonNegative
     retry_delay_seconds: NonNegativeFloat
     budget: RunBudget
+    pools: dict[str, Annotated[str, Field(pattern=r"^[^/]+/[^/]+$")]] | None
 
 
 class NearRepeatsConfig(Section):

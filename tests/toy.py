@@ -27,7 +27,7 @@ first:
   value: 1     # what the first stage writes
 second: {steps: 3}
 flow:
-  {stage_timeout_minutes: 1.0, retries: 2, retry_delay_seconds: 0.1,
+  {stage_timeout_minutes: 1.0, retries: 2, retry_delay_seconds: 0.1, pools: null,
    budget: {seconds: null, gpu_seconds: null, calls: null, cost: null}}
 tracking: {experiment: toy, max_artifact_mb: 0.001}
 gc: {runs: 2}

@@ -1,0 +1,205 @@
+"""The flow that retrains: new data in, a model out that is promoted, asked about or rejected; on a schedule or by hand.
+
+A deployment of its own, one run at a time (infra/prefect.yaml); flows/retraining.py holds the steps. A run that is
+killed is repeated: every step finds what it did before, and the decision is written last.
+Import this module after `flows.environment.prepare`: Prefect reads its settings when it is imported.
+"""
+
+import contextlib
+import os
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from prefect import flow, get_run_logger, task
+from prefect.artifacts import create_markdown_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.context import get_run_context
+from prefect.logging.loggers import flow_run_logger
+from prefect.states import Completed
+
+from flows import alerts, decisions, environment, intake, promoting, retraining, stage_runs
+from flows.approval import Approval
+from flows.decisions import Decision
+from flows.progress import board_of
+from flows.redact import redact
+from flows.retraining import Champion, Errand, Made
+from flows.session import Share
+from flows.settings import Settings, read_settings
+from flows.stages import Graph
+
+STATE_NAMES = {
+    "promoted": "Promoted", "refused": "Refused", "asked": "Asked", "rejected": "Rejected",
+    "underpowered": "Underpowered", decisions.NOTHING_NEW: "NothingNew",
+}  # fmt: skip
+WORTH_AN_ALERT = ("refused", "asked", "rejected", "underpowered")
+T = TypeVar("T")
+
+
+def may_pass(task, task_run, state) -> bool:
+    """Prefect's question before a retry: only what can pass by itself is tried again."""
+    return getattr(state.result(raise_on_failure=False), "may_pass", False)
+
+
+def step(name: str, settings: Settings, call: Callable[[], T]) -> T:
+    """Run one step as a task of this flow."""
+    delays = [settings.flow.retry_delay_seconds * 2**attempt for attempt in range(settings.flow.retries)]
+
+    @task(
+        name=name, cache_policy=NO_CACHE, persist_result=False, retries=settings.flow.retries,
+        retry_delay_seconds=delays or None, retry_condition_fn=may_pass,
+    )  # fmt: skip
+    def run_step():
+        return call()
+
+    return run_step()
+
+
+def alert_failure(flow, flow_run, state) -> None:
+    """Prefect's hook: somebody should look."""
+    said = re.sub(r"^Flow run encountered an exception: (\w+: )?", "", " ".join((state.message or state.name).split()))
+    text = f"retraining failed: {redact(said)}"
+    tell(alerts.Alert(text, "failed", alerts.run_page(str(flow_run.id)), flow.name), flow_run_logger(flow_run, flow))
+
+
+def tell(alert: alerts.Alert, log) -> None:
+    """Send an alert, if anybody said where to; that it cannot be sent is a warning in the log."""
+    url = alerts.address()
+    problem = alerts.send(alert, url) if url else None
+    if problem:
+        log.warning(problem)
+
+
+@contextlib.contextmanager
+def without_secrets() -> Iterator[None]:
+    """An error that tells a secret is raised as one that does not: Prefect stores what it says."""
+    try:
+        yield
+    except Exception as error:
+        said = str(error)
+        if redact(said) == said:
+            raise
+        raise ValueError(redact(said)) from None
+
+
+@flow(name="retrain", persist_result=False, on_failure=[alert_failure])
+def retrain(
+    changes: dict[str, Any] = {},  # noqa: B006  Prefect shows it in the form, and nothing here changes it
+    commit: str | None = None,
+    take_in: bool = True,
+    anchors: bool = True,
+    force: bool = False,
+    approval: Approval | None = None,
+):
+    """Take in new data, train if data, code or params changed, and promote, ask or reject as the gate says.
+
+    One decision per data, code, params and champion: a run that would repeat the last one ends at once, with the reason.
+    The form in the Prefect page shows what stands here.
+
+    Args:
+        changes: Params of this run only, by dotted names, e.g. {"dpo.beta": 0.2}; params.yaml stays as it is.
+        commit: Commit or branch to train (origin/main is fetched first); empty: the one checked out.
+        take_in: Take in what is new in the inbox first, if intake.inbox is set.
+        anchors: Ask the judges their anchors first; a judge that drifted stops the run.
+        force: Decide again although nothing changed, e.g. to ask again after an approval expired.
+        approval: An approval given beforehand; empty: ask where promote.policy says so.
+    """
+    root = environment.project_root()
+    environment.prepare(root)
+    log, settings = get_run_logger(), read_settings(root)
+    os.chdir(root)
+    waiting = "another retraining is at work; waiting"
+    with without_secrets(), retraining.my_turn(environment.state_dir(root), lambda: log.info(waiting)):
+        run = Run(root, settings, force, approval)
+        commit = run.newest(commit, take_in)
+        decision = run.decide(Errand(commit, changes, run.champion.package, anchors))
+    create_markdown_artifact(decisions.as_markdown(decision), key="retrain", description="What the retraining came to")
+    page = alerts.run_page(decision.asked or run.id)
+    if decision.outcome in WORTH_AN_ALERT:
+        text = f"{settings.promote.model_name}: {decision.outcome}. {decision.reason}"
+        tell(alerts.Alert(redact(text), decision.outcome, page, "retrain", settings.promote.model_name), log)
+    log.info("%s: %s", decision.outcome, redact(decision.reason))
+    return Completed(name=STATE_NAMES[decision.outcome], message=redact(decision.reason)[:1000])
+
+
+class Run:
+    """One retraining under way: what its steps share."""
+
+    def __init__(self, root: Path, settings: Settings, force: bool, approval: Approval | None):
+        from mlflow import MlflowClient
+
+        self.root, self.settings, self.force, self.approval = root, settings, force, approval
+        self.id = str(get_run_context().flow_run.id)
+        self.client, self.remote = MlflowClient(), retraining.remote_of(root)
+        # Once: whoever is made champion meanwhile is not the one that this run compares with.
+        self.champion: Champion = self._step(
+            "resolve champion", lambda: retraining.champion_now(self.client, settings.promote.model_name)
+        )
+
+    def _step(self, name: str, call: Callable[[], T]) -> T:
+        return step(name, self.settings, call)
+
+    def newest(self, wanted: str | None, take_in: bool) -> str:
+        """The commit to train: with the data that came in, where there is an inbox."""
+        commit = retraining.resolve_commit(self.root, wanted)
+        if not take_in or retraining.inbox_of(self.root) is None:
+            return commit
+        found = self._step("intake", lambda: intake.take_in(self.root, code=commit))
+        rows = sum(one.entry.good for one in found.outcomes)
+        bad = sum(one.entry.quarantined for one in found.outcomes)
+        get_run_logger().info("%d new objects: %d rows, %d quarantined", len(found.outcomes), rows, bad)
+        return found.commit
+
+    def decide(self, errand: Errand) -> Decision:
+        """Everything from the question whether anything changed to the written decision."""
+        experiment = self.settings.tracking.experiment
+        place = self._step("clone", lambda: retraining.open_clone(self.root, errand))
+        inputs = self._step("look for changes", lambda: retraining.inputs_of(place))
+        known = decisions.on_inputs(self.client, experiment, inputs)
+        before = decisions.same(known, inputs, self.champion.package)
+        if before and not self.force:
+            decision = decisions.nothing_new(before, inputs, self.champion.package, errand.commit)
+        else:
+            made = self._train(place, errand)
+            # Before anybody serves it: a model must not be on this machine alone.
+            pushed = self._step("push", lambda: retraining.push(place, self.remote))
+            get_run_logger().info(pushed)
+            open_question = Decision(
+                "", "", inputs, self.champion.package, errand.commit, made.gate["verdict"], made.request.candidate,
+                made.package, made.request.gate, made.align, pushed=pushed,
+            )  # fmt: skip
+            decision = self._follow(open_question, made)
+        self._step("remember", lambda: decisions.remember(self.client, experiment, decision, self.id))
+        return decision
+
+    def _train(self, place: Path, errand: Errand) -> Made:
+        """All stages, here or on the machines of their pools."""
+        pools = read_settings(place).flow.pools
+        if pools is None:
+            align = retraining.bring_up_to_date(place, errand.anchors, board_of)
+        else:
+            stage_runs.run_segments(self.root, place, errand, pools)
+            retraining.meet_remote(place, self.remote)
+            restored = Share(tuple(Graph(place).stages), frozenset())
+            align = retraining.bring_up_to_date(place, False, board_of, restored)
+        return retraining.what_was_made(place, align, self.client)
+
+    def _follow(self, known: Decision, made: Made) -> Decision:
+        """Do what the verdict says."""
+        if known.verdict != "promote":
+            word = {"reject": "rejected"}.get(known.verdict, known.verdict)
+            return replace(known, outcome=word, reason="; ".join(map(str, made.gate.get("reasons", []))) or known.verdict)
+        parameters = promoting.parameters_of(made.request)
+        if self.settings.promote.policy == "approval" and self.approval is None:
+            asked = self._step("ask for approval", lambda: promoting.ask_in_the_page(parameters))
+            reason = f"gate {known.gate[:12]} says promote; a person must agree: {alerts.run_page(asked)}"
+            return replace(known, outcome="asked", reason=reason, asked=asked)
+        from flows.promote import promote
+
+        given = asdict(self.approval) if self.approval else None
+        state = promote(**parameters, approval=given, return_state=True)
+        if not state.is_completed():
+            raise state.result(raise_on_failure=False)
+        return replace(known, outcome=state.name.lower(), reason=state.message or "")

@@ -1,0 +1,69 @@
+"""The flow that runs a list of stages on the machine of a work pool, and the calls of it that make up a whole graph.
+
+A segment (flows/pools.py) is one run of a deployment of `stages`. What its stages read is restored from the DVC remote
+where this machine's cache lacks it; what they made is pushed there. MLflow is told by whoever ran a stage.
+Import this module after `flows.environment.prepare`: Prefect reads its settings when it is imported.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from prefect import flow, get_run_logger
+from prefect.deployments import run_deployment
+from prefect.states import Completed
+
+from flows import environment, pools, retraining
+from flows.decisions import NOBODY
+from flows.progress import board_of
+from flows.retraining import Errand
+from flows.running import StageError
+from flows.session import Share
+from flows.stages import Graph
+
+
+@flow(name="stages", persist_result=False)
+def stages(
+    names: list[str],
+    commit: str | None = None,
+    changes: dict[str, Any] = {},  # noqa: B006  Prefect shows it in the form, and nothing here changes it
+    champion: str = NOBODY,
+    anchors: bool = False,
+):
+    """Run these stages at a commit, and push what they made to the DVC remote intake.remote.
+
+    Args:
+        names: Stages of dvc.yaml; what they follow from must be in the cache or the remote.
+        commit: Commit or branch to run; empty: the one checked out.
+        changes: Params of this run only, by dotted names, e.g. {"dpo.beta": 0.2}.
+        champion: Packaged md5 of the model that the gate compares with, or none.
+        anchors: Ask the judges their anchors first.
+    """
+    root = environment.project_root()
+    environment.prepare(root)
+    place = retraining.open_clone(root, Errand(retraining.resolve_commit(root, commit), changes, champion, anchors))
+    unknown = [name for name in names if name not in Graph(place).stages]
+    if unknown:
+        raise ValueError(f"dvc.yaml has no stage {unknown[0]!r}; it has {', '.join(Graph(place).stages)}")
+    remote = retraining.remote_of(root)
+    retraining.meet_remote(place, remote)
+    retraining.bring_up_to_date(place, anchors, board_of, Share(tuple(names), frozenset(names)))
+    pushed = retraining.push(place, remote)
+    get_run_logger().info(pushed)
+    return Completed(message=f"{len(names)} stages current; {pushed}")
+
+
+def run_segments(root: Path, place: Path, errand: Errand, deployments: Mapping[str, str]) -> None:
+    """Run the whole graph, each segment where its pool is; the artifacts are then in the DVC remote.
+
+    deployments: flow.pools of params.yaml. Raises StageError for a segment that failed.
+    """
+    retraining.share_commit(root, errand.commit)
+    for number, (name, segment) in enumerate(pools.deployments(pools.segments(Graph(place).stages), deployments)):
+        get_run_logger().info("%s: %s", name, ", ".join(segment.stages))
+        parameters = asdict(replace(errand, anchors=errand.anchors and number == 0)) | {"names": list(segment.stages)}
+        run = run_deployment(name, parameters=parameters, timeout=None, poll_interval=2)
+        if run.state is None or not run.state.is_completed():
+            said = (run.state.message or run.state.name) if run.state else "it was not started"
+            raise StageError(segment.stages[0], "internal", f"{name} failed (run {run.name}): {said}", place)

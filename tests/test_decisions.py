@@ -1,0 +1,105 @@
+"""When a retraining would only repeat what was decided, and what is remembered of it."""
+
+from dataclasses import replace
+
+import pytest
+
+from flows import decisions
+from flows.decisions import Decision, Remembered
+from flows.registry import moment
+
+PROMOTED = Decision(
+    "promoted", "toy: v2 is champion", "inputs", "old.dir", "c0ffee", "promote", "candidate", "new.dir", "gate", "align"
+)
+
+
+def made(decision, at=1000):
+    return Remembered(decision, f"run-{at}", at)
+
+
+@pytest.mark.parametrize(
+    ("champion", "found"),
+    [
+        ("old.dir", True),  # rolled back: the same comparison
+        ("new.dir", True),  # what came out of it serves
+        ("third.dir", False),  # somebody else: another comparison
+        ("none", False),
+    ],
+)
+def test_the_same_inputs_are_decided_once_for_each_champion(champion, found):
+    assert bool(decisions.same([made(PROMOTED)], "inputs", champion)) == found
+
+
+def test_other_inputs_and_looks_that_found_nothing_decide_nothing():
+    assert decisions.same([made(replace(PROMOTED, inputs="others"))], "inputs", "old.dir") is None
+    noop = decisions.nothing_new(made(PROMOTED), "inputs", "old.dir", "c0ffee")
+    assert not noop.decided and decisions.same([made(noop)], "inputs", "old.dir") is None
+
+
+def test_the_latest_of_two():
+    assert decisions.same([made(PROMOTED, 1), made(PROMOTED, 3), made(PROMOTED, 2)], "inputs", "old.dir").at == 3
+
+
+def test_the_reason_names_the_run_and_how_it_ended():
+    noop = decisions.nothing_new(made(PROMOTED, 1_700_000_000_000), "inputs", "old.dir", "c0ffee")
+    assert noop.outcome == "nothing new"
+    assert noop.reason == (
+        "data, code and params are those of run run-17000000, which was promoted (2023-11-14T22:13:20Z, verdict promote)"
+    )
+
+
+def inputs(**changes):
+    stages = {"train": {"cmd": "python train.py", "params": {"lr": 0.1}}}
+    return {"stages": stages, "files": {"train.py": "1", "data/champion": "2"}} | changes
+
+
+def test_data_code_and_params_are_the_key_and_the_champion_is_not():
+    key = decisions.inputs_hash(inputs())
+    assert decisions.inputs_hash(inputs(files={"train.py": "1", "data/champion": "3"})) == key
+    assert decisions.inputs_hash(inputs(files={"train.py": "9", "data/champion": "2"})) != key
+    assert decisions.inputs_hash(inputs(stages={"train": {"cmd": "python train.py", "params": {"lr": 0.2}}})) != key
+    assert decisions.inputs_hash(inputs(stages={"train": {"cmd": "python train.py -v", "params": {"lr": 0.1}}})) != key
+
+
+@pytest.fixture()
+def store(tmp_path, monkeypatch):
+    """A sqlite store, and MLflow's client of it."""
+    import mlflow
+    from mlflow import MlflowClient
+
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    mlflow.set_tracking_uri(uri)
+    client = MlflowClient(uri)
+    client.create_experiment("toy", artifact_location=tmp_path.as_uri())
+    yield uri, client
+    mlflow.set_tracking_uri(None)
+
+
+def test_what_mlflow_remembers(store):
+    uri, client = store
+    assert decisions.in_words(decisions.latest(uri, "toy")) == ["no retraining yet"]
+    run = decisions.remember(client, "toy", PROMOTED, "0123456789")
+    (found,) = decisions.on_inputs(client, "toy", "inputs")
+    assert found.decision == PROMOTED and found.run_id == run
+    assert decisions.on_inputs(client, "toy", "others") == [] == decisions.on_inputs(client, "nowhere", "inputs")
+    decisions.remember(client, "toy", decisions.nothing_new(found, "inputs", "new.dir", "c0ffee"), "9876543210")
+    newest = decisions.latest(uri, "toy")
+    assert [one.decision.outcome for one in newest] == ["nothing new", "promoted"]
+    lines = decisions.in_words(newest)
+    assert lines[0] == f"last retraining: promoted on {moment(found.at / 1000)}, verdict promote: toy: v2 is champion"
+    assert lines[1].startswith("looked again on ") and lines[1].endswith(": nothing new")
+
+
+def test_a_killed_writing_is_no_decision(store):
+    """It counts once its run is finished."""
+    uri, client = store
+    run = decisions.remember(client, "toy", PROMOTED, "0123456789")
+    client.update_run(run, status="RUNNING")
+    assert decisions.on_inputs(client, "toy", "inputs") == [] and decisions.latest(uri, "toy") == []
+
+
+def test_no_secret_in_a_decision(monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-planted-0123456789")
+    leaking = replace(PROMOTED, reason="401 for sk-planted-0123456789")
+    assert "planted" not in str(leaking.tags()) + decisions.as_markdown(leaking)

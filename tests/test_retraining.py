@@ -1,0 +1,266 @@
+"""The steps of a retraining that need no server: its clone, what it is keyed by, whose turn it is, what goes to the remote."""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from flows import commit_clone, data, environment, git, registry, retraining, running, stage_inputs
+from flows.retraining import Champion, Errand
+from flows.running import Processes
+from flows.stages import Graph
+from tests import retrain_toy, toy
+from tests.intake_project import NOBODY
+
+SERVES = "0123456789abcdef0123456789abcdef.dir"
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A project whose DVC remotes are folders; to be read, not changed."""
+    place = tmp_path_factory.mktemp("retraining")
+    return retrain_toy.make(place, NOBODY, None)
+
+
+@pytest.fixture()
+def project(made, tmp_path, monkeypatch):
+    """A copy of it with its remotes, for a test to change."""
+    toy.command(tmp_path, "cp", "-a", f"{made.folder.parent}/.", str(tmp_path))
+    folder = tmp_path / "project"
+    monkeypatch.setenv("PLUMB_STATE", str(tmp_path / "state"))
+    for role in ("AUTHOR", "COMMITTER"):
+        monkeypatch.setenv(f"GIT_{role}_NAME", "t")
+        monkeypatch.setenv(f"GIT_{role}_EMAIL", "t@t")
+    return folder
+
+
+def errand(folder, champion="none", **changes):
+    return Errand(retraining.resolve_commit(folder, None), {k.replace("__", "."): v for k, v in changes.items()}, champion, False)
+
+
+def commit(folder, name, text):
+    (folder / name).write_text(text)
+    git.git(folder, "add", "-A")
+    git.git(folder, "commit", "-qm", name)
+
+
+# --- the clone ---
+
+
+def test_a_clone_holds_the_commit_and_nothing_else(project):
+    before = (project / "params.yaml").read_text()
+    (project / "work.py").write_text("not committed")
+    place = retraining.open_clone(project, errand(project, ppo__kl_coefficient=0.0, select__methods=["dpo"]))
+    assert (place / "work.py").read_text() == retrain_toy.WORK
+    params = yaml.safe_load((place / "params.yaml").read_text())
+    assert params["ppo"]["kl_coefficient"] == 0 and params["select"]["methods"] == ["dpo"]
+    assert (project / "params.yaml").read_text() == before
+    assert place == retraining.open_clone(project, errand(project, ppo__kl_coefficient=0.0, select__methods=["dpo"]))
+    assert git.git(place, "rev-parse", "HEAD") == git.git(project, "rev-parse", "HEAD")
+
+
+def test_a_clone_that_was_being_made_when_it_was_killed_is_made_again(project):
+    place = retraining.open_clone(project, errand(project))
+    place.rename(place.with_suffix(".partial"))
+    (place.with_suffix(".partial") / "work.py").unlink()
+    assert (retraining.open_clone(project, errand(project)) / "work.py").exists()
+
+
+def test_a_param_that_is_not_there_is_one_line(project):
+    with pytest.raises(ValueError, match=r"params.yaml has no ppo.kl_coeficient; did you mean ppo.kl_coefficient"):
+        retraining.open_clone(project, errand(project, ppo__kl_coeficient=0.0))
+
+
+def test_who_serves_is_a_pointer_in_the_clone_alone(project):
+    place = retraining.open_clone(project, errand(project, SERVES))
+    (out,) = yaml.safe_load((place / "data" / "champion.dvc").read_text())["outs"]
+    assert out == {"md5": SERVES, "hash": "md5", "path": "champion", "remote": "store"}
+    assert SERVES not in (project / "data" / "champion.dvc").read_text()
+    nobody = retraining.open_clone(project, errand(project))
+    assert nobody != place
+    assert (nobody / "data" / "champion.dvc").read_text() == (project / "data" / "champion.dvc").read_text()
+
+
+def test_a_graph_that_reads_no_champion_gets_no_pointer(project):
+    git.git(project, "rm", "-q", "data/champion.dvc")
+    git.git(project, "commit", "-qm", "no champion")
+    assert retraining.champion_pointer(project, errand(project, SERVES)) is None
+
+
+def test_old_clones_go(project):
+    state = environment.state_dir(project)
+    places = [retraining.open_clone(project, errand(project, ppo__kl_coefficient=number / 10)) for number in range(4)]
+    assert [place.exists() for place in places] == [False, True, True, True]
+    commit_clone.forget_commits(state, 0)
+    assert not any(place.exists() for place in places)
+
+
+# --- the key ---
+
+
+def test_the_key_is_data_code_and_params(project):
+    key = retraining.inputs_of(retraining.open_clone(project, errand(project)))
+    assert retraining.inputs_of(retraining.open_clone(project, errand(project, SERVES))) == key, "the champion is not"
+    assert retraining.inputs_of(retraining.open_clone(project, errand(project, runtime__threads=2))) == key, "nobody reads it"
+    changed = {retraining.inputs_of(retraining.open_clone(project, errand(project, ppo__kl_coefficient=0.0)))}
+    commit(project, "work.py", retrain_toy.WORK + "# more\n")
+    changed.add(retraining.inputs_of(retraining.open_clone(project, errand(project))))
+    pointer = yaml.safe_load((project / "data" / "items.dvc").read_text())
+    pointer["outs"][0]["md5"] = SERVES
+    commit(project, "data/items.dvc", yaml.safe_dump(pointer))
+    changed.add(retraining.inputs_of(retraining.open_clone(project, errand(project))))
+    assert len(changed | {key}) == 4
+
+
+def test_the_key_needs_no_data(project):
+    place = retraining.open_clone(project, errand(project))
+    assert not (place / "data" / "items").exists()
+    files = stage_inputs.inputs(place)["files"]
+    assert set(files) == {"work.py", "data/items", "data/champion"}
+    assert files["data/items"] == yaml.safe_load((project / "data" / "items.dvc").read_text())["outs"][0]["md5"]
+
+
+def test_a_file_in_tracked_data_goes_by_the_folder_s_pointer(project):
+    graph = yaml.safe_load((project / "dvc.yaml").read_text())
+    graph["stages"]["prepare"]["deps"] = ["work.py", "data/items/demonstrations.jsonl"]
+    commit(project, "dvc.yaml", yaml.safe_dump(graph))
+    files = stage_inputs.inputs(retraining.open_clone(project, errand(project)))["files"]
+    md5 = yaml.safe_load((project / "data" / "items.dvc").read_text())["outs"][0]["md5"]
+    assert files["data/items/demonstrations.jsonl"] == f"in {md5}"
+
+
+# --- the commit ---
+
+
+def test_a_branch_of_origin_is_fetched(project, tmp_path):
+    other = tmp_path / "other"
+    git.git(tmp_path, "clone", "-q", "origin.git", "other")
+    commit(other, "note.txt", "new")
+    git.git(other, "push", "-q", "origin", "HEAD:main")
+    here = retraining.resolve_commit(project, None)
+    assert retraining.resolve_commit(project, "origin/main") == git.git(other, "rev-parse", "HEAD") != here
+
+
+def test_a_shared_commit_is_found_on_another_machine(project, tmp_path):
+    git.git(tmp_path, "clone", "-q", "origin.git", "other")
+    commit(project, "note.txt", "only here")
+    here = retraining.resolve_commit(project, None)
+    with pytest.raises(ValueError, match="git knows no commit"):
+        retraining.resolve_commit(tmp_path / "other", here)
+    retraining.share_commit(project, here)
+    assert retraining.resolve_commit(tmp_path / "other", here) == here
+
+
+def test_sharing_without_an_origin_is_nothing(project):
+    git.git(project, "remote", "remove", "origin")
+    retraining.share_commit(project, retraining.resolve_commit(project, None))
+
+
+# --- whose turn it is ---
+
+
+def test_one_at_a_time_and_a_dead_one_holds_nothing(tmp_path):
+    code = f"""
+import time
+from pathlib import Path
+from flows import retraining
+with retraining.my_turn(Path({str(tmp_path)!r})):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+    other = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, cwd=toy.ROOT, text=True)
+    try:
+        assert other.stdout.readline() == "held\n"
+        waited = []
+        begun = time.monotonic()
+
+        def waiting():
+            waited.append(True)
+            other.kill()
+
+        with retraining.my_turn(tmp_path, waiting):
+            assert waited == [True] and time.monotonic() - begun < 30
+    finally:
+        other.kill()
+        other.wait()
+
+
+# --- who serves ---
+
+
+@pytest.fixture()
+def client(tmp_path, monkeypatch):
+    import mlflow
+    from mlflow import MlflowClient
+
+    mlflow.set_tracking_uri(f"sqlite:///{tmp_path}/mlflow.db")
+    yield MlflowClient()
+    mlflow.set_tracking_uri(None)
+
+
+def test_the_champion_is_a_version_and_a_hash(client, tmp_path):
+    assert retraining.champion_now(client, "toy") == Champion(None, "none")
+    client.create_registered_model("toy")
+    client.create_model_version("toy", tmp_path.as_uri(), tags={registry.PACKAGE: SERVES})
+    client.set_registered_model_alias("toy", "champion", "1")
+    assert retraining.champion_now(client, "toy") == Champion(1, SERVES)
+
+
+def test_a_champion_that_is_not_ours_is_one_line(client, tmp_path):
+    client.create_registered_model("toy")
+    client.create_model_version("toy", tmp_path.as_uri())
+    client.set_registered_model_alias("toy", "champion", "1")
+    with pytest.raises(ValueError, match="models:/toy/1 is champion without the tag plumb.package_md5"):
+        retraining.champion_now(client, "toy")
+
+
+# --- the remote ---
+
+
+def test_without_a_remote_it_says_so(project):
+    place = retraining.open_clone(project, errand(project))
+    assert retraining.push(place, None) == "nothing was pushed: there is no DVC remote None (intake.remote)"
+    assert "no DVC remote 'nowhere'" in retraining.push(place, "nowhere")
+
+
+def test_another_machine_restores_what_was_pushed_and_makes_nothing(project, tmp_path, monkeypatch):
+    """A second clone with an empty cache, and neither dvc.lock nor the first one's state."""
+    (tmp_path / "started").mkdir()
+    monkeypatch.setenv("TOY_STARTED", str(tmp_path / "started"))
+    monkeypatch.setenv("PYTHONPATH", str(toy.ROOT))
+    place = retraining.open_clone(project, errand(project))
+    data.pull(place)
+    run(place, tmp_path, "prepare")
+    assert started(tmp_path) == ["prepare"]
+    assert retraining.push(place, "store").endswith(" files pushed to the DVC remote 'store'")
+    git.git(tmp_path, "clone", "-q", "origin.git", "other")
+    monkeypatch.setenv("PLUMB_STATE", str(tmp_path / "other-state"))
+    there = retraining.open_clone(tmp_path / "other", errand(tmp_path / "other"))
+    assert not Graph(there).restorable("prepare")
+    retraining.meet_remote(there, "store")
+    assert not Graph(there).restorable("prepare") and stage_inputs.restore(there, "prepare")
+    assert not stage_inputs.restore(there, "train"), "nobody made it"
+    assert run(there, tmp_path, "prepare").outcome == "restored"
+    assert started(tmp_path) == ["prepare"]
+    names = "artifacts/data/demonstrations.jsonl"
+    assert (there / names).read_bytes() == (place / names).read_bytes()
+
+
+def run(place, tmp_path, name):
+    return running.run_stage(place, name, "v", tmp_path / "log" / place.name, 60, Processes(), pull=True)
+
+
+def started(tmp_path) -> list[str]:
+    return [path.name.rpartition("-")[0] for path in sorted(Path(tmp_path / "started").iterdir())]
+
+
+def test_an_inbox_and_a_remote_as_params_say(project):
+    assert retraining.inbox_of(project) is None and retraining.remote_of(project) == "store"
+    params = yaml.safe_load((project / "params.yaml").read_text())
+    del params["intake"]
+    (project / "params.yaml").write_text(json.dumps(params))
+    assert retraining.inbox_of(project) is None and retraining.remote_of(project) is None
