@@ -1,4 +1,4 @@
-"""Tell people what needs them: one webhook call to the address in PLUMB_ALERT_URL, or in the Prefect block of that name.
+"""Tell people what needs them: one webhook call to the address in PLUMB_ALERT_URL, or in a Prefect block.
 
 An alert is a JSON object with `text` (what chat services show), `verdict`, `run` (the flow run's page), `flow` and
 `model`. The address is a secret: such addresses carry their token.

@@ -30,18 +30,18 @@ def promote(
 def retrain(
     settings: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Change one param for this run, e.g. --set dpo.beta=0.2; repeatable."),
+        typer.Option("--set", metavar="KEY=VALUE", help="Change one param for this run, as in --set dpo.beta=0.2."),
     ] = None,
     commit: Annotated[
         str | None,
-        typer.Option("--commit", help="Commit or branch to train (origin/main is fetched first); default: the one checked out."),
+        typer.Option("--commit", help="What to train (origin/main is fetched first); default: what is checked out."),
     ] = None,
-    take_in: Annotated[bool, typer.Option("--intake/--no-intake", help="Take in what is new in the inbox first.")] = True,
+    take_in: Annotated[bool, typer.Option("--intake/--no-intake", help="Take in new data from the inbox first.")] = True,
     anchors: Annotated[bool, typer.Option("--anchors/--no-anchors", help="Ask the judges their anchors first.")] = True,
     force: Annotated[bool, typer.Option("--force", help="Decide again although nothing changed.")] = False,
     approve: Annotated[
         str | None,
-        typer.Option("--approve", metavar="COMMENT", help="Approve beforehand what the gate promotes; the comment is kept."),
+        typer.Option("--approve", metavar="COMMENT", help="Approve beforehand; the comment is kept."),
     ] = None,
 ):
     """Take in new data, train if data, code or params changed, and promote, ask or reject as the gate says.
@@ -59,7 +59,8 @@ def retrain(
     from flows import retrain_here
     from flows.workspace import parse_settings
 
-    wish = {"changes": parse_settings(settings or []), "commit": commit, "take_in": take_in, "anchors": anchors, "force": force}
+    wish = {"changes": parse_settings(settings or []), "commit": commit, "take_in": take_in, "anchors": anchors}
+    wish["force"] = force
     raise typer.Exit(retrain_here.retrain(command.project(), command.console(), wish, approve))
 
 

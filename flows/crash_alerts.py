@@ -1,6 +1,6 @@
 """An alert for runs that died: they can send none themselves, so an automation on the Prefect server does.
 
-A run counts as dead once somebody says Crashed: the worker, when its process ended, or the server's heartbeat automation.
+A run counts as dead once somebody says Crashed: the worker, when its process ended, or the heartbeat automation.
 Import this module after `flows.environment.prepare`: Prefect reads its settings when it is imported.
 """
 
@@ -23,7 +23,7 @@ FLOWS = ["retrain", "promote", "stages"]
 def automation(block_id) -> AutomationCore:
     """Post what flows/alerts.py posts, with the words that the server knows."""
     body = {
-        "text": "{{ flow.name }} run {{ flow_run.name }} crashed: {{ flow_run.state.message }}; started again, it goes on",
+        "text": "{{ flow.name }} run {{ flow_run.name }} crashed: {{ flow_run.state.message }}; run it again",
         "verdict": "crashed", "run": "{{ flow_run|ui_url }}", "flow": "{{ flow.name }}", "model": "",
     }  # fmt: skip
     related = ResourceSpecification({"prefect.resource.role": "flow", "prefect.resource.name": FLOWS})

@@ -86,6 +86,19 @@ def same(made: list[Remembered], inputs: str, champion: str) -> Remembered | Non
     return max(fitting, key=lambda one: one.at, default=None)
 
 
+def mark(client, align: str, inputs: str) -> None:
+    """Say on the run of align what it was made from: should the retraining be killed, the next one sees it."""
+    client.set_tag(align, f"{PREFIX}inputs", inputs)
+
+
+def promoted_before(client, champion: str, align: str, inputs: str, commit: str) -> Decision | None:
+    """The decision of a retraining that was killed after its model became champion; None where that was not so."""
+    if not align or client.get_run(align).data.tags.get(f"{PREFIX}inputs") != inputs:
+        return None
+    reason = "it serves already: the retraining that promoted it was killed before it could write that down"
+    return Decision("promoted", reason, inputs, champion, commit, "promote", package=champion, align=align)
+
+
 def nothing_new(before: Remembered, inputs: str, champion: str, commit: str) -> Decision:
     """The decision that nothing need be done, and why."""
     was = before.decision
@@ -131,7 +144,8 @@ def latest(uri: str, experiment: str) -> list[Remembered]:
 
 def _latest_in_sqlite(path: str, experiment: str) -> list[Remembered]:
     query = (
-        "SELECT r.run_uuid, r.start_time FROM runs r JOIN tags k ON k.run_uuid = r.run_uuid AND k.key = ? AND k.value = ?"
+        "SELECT r.run_uuid, r.start_time FROM runs r"
+        " JOIN tags k ON k.run_uuid = r.run_uuid AND k.key = ? AND k.value = ?"
         " JOIN experiments e ON e.experiment_id = r.experiment_id AND e.name = ?"
         " WHERE r.status = 'FINISHED' AND r.lifecycle_stage = 'active' ORDER BY r.start_time DESC LIMIT ?"
     )
@@ -147,7 +161,8 @@ def in_words(found: list[Remembered]) -> list[str]:
     if decided is None:
         return ["no retraining yet"]
     was = decided.decision
-    lines = [f"last retraining: {was.outcome} on {registry.moment(decided.at / 1000)}, verdict {was.verdict}: {was.reason}"]
+    when = registry.moment(decided.at / 1000)
+    lines = [f"last retraining: {was.outcome} on {when}, verdict {was.verdict}: {was.reason}"]
     if found[0].at > decided.at:
         lines.append(f"looked again on {registry.moment(found[0].at / 1000)}: {found[0].decision.outcome}")
     return lines
@@ -164,7 +179,8 @@ def remember(client, experiment: str, decision: Decision, flow_run: str) -> str:
 
 
 def _remembered(run_id: str, at: int, tags: Mapping[str, str]) -> Remembered:
-    return Remembered(Decision(**{field.name: tags.get(f"{PREFIX}{field.name}", "") for field in fields(Decision)}), run_id, at)
+    known = {field.name: tags.get(f"{PREFIX}{field.name}", "") for field in fields(Decision)}
+    return Remembered(Decision(**known), run_id, at)
 
 
 def as_markdown(decision: Decision) -> str:

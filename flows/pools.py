@@ -1,7 +1,7 @@
 """Which stages go to which work pool: consecutive stages of one pool are one deployment run.
 
-dvc.yaml's `meta.pool` says where a stage belongs. Each change of pool costs a handover by DVC's remote and the start of a
-run, so stages of the pool at hand go first for as long as any can.
+dvc.yaml's `meta.pool` says where a stage belongs. Each change of pool costs a handover by DVC's remote and the start of
+a run, so stages of the pool at hand go first for as long as any can.
 """
 
 from __future__ import annotations
@@ -65,5 +65,6 @@ def deployments(found: list[Segment], pools: Mapping[str, str]) -> list[tuple[st
     missing = sorted({segment.pool for segment in found} - pools.keys())
     if missing:
         known = ", ".join(sorted(pools)) or "none"
-        raise ValueError(f"flow.pools in params.yaml names no deployment for pool {missing[0]!r} of dvc.yaml (it has {known})")
+        what = f"no deployment for pool {missing[0]!r} of dvc.yaml"
+        raise ValueError(f"flow.pools in params.yaml names {what} (it has {known})")
     return [(pools[segment.pool], segment) for segment in found]

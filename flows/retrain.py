@@ -95,7 +95,7 @@ def retrain(
 ):
     """Take in new data, train if data, code or params changed, and promote, ask or reject as the gate says.
 
-    One decision per data, code, params and champion: a run that would repeat the last one ends at once, with the reason.
+    One decision per data, code, params and champion: a run that would repeat one ends at once, with the reason.
     The form in the Prefect page shows what stands here.
 
     Args:
@@ -159,15 +159,20 @@ class Run:
         inputs = self._step("look for changes", lambda: retraining.inputs_of(place))
         known = decisions.on_inputs(self.client, experiment, inputs)
         before = decisions.same(known, inputs, self.champion.package)
-        if before and not self.force:
-            decision = decisions.nothing_new(before, inputs, self.champion.package, errand.commit)
+        serves, commit = self.champion, errand.commit
+        done = None if before else decisions.promoted_before(self.client, serves.package, serves.align, inputs, commit)
+        if done:
+            decision = done
+        elif before and not self.force:
+            decision = decisions.nothing_new(before, inputs, serves.package, commit)
         else:
             made = self._train(place, errand)
+            decisions.mark(self.client, made.align, inputs)
             # Before anybody serves it: a model must not be on this machine alone.
             pushed = self._step("push", lambda: retraining.push(place, self.remote))
             get_run_logger().info(pushed)
             open_question = Decision(
-                "", "", inputs, self.champion.package, errand.commit, made.gate["verdict"], made.request.candidate,
+                "", "", inputs, serves.package, commit, made.gate["verdict"], made.request.candidate,
                 made.package, made.request.gate, made.align, pushed=pushed,
             )  # fmt: skip
             decision = self._follow(open_question, made)
@@ -190,7 +195,8 @@ class Run:
         """Do what the verdict says."""
         if known.verdict != "promote":
             word = {"reject": "rejected"}.get(known.verdict, known.verdict)
-            return replace(known, outcome=word, reason="; ".join(map(str, made.gate.get("reasons", []))) or known.verdict)
+            reasons = "; ".join(map(str, made.gate.get("reasons", [])))
+            return replace(known, outcome=word, reason=reasons or known.verdict)
         parameters = promoting.parameters_of(made.request)
         if self.settings.promote.policy == "approval" and self.approval is None:
             asked = self._step("ask for approval", lambda: promoting.ask_in_the_page(parameters))

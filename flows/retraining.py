@@ -33,10 +33,14 @@ KEPT_CLONES = 3  # of retrainings: this one, and two to look at
 
 @dataclass(frozen=True)
 class Champion:
-    """Who serves when a retraining starts: version and packaged md5; None and "none" when nobody does."""
+    """Who serves when a retraining starts: version and packaged md5; None and "none" when nobody does.
+
+    align: the run in MLflow that made it.
+    """
 
     number: int | None
     package: str
+    align: str = ""
 
 
 @dataclass(frozen=True)
@@ -75,7 +79,7 @@ def champion_now(client, name: str) -> Champion:
             f"{version.uri} is champion without the tag {registry.PACKAGE}, so no gate can compare with it; "
             "promote a packaged candidate first: plumb promote"
         )
-    return Champion(version.number, version.tags[registry.PACKAGE])
+    return Champion(version.number, version.tags[registry.PACKAGE], version.tags.get(registry.RUN, ""))
 
 
 @contextlib.contextmanager
@@ -111,7 +115,7 @@ def _knows(root: Path, name: str) -> bool:
 
 
 def share_commit(root: Path, commit: str) -> None:
-    """Push a commit to origin, where other machines find it by its id; there is none to push to on one machine alone."""
+    """Push a commit to origin, where other machines find it by its id; one machine alone needs none."""
     if git.answers(root, "remote", "get-url", "origin"):
         git.git(root, "push", "--quiet", "origin", f"{commit}:{SHARED_COMMIT}{commit}")
 
@@ -127,7 +131,8 @@ def open_clone(root: Path, errand: Errand) -> Path:
     changes = {name: value if isinstance(value, str) else json.dumps(value) for name, value in errand.changes.items()}
     pointer = champion_pointer(root, errand)
     state = environment.state_dir(root)
-    place = commit_clone.open_commit(root, state, errand.commit, changes, {CHAMPION_POINTER: pointer} if pointer else {})
+    replaced = {CHAMPION_POINTER: pointer} if pointer else {}
+    place = commit_clone.open_commit(root, state, errand.commit, changes, replaced)
     commit_clone.forget_commits(state, KEPT_CLONES)
     return place
 
@@ -193,7 +198,7 @@ def what_was_made(place: Path, align_run: str, client) -> Made:
 
 
 def meet_remote(place: Path, remote: str | None) -> None:
-    """Fetch the data, and what the cache of runs at `remote` knows; from then on `remote` is where stages are sought."""
+    """Fetch the data, and what the cache of runs at `remote` knows; from then on stages are sought there."""
     data.pull(place)
     if remote is not None and data.has_remote(place, remote):
         data.pull_runs(place, remote)

@@ -1,4 +1,4 @@
-"""What a graph's results follow from, and getting back what was made from exactly that; see `flows.stages` for the rest."""
+"""What a graph's results follow from, and getting back what was made from exactly that."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The servers of a team on loopback: Prefect on Postgres, MLflow, a process worker, and somebody who gets the alerts."""
+"""The servers of a team on loopback: Prefect on Postgres, MLflow, a worker, and somebody who gets the alerts."""
 
 from __future__ import annotations
 
@@ -25,7 +25,9 @@ POSTGRES = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
 
 
 @contextlib.contextmanager
-def service(name: str, command: list[str], folder: Path, environment: dict[str, str], health: str = "") -> Iterator[Path]:
+def service(
+    name: str, command: list[str], folder: Path, environment: dict[str, str], health: str = ""
+) -> Iterator[Path]:
     """A process with all that it starts, while inside; its log. `health`: an address that must answer first."""
     log = folder / f"{name}.log"
     with log.open("ab") as output:
@@ -135,7 +137,8 @@ def team(folder: Path) -> Iterator[Team]:
         api, pages = servers.free_port(), servers.free_port()
         known = {
             "PREFECT_API_URL": f"http://127.0.0.1:{api}/api", "MLFLOW_TRACKING_URI": f"http://127.0.0.1:{pages}",
-            "PREFECT_HOME": str(folder / "prefect"), "PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "true",
+            "PREFECT_HOME": str(folder / "prefect"), "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+            "DO_NOT_TRACK": "true",
             "MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
             "PLUMB_ALERT_URL": box.url, "PREFECT_WORKER_QUERY_SECONDS": "1",
         }  # fmt: skip
@@ -150,7 +153,8 @@ def team(folder: Path) -> Iterator[Team]:
         command = [*python, "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(api)]
         stack.enter_context(service("prefect", command, folder, server, f"{known['PREFECT_API_URL']}/health"))
         command = [*python, "mlflow", "server", "--host", "127.0.0.1", "--port", str(pages), "--workers", "1"]
-        command += ["--backend-store-uri", f"sqlite:///{folder}/mlflow.db", "--artifacts-destination", f"{folder}/models"]
+        command += ["--backend-store-uri", f"sqlite:///{folder}/mlflow.db"]
+        command += ["--artifacts-destination", f"{folder}/models"]
         stack.enter_context(service("mlflow", command, folder, environment, f"{known['MLFLOW_TRACKING_URI']}/health"))
         yield Team(known, box, "Postgres" if database else "sqlite: Debian's postgresql is not installed here")
 
@@ -180,7 +184,8 @@ def kill_flow_run(run_id) -> None:
 
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
-            if process.environ().get("PREFECT__FLOW_RUN_ID") == str(run_id) and "prefect" in " ".join(process.cmdline()):
+            is_it = process.environ().get("PREFECT__FLOW_RUN_ID") == str(run_id)
+            if is_it and "prefect" in " ".join(process.cmdline()):
                 process.kill()
                 return
     raise AssertionError(f"no process runs {run_id}")

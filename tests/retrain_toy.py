@@ -69,7 +69,8 @@ def train():
     rows = Path("artifacts/data/demonstrations.jsonl").read_text().count("\\n")
     weights = Path("artifacts/policy/model.safetensors")
     tensors = load_file(weights)
-    tensors["transformer.wte.weight"] += 0.01 * rows + yaml.safe_load(Path("params.yaml").read_text())["ppo"]["kl_coefficient"]
+    params = yaml.safe_load(Path("params.yaml").read_text())
+    tensors["transformer.wte.weight"] += 0.01 * rows + params["ppo"]["kl_coefficient"]
     save_file(tensors, weights, {"format": "pt"})
     Path("artifacts/policy/rows").write_text(str(rows))
 

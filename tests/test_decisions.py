@@ -44,7 +44,8 @@ def test_the_reason_names_the_run_and_how_it_ended():
     noop = decisions.nothing_new(made(PROMOTED, 1_700_000_000_000), "inputs", "old.dir", "c0ffee")
     assert noop.outcome == "nothing new"
     assert noop.reason == (
-        "data, code and params are those of run run-17000000, which was promoted (2023-11-14T22:13:20Z, verdict promote)"
+        "data, code and params are those of run run-17000000, which was promoted "
+        "(2023-11-14T22:13:20Z, verdict promote)"
     )
 
 
@@ -89,6 +90,19 @@ def test_what_mlflow_remembers(store):
     lines = decisions.in_words(newest)
     assert lines[0] == f"last retraining: promoted on {moment(found.at / 1000)}, verdict promote: toy: v2 is champion"
     assert lines[1].startswith("looked again on ") and lines[1].endswith(": nothing new")
+
+
+def test_a_champion_whose_promotion_was_not_written_down(store):
+    """Killed between the promotion and its writing: the run of align that made the champion names the inputs."""
+    uri, client = store
+    align = client.create_run(client.get_experiment_by_name("toy").experiment_id).info.run_id
+    assert decisions.promoted_before(client, "new.dir", align, "inputs", "c0ffee") is None
+    decisions.mark(client, align, "inputs")
+    assert decisions.promoted_before(client, "new.dir", align, "others", "c0ffee") is None
+    found = decisions.promoted_before(client, "new.dir", align, "inputs", "c0ffee")
+    assert found.outcome == "promoted" and found.decided
+    assert decisions.same([made(found)], "inputs", "new.dir").decision == found
+    assert decisions.latest(uri, "toy") == [], "a run of align is no retraining"
 
 
 def test_a_killed_writing_is_no_decision(store):

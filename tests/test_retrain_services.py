@@ -1,6 +1,6 @@
 """Retraining as a team lives it, on real servers: Prefect on Postgres with a worker, MLflow, S3, a webhook.
 
-One test, because it is one story: data arrives, the schedule fires, a model is trained, approved, replaced, rolled back.
+One test, because it is one story: data arrives, the schedule fires, a model is trained, approved, rolled back.
 """
 
 import contextlib
@@ -156,7 +156,7 @@ def scheduled_run_trains_v2_and_asks(world):
     assert nightly.schedule.cron == "0 3 * * *" and deployment.concurrency_options.collision_strategy == "ENQUEUE"
     often = IntervalSchedule(interval=timedelta(seconds=20))
     (schedule,) = world.client.create_deployment_schedules(deployment.id, [(often, True)])
-    toy.wait_for(lambda: world.fired(), PATIENCE, lambda: [(run.state, run.auto_scheduled) for run in world.runs("retrain")])
+    toy.wait_for(world.fired, PATIENCE, lambda: [(run.state, run.auto_scheduled) for run in world.runs("retrain")])
     world.client.delete_deployment_schedule(deployment.id, schedule.id)
     run = world.fired()[0]
     run = wait_for_run(world.client, run.id, "Asked", "Failed", "Crashed")

@@ -1,4 +1,4 @@
-"""The steps of a retraining that need no server: its clone, what it is keyed by, whose turn it is, what goes to the remote."""
+"""The steps of a retraining that need no server: its clone, its key, whose turn it is, what goes to the remote."""
 
 import json
 import subprocess
@@ -39,7 +39,8 @@ def project(made, tmp_path, monkeypatch):
 
 
 def errand(folder, champion="none", **changes):
-    return Errand(retraining.resolve_commit(folder, None), {k.replace("__", "."): v for k, v in changes.items()}, champion, False)
+    wanted = {name.replace("__", "."): value for name, value in changes.items()}
+    return Errand(retraining.resolve_commit(folder, None), wanted, champion, False)
 
 
 def commit(folder, name, text):
@@ -105,7 +106,8 @@ def test_old_clones_go(project):
 def test_the_key_is_data_code_and_params(project):
     key = retraining.inputs_of(retraining.open_clone(project, errand(project)))
     assert retraining.inputs_of(retraining.open_clone(project, errand(project, SERVES))) == key, "the champion is not"
-    assert retraining.inputs_of(retraining.open_clone(project, errand(project, runtime__threads=2))) == key, "nobody reads it"
+    unread = retraining.open_clone(project, errand(project, runtime__threads=2))
+    assert retraining.inputs_of(unread) == key, "no stage reads it"
     changed = {retraining.inputs_of(retraining.open_clone(project, errand(project, ppo__kl_coefficient=0.0)))}
     commit(project, "work.py", retrain_toy.WORK + "# more\n")
     changed.add(retraining.inputs_of(retraining.open_clone(project, errand(project))))
