@@ -32,8 +32,12 @@ def tags(root: Path, gate: Mapping[str, Any]) -> dict[str, str]:
     asked = gate.get("set")
     if not asked:
         return {}
-    version = f"{read_settings(root).promote.model_name} {asked['set'] + 1}/{asked['sets']}"
-    return {GATE_SET: version, GATE_LOOK: str(asked["look"])}
+    return {GATE_SET: version_of(root, asked["set"], asked["sets"]), GATE_LOOK: str(asked["look"])}
+
+
+def version_of(root: Path, part: int, parts: int) -> str:
+    """The name of a version of the gate's prompts."""
+    return f"{read_settings(root).promote.model_name} {part + 1}/{parts}"
 
 
 def taken(client, version: str) -> list[Look]:
@@ -60,6 +64,30 @@ def spent_by(client, version: str, look: int, candidate: str) -> Look | None:
 def next_look(client, version: str) -> int:
     """The look that nobody has taken yet."""
     return max((look.number for look in taken(client, version)), default=0) + 1
+
+
+def look_of(client, version: str, candidate: str) -> int:
+    """The look that this candidate took before anybody else did, else the next one that is free."""
+    first: dict[int, str] = {}
+    for look in taken(client, version):
+        first.setdefault(look.number, look.candidate)
+    own = [number for number, who in first.items() if who == candidate]
+    return min(own) if own else next_look(client, version)
+
+
+def other_look(client, root: Path, gate: Mapping[str, Any]) -> dict[str, int] | None:
+    """The params of the look that this candidate may take, where the gate took one that was another's.
+
+    None where its look is its own, or no look is left.
+    """
+    if objection(client, root, gate) is None:
+        return None
+    asked = gate["set"]
+    for part in range(asked["set"], asked["sets"]):
+        look = look_of(client, version_of(root, part, asked["sets"]), gate["candidate_hash"])
+        if look <= asked["looks"]:
+            return {"gate.set": part, "gate.look": look}
+    return None
 
 
 def objection(client, root: Path, gate: Mapping[str, Any]) -> str | None:

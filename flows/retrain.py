@@ -20,7 +20,7 @@ from prefect.context import get_run_context
 from prefect.logging.loggers import flow_run_logger
 from prefect.states import Completed
 
-from flows import alerts, decisions, environment, intake, promoting, retraining, stage_runs
+from flows import alerts, decisions, environment, intake, looks, promoting, retraining, stage_runs
 from flows.approval import Approval
 from flows.decisions import Decision
 from flows.progress import board_of
@@ -166,7 +166,7 @@ class Run:
         elif before and not self.force:
             decision = decisions.nothing_new(before, inputs, serves.package, commit)
         else:
-            made = self._train(place, errand)
+            place, made = self._gated(place, errand)
             decisions.mark(self.client, made.align, inputs)
             # Before anybody serves it: a model must not be on this machine alone.
             pushed = self._step("push", lambda: retraining.push(place, self.remote))
@@ -178,6 +178,16 @@ class Run:
             decision = self._follow(open_question, made)
         self._step("remember", lambda: decisions.remember(self.client, experiment, decision, self.id))
         return decision
+
+    def _gated(self, place: Path, errand: Errand) -> tuple[Path, Made]:
+        """All stages, in the clone that is returned: the gate once more if its look at the prompts was another's."""
+        made = self._train(place, errand)
+        look = looks.other_look(self.client, place, made.gate)
+        if look is None:
+            return place, made
+        errand = replace(errand, changes={**errand.changes, **look}, anchors=False)
+        place = self._step("clone", lambda: retraining.open_clone(self.root, errand))
+        return place, self._train(place, errand)
 
     def _train(self, place: Path, errand: Errand) -> Made:
         """All stages, here or on the machines of their pools."""

@@ -63,3 +63,18 @@ def test_a_run_that_was_cut_off_took_no_look(client, root):
 def test_a_gate_that_does_not_say_is_not_counted(root):
     assert looks.tags(root, {"verdict": "promote"}) == {}
     assert looks.objection(None, root, {"verdict": "promote"}) is None
+
+
+def test_retraining_takes_the_next_look_and_keeps_its_own(client, root):
+    """ab took look 1; cd is gated at look 1, told to take 2, and told so again after a kill; ef finds no look left."""
+    logged(client, root, gate("ab"))
+    assert looks.other_look(client, root, gate("ab")) is None
+    logged(client, root, gate("cd"))
+    assert looks.other_look(client, root, gate("cd")) == {"gate.set": 0, "gate.look": 2}
+    logged(client, root, gate("cd", look=2))
+    assert looks.other_look(client, root, gate("cd")) == {"gate.set": 0, "gate.look": 2}
+    assert looks.other_look(client, root, gate("cd", look=2)) is None
+    assert looks.other_look(client, root, gate("ef")) is None, "promotion will say that all looks are spent"
+    assert looks.other_look(client, root, gate("ef", sets=2)) is None, "other prompts have looks of their own"
+    logged(client, root, gate("ab", sets=2, of=1))
+    assert looks.other_look(client, root, gate("ef", sets=2, of=1)) == {"gate.set": 1, "gate.look": 1}
