@@ -63,7 +63,8 @@ def test_deployments_by_pool_and_a_pool_without_one():
 
 
 def test_pools_are_deployments():
-    flow = {"stage_timeout_minutes": 1.0, "retries": 0, "retry_delay_seconds": 0.0}
+    nothing = dict.fromkeys(("seconds", "gpu_seconds", "calls", "cost"))
+    flow = {"stage_timeout_minutes": 1.0, "retries": 0, "retry_delay_seconds": 0.0, "budget": nothing}
     assert FlowConfig(**flow, pools=None).pools is None
     with pytest.raises(ValueError, match="pools.gpu"):
         FlowConfig(**flow, pools={"gpu": "stages"})

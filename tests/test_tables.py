@@ -138,3 +138,10 @@ def test_wrong_input_is_one_line(tmp_path, arguments, words):
     answer = toy.plumb(tmp_path, *arguments)
     assert answer.returncode == 1 and words in answer.stderr
     assert answer.stderr.startswith("plumb: ") and answer.stderr.count("\n") == 1
+
+
+def test_long_fields_are_read_and_the_limit_of_the_process_stays(tmp_path):
+    before = csv.field_size_limit()
+    (tmp_path / "a.csv").write_text("prompt,response\nq," + "x" * (before + 1) + "\n")
+    assert len(read_table(tmp_path / "a.csv")[0]["response"]) == before + 1
+    assert csv.field_size_limit() == before
