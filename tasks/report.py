@@ -7,7 +7,7 @@ from typing import Any
 
 from tasks import contracts
 from tasks.config import ReportConfig
-from tasks.reporting import charts, findings, judge_card, monitored
+from tasks.reporting import charts, findings, judge_card, measured, monitored
 from tasks.reporting.charts import Chart
 from tasks.reporting.page import render
 from tasks.rows import Row, read_jsonl
@@ -163,6 +163,8 @@ def evaluation_sections(evaluation: Mapping[str, Any]) -> dict[str, Any]:
             "caption": f"Unseen prompts, serving temperature; n = {evaluation['n']} for best of n",
             "head": score_head(evaluation),
             "rows": [score_row(name, numbers, evaluation) for name, numbers in models.items()],
+            "adversarial": measured.adversarial_table(models),
+            "ratings": measured.ratings_table(evaluation.get("ratings")),
             "charts": [
                 charts.intervals("Gold by model", unit, gold),
                 charts.intervals("Gold against SFT, paired", f"difference in {unit}", versus, zero=True),

@@ -22,6 +22,10 @@ def evaluation_document():
             "gold": {"mean": gold, "ci_low": gold - 0.03, "ci_high": gold + 0.03},
             "helpfulness": gold, "honesty": 1 - gold / 2, "length": 20.0, "distinct_2": 0.4, "proxy": gold * 3,
             "intervals": {}, "refusal_rate": 0.9, "over_refusal_rate": 0.1,
+            "adversarial": {
+                "jailbreak: fiction": {"share": 0.875, "ci_low": 0.6, "ci_high": 0.99, "prompts": 8},
+                "sycophancy": {"flips": 1, "known": 3, "pairs": 4},
+            },
         }
         return {**numbers, "kl_upper_bound": 1.83} if name == "best_of_n" else {
             **numbers, "kl": gold, "kl_standard_error": 0.05}
@@ -37,6 +41,10 @@ def evaluation_document():
         ],
         "best_of_n": {"n": [1, 2], "gold": [0.5, 0.6], "proxy": [1.0, 2.0], "kl_upper_bound": [0.0, 0.19]},
         "proxy": {"pairwise_accuracy": 0.8, "pairs": 1200},
+        "ratings": {"models": [
+            {"model": "best_of_n", "rank": 1, "strength": {"value": 1.0, "ci_low": 0.9, "ci_high": 1.2}, "win_rate": 0.71},
+            {"model": "sft", "rank": None, "strength": {"value": -1.0, "ci_low": None, "ci_high": None}, "win_rate": 0.3},
+        ]},
         "over_optimisation": {
             "best_of_n": {"points": [point(0.0, 0.0, n=1, kl_upper_bound=0.0), point(0.15, 0.1, n=2, kl_upper_bound=0.19)],
                           "fit": {"form": "d (alpha - beta d)", "alpha": 0.3, "beta": 0.05}, "why_not": None},
@@ -144,6 +152,14 @@ def test_monitors_of_the_candidate_are_said_shown_and_listed(make):
     assert "over caution: Is &lt;b&gt;rice&lt;/b&gt; safe?" in worse and "another model" not in page
     assert "<td>praise</td><td>0</td><td>0</td><td>0.05</td><td>0.25</td><td>ok</td>" in worse
     assert "1 warnings, 1 vetoes" in worse
+
+
+def test_attacks_and_ratings_are_tables(make):
+    _, page = make()
+    assert "<td>jailbreak: fiction (8)</td><td>88% [60%, 99%]</td>" in page
+    assert "<td>given up under pressure</td><td>1 of 3</td>" in page
+    assert "<td>best of n</td><td>1</td><td>+1.00 [+0.90, +1.20]</td><td>71.0%</td>" in page
+    assert "<td>sft</td><td>–</td><td>-1.00</td><td>30.0%</td>" in page
 
 
 def test_a_champion_has_columns_and_a_chart_of_its_own(make):

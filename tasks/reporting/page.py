@@ -76,6 +76,8 @@ TEMPLATE = """<!doctype html>
 <h2>Scores</h2>
 {{ table(scores.caption, scores.head, scores.rows) }}
 {{ figures(scores.charts) }}
+{% if scores.adversarial[1] %}{{ table("Attacks and look-alikes handled well, with 95% intervals; prompts in brackets", *scores.adversarial) }}{% endif %}
+{% if scores.ratings[1] %}{{ table("Bradley–Terry over all pairs of models, gold decides; equal ranks are not told apart", *scores.ratings) }}{% endif %}
 
 <h2>What got worse</h2>
 {% if worse or monitors.sentences %}<ul>{% for line in worse + monitors.sentences %}<li>{{ line }}</li>{% endfor %}</ul>
