@@ -44,7 +44,7 @@ def test_prefect_and_dvc_alone_give_the_same_bytes(tmp_path):
     before = processor_seconds()
     run(by_flow, sys.executable, "-m", "dvc", "repro", "-q")
     assert processor_seconds() - before < 3, "nothing changed, so nothing should run"  # 1.5 s; other load counts nothing
-    assert "all 20 stages" in run(by_flow, sys.executable, "-m", "flows.cli", "align")
+    assert f"all {len(Graph(by_flow).stages)} stages" in run(by_flow, sys.executable, "-m", "flows.cli", "align")
     only_dpo_follows(by_flow)
 
 
