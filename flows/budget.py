@@ -9,7 +9,7 @@ from pathlib import Path
 
 from flows.failure import Failure
 from flows.ledger import Entry
-from tasks.config import RunBudget
+from tasks.config.service import RunBudget
 
 UNITS = {"seconds": "s", "gpu_seconds": "GPU-s", "calls": "calls", "cost": "money"}
 

@@ -25,7 +25,7 @@ from flows.git import git
 from flows.inbox import Inbox, Stored
 from flows.intake_objects import Outcome
 from flows.settings import read_sections
-from tasks.config import IntakeConfig
+from tasks.config.service import IntakeConfig
 from tasks.errors import kind_of
 from tasks.held_data import HeldData, Rules
 from tasks.intake import append_rows

@@ -4,7 +4,7 @@ import hashlib
 from dataclasses import dataclass, field
 
 from flows.inbox import Changed, Inbox, Stored
-from tasks.config import IntakeConfig
+from tasks.config.service import IntakeConfig
 from tasks.errors import DataError
 from tasks.held_data import HeldData
 from tasks.inbound import Parsed, Problem, Refused, check_size, kind_of, parse

@@ -10,7 +10,7 @@ from pathlib import Path
 from flows import registry
 from flows.registry import State
 from flows.verifying import logit_difference
-from tasks.config import PromoteConfig
+from tasks.config.service import PromoteConfig
 
 SHA256, COMMIT_ID = "[0-9a-f]{64}", "[0-9a-f]{7,64}"
 Verify = Callable[[Path, Path], float]

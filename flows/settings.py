@@ -4,7 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flows.redact import secrets_in
-from tasks.config import SHARED, FlowConfig, PromoteConfig, Section, TrackingConfig
+from tasks.config.base import Section
+from tasks.config.sections import SHARED
+from tasks.config.service import FlowConfig, PromoteConfig
+from tasks.config.shared import TrackingConfig
 from tasks.errors import ConfigError
 from tasks.params import read_params
 from tasks.plain_yaml import parse_yaml

@@ -29,7 +29,8 @@ from models.judges.making import make_pool
 from models.judges.panel import PairVerdict
 from models.judges.rounds import ask_both_orders
 from tasks import errors
-from tasks.config import AnchorsConfig, CompareConfig
+from tasks.config.comparisons import CompareConfig
+from tasks.config.service import AnchorsConfig
 from tasks.drift import Answers, baseline_file, drift_between, read_baseline, write_baseline
 from tasks.params import read_params, stage_config
 from tasks.rows import Row, read_jsonl

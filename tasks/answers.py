@@ -8,7 +8,7 @@ from typing import Any, Sequence
 
 from models.loading import load_policy, load_tokenizer
 from tasks.champion import is_there
-from tasks.config import AnswersConfig
+from tasks.config.evaluation import AnswersConfig
 from tasks.machine import device, prepare_torch
 from tasks.numbers import finite_metrics, mean, share
 from tasks.rows import Row, read_jsonl, write_jsonl

@@ -11,7 +11,7 @@ from models.best_of_n import winners
 from models.loading import load_policy, load_reward_model, load_tokenizer
 from models.reward import score
 from tasks.answers import FINAL
-from tasks.config import BestOfNConfig
+from tasks.config.evaluation import BestOfNConfig
 from tasks.machine import device, prepare_torch
 from tasks.numbers import finite_metrics, mean
 from tasks.rows import read_jsonl, write_jsonl

@@ -10,7 +10,7 @@ from models.judges.human import HumanJudge
 from models.judges.making import make_pool
 from models.judges.panel import PairVerdict, decides
 from tasks.call_log import CallLog
-from tasks.config import CompareConfig
+from tasks.config.comparisons import CompareConfig
 from tasks.errors import DataError
 from tasks.judging import Judged, JudgedPair, asking_numbers, described, judge_pairs, make_asker
 from tasks.pairing import drawn_prompts, mean_rating, samples_by_prompt

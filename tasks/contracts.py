@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tasks.config import ContractsConfig
+from tasks.config.evaluation import ContractsConfig
 
 Document = Mapping[str, Any]
 DOCUMENTS = ("evaluate", "judge", "reward", "ppo")  # the metrics files that `check` reads

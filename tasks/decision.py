@@ -19,7 +19,7 @@ import numpy as np
 from models.bootstrap import Bootstrap
 from models.win_rates import win_rate
 from tasks import statistics
-from tasks.config import GateConfig, GuardConfig
+from tasks.config.evaluation import GateConfig, GuardConfig
 from tasks.power import prompts_for_mean, prompts_for_rate
 from tasks.rows import Row
 from tasks.scoring import is_harmless_lookalike

@@ -7,7 +7,7 @@ from typing import Any, Sequence
 
 from models.loading import encode_prompt, encode_response, load_policy, load_tokenizer, save_policy
 from tasks import training
-from tasks.config import DpoConfig
+from tasks.config.training import DpoConfig
 from tasks.errors import DataError
 from tasks.lora import check_targets, peft_config
 from tasks.machine import device, prepare_torch

@@ -15,7 +15,7 @@ from tasks import statistics, tournament
 from tasks.adversarial import adversarial
 from tasks.answers import FINAL, training_order
 from tasks.champion import CHAMPION
-from tasks.config import EvaluateConfig
+from tasks.config.evaluation import EvaluateConfig
 from tasks.machine import prepare_torch
 from tasks.overoptimisation import over_optimisation
 from tasks.progress import report

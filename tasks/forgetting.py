@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tasks import formats
-from tasks.config import DataConfig, IntakeConfig
+from tasks.config.service import IntakeConfig
+from tasks.config.shared import DataConfig
 from tasks.formats import BadRow
 from tasks.held_data import digest_of, richest, verdict_digest
 from tasks.intake_ledger import Tombstone

@@ -14,7 +14,7 @@ import zlib
 from pathlib import Path
 from typing import Any, Callable, Mapping, Sequence
 
-from tasks.config import CATEGORIES, SPLITS
+from tasks.config.shared import CATEGORIES, SPLITS
 from tasks.errors import DataError
 from tasks.rows import Row, parse_jsonl
 

@@ -17,7 +17,7 @@ from models.loading import load_policy, load_tokenizer
 from models.refusal import refuses
 from tasks.answers import FINAL
 from tasks.champion import CHAMPION, identity, is_there
-from tasks.config import GateConfig
+from tasks.config.evaluation import GateConfig
 from tasks.decision import Compared, decide, plan
 from tasks.errors import DataError
 from tasks.machine import device, prepare_torch

@@ -13,7 +13,7 @@ from models.loading import load_policy, load_tokenizer
 from models.sampler import Sample, SamplingSettings
 from models.samplers import Prompt, Sampler, make_sampler, with_logprobs
 from tasks import progress
-from tasks.config import GenerateConfig
+from tasks.config.comparisons import GenerateConfig
 from tasks.machine import device, prepare_torch
 from tasks.numbers import share
 from tasks.rows import Row, read_jsonl, write_jsonl

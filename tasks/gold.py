@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from models.judges import make_scorer
-from tasks.config import GoldConfig
+from tasks.config.comparisons import GoldConfig
 from tasks.errors import ConfigError, DataError
 from tasks.rows import read_jsonl
 from tasks.scoring import GOLD_FILE, MODEL_FOLDER

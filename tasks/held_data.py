@@ -16,7 +16,8 @@ from typing import Any
 
 from models.judges.human import COLUMNS, PREFERENCES
 from tasks import formats
-from tasks.config import DataConfig, IntakeConfig
+from tasks.config.service import IntakeConfig
+from tasks.config.shared import DataConfig
 from tasks.formats import BadRow
 from tasks.prepare import HELD_OUT, KIND_SPLITS, PARSERS, files_of, read_kind, shares_of, split_of
 from tasks.rows import Row, read_jsonl

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from models.judges.human import COLUMNS
-from tasks.config import IntakeConfig
+from tasks.config.service import IntakeConfig
 from tasks.formats import BadRow
 from tasks.rows import Row
 

@@ -10,7 +10,7 @@ from models.bootstrap import Bootstrap
 from models.judges.card import CardPair, judge_card
 from models.judges.panel import PairVerdict
 from models.loading import weights_hash
-from tasks.config import JudgeCardConfig
+from tasks.config.comparisons import JudgeCardConfig
 from tasks.errors import DataError
 from tasks.machine import prepare_torch
 from tasks.rows import Row, read_jsonl, write_jsonl

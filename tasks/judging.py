@@ -14,7 +14,7 @@ from models.judges.panel import PairVerdict, mean_ratings
 from models.judges.rounds import ask_both_orders, ask_ratings
 from models.judges.store import Store
 from tasks.call_log import CallLog
-from tasks.config import CompareConfig
+from tasks.config.comparisons import CompareConfig
 from tasks.errors import DataError
 from tasks.pairing import NEEDS_RATINGS, Filtered, chosen_pairs, mean_rating, needs_ratings
 from tasks.progress import report

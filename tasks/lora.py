@@ -8,7 +8,7 @@ from typing import Any, Sequence
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
-from tasks.config import LoraConfig
+from tasks.config.training import LoraConfig
 from tasks.errors import ConfigError
 
 EVERY_LINEAR = "all-linear"

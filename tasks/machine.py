@@ -9,7 +9,7 @@ import numpy
 import torch
 import transformers
 
-from tasks.config import RuntimeConfig
+from tasks.config.shared import RuntimeConfig
 
 
 def prepare_torch(runtime: RuntimeConfig) -> None:

@@ -17,7 +17,7 @@ from models.monitors.finding import Finding, worst
 from models.monitors.survey import text_findings
 from tasks import progress, statistics
 from tasks.answers import FINAL, checkpoints_of, training_order
-from tasks.config import MonitorsConfig
+from tasks.config.evaluation import MonitorsConfig
 from tasks.machine import device, prepare_torch
 from tasks.monitoring import limit_of, monitor_settings
 from tasks.rows import Row, read_jsonl, write_jsonl

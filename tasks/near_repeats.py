@@ -15,7 +15,7 @@ from fractions import Fraction
 from math import ceil
 from typing import Literal
 
-from tasks.config import NearRepeatsConfig
+from tasks.config.service import NearRepeatsConfig
 
 # Scripts that write no spaces between words: each sign counts as a word.
 UNSPACED = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"

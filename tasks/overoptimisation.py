@@ -10,7 +10,7 @@ import numpy as np
 from models.best_of_n import best_of_n, kl_upper_bound
 from models.overoptimisation import LEAST_POINTS, Curve, Form, best_of_n_kls, distinct_kls, fit_curve
 from tasks import statistics
-from tasks.config import EvaluateConfig
+from tasks.config.evaluation import EvaluateConfig
 
 GAINED = ("gold", "proxy")
 FORMS: Mapping[str, Form] = {"best_of_n": "best_of_n", "ppo": "rl", "dpo": "rl"}

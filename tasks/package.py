@@ -7,7 +7,7 @@ from pathlib import Path
 
 from models.loading import load_policy, load_tokenizer, stop_ids
 from tasks.answers import checkpoints_of
-from tasks.config import PackageConfig
+from tasks.config.evaluation import PackageConfig
 from tasks.machine import prepare_torch
 from tasks.state import content_hash
 

@@ -6,7 +6,7 @@ from difflib import SequenceMatcher
 from itertools import combinations
 
 from models.judges.base import uniform
-from tasks.config import CompareConfig, FilterConfig
+from tasks.config.comparisons import CompareConfig, FilterConfig
 from tasks.errors import DataError
 from tasks.rows import Row
 

@@ -9,16 +9,9 @@ from typing import Any, Mapping
 
 from pydantic import ValidationError
 
-from tasks.config import (
-    SHARED,
-    STAGES,
-    CompareConfig,
-    GoldConfig,
-    Section,
-    known_sections,
-    own_fields,
-    shared_sections,
-)
+from tasks.config.base import Section
+from tasks.config.comparisons import CompareConfig, GoldConfig
+from tasks.config.sections import SHARED, STAGES, known_sections, own_fields, shared_sections
 from tasks.errors import ConfigError
 from tasks.plain_yaml import parse_yaml
 from tasks.same_judge import gold_by_params, refusal

@@ -13,7 +13,7 @@ from models.ppo_settings import PpoSettings
 from models.reward import RewardSignal, length_scorer, model_scorer
 from models.value import SharedValue, ValueModel
 from tasks import progress
-from tasks.config import PpoConfig
+from tasks.config.ppo import PpoConfig
 from tasks.errors import DataError, DivergedError
 from tasks.lora import check_targets, peft_config
 from tasks.machine import device, prepare_torch

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Callable, Iterable, Mapping, Sequence
 
 from tasks import formats
-from tasks.config import DataConfig, PrepareConfig
+from tasks.config.shared import DataConfig, PrepareConfig
 from tasks.errors import DataError
 from tasks.rows import Row, write_jsonl
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks import contracts
-from tasks.config import ReportConfig
+from tasks.config.evaluation import ReportConfig
 from tasks.reporting import charts, findings, judge_card, measured, monitored
 from tasks.reporting.charts import Chart
 from tasks.reporting.page import render

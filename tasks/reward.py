@@ -13,7 +13,8 @@ from models.loading import (
 from models.preference_baselines import bag_of_words_accuracy, length_accuracy
 from models.reward import pool_by_length, score
 from tasks import training
-from tasks.config import RewardConfig, RewardTraining, RuntimeConfig
+from tasks.config.shared import RuntimeConfig
+from tasks.config.training import RewardConfig, RewardTraining
 from tasks.errors import DataError
 from tasks.lora import check_targets, peft_config
 from tasks.machine import prepare_torch

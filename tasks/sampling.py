@@ -12,7 +12,7 @@ from models.loading import decode_response, encode_prompt, stop_ids
 from models.logprobs import response_logprobs
 from models.sampler import Sample, SamplingSettings, sample
 from tasks import progress
-from tasks.config import RuntimeConfig, ServingConfig
+from tasks.config.shared import RuntimeConfig, ServingConfig
 from tasks.errors import DataError
 from tasks.rows import Row
 from tasks.state import content_hash

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tasks.config import SelectConfig
+from tasks.config.evaluation import SelectConfig
 from tasks.errors import DataError
 from tasks.rows import Row, read_jsonl
 

@@ -9,7 +9,7 @@ from typing import Mapping, Sequence
 
 from models.loading import encode_prompt, encode_response, load_policy, load_tokenizer, save_policy
 from tasks import training
-from tasks.config import SftConfig
+from tasks.config.training import SftConfig
 from tasks.errors import DataError
 from tasks.lora import check_targets, peft_config
 from tasks.machine import prepare_torch

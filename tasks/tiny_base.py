@@ -17,7 +17,7 @@ import torch
 
 from models.tiny import build_base
 from tasks import errors
-from tasks.config import PrepareConfig
+from tasks.config.shared import PrepareConfig
 from tasks.params import read_params, stage_config
 from tasks.prepare import prepare
 from tasks.rows import Row, read_jsonl

@@ -16,7 +16,8 @@ from transformers.trainer_utils import get_last_checkpoint
 
 from models.batching import context_length
 from tasks import progress
-from tasks.config import OptimizerConfig, RuntimeConfig
+from tasks.config.shared import RuntimeConfig
+from tasks.config.training import OptimizerConfig
 from tasks.errors import DataError, DivergedError
 from tasks.rows import write_jsonl
 from tasks.snapshots import keep_snapshot, snapshot_steps

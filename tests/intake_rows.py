@@ -3,7 +3,8 @@
 import json
 from pathlib import Path
 
-from tasks.config import DataConfig, IntakeConfig
+from tasks.config.service import IntakeConfig
+from tasks.config.shared import DataConfig
 from tasks.held_data import Forgotten, HeldData, Rules
 from tasks.inbound import parse
 from tasks.intake import Inbound, admit

@@ -17,7 +17,7 @@ from models.judges.reward_model import RewardModelScorer
 from models.judges.store import Store
 from models.loading import load_policy, load_tokenizer, reward_model_from_policy, weights_hash
 from tasks import anchors
-from tasks.config import AnchorsConfig
+from tasks.config.service import AnchorsConfig
 from tasks.drift import Drift, drift_between
 from tasks.errors import ConfigError, DataError
 from tasks.params import stage_config

@@ -9,7 +9,7 @@ from flows import budget
 from flows.gpu_use import GpuUse
 from flows.ledger import Entry, Ledger, as_rows, totals
 from flows.running import StageRun
-from tasks.config import RunBudget
+from tasks.config.service import RunBudget
 from tests import toy
 
 FREE = {"seconds": None, "gpu_seconds": None, "calls": None, "cost": None}

@@ -10,7 +10,7 @@ import yaml
 
 from models.hearth import oracle
 from models.judges.templates import CRITERIA
-from tasks import config
+from tasks.config import judges
 from tasks.errors import ConfigError
 from tasks.params import read_params, stage_config
 from tasks.plain_yaml import parse_yaml
@@ -66,8 +66,8 @@ HOSTED = {"name": "remote", "kind": "openai", "model": "m", "revision": "", "epo
 
 def test_the_axes_and_criteria_of_the_config_are_those_that_judges_know():
     """They stand in the config as well, so that no change of a judge's words is a change of every stage."""
-    assert get_args(config.Axis) == oracle.AXES
-    assert get_args(config.Criterion) == tuple(CRITERIA)
+    assert get_args(judges.Axis) == oracle.AXES
+    assert get_args(judges.Criterion) == tuple(CRITERIA)
 
 
 def test_a_limit_in_money_needs_a_price(params):

@@ -3,7 +3,7 @@
 import pytest
 
 from tasks import contracts
-from tasks.config import ContractsConfig
+from tasks.config.evaluation import ContractsConfig
 
 CFG = ContractsConfig(kl_at_start=1e-4, single_sample_share=0.8)
 

@@ -59,7 +59,7 @@ def test_verdicts_go_with_their_prompt(tmp_path):
 
 
 def test_files_and_their_readers():
-    from tasks.config import DataConfig
+    from tasks.config.shared import DataConfig
     from tests.intake_rows import DATA
 
     found = readers_of(DataConfig(**{**DATA, "prompts": None}), intake_config())

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from tasks.config import DataConfig, PrepareConfig
+from tasks.config.shared import DataConfig, PrepareConfig
 from tasks.held_data import Forgotten, digest_of
 from tasks.inbound import Parsed, Problem, parse
 from tasks.intake import Inbound, admit, append_rows

@@ -3,7 +3,7 @@
 import pytest
 
 from models.loading import load_policy, reward_model_from_policy
-from tasks.config import LoraConfig
+from tasks.config.training import LoraConfig
 from tasks.errors import ConfigError
 from tasks.lora import check_targets, peft_config
 from tests.tiny_models import make_gpt2, make_qwen2

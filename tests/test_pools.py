@@ -6,7 +6,7 @@ import yaml
 from flows import pools
 from flows.pools import Segment
 from flows.stages import Graph, Stage
-from tasks.config import FlowConfig
+from tasks.config.service import FlowConfig
 from tests.import_closure import ROOT
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tasks import formats
-from tasks.config import DataConfig, PrepareConfig
+from tasks.config.shared import DataConfig, PrepareConfig
 from tasks.errors import DataError
 from tasks.prepare import prepare, split_of
 from tasks.rows import read_jsonl

@@ -27,7 +27,8 @@ from models.samplers.batched import BatchedSampler
 from models.samplers.continuous import ContinuousSampler
 from models.samplers.openai import KEY_VARIABLE, URL_VARIABLE, OpenAISampler
 from models.samplers.vllm import VllmSampler
-from tasks import config
+from tasks.config.comparisons import GenerateConfig
+from tasks.config.shared import RuntimeConfig
 from tasks.errors import ConfigError
 from tasks.generate import generate
 from tasks.params import read_params, stage_config
@@ -86,7 +87,7 @@ def test_an_unknown_kind_is_named(tmp_path):
         make_sampler("magic", llama(), tokenizer, 4)
     for kind in ("batched", "continuous"):
         assert make_sampler(kind, llama(), tokenizer, 4).rows_per_batch == 4
-    assert set(SAMPLER_KINDS) == set(config.GenerateConfig.model_fields["sampler"].annotation.__args__)
+    assert set(SAMPLER_KINDS) == set(GenerateConfig.model_fields["sampler"].annotation.__args__)
 
 
 @pytest.mark.parametrize("values, message", [
@@ -241,8 +242,8 @@ def test_generate_takes_its_answers_from_an_endpoint(served, monkeypatch, tmp_pa
     prompts_file = tmp_path / "prompts.jsonl"
     write_jsonl(prompts_file, [{"id": f"p{i}", "root": f"r{i}", "category": "instruction",
                                 "prompt": [{"role": "user", "content": f"Say {i}"}]} for i in range(2)])
-    cfg = config.GenerateConfig(
-        runtime=config.RuntimeConfig(seed=0, threads=1, dtype="float32"), samples_per_prompt=2, temperatures=(0.7, 1.0),
+    cfg = GenerateConfig(
+        runtime=RuntimeConfig(seed=0, threads=1, dtype="float32"), samples_per_prompt=2, temperatures=(0.7, 1.0),
         max_new_tokens=8, rows_per_batch=2, sampler="openai", served_model=str(folder),
     )
     (tmp_path / "out").mkdir()

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tasks import config, pipeline
+from tasks import pipeline
+from tasks.config import sections
 from tests.import_closure import ROOT, closure
 
 FORBIDDEN = {
@@ -21,8 +22,9 @@ FORBIDDEN = {
 LIGHT_TASKS = {"tasks"} | {
     f"tasks.{name}"
     for name in (
-        "config contracts params plain_yaml progress errors state pipeline rows reporting reporting.judge_card intake inbound "
-        "held_data intake_ledger forgetting formats prepare"
+        "config config.base config.comparisons config.evaluation config.judges config.ppo config.sections "
+        "config.service config.shared config.training contracts params plain_yaml progress errors state pipeline rows "
+        "reporting reporting.judge_card intake inbound held_data intake_ledger forgetting formats prepare"
     ).split()
 }
 # Statistics on tables: numpy and scipy, no torch. The command line imports them inside the commands that need them.
@@ -82,14 +84,14 @@ def test_a_stage_agrees_with_dvc_yaml(stage):
     parameters = inspect.signature(function).parameters
     files = [p for p in parameters if p not in ("cfg", "out", "checkpoints")]
     assert sorted(files) == sorted(binding.inputs)
-    assert inspect.get_annotations(function, eval_str=True)["cfg"] is config.STAGES[name]
-    assert sorted(binding.params) == sorted(config.sections(name))
+    assert inspect.get_annotations(function, eval_str=True)["cfg"] is sections.STAGES[name]
+    assert sorted(binding.params) == sorted(sections.sections(name))
     assert sorted(binding.code) == closure(ROOT / "tasks" / f"{name}.py")
     assert binding.metrics == Path("metrics") / f"{binding.out.name if '@' in stage else name}.json"
 
 
 def test_every_configured_stage_is_in_the_graph():
-    assert {s.partition("@")[0] for s in STAGES} == set(config.STAGES)
+    assert {s.partition("@")[0] for s in STAGES} == set(sections.STAGES)
 
 
 def test_names_of_dependencies():

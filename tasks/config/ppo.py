@@ -1,0 +1,73 @@
+"""The section of PPO."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import model_validator
+
+from models.divisibility import check_divides
+from tasks.config.base import NonNegative, NonNegativeFloat, Positive, PositiveFloat, Rate, Section
+from tasks.config.shared import RuntimeConfig
+from tasks.config.training import LoraWithoutDropout
+
+
+class PpoGuards(Section):
+    """A guard that is null is off."""
+
+    kl_budget: PositiveFloat | None
+    entropy_floor: NonNegativeFloat | None
+    eos_rate_floor: Rate | None
+    distinct_floor: Rate | None
+
+
+class PpoRewards(Section):
+    """What PPO maximises: the weighted sum of these signals, each scaled to mean 0 and deviation 1 first.
+
+    The reward model is always among them (the critic starts from it); a weight of 0 leaves another signal out.
+    """
+
+    reward_model: PositiveFloat
+    length: float
+
+
+class PpoConfig(Section):
+    runtime: RuntimeConfig
+    episodes: Positive
+    batch_size: Positive
+    minibatch_size: Positive
+    epochs: Positive
+    learning_rate: PositiveFloat
+    value_learning_rate: PositiveFloat | None
+    temperature: PositiveFloat
+    max_new_tokens: Positive
+    rows_per_batch: Positive
+    rows_per_backward: Positive | None
+    rewards: PpoRewards
+    value_backbone: Literal["own", "shared"]
+    kl_coefficient: NonNegativeFloat
+    kl_target: PositiveFloat | None
+    kl_horizon_episodes: Positive
+    clip_range: PositiveFloat
+    value_clip_range: PositiveFloat
+    value_coefficient: NonNegativeFloat
+    gamma: Rate
+    lam: Rate
+    missing_eos_penalty: NonNegativeFloat | None
+    missing_eos_mode: Literal["subtract", "replace"]
+    normalise_reward: bool
+    normalise_samples: Positive
+    whiten_rewards: bool
+    max_grad_norm: PositiveFloat
+    checkpoint_every: Positive
+    snapshots: NonNegative
+    examples: NonNegative
+    guards: PpoGuards
+    guard_patience: Positive
+    lora: LoraWithoutDropout | None
+
+    @model_validator(mode="after")
+    def _sizes_divide(self) -> "PpoConfig":
+        check_divides(self.batch_size, "batch_size", self.minibatch_size, "minibatch_size", section="ppo.")
+        check_divides(self.episodes, "episodes", self.batch_size, "batch_size", section="ppo.")
+        return self
