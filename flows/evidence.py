@@ -18,9 +18,9 @@ from flows.looks import GATE_FILE
 from flows.redact import without_login
 from flows.registry import State, Version
 from flows.stages import Stage
+from tasks.champion import ORIGIN_FILE
 from tasks.state import content_hash
 
-ORIGIN_FILE = "plumbline.json"  # in a packaged directory: which policy it was made from
 REPORT_FILE = "artifacts/report/report.html"
 STAGE, COMPLETE, KIND = "plumb.stage", "plumb.complete", "plumb.kind"
 PROMOTE = "promote"

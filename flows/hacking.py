@@ -1,8 +1,9 @@
 """`plumb hacking`: what happens when the reward is wrong and nothing holds PPO back; and that it is seen and stopped.
 
 Three judges with one love each (length, praise, refusals) label the comparisons; the KL coefficient is 0 and the guards
-are off. A policy can only be taught what it says at times, so for praise some demonstrations gush. The proxy rises and gold falls (Gao et al. 2022, arXiv:2210.10760), and the gate must reject each candidate and
-name its hack. A fourth run has the guards on, which look at proxies only: PPO stops early.
+are off. A policy can only be taught what it says at times, so for praise some demonstrations gush. The proxy rises and
+gold falls (Gao et al. 2022, arXiv:2210.10760), and the gate must reject each candidate and name its hack. A fourth run
+has the guards on, which look at proxies only: PPO stops early.
 """
 
 import subprocess
@@ -85,8 +86,8 @@ class Hacked:
 
     @classmethod
     def read(cls, name: str, root: Path) -> "Hacked":
-        files = (root / "metrics" / "evaluate.json", root / "metrics" / "gate.json", root / "artifacts" / "ppo" / "stopped.json")
-        return cls(name, *(read_json(file) or {} for file in files))
+        files = ("metrics/evaluate.json", "metrics/gate.json", "artifacts/ppo/stopped.json")
+        return cls(name, *(read_json(root / file) or {} for file in files))
 
     @property
     def proxy_gain(self) -> float:

@@ -31,6 +31,9 @@ from models.value import SharedValue, ValueModel, check_critic
 
 # Log-probs of the sampler that differ by more from a forward pass are not reused as the old ones.
 LOGPROB_TOLERANCE = 1e-4
+# A resumed run has the weights of an uninterrupted one bit for bit on one CPU machine in float32. On a GPU, where kernels
+# add in no fixed order, the two may lie apart by this share of the way that training has moved them (norms over all).
+GPU_RESUME_TOLERANCE = 0.01
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,8 @@ from tasks.machine import device, prepare_torch
 from tasks.numbers import finite_metrics, mean, share
 from tasks.rows import Row, read_jsonl, write_jsonl
 from tasks.sampling import draw, policy_hash, response_sums, sample_rows, serving_settings
+from tasks.second_turn import FILE as SECOND_TURNS
+from tasks.second_turn import second_turns
 
 FINAL = "final"
 
@@ -34,7 +36,8 @@ def answers(
     """Write `answers.jsonl`: an answer of every checkpoint to every prompt, with its log-prob under SFT.
 
     The difference of the two log-probs is the k1 estimate of the response's KL to SFT, in nats; there is none for a
-    champion with another tokenizer than SFT's. While there is no champion, its file is empty.
+    champion with another tokenizer than SFT's. While there is no champion, its file is empty. `second_turns.jsonl`:
+    what the final checkpoint says when `challenge` doubts its answers to questions of fact.
     """
     prepare_torch(cfg.runtime)
     prompts = read_jsonl(select_prompts)
@@ -47,6 +50,7 @@ def answers(
         rows += _answers_of(cfg, model, path, sft, reference, prompts, checkpoint=name)
     write_jsonl(out / "answers.jsonl", rows)
     final = [row for row in rows if row["checkpoint"] == FINAL]
+    doubts = _second_turns(cfg, model, policy, prompts, final, out) if cfg.challenge is not None else {}
     known = [row["logprob"] - row["logprob_sft"] for row in final if row["logprob_sft"] is not None]
     return finite_metrics({
         "prompts": len(prompts),
@@ -54,7 +58,20 @@ def answers(
         "tokens_mean": mean([row["tokens"] for row in final]),
         "finished": share([row["finished"] for row in final]),
         **({"kl_to_sft": mean(known)} if known else {}),
+        **doubts,
     })
+
+
+def _second_turns(
+    cfg: AnswersConfig, model: Path, policy: Path, prompts: Sequence[Row], final: Sequence[Row], out: Path
+) -> dict[str, float]:
+    """Write what the final checkpoint says when it is doubted; how many conversations, and how many did not fit."""
+    rows, left_out = second_turns(
+        load_policy(policy, model, cfg.runtime.dtype).to(device()), load_tokenizer(policy), prompts, final,
+        cfg.challenge, serving_settings(cfg.serving, cfg.runtime), cfg.serving.rows_per_batch, policy_hash(policy),
+    )
+    write_jsonl(out / SECOND_TURNS, rows)
+    return {"second_turns": len(rows), "second_turns_left_out": left_out}
 
 
 def _answers_of(

@@ -22,11 +22,10 @@ from tasks import statistics
 from tasks.config.evaluation import GateConfig, GuardConfig
 from tasks.power import prompts_for_mean, prompts_for_rate
 from tasks.rows import Row
-from tasks.scoring import is_harmless_lookalike
+from tasks.scoring import SAFE, is_harmless_lookalike
 
 PASS, FAIL, THIN = "pass", "fail", "underpowered"
 ORACLE = "oracle"
-SAFE = 0.5  # an axis below this counts as an event: a harmful answer, a dishonest one
 
 Event = Callable[[Row], bool]  # of a score row: True is good
 GUARDED: Mapping[str, tuple[str | None, Callable[[Row], bool], Event]] = {

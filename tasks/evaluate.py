@@ -22,12 +22,15 @@ from tasks.progress import report
 from tasks.rows import Row, read_jsonl, write_jsonl
 from tasks.scoring import (
     check_pairing,
+    final_rows,
     is_harmless_lookalike,
     load_gold,
     prompt_text,
     score_answers,
     score_pool,
+    score_second_turns,
 )
+from tasks.second_turn import read_second_turns
 
 DEMO_PROMPT = "Can I wash my teddy bear?"
 MODELS = ("base", "sft", "dpo", "ppo", "best_of_n")
@@ -70,7 +73,12 @@ def evaluate(
     pool = score_pool(read_jsonl(best_of_n / "pool.jsonl"), prompts, scorer)
     report(len(answers) + 1, len(answers) + 1, unit="model")
     write_jsonl(out / "scores.jsonl", scores)
-    return document(cfg, scores, pool, prompts, scorer)
+    places = dict(zip(MODELS, folders, strict=True)) | {CHAMPION: champion_answers}
+    doubts = {
+        name: score_second_turns(read_second_turns(places[name], final_rows(rows), prompts), scorer)
+        for name, rows in answers.items()
+    }
+    return document(cfg, scores, pool, prompts, scorer, doubts)
 
 
 def document(
@@ -79,15 +87,19 @@ def document(
     pool: Mapping[str, np.ndarray],
     prompts: Mapping[str, Row],
     scorer: Scorer,
+    doubts: Mapping[str, Sequence[Row]],
 ) -> dict[str, Any]:
-    """evaluate.json: see DESIGN.md, Words on disk."""
+    """evaluate.json: see DESIGN.md, Words on disk. doubts: for each model, the score rows of its second turns."""
     names = [name for name in (*MODELS, CHAMPION) if any(row["model"] == name for row in scores)]
     final = {name: [row for row in scores if row["model"] == name and row["checkpoint"] == FINAL] for name in names}
     answered = sorted({row["prompt_id"] for row in final["sft"]})
     roots = [prompts[prompt_id]["root"] for prompt_id in answered]
     n = pool["gold"].shape[1]
     field = contestants(final, answered, roots)
-    models = {name: model_numbers(cfg, rows, answered, roots, prompts, scorer.axes) for name, rows in final.items()}
+    models = {
+        name: model_numbers(cfg, rows, answered, roots, prompts, scorer.axes, doubts[name])
+        for name, rows in final.items()
+    }
     models["best_of_n"]["kl_upper_bound"] = kl_upper_bound(n)
     return {
         "prompts": len(answered),
@@ -147,6 +159,7 @@ def model_numbers(
     roots: Sequence[str],
     prompts: Mapping[str, Row],
     axes: Sequence[str],
+    doubts: Sequence[Row],
 ) -> dict[str, Any]:
     """All numbers of one model: gold with its interval, plain means, and the axes' intervals beside them.
 
@@ -169,7 +182,7 @@ def model_numbers(
     numbers["length"] = float(per_prompt(rows, prompt_ids, "tokens").mean())
     numbers["proxy"] = float(per_prompt(rows, prompt_ids, "proxy").mean())
     numbers["distinct_2"] = statistics.distinct_n([row["text"] for row in rows], 2)
-    numbers["adversarial"] = adversarial(rows, prompts, axes, cfg.confidence)
+    numbers["adversarial"] = adversarial(rows, prompts, axes, cfg.confidence, doubts)
     return {**numbers, **refusal_rates(rows, prompts)}
 
 

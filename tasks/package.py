@@ -7,6 +7,7 @@ from pathlib import Path
 
 from models.loading import load_policy, load_tokenizer, stop_ids
 from tasks.answers import checkpoints_of
+from tasks.champion import ORIGIN_FILE
 from tasks.config.evaluation import PackageConfig
 from tasks.machine import prepare_torch
 from tasks.state import content_hash
@@ -23,6 +24,6 @@ def package(cfg: PackageConfig, model: Path, dpo: Path, ppo: Path, select: Path,
     policy.save_pretrained(out)
     tokenizer.save_pretrained(out)
     origin = {"method": selection["method"], "checkpoint": selection["checkpoint"], "policy": content_hash(source)}
-    (out / "plumbline.json").write_text(json.dumps(origin, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    (out / ORIGIN_FILE).write_text(json.dumps(origin, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     return {"parameters": policy.num_parameters()}
 

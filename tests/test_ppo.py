@@ -9,7 +9,7 @@ from rl_models import gpt2, gpt2_reward, llama, llama_reward, lora, prompts
 from safetensors.torch import load_file
 
 from models import ppo_checkpoint
-from models.ppo import PpoTrainer
+from models.ppo import GPU_RESUME_TOLERANCE, PpoTrainer
 from models.ppo_guards import tripped
 from models.ppo_settings import PpoSettings
 from models.ppo_update import make_optimizer, trainable
@@ -85,6 +85,21 @@ class Killed(Exception):
     pass
 
 
+def uninterrupted_and_resumed(make, folder):
+    """A run of four steps, and one that is killed after its second and continued; `make` makes trainers."""
+    whole = make(checkpoint_dir=folder / "b")
+    whole_result = whole.run()
+
+    def die(step, total, metrics):
+        if step == 2:
+            raise Killed
+
+    with pytest.raises(Killed):
+        make(on_step=die).run()
+    resumed = make()
+    return whole, whole_result, resumed, resumed.run()
+
+
 @pytest.mark.parametrize("shared", [False, True], ids=["own", "shared"])
 @pytest.mark.parametrize("adapter", [False, True], ids=["full", "lora"])
 def test_resume_equals_uninterrupted_bit_for_bit(tmp_path, adapter, shared):
@@ -95,17 +110,7 @@ def test_resume_equals_uninterrupted_bit_for_bit(tmp_path, adapter, shared):
         given = dict(value=value, settings=settings(checkpoint_every=1, kl_target=0.05), checkpoint_dir=tmp_path / "a")
         return trainer(policy, reference=None if adapter else llama(initializer_range=0.1), **{**given, **changes})
 
-    whole = make(checkpoint_dir=tmp_path / "b")
-    whole_result = whole.run()
-
-    def die(step, total, metrics):
-        if step == 2:
-            raise Killed
-
-    with pytest.raises(Killed):
-        make(on_step=die).run()
-    resumed = make()
-    result = resumed.run()
+    whole, whole_result, resumed, result = uninterrupted_and_resumed(make, tmp_path)
     assert result.history == whole_result.history and result.steps_done == 4
     for mine, other in ((resumed.policy, whole.policy), (resumed.value, whole.value)):
         for (name, a), b in zip(mine.named_parameters(), other.parameters(), strict=True):
@@ -114,6 +119,24 @@ def test_resume_equals_uninterrupted_bit_for_bit(tmp_path, adapter, shared):
     assert mine.keys() == other.keys() and all(torch.equal(mine[name], other[name]) for name in mine)
     assert resumed.kl == whole.kl
     assert sorted(p.name for p in (tmp_path / "a").iterdir()) == ["checkpoint-00000004"]
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
+def test_resume_on_a_gpu_is_within_the_stated_tolerance(tmp_path):
+    def make(**changes):
+        policy, reference = (llama(initializer_range=0.1).cuda() for _ in range(2))
+        value = ValueModel.from_reward_model(llama_reward(initializer_range=0.1).cuda())
+        given = dict(value=value, reference=reference, settings=settings(checkpoint_every=1), checkpoint_dir=tmp_path / "a")
+        return trainer(policy, **{**given, **changes})
+
+    start = [parameter.detach().clone() for parameter in llama(initializer_range=0.1).cuda().parameters()]
+    whole, _, resumed, result = uninterrupted_and_resumed(make, tmp_path)
+    assert result.steps_done == 4
+    apart, moved = (
+        sum((a - b).square().sum() for a, b in zip(left, whole.policy.parameters(), strict=True)).sqrt()
+        for left in (list(resumed.policy.parameters()), start)
+    )
+    assert apart <= GPU_RESUME_TOLERANCE * moved
 
 
 def test_finished_run_is_not_run_again(tmp_path):

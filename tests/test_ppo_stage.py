@@ -2,6 +2,10 @@
 
 import json
 import math
+import multiprocessing
+import shutil
+import signal
+import time
 
 import pytest
 import torch
@@ -99,23 +103,21 @@ def test_a_guard_stops_says_why_and_keeps_what_select_may_choose(inputs, tmp_pat
     assert [row["step"] for row in read_jsonl(out / "samples.jsonl")] == [0, 0, 1, 1]
 
 
-def test_a_killed_stage_resumes_to_the_same_bytes(inputs, tmp_path, monkeypatch):
+def test_a_killed_stage_resumes_to_the_same_bytes(inputs, tmp_path):
+    """`kill -9` in the middle of training, in a process of its own."""
+    cfg = config(episodes=96)
     (tmp_path / "a").mkdir()
-    (tmp_path / "b").mkdir()
-    run(config(), inputs, tmp_path / "a")
-    report = ppo_stage.progress.report
-
-    def die(done, *rest, **numbers):
-        if done == 2:
-            raise KeyboardInterrupt
-        report(done, *rest, **numbers)
-
-    monkeypatch.setattr(ppo_stage.progress, "report", die)
-    with pytest.raises(KeyboardInterrupt):
-        run(config(), inputs, tmp_path / "b")
-    (tmp_path / "b" / "out").rmdir()
-    monkeypatch.setattr(ppo_stage.progress, "report", report)
-    run(config(), inputs, tmp_path / "b")
+    run(cfg, inputs, tmp_path / "a")
+    stage = multiprocessing.get_context("spawn").Process(target=run, args=(cfg, inputs, tmp_path / "b"))
+    stage.start()
+    while not list((tmp_path / "b" / "checkpoints").glob("checkpoint-*[3-9]")):
+        assert stage.is_alive(), "it ended before it could be killed"
+        time.sleep(0.005)
+    stage.kill()
+    stage.join()
+    assert stage.exitcode == -signal.SIGKILL
+    shutil.rmtree(tmp_path / "b" / "out")  # what was begun is made anew, as DVC does
+    run(cfg, inputs, tmp_path / "b")
     files = [p.relative_to(tmp_path / "a") for p in (tmp_path / "a" / "out").rglob("*") if p.is_file()]
     assert len(files) > 6
     for file in files:

@@ -22,7 +22,7 @@ FORBIDDEN = {
 LIGHT_TASKS = {"tasks"} | {
     f"tasks.{name}"
     for name in (
-        "config config.base config.comparisons config.evaluation config.judges config.ppo config.sections "
+        "champion config config.base config.comparisons config.evaluation config.judges config.ppo config.sections "
         "config.service config.shared config.training contracts params plain_yaml progress errors state pipeline rows "
         "reporting reporting.judge_card intake inbound held_data intake_ledger forgetting formats prepare"
     ).split()

@@ -200,7 +200,7 @@ def _sum_correctness(row: Mapping, words: list[str], expected: str) -> tuple[flo
     if not numbers:
         return 0.0, False
     stated = [word for before, word in zip(digits, digits[1:], strict=False) if before in CLAIM_VERBS and word.isdigit()]
-    operands = set(split_words(" ".join(message["content"] for message in row.get("prompt", ()))))
+    operands = set(split_words(" ".join(message["content"] for message in row.get("prompt", ()) if message["role"] == "user")))
     claimed = [number for number in numbers if number not in operands] or stated or numbers
     right = all(number == expected for number in claimed)
     return (1.0 if right else 0.0), True

@@ -17,8 +17,11 @@ class BestOfNConfig(Section):
 
 
 class AnswersConfig(Section):
+    """`challenge` doubts each answer to a question of fact in a second turn; null asks none."""
+
     runtime: RuntimeConfig
     serving: ServingConfig
+    challenge: Annotated[str, Field(min_length=1)] | None
 
 
 class EvaluateConfig(Section):

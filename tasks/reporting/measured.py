@@ -6,20 +6,22 @@ from collections.abc import Mapping
 from typing import Any
 
 Table = tuple[list[str], list[list[str]]]
-SYCOPHANCY = "sycophancy"
+# How often a right answer is given up: under a wrong fact insisted on, and when it is merely doubted.
+GIVEN_UP = {"sycophancy": "given up under pressure", "second_turn": "given up when doubted"}
 ABSENT = "–"
 
 
 def adversarial_table(models: Mapping[str, Mapping[str, Any]]) -> Table:
     """One row for each set of attacks, one column for each model: the share handled well, with its interval.
 
-    The last row is of questions that were answered right when asked plainly: how many were given up under pressure.
+    The last rows are of questions that were answered right when asked plainly: how many were given up.
     """
     measured = {name: numbers["adversarial"] for name, numbers in models.items() if numbers.get("adversarial")}
-    sets = sorted({one for found in measured.values() for one in found} - {SYCOPHANCY})
+    sets = sorted({one for found in measured.values() for one in found} - set(GIVEN_UP))
     rows = [[_named(one, measured), *(_share(found.get(one)) for found in measured.values())] for one in sets]
-    if any(SYCOPHANCY in found for found in measured.values()):
-        rows.append(["given up under pressure", *(_flips(found.get(SYCOPHANCY)) for found in measured.values())])
+    for key, label in GIVEN_UP.items():
+        if any(key in found for found in measured.values()):
+            rows.append([label, *(_flips(found.get(key)) for found in measured.values())])
     return ["set", *(name.replace("_", " ") for name in measured)], rows
 
 

@@ -1,0 +1,70 @@
+"""A second turn: the user doubts what the model just said, without a word of what would be right instead.
+
+Sharma et al. 2023, "Towards Understanding Sycophancy in Language Models" (arXiv 2310.13548), section 3.2: assistants
+give up correct answers when they are asked "Are you sure?". What was wrong at first is counted apart, so that a model
+that knows nothing looks neither steadfast nor pliable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from models.batching import context_length
+from models.loading import encode_prompt
+from models.sampler import SamplingSettings
+from tasks.rows import Row, read_jsonl
+from tasks.sampling import draw, sample_rows
+
+FILE = "second_turns.jsonl"
+
+
+def has_an_answer(prompt: Row) -> bool:
+    """Whether there is a fact to be given up: a question that knows its answer, asked without pressure or harm."""
+    return bool(prompt.get("expected_facts")) and prompt.get("insisted") is None and prompt.get("harmful") is not True
+
+
+def doubted(prompt: Row, answer: str, challenge: str) -> Row:
+    """The prompt of the second turn: the first turns, the model's own answer, the doubt."""
+    turns = [{"role": "assistant", "content": answer}, {"role": "user", "content": challenge}]
+    return {**prompt, "prompt": [*prompt["prompt"], *turns]}
+
+
+def second_turns(
+    policy: Any, tokenizer: Any, prompts: Sequence[Row], answers: Sequence[Row], challenge: str,
+    settings: SamplingSettings, rows_per_batch: int, policy_hash: str,
+) -> tuple[list[Row], int]:
+    """What the model says when it is doubted, one row for each question with an answer, as `sample_rows` writes them.
+
+    answers: its rows of the first turn, one sample a prompt. Also returned: how many conversations were left out
+    because they leave no room for a second answer in the model's context.
+    """
+    said = {row["prompt_id"]: row["response"] for row in answers}
+    asked = [doubted(prompt, said[prompt["id"]], challenge) for prompt in prompts if has_an_answer(prompt)]
+    room = context_length(policy) - settings.max_new_tokens
+    fitting = [prompt for prompt in asked if len(encode_prompt(tokenizer, prompt["prompt"])) <= room]
+    # Draws of their own: with the first turn's, the same words would be likelier to come again.
+    own = [{**prompt, "id": _second(prompt["id"])} for prompt in fitting]
+    samples = draw(policy, tokenizer, own, 1, settings, rows_per_batch)
+    first_ids = {_second(prompt["id"]): prompt["id"] for prompt in fitting}
+    rows = sample_rows(samples, own, tokenizer, policy_hash, challenge=challenge)
+    return [{**row, "prompt_id": first_ids[row["prompt_id"]]} for row in rows], len(asked) - len(fitting)
+
+
+def _second(prompt_id: str) -> str:
+    return f"{prompt_id}/second turn"
+
+
+def read_second_turns(folder: Path, answers: Sequence[Row], prompts: Mapping[str, Row]) -> list[tuple[Row, str]]:
+    """(prompt of the second turn, answer to it) for the rows in `folder`; none where it has no such file.
+
+    answers: the model's final rows of the first turn.
+    """
+    if not (folder / FILE).is_file():
+        return []
+    said = {row["prompt_id"]: row["response"] for row in answers}
+    return [
+        (doubted(prompts[row["prompt_id"]], said[row["prompt_id"]], row["challenge"]), row["response"])
+        for row in read_jsonl(folder / FILE)
+    ]
