@@ -15,6 +15,11 @@ from tasks.state import content_hash
 
 REPORT_FILE = "report.html"
 HASH_LENGTH = 16
+GOLD = {  # by gold.kind: what it is, and its unit
+    "oracle": ("hearth's oracle (exact)", "0 to 1"),
+    "reward_model": ("a reward model trained on held-out human pairs", "reward model's unit"),
+    "judge": ("a language model that rates each answer", "mean rating, 0 to 1"),
+}
 # stage -> (metric in curves.jsonl, what it is, with its unit); those that a stage did not log are left out
 CURVES = {
     "sft": (("loss", "loss (nats per token)"),),
@@ -136,14 +141,13 @@ def verdict_section(
     candidate = gate["candidate"]
     warnings = judge_card.warnings(card)
     seen = "its labels trained the models" if warnings else "training never sees it"
-    gold = {"oracle": "hearth's oracle (exact)"}.get(evaluation["gold_kind"], "a reward model trained on held-out human pairs")
     return {
         "word": gate["verdict"],
         "candidate": f"{candidate['method']} ({candidate['checkpoint']})",
         "reference": gate["reference"],
         "reasons": gate["reasons"],
         "warnings": warnings,
-        "scope": f"Gold is {gold}; {seen}. The verdict rests on {gate['prompts']} prompts that nothing "
+        "scope": f"Gold is {GOLD[evaluation['gold_kind']][0]}; {seen}. The verdict rests on {gate['prompts']} prompts that nothing "
         f"else reads, at one-sided α = {gate['alpha']:g}; everything below on {evaluation['prompts']} other prompts of "
         f"{evaluation['roots']} roots, with {evaluation['confidence']:.0%} bootstrap intervals by root.",
     }
@@ -193,7 +197,7 @@ def evaluation_sections(evaluation: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def gold_unit(evaluation: Mapping[str, Any]) -> str:
-    return "gold score (0 to 1)" if evaluation["gold_kind"] == "oracle" else "gold score (reward model's unit)"
+    return f"gold score ({GOLD[evaluation['gold_kind']][1]})"
 
 
 def _triple(numbers: Mapping[str, float], name: str) -> tuple[float, float, float]:

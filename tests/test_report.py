@@ -3,17 +3,26 @@
 import json
 import re
 from html.parser import HTMLParser
+from typing import get_args
 
 import pytest
 from evaluation_rows import config
 from test_judge_words import COMPARE, card
 
-from tasks.report import report, training_charts
+from tasks.config.comparisons import GoldConfig
+from tasks.report import GOLD, gold_unit, report, training_charts
 from tasks.reporting import charts, findings
 from tasks.rows import write_jsonl
 
 AXES = ["helpfulness", "honesty"]
 NAMES = ("base", "sft", "dpo", "ppo", "best_of_n")
+
+
+def test_gold_is_named_with_its_unit():
+    """Every kind that params allow."""
+    assert GOLD.keys() == set(get_args(GoldConfig.model_fields["kind"].annotation))
+    units = [gold_unit({"gold_kind": kind}) for kind in ("oracle", "reward_model", "judge")]
+    assert units == ["gold score (0 to 1)", "gold score (reward model's unit)", "gold score (mean rating, 0 to 1)"]
 
 
 def evaluation_document():
