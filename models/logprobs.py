@@ -95,7 +95,7 @@ def states_and_logits(model: nn.Module, batch: ResponseBatch) -> tuple[Tensor, T
     their logits (response tokens, vocabulary), before any temperature."""
     inner, backbone = unwrapped(model), backbone_of(model)
     if head_is_plain(model):
-        states = token_states(backbone, batch.ids, batch.lengths)[batch.states]
+        states = token_states(backbone, batch.ids, batch.lengths, batch.states)
         return states, inner.get_output_embeddings()(states)
     seen: list[Tensor] = []
     with backbone.register_forward_hook(lambda module, args, out: seen.append(out.last_hidden_state)):

@@ -1,8 +1,9 @@
-"""Forward passes over real tokens only: right-padded rows are laid end to end, and padded just inside attention.
+"""Forward passes over what is needed only: right-padded rows are laid end to end, and padded just inside attention.
 
 With responses of different lengths about half of a padded batch is padding. Linear layers and norms do not care which
-row a token belongs to, so they run over the real tokens alone; attention gathers rows back, which costs little.
-Whether a model can be run this way is found out by running it both ways once.
+row a token belongs to, so they run over the real tokens alone; attention gathers rows back, which costs little. After
+the last attention no token looks at another any more: the last feed-forward block runs on the tokens alone whose states
+are read, which are those of the response. Whether a model can be run this way is found out by running it both ways once.
 """
 
 from collections.abc import Iterator
@@ -47,18 +48,20 @@ _layout: ContextVar[_Layout] = ContextVar("packed_layout")
 _PACKS: WeakKeyDictionary[nn.Module, bool] = WeakKeyDictionary()
 
 
-def token_states(backbone: nn.Module, ids: Tensor, lengths: Tensor) -> Tensor:
-    """Last hidden states (tokens, hidden) of the real tokens of right-padded ids (batch, width), row by row.
+def token_states(backbone: nn.Module, ids: Tensor, lengths: Tensor, read: Tensor) -> Tensor:
+    """Last hidden states (read, hidden) of some real tokens of right-padded ids (batch, width).
 
     Args:
         lengths: (batch,) real tokens of each row.
+        read: (read,) their places among all real tokens, row by row.
     """
     mask = length_mask(lengths, ids.shape[1])
-    if bool(mask.all()):
-        return hidden_states(backbone, ids).flatten(0, 1)
     if not can_pack(backbone):
-        return hidden_states(backbone, ids)[mask]
-    return _packed_states(backbone, ids, mask)
+        return hidden_states(backbone, ids)[mask][read]
+    if bool(mask.all()):
+        with _last_feed_forward_on(read, backbone):
+            return hidden_states(backbone, ids).flatten(0, 1)[read]
+    return _packed_states(backbone, ids, mask, read)
 
 
 def can_pack(backbone: nn.Module) -> bool:
@@ -67,11 +70,11 @@ def can_pack(backbone: nn.Module) -> bool:
         device = next(backbone.parameters()).device
         ids = torch.arange(6, device=device).view(2, 3) % backbone.config.get_text_config().vocab_size
         lengths = torch.tensor([2, 3], device=device)
-        mask = length_mask(lengths, 3)
+        mask, read = length_mask(lengths, 3), torch.tensor([1, 3, 4], device=device)
         with evaluating(backbone), torch.no_grad():
             try:
-                padded = hidden_states(backbone, ids)[mask]
-                error = (_packed_states(backbone, ids, mask) - padded).norm() / padded.norm()
+                padded = hidden_states(backbone, ids)[mask][read]
+                error = (_packed_states(backbone, ids, mask, read) - padded).norm() / padded.norm()
                 same = bool(error < (1e-4 if padded.dtype == torch.float32 else 5e-2))
             except (NotImplementedError, TypeError, ValueError, RuntimeError):
                 same = False  # the padded form always works
@@ -79,11 +82,40 @@ def can_pack(backbone: nn.Module) -> bool:
     return _PACKS[backbone]
 
 
-def _packed_states(backbone: nn.Module, ids: Tensor, mask: Tensor) -> Tensor:
+def _packed_states(backbone: nn.Module, ids: Tensor, mask: Tensor, read: Tensor) -> Tensor:
     positions = torch.arange(ids.shape[1], device=ids.device).expand_as(ids)[mask]
-    with _packed_attention(backbone, _lay_out(mask)):
+    with _packed_attention(backbone, _lay_out(mask)), _last_feed_forward_on(read, backbone):
         out = backbone(input_ids=ids[mask][None], position_ids=positions[None], use_cache=False)
-    return out.last_hidden_state[0]
+    return out.last_hidden_state[0][read]
+
+
+@contextmanager
+def _last_feed_forward_on(read: Tensor, backbone: nn.Module) -> Iterator[None]:
+    """Lets the last layer's feed-forward block compute the tokens `read` alone; what it gives for others is 0."""
+    block = _last_feed_forward(backbone)
+    if block is None:
+        yield
+        return
+    whole = block.forward
+
+    def forward(states: Tensor) -> Tensor:
+        tokens = states.flatten(0, -2)
+        computed = whole(tokens[read][None])
+        if not isinstance(computed, Tensor):  # experts with router logits beside the states
+            return whole(states)
+        return torch.zeros_like(tokens).index_copy(0, read, computed[0]).view_as(states)
+
+    block.forward = forward
+    try:
+        yield
+    finally:
+        del block.forward
+
+
+def _last_feed_forward(backbone: nn.Module) -> nn.Module | None:
+    """The block `mlp` of the last layer, None where there is none of this name."""
+    stacks = [child for child in backbone.children() if isinstance(child, nn.ModuleList) and len(child)]
+    return getattr(stacks[-1][-1], "mlp", None) if stacks else None
 
 
 def _lay_out(mask: Tensor) -> _Layout:

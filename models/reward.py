@@ -42,8 +42,8 @@ def score_head(model: nn.Module) -> nn.Module:
 def last_token_scores(model: nn.Module, ids: Tensor, lengths: Tensor) -> Tensor:
     """Scores (batch,) of right-padded ids (batch, time), each read at position length − 1. Differentiable."""
     head = score_head(model)
-    states = token_states(backbone_of(model), ids, lengths)
-    return head(states[lengths.cumsum(0) - 1]).squeeze(-1).float()
+    states = token_states(backbone_of(model), ids, lengths, read=lengths.cumsum(0) - 1)
+    return head(states).squeeze(-1).float()
 
 
 def score(model: nn.Module, sequences: Sequence[Sequence[int]], rows_per_batch: int) -> Tensor:

@@ -52,7 +52,7 @@ class ValueModel(nn.Module):
 
     def forward(self, batch: ResponseBatch) -> Tensor:
         """Values (batch, time) at the states that choose each response token, 0 outside the response mask."""
-        states = token_states(self.backbone, batch.ids, batch.lengths)[batch.states]
+        states = token_states(self.backbone, batch.ids, batch.lengths, batch.states)
         return scatter(self.head(states).squeeze(-1).float(), batch.response_mask)
 
 
@@ -76,7 +76,7 @@ class SharedValue(nn.Module):
 
     def forward(self, batch: ResponseBatch) -> Tensor:
         """Values (batch, time) as `ValueModel` gives them."""
-        states = token_states(backbone_of(self.policy), batch.ids, batch.lengths)[batch.states]
+        states = token_states(backbone_of(self.policy), batch.ids, batch.lengths, batch.states)
         return self._read(states, batch)
 
     def with_logprobs(self, batch: ResponseBatch, temperature: float) -> tuple[ResponseLogprobs, Tensor]:
