@@ -31,6 +31,11 @@ CURVES = {
         ("entropy", "entropy (nats per token)"),
     ),
 }
+GOLD = {  # by its kind
+    "oracle": "hearth's oracle (exact)",
+    "reward_model": "a reward model trained on held-out human pairs",
+    "judge": "a judge that rates, a language model",
+}
 ORDER = {name: place for place, name in enumerate(("base", "sft", "dpo", "ppo", "best_of_n", "champion"))}
 
 
@@ -121,6 +126,7 @@ def judge_section(card: Mapping[str, Any], compare: Mapping[str, float]) -> dict
         (f"What they did, of pairs and of single answers; {interval}", *judge_card.behaviour_table(card)),
         (f"Agreement with {judge_card.reference_name(card)}; {interval}", *judge_card.agreement_table(card)),
         ("By criterion, on all pairs", *judge_card.criteria_table(card)),
+        ("What judges that are language models are told", *judge_card.templates_table(card)),
         asked,
     ]
     agreement = judge_card.agreement_intervals(card)
@@ -136,7 +142,7 @@ def verdict_section(
     candidate = gate["candidate"]
     warnings = judge_card.warnings(card)
     seen = "its labels trained the models" if warnings else "training never sees it"
-    gold = {"oracle": "hearth's oracle (exact)"}.get(evaluation["gold_kind"], "a reward model trained on held-out human pairs")
+    gold = GOLD[evaluation["gold_kind"]]
     return {
         "word": gate["verdict"],
         "candidate": f"{candidate['method']} ({candidate['checkpoint']})",
@@ -193,7 +199,7 @@ def evaluation_sections(evaluation: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def gold_unit(evaluation: Mapping[str, Any]) -> str:
-    return "gold score (0 to 1)" if evaluation["gold_kind"] == "oracle" else "gold score (reward model's unit)"
+    return "gold score (reward model's unit)" if evaluation["gold_kind"] == "reward_model" else "gold score (0 to 1)"
 
 
 def _triple(numbers: Mapping[str, float], name: str) -> tuple[float, float, float]:
