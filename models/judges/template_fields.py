@@ -51,7 +51,7 @@ def _fields(text: str, where: str) -> Iterator[str]:
 def _check_there(text: str, needed: tuple[str, ...], where: str) -> None:
     missing = [name for name in needed if name not in _fields(text, where)]
     if missing:
-        raise ValueError(f"{where} lacks the field {{{missing[0]}}}; put it in")
+        raise ValueError(f"{where}: the field {{{missing[0]}}} is missing; put it in")
 
 
 def _check_alone(text: str, texts: tuple[str, ...], where: str) -> None:
