@@ -121,8 +121,9 @@ def test_it_labels_nothing(tmp_path):
     read_params(written(tmp_path, params))
     folder = made(tmp_path)
     assert judges_that_are_gold(folder, [{**JUDGE, "model": "other"}]) == []
-    with pytest.raises(DataError, match="are the same judge"):
-        judges_that_are_gold(folder, [{**JUDGE, "name": "a"}])
+    for told in ({}, {"template": "other.yaml", "template_sha256": "0" * 64}):
+        with pytest.raises(DataError, match="are the same judge"):
+            judges_that_are_gold(folder, [{**JUDGE, "name": "a", **told}])
 
 
 @pytest.mark.parametrize(("changes", "message"), [
