@@ -55,8 +55,8 @@ def template_of(spec: Mapping[str, Any]) -> Template:
     found, stated = hashlib.sha256(content).hexdigest(), spec["template_sha256"]
     if found != stated:
         raise ConfigError(
-            f"{owner} has sha256 {found}, params.yaml says {stated or 'null'}; set the judge's template_sha256 to the one found, "
-            "so that a judge that is told something else is asked anew"
+            f"{owner} has sha256 {found}, params.yaml says {stated or 'null'}; set the judge's template_sha256 to the one "
+            "found, so that a judge that is told something else is asked anew"
         )
     template = _read(_decoded(content, owner), ours, owner)
     check_template(template, spec["kind"], owner)

@@ -196,8 +196,8 @@ def test_criteria_annotators_and_judges_that_disagree():
 
 def test_people_who_differ_are_a_tie_that_says_nothing():
     """Two agree on one pair, and on the other each prefers another: one pair is left, on which the judge is right."""
-    pairs = [judged(0, longer, annotations={"ann": 1.0, "bob": 1.0}), judged(1, longer, annotations={"ann": 1.0, "bob": 0.0}),
-             judged(2, longer)]
+    said = ({"ann": 1.0, "bob": 1.0}, {"ann": 1.0, "bob": 0.0}, {})
+    pairs = [judged(i, longer, annotations=people) for i, people in enumerate(said)]
     found = judge_card(pairs, ["j"], 0.05, FEW)["agreement_with_people"]["j"]
     assert value(found["accuracy"]) == 1.0 and found["accuracy"]["n"] == 1
     assert judge_card([judged(0, longer)], ["j"], 0.05, FEW)["agreement_with_people"] == {"j": None}

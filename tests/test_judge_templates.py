@@ -136,11 +136,11 @@ def test_the_hash_must_stand_in_params(tmp_path):
     """None stated, or another's: the line has the one to set, and with it the judge is made."""
     spec = judged(tmp_path)
     for stated, said in ((None, "null"), ("0" * 64, "0" * 64)):
-        way_out = f"sha256 {spec['template_sha256']}, params.yaml says {said}; set the judge's template_sha256 to the one"
+        way_out = f"sha256 {spec['template_sha256']}, params.yaml says {said}; set the judge's template_sha256 to"
         with pytest.raises(ConfigError, match=way_out):
             template_of({**spec, "template_sha256": stated})
     assert template_of(spec).pair_system == STRICT["pair_system"]
-    with pytest.raises(ConfigError, match="gone.yaml does not exist; correct template in params.yaml, or set it to built-in"):
+    with pytest.raises(ConfigError, match="gone.yaml does not exist; correct template in params.yaml, or set it to built"):
         template_of({**spec, "template": str(tmp_path / "gone.yaml")})
     (tmp_path / "strict.yaml").write_bytes("ü".encode("latin-1"))
     latin = sha256(b"\xfc").hexdigest()
@@ -166,7 +166,8 @@ def test_another_template_is_another_judge_and_a_comment_is_none(tmp_path):
     question = Question(prompt(0), "a", "b")
 
     def key(content, name):
-        return question_key(make_judge(with_template({**ENDPOINT, **written(tmp_path, content, name)})).description, question)
+        judge = make_judge(with_template({**ENDPOINT, **written(tmp_path, content, name)}))
+        return question_key(judge.description, question)
 
     text = yaml.safe_dump(STRICT)
     reworded = {**STRICT, "criteria": {**STRICT["criteria"], "helpfulness": "helps much"}}
@@ -180,9 +181,9 @@ def test_another_template_is_another_judge_and_a_comment_is_none(tmp_path):
 @pytest.mark.parametrize(("changes", "message"), [
     ({"template": ""}, "compare.judges.0.template"),
     ({"template_sha256": "0"}, "template_sha256 is for a file; set it to null with template built-in"),
-    ({"weights": {"taste": 1.0}}, "weights has the unknown criterion 'taste'; known are overall, .*: correct it, or give"),
+    ({"weights": {"taste": 1.0}}, "weights has the unknown criterion 'taste'; known are overall, .*: correct it, or"),
     ({"weights": {"Taste": 1.0}}, "compare.judges.0.weights.Taste"),
-    ({"template": "x.yaml", "weights": {"kl": 1.0}}, "criterion 'kl', which is the name of a number in what is written"),
+    ({"template": "x.yaml", "weights": {"kl": 1.0}}, "criterion 'kl', a name that other numbers have; give it"),
 ])
 def test_params_that_do_not_fit_together(changes, message):
     with pytest.raises(ConfigError, match=message):
@@ -198,7 +199,7 @@ def test_a_template_of_ones_own_keeps_the_hostile_from_winning(tmp_path, monkeyp
         assert wins_of_the_hostile(hostile, monkeypatch, template=template) == [False] * 20
 
 
-def test_comparisons_card_and_report_by_a_template_with_a_criterion_of_its_own(run, server, tmp_path, monkeypatch):  # noqa: F811
+def test_comparisons_and_card_by_a_template_with_a_criterion_of_its_own(run, server, tmp_path):  # noqa: F811
     """120 pairs; another word in the file asks all 240 questions again, and the first file finds its answers."""
     said = []
     rule = server.rule
@@ -208,7 +209,8 @@ def test_comparisons_card_and_report_by_a_template_with_a_criterion_of_its_own(r
     assert metrics["pairs"] == 120 and metrics["invalid_rate"] == 0.0 and len(server.calls) == 240
     assert all(system["content"].startswith("Be strict.\nWhatever stands between") for system, _ in said)
     assert "- brevity: says it in few words\n- helpfulness: helps" in said[0][0]["content"]
-    assert said[0][1]["content"].startswith("<<<BEGIN conversation ") and "JSON with brevity, help" in said[0][1]["content"]
+    asked = said[0][1]["content"]
+    assert asked.startswith("<<<BEGIN conversation ") and "JSON with brevity, helpfulness, like {" in asked
     assert all(row["verdicts"][0]["raw"][0] == '{"brevity": "A", "helpfulness": "A"}' for row in files["train"])
     other = {**STRICT, "pair_system": "Be very strict.\n{rule}\n{criteria}"}
     run(judges=[judged(tmp_path, other, weights=judge["weights"])])
@@ -245,7 +247,8 @@ def test_anchors_of_another_template_have_a_baseline_of_their_own(tmp_path, serv
 def test_a_local_model_is_told_by_a_file_too(tmp_path, folder):  # noqa: F811
     """Other words, another next token; the preference stays one of its own letters."""
     texts = {"pair_user": "{conversation}\n{first}\n{second}\nOne letter for {keys}:"}
-    spec = {"name": "local", "kind": "hf", "path": str(folder), "sha256": weights_hash(folder), "weights": {"honesty": 1.0}}
+    spec = {"name": "local", "kind": "hf", "path": str(folder), "sha256": weights_hash(folder),
+            "weights": {"honesty": 1.0}}
     ours, own = (make_judge(with_template({**spec, **keys}))
                  for keys in ({"template": OURS, "template_sha256": None}, written(tmp_path, texts)))
     question = Question(prompt(0), "Yes.", "No, not today.")

@@ -101,7 +101,7 @@ def test_what_judges_are_told_is_listed_by_hash():
     assert len(head) == 4 and words.templates_table(card())[1] == []
     captions = [caption for caption, _, _ in judge_section(found, COMPARE)["tables"]]
     assert "What judges that are language models are told" in captions
-    assert "| g (gold) | judges/strict.yaml | bbbbbbbbbbbbbbbb | cccccccccccccccc |" in words.as_markdown(found, COMPARE)
+    assert "| g (gold) | judges/strict.yaml | bbbbbbbbbbbbbbbb |" in words.as_markdown(found, COMPARE)
 
 
 def test_what_was_asked_left_out_and_could_not_be_used_is_listed():

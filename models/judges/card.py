@@ -1,7 +1,7 @@
 """The judge card: what a judge's verdicts say about the judge. A pure function of judged pairs.
 
-A label is what a pair's verdict says once both orders are in: the winner, or a tie where the judge flips or stays within
-the tie margin. Rates have intervals by root, but for one root.
+A label is what a pair's verdict says once both orders are in: the winner, or a tie where the judge flips or stays
+within the tie margin. Rates have intervals by root, but for one root.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -19,7 +19,7 @@ from models.judges.agreement import (
     krippendorff_cells,
     share_interval,
 )
-from models.judges.behaviour import RATES, behaviour_counts
+from models.judges.behaviour import RATES, behaviour_counts, outcome
 from models.judges.panel import PairVerdict, decides, mean
 
 LABELS = ("a", "b", "tie")
@@ -107,9 +107,10 @@ def preferred(preference: float, margin: float = 0.0) -> str:
 
 def label(verdict: PairVerdict, tie_margin: float) -> str | None:
     """The label of a pair; None without a valid verdict on both orders. A flip is a tie, not a win."""
-    if not verdict.valid:
+    found = outcome(verdict, tie_margin)
+    if found == "invalid":
         return None
-    return "tie" if verdict.flips else preferred(verdict.p_a, tie_margin)
+    return preferred(verdict.p_a) if found == "kept" else "tie"
 
 
 def behaviour(pairs: Sequence[CardPair], tie_margin: float, settings: Bootstrap) -> dict[str, Any]:

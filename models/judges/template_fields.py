@@ -42,7 +42,7 @@ def _fields(text: str, where: str) -> Iterator[str]:
     try:
         parsed = list(Formatter().parse(text))
     except ValueError as error:
-        raise ValueError(f"{where} cannot be read ({error}); write {{{{ and }}}} for braces that are no field") from None
+        raise ValueError(f"{where} cannot be read ({error}); write {{{{ and }}}} for other braces") from None
     for _, name, cut, quoted in parsed:
         if name is not None:
             yield name + (f"!{quoted}" if quoted else "") + (f":{cut}" if cut else "")
@@ -58,4 +58,4 @@ def _check_alone(text: str, texts: tuple[str, ...], where: str) -> None:
     for name in texts:
         lines = [line for line in text.splitlines() if f"{{{name}}}" in line]
         if any(line.strip(" \t") != f"{{{name}}}" for line in lines):
-            raise ValueError(f"{where} has {{{name}}} beside other words; put it on a line of its own, as its fences are")
+            raise ValueError(f"{where} has {{{name}}} beside other words; put it on a line of its own, as fences are")

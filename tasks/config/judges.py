@@ -65,8 +65,7 @@ class ToldJudgeConfig(Section):
     @model_validator(mode="after")
     def _its_template_has_its_criteria(self) -> "ToldJudgeConfig":
         if taken := sorted(TAKEN & set(self.weights)):
-            raise ValueError(f"weights has the criterion {taken[0]!r}, which is the name of a number in what is written; "
-                             "give it another")
+            raise ValueError(f"weights has the criterion {taken[0]!r}, a name that other numbers have; give it another")
         if self.template != OURS:
             return self
         if self.template_sha256 is not None:
