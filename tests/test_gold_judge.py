@@ -9,6 +9,7 @@ from judge_server import Faults, JudgeServer
 from test_gate import staged  # noqa: F401
 from test_judge_server import fenced
 
+from models.judges.base import Question
 from tasks.config.judges import TAKEN
 from tasks.errors import ConfigError, DataError
 from tasks.evaluate import model_numbers
@@ -104,12 +105,14 @@ def test_a_budget_that_ends_is_no_score_and_keeps_what_was_rated(tmp_path, serve
 
 
 def test_a_budget_in_money_reserves_the_worst_of_what_is_under_way(tmp_path, server):
-    """A call costs 0.0001, and more at worst: with four at a time, the limit is not passed."""
+    """A call costs 0.0001 and could cost more: with four at a time, it ends where a dearest one would pass the limit."""
     server.reset(Faults(latency=0.01))
-    scorer = load_gold(made(tmp_path, budget=limit(cost=0.0025)), tmp_path)
+    scorer = load_gold(made(tmp_path, budget=limit(cost=0.01)), tmp_path)
+    rows = [prompt(i) for i in range(120)]
+    worst = scorer.judge.worst_cost(Question(rows[100], PLAIN))
     with pytest.raises(ConfigError, match="gold.budget ended after"):
-        scorer.score([prompt(i) for i in range(40)], [PLAIN] * 40)
-    assert 1 < len(server.calls) <= 25 and server.most_in_flight > 1
+        scorer.score(rows, [PLAIN] * 120)
+    assert len(server.calls) == (0.01 - worst) // 0.0001 + 1 < 100 and server.most_in_flight > 1
 
 
 def test_it_labels_nothing(tmp_path):
