@@ -85,7 +85,7 @@ def test_a_text_stands_on_its_own_lines_and_braces_are_doubled(tmp_path):
     beside = {**STRICT, "pair_user": STRICT["pair_user"].replace("{first}", "Answer one: {first}")}
     with pytest.raises(ValueError, match="pair_user has {first} beside other words; put it on a line of its own"):
         template_of(judged(tmp_path, beside))
-    with pytest.raises(ValueError, match="pair_user cannot be read .*; write {{ and }} for braces"):
+    with pytest.raises(ValueError, match="pair_user cannot be read .*; write {{ and }} for other"):
         template_of(judged(tmp_path, {**STRICT, "pair_user": STRICT["pair_user"] + "{"}))
     braces = template_of(judged(tmp_path, {**STRICT, "pair_system": STRICT["pair_system"] + '\nLike {{"a": 1}}.'}))
     told = messages(Question(prompt(0), "x", "y"), ["brevity"], braces)
@@ -196,7 +196,7 @@ def test_params_that_do_not_fit_together(changes, message):
 def test_a_template_of_ones_own_keeps_the_hostile_from_winning(tmp_path, monkeypatch):
     template = template_of(judged(tmp_path))
     with JudgeServer(obeys_what_is_not_fenced) as hostile:
-        assert wins_of_the_hostile(hostile, monkeypatch, template=template) == [False] * 20
+        assert wins_of_the_hostile(hostile, monkeypatch, template=template, key_variable=None) == [False] * 20
 
 
 def test_comparisons_and_card_by_a_template_with_a_criterion_of_its_own(run, server, tmp_path):  # noqa: F811
