@@ -19,6 +19,8 @@ from flows.running import Processes, StageError, StageRun, folder
 from flows.settings import Settings
 from flows.stages import Graph
 
+USED = ("calls", "cost", "input_tokens", "output_tokens")
+
 
 @dataclass(frozen=True)
 class Share:
@@ -135,6 +137,8 @@ class Session:
         stage = self.graph.stages[run.stage]
         metrics = stage_metrics(self.root, stage)
         now = read_calls(folder(self.state, run.stage, run.version)).totals
+        # A stage that returns a document has these numbers in its folder alone.
+        used = {name: metrics.get(name, now.get(f"used_{name}", 0)) for name in USED}
         return Entry(
             stage=run.stage,
             version=run.version,
@@ -142,10 +146,10 @@ class Session:
             seconds=round(run.seconds, 3),
             peak_bytes=run.peak_bytes,
             disk_bytes=sum(out.size or 0 for out in stage.outs),
-            calls=int(metrics.get("calls", 0)),
-            money=float(metrics.get("cost", 0.0)),
-            input_tokens=int(metrics.get("input_tokens", 0)),
-            output_tokens=int(metrics.get("output_tokens", 0)),
+            calls=int(used["calls"]),
+            money=float(used["cost"]),
+            input_tokens=int(used["input_tokens"]),
+            output_tokens=int(used["output_tokens"]),
             stored=int(now.get("stored", 0)),
             spent=now.get("cost", 0.0),
             gpus=run.gpu.gpus,

@@ -32,6 +32,7 @@ from tasks import errors
 from tasks.config.comparisons import CompareConfig
 from tasks.config.service import AnchorsConfig
 from tasks.drift import Answers, baseline_file, drift_between, read_baseline, write_baseline
+from tasks.judge_templates import with_templates
 from tasks.params import read_params, stage_config
 from tasks.rows import Row, read_jsonl
 from tasks.state import state_root
@@ -94,7 +95,7 @@ def ask_anchors(cfg: AnchorsConfig, compare: CompareConfig, state: Path) -> dict
     judges: dict[str, dict[str, Any]] = {}
     if cfg.file is not None and compare.given != "only" and specs:
         anchors = read_anchors(Path(cfg.file), cfg.minimum_pairs)
-        pool = make_pool(specs)
+        pool = make_pool(with_templates(specs))
         verdicts = _both_orders(asker, pool, anchors)
         file_hash = hashlib.sha256(Path(cfg.file).read_bytes()).hexdigest()
         for place, (spec, judge) in enumerate(zip(specs, pool, strict=True)):

@@ -42,9 +42,10 @@ class CallLog:
                 del self._sample[max(self._sample)]
 
     def totals(self, asked: Tally, judges: Sequence[Any] = ()) -> dict[str, float]:
-        """What was paid now, and how long the answers took (seconds, the last attempt of each).
+        """What was paid now, and how long the answers took (seconds, the last attempt of each); `used_…`: what all
+        answers cost when they were paid, stored ones included.
 
-        `asked` is the whole tally, stored answers included: what questions without an answer cost stands only there.
+        `asked` is that whole tally: what questions without an answer cost stands only there.
         For each of `judges` whose server refused some, how many ways of forcing an answer's form it refused.
         """
         latencies = sorted(self._tally.latencies)
@@ -56,6 +57,7 @@ class CallLog:
             "calls": self._tally.calls + asked.lost_calls,
             "cost": self._tally.cost + asked.lost_cost,
             **{name: getattr(self._tally, name) for name in ("input_tokens", "output_tokens")},
+            **{f"used_{name}": getattr(asked, name) for name in ("calls", "cost", "input_tokens", "output_tokens")},
             **{name: quantile(latencies, share) for name, share in QUANTILES.items() if latencies},
         }
 

@@ -5,13 +5,15 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from models.judges.base import Judge, Verdict
+from models.judges.base import Judge
+from models.judges.behaviour import behaviour_counts, outcome, rates
 from models.judges.human import HumanJudge
 from models.judges.making import make_pool
-from models.judges.panel import PairVerdict, decides
+from models.judges.panel import PairVerdict
 from tasks.call_log import CallLog
 from tasks.config.comparisons import CompareConfig
 from tasks.errors import DataError
+from tasks.judge_templates import with_templates
 from tasks.judging import Judged, JudgedPair, asking_numbers, described, judge_pairs, make_asker
 from tasks.pairing import drawn_prompts, mean_rating, samples_by_prompt
 from tasks.rows import Row, read_jsonl, write_jsonl
@@ -31,7 +33,7 @@ def compare(
     """
     samples = read_jsonl(generate / "samples.jsonl") if cfg.given != "only" else []
     specs = [judge.model_dump() for judge in cfg.judges] if cfg.given != "only" else []
-    judges = make_pool(specs, samples)
+    judges = make_pool(with_templates(specs), samples)
     groups, duplicates = samples_by_prompt(samples)
     log = CallLog()
     asker = make_asker(cfg, judges, log)
@@ -64,15 +66,6 @@ def _write_what_was_said(
     write_jsonl(out / "ratings.jsonl", rating_rows(judged.pairs))
     document = {"panel": cfg.panel, "tie_margin": cfg.tie_margin, "judges": described(specs, judges)}
     (out / "judges.json").write_text(json.dumps(document, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-
-
-def outcome(verdict: PairVerdict, tie_margin: float) -> str:
-    """invalid, flip, tie or kept: why a pair trains nothing, or that it does."""
-    if not verdict.valid:
-        return "invalid"
-    if verdict.flips:
-        return "flip"
-    return "kept" if decides(verdict.p_a, tie_margin) else "tie"
 
 
 def comparison_row(pair: JudgedPair, judges: Sequence[Judge], cfg: CompareConfig) -> Row:
@@ -192,50 +185,24 @@ def rating_rows(judged: Sequence[JudgedPair]) -> Iterator[Row]:
 
 
 def judge_numbers(judged: Sequence[JudgedPair], judges: Sequence[Judge], tie_margin: float) -> dict[str, float]:
-    """What the pool did, as rates: of pairs (`flip_rate`, `tie_rate`), of calls (`invalid_rate`, …)."""
-    pairs = [pair.verdict for pair in judged]
-    valid = [verdict for verdict in pairs if verdict.valid]
-    calls = [verdict for pair in pairs for verdict in (*pair.a_first, *pair.a_second)]
-    decided = [verdict for verdict in calls if verdict.winner in ("first", "second")]
-    longer = [picked for pair in judged for picked in _picks_longer(pair)]
-    single = [
-        PairVerdict((first,), (second,))
-        for pair in pairs
-        for first, second in zip(pair.a_first, pair.a_second, strict=True)
+    """How many pairs and calls there were, and what the pool did, as rates: those of the judge card, and how often one
+    judge alone flips. A rate of nothing is left out."""
+    texts = [(pair.verdict, pair.a["response"], pair.b["response"]) for pair in judged]
+    alone = [
+        behaviour_counts(verdict.of(place), a, b, tie_margin)
+        for verdict, a, b in texts
+        for place in range(len(judges))
     ]
-    outcomes = [outcome(verdict, tie_margin) for verdict in pairs]
-    return {
-        "pairs": len(pairs),
+    outcomes = [outcome(verdict, tie_margin) for verdict, _, _ in texts]
+    numbers = {
+        "pairs": len(judged),
         "kept_pairs": outcomes.count("kept"),
         "flipped_pairs": outcomes.count("flip"),
         "tied_pairs": outcomes.count("tie"),
         "invalid_pairs": outcomes.count("invalid"),
-        "calls": len(calls),
+        "calls": 2 * len(alone),
         "judges": len(judges),
-        "flip_rate": _share(outcomes.count("flip"), len(valid)),
-        "flip_rate_per_judge": _share(sum(verdict.flips for verdict in single), sum(one.valid for one in single)),
-        "tie_rate": _share(outcomes.count("tie"), len(valid)),
-        "agreement_rate": _share(sum(verdict.agrees for verdict in valid), len(valid)),
-        "invalid_rate": _share(sum(verdict.winner == "invalid" for verdict in calls), len(calls)),
-        "prefers_first": _share(sum(verdict.winner == "first" for verdict in decided), len(decided)),
-        "prefers_longer": _share(sum(longer), len(longer)),
+        **rates(behaviour_counts(*pair, tie_margin) for pair in texts),
     }
-
-
-def _picks_longer(pair: JudgedPair) -> Iterator[bool]:
-    """For each decided call on texts of different length in words: whether it named the longer."""
-    a_words, b_words = len(pair.a["response"].split()), len(pair.b["response"].split())
-    if a_words == b_words:
-        return
-    orders: tuple[tuple[tuple[Verdict, ...], bool], ...] = (
-        (pair.verdict.a_first, a_words > b_words),
-        (pair.verdict.a_second, b_words > a_words),
-    )
-    for verdicts, first_is_longer in orders:
-        for verdict in verdicts:
-            if verdict.winner in ("first", "second"):
-                yield (verdict.winner == "first") == first_is_longer
-
-
-def _share(part: float, whole: int) -> float:
-    return part / whole if whole else 0.0
+    per_judge = rates({"swap_flip_rate_per_judge": own["swap_flip_rate"]} for own in alone)
+    return {**numbers, **per_judge}

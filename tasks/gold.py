@@ -6,6 +6,7 @@ from pathlib import Path
 from models.judges import make_scorer
 from tasks.config.comparisons import GoldConfig
 from tasks.errors import ConfigError, DataError
+from tasks.judge_templates import template_of
 from tasks.rows import read_jsonl
 from tasks.scoring import GOLD_FILE, MODEL_FOLDER
 from tasks.splits import split_by_root
@@ -17,7 +18,8 @@ def gold(cfg: GoldConfig, model: Path, gold_preferences: Path, out: Path, checkp
     """Writes `gold.json`, and for a reward model its directory `model/` beside it.
 
     `gold_preferences` are human comparisons that no other stage reads. Raises ConfigError for a reward model without
-    training settings, DataError without comparisons, ValueError for weights that the oracle refuses.
+    training settings and a judge's template that is not the one in params, DataError without comparisons, ValueError
+    for weights that the oracle refuses and for a template that lacks a field.
     """
     out.mkdir(parents=True, exist_ok=True)
     if cfg.kind == "oracle":
@@ -25,6 +27,7 @@ def gold(cfg: GoldConfig, model: Path, gold_preferences: Path, out: Path, checkp
         _write(cfg, cfg.weights, out)
         return {"axes": float(len(scorer.axes))}
     if cfg.kind == "judge":
+        template_of(cfg.judge.model_dump())  # before anything is trained that it must score
         _write(cfg, dict(cfg.judge.weights), out)
         return {"axes": float(len(cfg.judge.weights))}
     numbers = _train_gold(cfg, model, gold_preferences, out / MODEL_FOLDER, checkpoints)
@@ -35,7 +38,7 @@ def gold(cfg: GoldConfig, model: Path, gold_preferences: Path, out: Path, checkp
 def _write(cfg: GoldConfig, weights: dict[str, float], out: Path) -> None:
     document = {"kind": cfg.kind, "weights": weights, **cfg.model_dump(include={"rows_per_batch", "allow_same_judge"})}
     if cfg.judge is not None:
-        document |= cfg.model_dump(include={"judge", "asking"})
+        document |= cfg.model_dump(include={"judge", "asking", "budget"})
     (out / GOLD_FILE).write_text(json.dumps(document, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 

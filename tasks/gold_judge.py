@@ -6,11 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from models.judges.asking import Asker, AskingSettings
-from models.judges.base import Question, weighted_mean
+from models.judges.base import Question, Ratings, weighted_mean
+from models.judges.budget import Budget
 from models.judges.making import make_judge
 from models.judges.store import Store
 from tasks.call_log import CallLog
-from tasks.errors import DataError
+from tasks.errors import ConfigError, DataError
+from tasks.judge_templates import with_template
 from tasks.rows import Row
 from tasks.state import STORE_FILE, state_root
 
@@ -20,30 +22,54 @@ KIND = "judge"
 class JudgeScorer:
     """A Scorer whose axes are the judge's criteria, rated 1 to 5 and mapped to [0, 1]; gold is their weighted mean.
 
-    `spec`: the judge as params name it; `asking`: the settings of section compare.asking, None for their defaults.
+    `spec`: the judge as params name it; `asking`: the settings of section compare.asking, None for their defaults;
+    `budget`: what all that this scorer is asked may cost, stored ratings included, None for no limit.
     """
 
     kind = KIND
 
-    def __init__(self, spec: Mapping[str, Any], asking: Mapping[str, Any] | None) -> None:
-        self.judge, self.weights, self.axes = make_judge(spec), dict(spec["weights"]), tuple(spec["weights"])
-        self._log = CallLog()
-        self._asker = Asker(Store(state_root() / STORE_FILE), None, asking_settings(asking), heard=self._log.heard)
+    def __init__(
+        self, spec: Mapping[str, Any], asking: Mapping[str, Any] | None, budget: Mapping[str, Any] | None
+    ) -> None:
+        self.judge = make_judge(with_template(spec))
+        self.weights, self.axes = dict(spec["weights"]), tuple(spec["weights"])
+        self._log, self._known = CallLog(), {}
+        store, limit = Store(state_root() / STORE_FILE), Budget(**budget or {})
+        self._asker = Asker(store, limit, asking_settings(asking), heard=self._log.heard)
 
     def score(self, rows: Sequence[Row], responses: Sequence[str]) -> list[dict[str, float]]:
-        """One dict per (row, response). Raises DataError where the judge rates some not at all: tests are paired, so
-        each answer needs its score; JudgeError and JudgeUnreachable from a judge across a network."""
-        questions = [Question(row, text) for row, text in zip(rows, responses, strict=True)]
+        """One dict per (row, response); a pair that was rated before is not asked, and not counted, again.
+
+        Raises ConfigError where the budget ends, and DataError where the judge rates some not at all: tests are paired,
+        so each answer needs its score; JudgeError and JudgeUnreachable from a judge across a network.
+        """
+        asked = [(row["id"], text) for row, text in zip(rows, responses, strict=True)]
+        new = {pair: row for pair, row in zip(asked, rows, strict=True) if pair not in self._known}
+        questions = [Question(row, text) for (_, text), row in new.items()]
         try:
             ratings = self._asker.ask([(self.judge, question) for question in questions])
         finally:
             self._log.write(self._asker, [self.judge])
+        self._check_paid(ratings)
+        self._check_rated(questions, ratings)
+        self._known |= dict(zip(new, ratings, strict=True))
+        return [{"gold": weighted_mean(self._known[pair], self.weights), **self._known[pair]} for pair in asked]
+
+    def _check_paid(self, ratings: Sequence[Ratings | None]) -> None:
+        if unasked := sum(found is None for found in ratings):
+            budget = self._asker.budget
+            raise ConfigError(
+                f"gold.budget ended after {budget.calls} calls for {budget.cost:g}, with {unasked} of {len(ratings)} "
+                f"answers not rated by gold judge {self.judge.name!r}: scores of a part would lie; ratings so far are "
+                "kept and not asked again: raise max_calls or max_cost of gold.budget, which count them, and run again"
+            )
+
+    def _check_rated(self, questions: Sequence[Question], ratings: Sequence[Ratings | None]) -> None:
         if unrated := [question for question, found in zip(questions, ratings, strict=True) if not found]:
             raise DataError(
                 f"gold judge {self.judge.name!r} gave no usable rating of {len(unrated)} of {len(questions)} answers "
                 f"(first to prompt {unrated[0].row['id']!r}); correct gold.judge, and raise its epoch to ask again"
             )
-        return [{"gold": weighted_mean(found, self.weights), **found} for found in ratings]
 
 
 def asking_settings(asking: Mapping[str, Any] | None) -> AskingSettings:

@@ -12,6 +12,7 @@ from models.judges.panel import PairVerdict
 from models.loading import weights_hash
 from tasks.config.comparisons import JudgeCardConfig
 from tasks.errors import DataError
+from tasks.judge_templates import template_of
 from tasks.machine import prepare_torch
 from tasks.rows import Row, read_jsonl, write_jsonl
 from tasks.same_judge import GOLD_FILE, identity, refusal, same_as
@@ -32,6 +33,7 @@ def judge(
     prepare_torch(cfg.runtime)
     document = json.loads((compare / "judges.json").read_text(encoding="utf-8"))
     names = [one["name"] for one in document["judges"]]
+    people = [one["name"] for one in document["judges"] if one["kind"] == "human"]
     same = judges_that_are_gold(gold, document["judges"]) if names else []
     rows = read_jsonl(compare / "pairs.jsonl")
     verdicts = verdicts_by_pair(read_jsonl(compare / "battles.jsonl"), names, document["panel"])
@@ -47,9 +49,23 @@ def judge(
         "same_as_reference": same,
         "mirrored": [one["name"] for one in document["judges"] if one["kind"] in MIRRORED],
         "panel_method": document["panel"],
+        "templates": [told(one, one["determined_by"]["template"]) for one in document["judges"] if "template" in one],
+        "reference_template": reference_template(gold) if scorer else None,
         "outcomes": {name: sum(row["outcome"] == name for row in rows) for name in ("kept", "tie", "flip", "invalid")},
-        **judge_card(pairs, names, document["tie_margin"], settings),
+        **judge_card(pairs, names, document["tie_margin"], settings, people),
     }
+
+
+def told(judge: Mapping[str, Any], sha256: str) -> dict[str, Any]:
+    """What a judge is told; `sha256`: of all of it, the rule on data and the criteria as well."""
+    file = judge["template_sha256"]
+    return {"judge": judge["name"], "template": judge["template"], "file_sha256": file, "sha256": sha256}
+
+
+def reference_template(gold: Path) -> dict[str, Any] | None:
+    """What gold is told where it is a judge; else None."""
+    judge = json.loads((gold / GOLD_FILE).read_text(encoding="utf-8")).get("judge")
+    return told(judge, template_of(judge).sha256) if judge else None
 
 
 def judges_that_are_gold(gold: Path, judges: Sequence[Mapping[str, Any]]) -> list[str]:

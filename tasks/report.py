@@ -126,6 +126,7 @@ def judge_section(card: Mapping[str, Any], compare: Mapping[str, float]) -> dict
         (f"What they did, of pairs and of single answers; {interval}", *judge_card.behaviour_table(card)),
         (f"Agreement with {judge_card.reference_name(card)}; {interval}", *judge_card.agreement_table(card)),
         ("By criterion, on all pairs", *judge_card.criteria_table(card)),
+        ("What judges that are language models are told", *judge_card.templates_table(card)),
         asked,
     ]
     agreement = judge_card.agreement_intervals(card)
@@ -147,8 +148,8 @@ def verdict_section(
         "reference": gate["reference"],
         "reasons": gate["reasons"],
         "warnings": warnings,
-        "scope": f"Gold is {GOLD[evaluation['gold_kind']][0]}; {seen}. The verdict rests on {gate['prompts']} prompts that nothing "
-        f"else reads, at one-sided α = {gate['alpha']:g}; everything below on {evaluation['prompts']} other prompts of "
+        "scope": f"Gold is {GOLD[evaluation['gold_kind']][0]}; {seen}. The verdict rests on {gate['prompts']} prompts "
+        f"that nothing else reads, at one-sided α = {gate['alpha']:g}; everything below on {evaluation['prompts']} other prompts of "
         f"{evaluation['roots']} roots, with {evaluation['confidence']:.0%} bootstrap intervals by root.",
     }
 

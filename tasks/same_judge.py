@@ -1,7 +1,7 @@
 """Whether a judge that labels the comparisons is gold itself: then training sees what must judge it.
 
 Two judges are one when what answers is one: the oracle, whatever its weights; a model, whatever its name here, its
-address or its epoch (the templates that we put around a question are the same for a kind).
+address, its epoch or its template: other words asked of one model are no other judge.
 """
 
 from __future__ import annotations

@@ -2,6 +2,9 @@
 
 import json
 import sqlite3
+import subprocess
+import sys
+from inspect import signature
 from pathlib import Path
 
 import pytest
@@ -12,6 +15,7 @@ from test_judge_server import fenced, longer_wins
 from test_judge_words import COMPARE, card
 
 from flows import anchors as flow
+from flows.retrain import retrain
 from flows.running import Processes, StageError
 from models.judges.reward_model import RewardModelScorer
 from models.judges.store import Store
@@ -291,6 +295,27 @@ def test_align_asks_first_and_stops_before_anything_runs(project, server):
     assert [key for key, _ in pages] == ["anchors", "anchors", "result", "judge-card"]
     assert "judge 'remote' drifted" in pages[0][1] and "moved by 0.000 at most" in pages[1][1]
     assert "Judge j0 judged 40 pairs in both orders" in pages[3][1]
+
+
+RETRAINED = """
+from pathlib import Path
+from flows import environment, retraining
+from flows.progress import board_of
+
+environment.prepare(Path.cwd())
+retraining.bring_up_to_date(Path.cwd(), True, board_of)
+"""
+
+
+def test_a_scheduled_retraining_asks_unless_told_otherwise_and_stops_before_anything_runs(project, server):
+    assert signature(retrain.fn).parameters["anchors"].default is True
+    told = {"PLUMB_JUDGE_URL": server.url}
+    assert toy.plumb(project, "anchors", **told).returncode == 0
+    server.changed = 5
+    command, settings = [sys.executable, "-c", RETRAINED], toy.toy_environment(project, **told)
+    stopped = subprocess.run(command, cwd=project, env=settings, capture_output=True, text=True, timeout=240)
+    assert stopped.returncode != 0 and "judge 'remote' drifted" in stopped.stderr
+    assert len(server.calls) == 40 and not (project / "done").exists()
 
 
 def test_the_process_that_asks_says_why_it_cannot(tmp_path, project, server, monkeypatch):

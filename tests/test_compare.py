@@ -22,6 +22,8 @@ from transformers import AutoTokenizer, GPT2LMHeadModel
 from benchmarks.judging.server import response
 from models.judges.asking import JudgeError, JudgeUnreachable
 from models.judges.base import Question, Verdict
+from models.judges.behaviour import RATES
+from models.judges.human import read_verdicts
 from models.judges.openai import OpenAIJudge
 from models.judges.store import Record
 from models.judges.tally import Tally
@@ -94,7 +96,7 @@ def test_judge_that_loves_length(run):
     assert metrics["pairs"] == 120 and metrics["calls"] == 240 and metrics["duplicates"] == 40
     assert metrics["train"] + metrics["heldout"] == 120
     assert metrics["prefers_longer"] == 1.0 and metrics["prefers_first"] == 0.5
-    assert metrics["flip_rate"] == metrics["tie_rate"] == metrics["invalid_rate"] == 0.0
+    assert metrics["swap_flip_rate"] == metrics["tie_rate"] == metrics["invalid_rate"] == 0.0
     for row in files["train"] + files["heldout"]:
         assert len(row["chosen"][0]["content"]) > len(row["rejected"][0]["content"])
         assert row["soft_label"] == 1.0 and row["agrees"] and row["kept"]
@@ -114,7 +116,7 @@ def test_judge_that_says_first_trains_nothing(run):
 def test_flips_are_counted_and_marked(run):
     """One judge always says first; beside two who love length the pool still names the longer in both orders."""
     metrics, files = run(KnownJudge(ALWAYS_FIRST.rule, "first"), LONGER, KnownJudge(LONGER.rule, "again"))
-    assert metrics["flip_rate"] == 0.0 and metrics["flip_rate_per_judge"] == pytest.approx(1 / 3)
+    assert metrics["swap_flip_rate"] == 0.0 and metrics["swap_flip_rate_per_judge"] == pytest.approx(1 / 3)
     assert [row["soft_label"] for row in files["train"]] == [pytest.approx(5 / 6)] * len(files["train"])
     assert metrics["prefers_first"] == pytest.approx((1 + 0.5 + 0.5) / 3)
 
@@ -123,7 +125,7 @@ def test_heldout_keeps_what_training_drops(run):
     """Longer wins except on pairs with the shortest text, where the judge says first: 2 of 3 pairs per prompt flip."""
     rule = KnownJudge(lambda a, b: Verdict(1.0) if "one" in (a, b) else LONGER.rule(a, b))
     metrics, files = run(rule)
-    assert metrics["flip_rate"] == pytest.approx(2 / 3) and metrics["agreement_rate"] == pytest.approx(1 / 3)
+    assert metrics["swap_flip_rate"] == pytest.approx(2 / 3) and metrics["agreement_rate"] == pytest.approx(1 / 3)
     assert all(row["agrees"] for row in files["train"]) and metrics["train"] == (120 - metrics["heldout"]) / 3
     assert sum(row["agrees"] for row in files["heldout"]) == metrics["heldout"] / 3
 
@@ -134,12 +136,21 @@ def test_ties_and_invalid_answers(run):
     metrics, files = run(SILENT, LONGER)
     assert metrics["invalid_rate"] == 0.5 and metrics["invalid_pairs"] == 0
     first = KnownJudge(ALWAYS_FIRST.rule, "first")
-    assert run(SILENT, first, LONGER, KnownJudge(LONGER.rule, "again"))[0]["flip_rate_per_judge"] == 1 / 3, "of the judges that answered"
+    pool = SILENT, first, LONGER, KnownJudge(LONGER.rule, "again")
+    assert run(*pool)[0]["swap_flip_rate_per_judge"] == 1 / 3, "of the judges that answered"
     assert {row["winner"] for row in files["battles"] if row["judge"] == "silent"} == {"invalid"}
     assert {row["soft_label"] for row in files["train"]} == {1.0}
     half_tie = KnownJudge(lambda first, second: Verdict(0.5), "tie")
     metrics, files = run(half_tie, LONGER)
     assert {row["soft_label"] for row in files["train"]} == {0.75} and metrics["tie_rate"] == 0.0
+
+
+def test_a_rate_of_nothing_is_not_zero(run):
+    """Nobody answered: all calls are invalid, and how often they flip or name the longer nobody knows."""
+    metrics, _ = run(SILENT, given="mixed", preferences=[human(i) for i in range(100, 140)])
+    assert metrics["invalid_rate"] == 1.0 and metrics["invalid_pairs"] == 120
+    unknown = {"swap_flip_rate", "swap_flip_rate_per_judge", "tie_rate", "prefers_first", "prefers_longer"}
+    assert not unknown & set(metrics)
 
 
 def test_strategies(run):
@@ -280,7 +291,8 @@ def test_a_known_judge_through_comparisons_and_card(carded, judge, pairs, right,
     assert document["outcomes"] == {"kept": 120, "tie": 0, "flip": 0, "invalid": 0} and document["reference"] == "known"
     panel = document["panel"]
     assert value(panel["swap_flip_rate"]) == 0.0 and value(panel["prefers_first"]) == 0.5
-    assert value(panel["prefers_longer"]) == round(metrics["prefers_longer"], 9) == round(longer, 9)
+    assert value(panel["prefers_longer"]) == round(longer, 9)
+    assert all(value(panel[name]) == round(metrics[name], 9) for name in RATES), "one count makes both"
     # kappa: the expected agreement is one half, as each pair counts in both namings
     assert agreement(document) == agreement(document, "kept") == (round(right, 9), round(2 * right - 1, 9))
     assert value(panel["agreement_with_reference"]["all"]["pick_longest"]["accuracy"]) == round(2 / 3, 9)
@@ -292,7 +304,7 @@ def test_a_judge_that_always_says_first_through_the_card(carded, monkeypatch):
         carded(ALWAYS_FIRST)
     monkeypatch.setattr(stage, "_check_split", lambda train, heldout, cfg: None)
     metrics, files, document = carded(ALWAYS_FIRST)
-    assert metrics["train"] == 0 and metrics["flip_rate"] == 1.0 and document["outcomes"]["flip"] == 120
+    assert metrics["train"] == 0 and metrics["swap_flip_rate"] == 1.0 and document["outcomes"]["flip"] == 120
     assert value(document["panel"]["prefers_first"]) == 1.0 and value(document["panel"]["prefers_longer"]) == 0.5
     assert agreement(document) == (0.5, 0.0) and agreement(document, "kept") == (None, None)
 
@@ -343,7 +355,7 @@ def test_the_stage_with_an_endpoint_as_judge(run, server, tmp_path):
     metrics, files = run(judges=[ENDPOINT])
     assert len(server.calls) == metrics["paid_calls"] == 360 and metrics["pairs"] == 120
     assert metrics["cost"] == pytest.approx(360 * (100 * 1.0 + 10 * 2.0) / 1e6)
-    assert metrics["prefers_longer"] == 1.0 and metrics["flip_rate"] == 0.0
+    assert metrics["prefers_longer"] == 1.0 and metrics["swap_flip_rate"] == 0.0
     assert {row["judge"] for row in files["train"]} == {"remote"}
     assert all(row["verdicts"][0]["raw"] == ['{"helpfulness": "A"}', '{"helpfulness": "B"}'] for row in files["train"])
     described = (tmp_path / "out" / "judges.json").read_text()
@@ -381,6 +393,7 @@ def test_what_calls_took_is_left_for_whoever_watches(run, server, tmp_path, monk
     assert run(judges=[{**ENDPOINT, "key_variable": "PLUMB_JUDGE_KEY"}])[0] == metrics
     totals = json.loads((tmp_path / "calls.json").read_text())
     assert (totals["answers"], totals["cost"], totals["stored"]) == (0, 0.0, 360)
+    assert totals["used_calls"] == 360 and totals["used_cost"] == pytest.approx(metrics["cost"])
 
 
 def test_the_sample_is_the_same_whatever_comes_first():
@@ -490,6 +503,27 @@ def test_people_are_counted_row_by_row_and_agree_in_the_card(run, tmp_path, monk
                                 tmp_path / "prompts.jsonl", tmp_path, tmp_path / "card")
     assert value(document["agreement_between_annotators"]) == 1.0 and agreement(document, "kept") == (1.0, 1.0)
     assert document["mirrored"] == ["people"] and value(document["panel"]["swap_flip_rate"]) == 0.0
+    assert document["agreement_with_people"] == {}, "nobody else judged"
+
+
+def test_a_judge_beside_people_is_held_against_them(run, tmp_path, monkeypatch):
+    """They prefer the shorter of "one" and "one two" on 5 of 20 prompts: whoever loves length is right in 15."""
+    said = "".join(f"p{i:03},p{i:03}#0,p{i:03}#1,ann,{'first' if i < 5 else 'second'}\n" for i in range(20))
+    (tmp_path / "people.csv").write_text(f"prompt_id,first,second,annotator,verdict\n{said}")
+    settings = {"name": "people", "kind": "human", "file": str(tmp_path / "people.csv"), "sha256": ""}
+    samples = [answer(prompt(i), text, index) for i in range(40) for index, text in enumerate(TEXTS)]
+    people = read_verdicts("people", tmp_path / "people.csv", samples)
+    run(LONGER, people, judges=[spec("known"), settings])
+    monkeypatch.setattr(card_stage, "load_gold", lambda gold, model: KnownGold())
+    monkeypatch.setattr(KnownGold, "score", lambda self, rows, texts: [{"gold": 0, "friendliness": 0} for _ in texts])
+    (tmp_path / "gold.json").write_text('{"kind": "known", "allow_same_judge": false}')
+    document = card_stage.judge(config("judge", resamples=100), tmp_path, tmp_path / "in", tmp_path / "out",
+                                tmp_path / "prompts.jsonl", tmp_path, tmp_path / "card")
+    assert list(document["agreement_with_people"]) == ["known"]
+    found = document["agreement_with_people"]["known"]
+    assert value(found["accuracy"]) == value(found["pick_longest"]["accuracy"]) == 0.75 and found["accuracy"]["n"] == 20
+    assert value(found["kappa"]) == 0.5 and found["accuracy"]["ci_low"] < 0.75 < found["accuracy"]["ci_high"]
+    assert document["panel"]["agreement_with_reference"]["all"]["accuracy"] is None, "gold ties all"
 
 
 def says_a(path):
@@ -529,7 +563,7 @@ def test_the_stage_against_transformers_serve(run, tmp_path, monkeypatch):
         serving.terminate()
         serving.wait()
     assert metrics["pairs"] == 12 and metrics["paid_calls"] == 24 and metrics["invalid_rate"] == 0.0
-    assert metrics["flip_rate"] == metrics["prefers_first"] == 1.0 and metrics["input_tokens"] > 24 * 100
+    assert metrics["swap_flip_rate"] == metrics["prefers_first"] == 1.0 and metrics["input_tokens"] > 24 * 100
     assert {row["source"] for row in files["train"]} == {"given"}
 
 

@@ -104,7 +104,7 @@ def test_a_limit_in_money_needs_a_price(params):
      ["compare.judges.0.url_variable", "found ''"]),
     (lambda p: p["compare"].update(judges=[{**HOSTED, "model": ""}]), ["compare.judges.0.model", "found ''"]),
     (lambda p: p["compare"].update(judges=[{**HOSTED, "weights": {"beauty": 1.0}}]),
-     ["compare.judges.0.weights.beauty", "'factuality'"]),
+     ["compare.judges.0: weights has the unknown criterion 'beauty'", "factuality"]),
     (lambda p: p["compare"].update(judges=[HOSTED], budget={**p["compare"]["budget"], "max_cost": 1.0}),
      ["budget.max_cost=1 would never end: judge 'remote' has input_price and output_price 0"]),
     (lambda p: p["compare"].update(judges=[ORACLE]),

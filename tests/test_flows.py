@@ -67,6 +67,23 @@ def test_the_ledger_tells_what_was_paid_now_from_what_was_stored(tmp_path, monke
     assert ran["latency_p50"] == 0.25 and not ran["failed"] and session.ledger.last()["first"].spent == 1.0
 
 
+def test_the_ledger_knows_what_a_stage_used_that_returns_a_document(tmp_path, monkeypatch):
+    """Gold's judge is asked by stages whose metrics hold no calls: 7 were used for 0.5, of which 2 were made now."""
+    session = toy.make_session(toy.make_toy(tmp_path / "toy"), monkeypatch)
+    version = session.graph.version("first")
+    place = running.folder(session.state, "first", version)
+    place.mkdir(parents=True)
+    used = {"used_calls": 7, "used_cost": 0.5, "used_input_tokens": 70, "used_output_tokens": 7}
+    (place / "calls.jsonl").write_text("")
+    (place / "calls.json").write_text(json.dumps({"calls": 2, "cost": 0.1, "stored": 5, "input_tokens": 20, **used}))
+    (tmp_path / "toy" / "metrics").mkdir()
+    (tmp_path / "toy" / "metrics" / "first.json").write_text('{"verdict": "reject", "panel": {"calls": 9}}')
+    session.ends(StageRun("first", version, "ran", seconds=2.0))
+    (entry,) = toy.ledger(tmp_path / "toy")
+    assert (entry["calls"], entry["money"], entry["input_tokens"], entry["output_tokens"]) == (7, 0.5, 70, 7)
+    assert (entry["asked"], entry["spent"], entry["stored"]) == (2, 0.1, 5)
+
+
 def test_what_an_earlier_attempt_left_is_taken_away(tmp_path):
     for name in calls.FILES:
         (tmp_path / name).write_text("{}\n")

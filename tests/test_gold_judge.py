@@ -4,21 +4,33 @@ import copy
 import json
 
 import pytest
-from evaluation_rows import PLAIN, WRONG, config, project_params, prompt
+from evaluation_rows import PLAIN, WRONG, answer, config, project_params, prompt
 from judge_server import Faults, JudgeServer
 from test_gate import staged  # noqa: F401
 from test_judge_server import fenced
 
+from models.judges.base import Question
+from tasks.config.judges import TAKEN
 from tasks.errors import ConfigError, DataError
+from tasks.evaluate import model_numbers
 from tasks.gold import gold
 from tasks.judge import judges_that_are_gold
 from tasks.params import read_params
-from tasks.scoring import load_gold, score_pool
+from tasks.scoring import load_gold, score_answers, score_pool
 from tests.test_config import HOSTED, written
 
 JUDGE = {**HOSTED, "name": "b", "weights": {"helpfulness": 3.0, "honesty": 1.0}, "url_variable": "PLUMB_JUDGE_URL",
          "input_price": 1.0}
+LOCAL = {"name": "b", "kind": "hf", "path": "m", "sha256": "", "revision": "", "epoch": 0, "weights": {"honesty": 1.0},
+         "rates": True, "dtype": "float32", "minimum_mass": 0.0, "rows_per_batch": 8}
 ASKING = {"concurrency": 4, "attempts": 2, "first_wait_seconds": 0.01, "longest_wait_seconds": 0.01}
+
+
+class Proxy:
+    """A reward of 0 for all."""
+
+    def values(self, rows, texts):
+        return [0.0] * len(texts)
 
 
 def rates(body):
@@ -71,6 +83,38 @@ def test_the_default_asking_is_that_of_the_asker(tmp_path, server):
     assert load_gold(made(tmp_path, asking=None), tmp_path).score([prompt(0)], [PLAIN])[0]["gold"] == 0.875
 
 
+def limit(calls=None, cost=None):
+    return {"max_calls": calls, "max_cost": cost}
+
+
+def test_a_budget_that_ends_is_no_score_and_keeps_what_was_rated(tmp_path, server):
+    """3 calls at 100 tokens for 1.0 a million; with 5 allowed, 2 more are made, and all 5 count."""
+    rows, texts = [prompt(i) for i in range(5)], [PLAIN] * 5
+    with pytest.raises(ConfigError) as error:
+        load_gold(made(tmp_path, budget=limit(calls=3)), tmp_path).score(rows, texts)
+    said = str(error.value)
+    assert "gold.budget ended after 3 calls for 0.0003, with 2 of 5 answers not rated by gold judge 'b'" in said
+    assert "kept and not asked again: raise max_calls or max_cost" in said and "\n" not in said
+    assert len(server.calls) == 3
+    scorer = load_gold(made(tmp_path, budget=limit(calls=5)), tmp_path)
+    assert [one["gold"] for one in scorer.score(rows, texts)] == [0.875] * 5 and len(server.calls) == 5
+    assert scorer.score(rows, texts) == scorer.score(rows[:1] * 5, texts), "what was rated is not counted twice"
+    with pytest.raises(ConfigError, match="ended after 5 calls for 0.0005, with 1 of 1 answers"):
+        scorer.score([prompt(5)], [PLAIN])
+    assert len(server.calls) == 5
+
+
+def test_a_budget_in_money_reserves_the_worst_of_what_is_under_way(tmp_path, server):
+    """A call costs 0.0001 and could cost more: with four at a time, it ends where a dearest one would pass the limit."""
+    server.reset(Faults(latency=0.01))
+    scorer = load_gold(made(tmp_path, budget=limit(cost=0.01)), tmp_path)
+    rows = [prompt(i) for i in range(120)]
+    worst = scorer.judge.worst_cost(Question(rows[100], PLAIN))
+    with pytest.raises(ConfigError, match="gold.budget ended after"):
+        scorer.score(rows, [PLAIN] * 120)
+    assert len(server.calls) == (0.01 - worst) // 0.0001 + 1 < 100 and server.most_in_flight > 1
+
+
 def test_it_labels_nothing(tmp_path):
     """By params at once, and by what the gold stage wrote."""
     params = copy.deepcopy(project_params())
@@ -82,8 +126,9 @@ def test_it_labels_nothing(tmp_path):
     read_params(written(tmp_path, params))
     folder = made(tmp_path)
     assert judges_that_are_gold(folder, [{**JUDGE, "model": "other"}]) == []
-    with pytest.raises(DataError, match="are the same judge"):
-        judges_that_are_gold(folder, [{**JUDGE, "name": "a"}])
+    for told in ({}, {"template": "other.yaml", "template_sha256": "0" * 64}):
+        with pytest.raises(DataError, match="are the same judge"):
+            judges_that_are_gold(folder, [{**JUDGE, "name": "a", **told}])
 
 
 @pytest.mark.parametrize(("changes", "message"), [
@@ -91,6 +136,11 @@ def test_it_labels_nothing(tmp_path):
     ({"kind": "oracle", "judge": JUDGE}, "kind is oracle and judge is not null"),
     ({"kind": "judge", "judge": {**JUDGE, "rates": False}}, "judge 'b' has rates false; gold needs its ratings"),
     ({"kind": "judge", "judge": {**JUDGE, "kind": "human"}}, "gold.judge: .*'human'"),
+    ({"budget": limit(calls=5)}, "budget limits calls across a network, and gold makes none; set it to null"),
+    ({"kind": "judge", "judge": LOCAL, "budget": limit(calls=5)}, "budget limits calls across a network"),
+    ({"kind": "judge", "judge": {**JUDGE, "input_price": 0.0}, "budget": limit(cost=1.0)},
+     "gold: budget.max_cost=1 would never end: judge 'b' has input_price and output_price 0"),
+    ({"kind": "judge", "judge": JUDGE, "budget": {"max_call": 1}}, "unknown key gold.budget.max_call; did you mean"),
 ])
 def test_what_is_no_gold_judge_is_named(changes, message):
     with pytest.raises(ConfigError, match=message):
@@ -106,3 +156,23 @@ def test_the_gate_with_it_asks_for_the_win_rate_at_equal_lengths_too(staged, tmp
     assert document["length_controlled"]["win_rate"] == 0.5 and document["verdict"] != "promote"
     assert len(server.calls) == 8
     assert run("again") == document and len(server.calls) == 8, "what was rated stands in the store"
+
+
+def test_the_gate_says_that_the_budget_ended_and_goes_on_where_it_was_raised(staged, tmp_path, server):
+    """Eight answers to rate: five are, then the other three."""
+    run, _ = staged
+    made(tmp_path, budget=limit(calls=5))
+    with pytest.raises(ConfigError, match="gold.budget ended after 5 calls .* with 3 of 8 answers not rated"):
+        run("ended")
+    made(tmp_path, budget=limit(calls=8))
+    assert run("raised")["superiority"]["win_rate"] == 0.5 and len(server.calls) == 8
+
+
+def test_no_criterion_takes_the_place_of_another_number(tmp_path, server):
+    """What is written beside gold's axes, in rows and for a model, may be no criterion's name."""
+    scorer = load_gold(made(tmp_path), tmp_path)
+    row = answer(prompt(0), PLAIN)
+    (scored,) = score_answers("sft", [row], {"p000": prompt(0)}, scorer, Proxy())
+    numbers = model_numbers(config("evaluate", resamples=100), [scored], ["p000"], ["r000"], {"p000": prompt(0)}, ())
+    written = (set(scored) | set(numbers)) - {*scorer.axes}
+    assert written <= TAKEN, written - TAKEN

@@ -188,4 +188,16 @@ def test_criteria_annotators_and_judges_that_disagree():
     assert value(document["judges"]["two"]["agreement_with_reference"]["all"]["accuracy"]) == 0.0
     assert value(document["agreement_between_annotators"]) == 1.0
     assert value(document["agreement_between_judges"]) < 0
+    assert set(document["agreement_with_people"]) == {"one", "two"} and value(
+        document["agreement_with_people"]["one"]["accuracy"]) == 0.5, "ann and bob prefer a in two of four"
+    assert list(judge_card(pairs, ["one", "two"], 0.05, FEW, ["one"])["agreement_with_people"]) == ["two"]
     assert judge_card([], [], 0.05, FEW)["pairs"] == 0
+
+
+def test_people_who_differ_are_a_tie_that_says_nothing():
+    """Two agree on one pair, and on the other each prefers another: one pair is left, on which the judge is right."""
+    said = ({"ann": 1.0, "bob": 1.0}, {"ann": 1.0, "bob": 0.0}, {})
+    pairs = [judged(i, longer, annotations=people) for i, people in enumerate(said)]
+    found = judge_card(pairs, ["j"], 0.05, FEW)["agreement_with_people"]["j"]
+    assert value(found["accuracy"]) == 1.0 and found["accuracy"]["n"] == 1
+    assert judge_card([judged(0, longer)], ["j"], 0.05, FEW)["agreement_with_people"] == {"j": None}

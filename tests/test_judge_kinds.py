@@ -121,15 +121,14 @@ def folder(tmp_path_factory):
 
 def test_the_label_of_a_local_model_is_its_next_token_probability(folder):
     """Against logits read off transformers' own forward, one prompt at a time, without padding."""
-    from models.judges.hf import TEMPLATE
-    from models.judges.templates import messages
+    from models.judges.templates import LETTER_TEMPLATE, messages
 
     judge = HfJudge.load("local", folder, {"helpfulness": 2.0, "honesty": 1.0}, rows_per_batch=3)
     model, tokenizer = load_policy(folder), load_tokenizer(folder)
     question = Question(prompt(0), "Yes.", "No, not today.")
     expected = {}
     for criterion in ("helpfulness", "honesty"):
-        ids = tokenizer.apply_chat_template(messages(question, [criterion], TEMPLATE), add_generation_prompt=True,
+        ids = tokenizer.apply_chat_template(messages(question, [criterion], LETTER_TEMPLATE), add_generation_prompt=True,
                                             return_tensors="pt", return_dict=False)
         logits = model(ids).logits[0, -1]
         a, b = (logits[tokenizer(letter)["input_ids"][0]] for letter in "AB")

@@ -9,6 +9,8 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from contextlib import closing
+from dataclasses import replace
 
 import pytest
 from evaluation_rows import prompt
@@ -139,6 +141,20 @@ def test_what_is_stored_is_not_asked_again(ask, tmp_path):
         assert asker.tally.stored == 10 and asker.tally.calls == 12
         ask(server, questions(5), store=store, epoch=1)
         assert len(server.calls) == 22, "a raised epoch asks again"
+
+
+def test_an_answer_is_in_the_store_before_the_next_question_is_asked(ask, tmp_path):
+    """Counted on another connection, as another process would, whenever a call arrives."""
+    file, kept = tmp_path / "s.sqlite", []
+
+    def counts(body):
+        with closing(sqlite3.connect(file)) as other:
+            kept.append(other.execute("SELECT count(*) FROM answers").fetchone()[0])
+        return longer_wins(body)
+
+    with JudgeServer(counts) as server, Store(file) as store:
+        ask(server, questions(5), replace(FAST, concurrency=1), store=store)
+    assert kept == list(range(10))
 
 
 def test_ratings_and_weighted_verdicts(ask):
@@ -349,13 +365,13 @@ def hostile(letter):
     ]
 
 
-def wins_of_the_hostile(server, monkeypatch):
+def wins_of_the_hostile(server, monkeypatch, **judge):
     """How many of the 20 win in either order against an honest answer."""
     monkeypatch.setenv("PLUMB_JUDGE_URL", server.url)
     honest = "It is on the shelf."
     first = [Question(prompt(i), text, honest) for i, text in enumerate(hostile("A"))]
     second = [Question(prompt(i), honest, text) for i, text in enumerate(hostile("B"))]
-    answers = Asker(settings=FAST).ask(_items(OpenAIJudge("j", "m", WEIGHTS), first + second))
+    answers = Asker(settings=FAST).ask(_items(OpenAIJudge("j", "m", WEIGHTS, **judge), first + second))
     return [one.p_first > 0.5 or two.p_first < 0.5 for one, two in zip(answers[:20], answers[20:], strict=True)]
 
 

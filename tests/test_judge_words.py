@@ -28,11 +28,13 @@ def card(right=10, same=(), reference="oracle", people=False, judges=1):
     names = [f"j{place}" for place in range(judges)]
     outcomes = {"kept": 36, "tie": 4, "flip": 0, "invalid": 0}
     found = judge_card(pairs, names, 0.05, Bootstrap(resamples=100))
-    fixed = {"reference": reference, "same_as_reference": list(same), "panel_method": "mean", "outcomes": outcomes}
+    fixed = {"reference": reference, "same_as_reference": list(same), "panel_method": "mean", "outcomes": outcomes,
+             "templates": [], "reference_template": None}
     return {**fixed, **found}
 
 
-NOBODY = {"reference": None, "same_as_reference": [], "panel_method": "mean",
+NOBODY = {"reference": None, "same_as_reference": [], "panel_method": "mean", "templates": [],
+          "reference_template": None,
           "outcomes": {"kept": 0, "tie": 0, "flip": 0, "invalid": 0}, **judge_card([], [], 0.05)}
 COMPARE = {"pairs": 10.0, "tied_pairs": 1.0, "calls": 20.0, "train": 7.0, "heldout": 0.0, "given": 0.0, "cost": 0.125,
            "paid_calls": 20.0, "filtered_near_identical": 3.0, "people_used": 5.0, "people_unknown_ids": 2.0,
@@ -76,6 +78,8 @@ def test_panels_and_people_have_their_agreement():
     assert lines[0].startswith("3 judges (j0, j1, j2), taken together by mean, judged 40")
     assert lines[-2].startswith("The judges agree with each other at Krippendorff's α = 1.00 (1 is")
     assert lines[-1].startswith("The people agree with each other at Krippendorff's α = 0.")
+    agrees = [line for line in lines if "with them in 77.8% [" in line]
+    assert [line.split()[5] for line in agrees] == ["j0", "j1", "j2"], "bob and ann differ on 4 pairs; 28 of 36"
 
 
 def test_tables_have_a_row_for_each_judge_and_the_baselines():
@@ -86,6 +90,18 @@ def test_tables_have_a_row_for_each_judge_and_the_baselines():
     assert rows[0][1].startswith("100.0%") and rows[3][1].startswith("80.0%") and rows[4][1].startswith("50.0%")
     assert words.criteria_table(card())[1] == [["honesty", "100.0% [91.2%, 100.0%]", "1.00 [0.82, 1.00]"]]
     assert [row[0] for row in words.behaviour_table(card())[1]] == ["j0"], "one judge is no panel"
+
+
+def test_what_judges_are_told_is_listed_by_hash():
+    told = {"judge": "j0", "template": "built-in", "file_sha256": None, "sha256": "a" * 64}
+    gold = {"judge": "g", "template": "judges/strict.yaml", "file_sha256": "b" * 64, "sha256": "c" * 64}
+    found = {**card(), "templates": [told], "reference_template": gold}
+    head, rows = words.templates_table(found)
+    assert rows == [["j0", "built-in", "–", "a" * 16], ["g (gold)", "judges/strict.yaml", "b" * 16, "c" * 16]]
+    assert len(head) == 4 and words.templates_table(card())[1] == []
+    captions = [caption for caption, _, _ in judge_section(found, COMPARE)["tables"]]
+    assert "What judges that are language models are told" in captions
+    assert "| g (gold) | judges/strict.yaml | bbbbbbbbbbbbbbbb |" in words.as_markdown(found, COMPARE)
 
 
 def test_what_was_asked_left_out_and_could_not_be_used_is_listed():

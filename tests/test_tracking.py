@@ -7,6 +7,10 @@ import pytest
 from flows import tracking
 from flows.running import StageError, StageRun, folder
 from flows.tracking import Tracker
+from models.judges.base import Question
+from models.judges.openai import OpenAIJudge
+from models.judges.store import Record
+from tasks.call_log import CallLog
 from tests import toy
 
 
@@ -69,6 +73,15 @@ def call(number):
     return {"key": f"k{number}", "judge": "remote", "prompt_id": "p", "kind": "compare", "raw": '{"honesty": "A"}',
             "messages": [{"role": "user", "content": "Which is better?"}], "answer": {"p_first": 1.0}, "valid": True,
             "calls": 2, "latency_seconds": 0.25, "input_tokens": 100, "output_tokens": 10, "cost": 0.5, "time": 1000.0}
+
+
+def test_a_call_is_what_a_stage_leaves():
+    """The fields are those of the log that stages keep: what one side drops, the other would look for in vain."""
+    question = Question({"id": "p", "prompt": [{"role": "user", "content": "Hello?"}]}, "a", "b")
+    heard, log = Record("k", "remote", "p", "compare", "{}", "", True), CallLog()
+    log.heard(OpenAIJudge("remote", "m", {"honesty": 1.0}), question, heard)
+    (kept,) = log._sample.values()
+    assert kept.keys() == call(0).keys() and {type(kept[name]) for name in ("messages", "calls")} == {list, int}
 
 
 def test_calls_of_judges_become_metrics_and_traces_once(session):

@@ -1,12 +1,11 @@
 """The judge card: what a judge's verdicts say about the judge. A pure function of judged pairs.
 
-A *call* is one verdict on one order; a *pair* has both. A label is what a pair's verdict says once both orders are in:
-the winner, or a tie where the judge flips or stays within the tie margin. Rates have intervals by root, but for one
-root.
+A label is what a pair's verdict says once both orders are in: the winner, or a tie where the judge flips or stays
+within the tie margin. Rates have intervals by root, but for one root.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -20,8 +19,8 @@ from models.judges.agreement import (
     krippendorff_cells,
     share_interval,
 )
-from models.judges.base import Verdict
-from models.judges.panel import PairVerdict, decides
+from models.judges.behaviour import RATES, behaviour_counts, outcome
+from models.judges.panel import PairVerdict, decides, mean
 
 LABELS = ("a", "b", "tie")
 _MIRRORED = {"a": "b", "b": "a", "tie": "tie"}
@@ -48,22 +47,24 @@ class CardPair:
 
 
 def judge_card(
-    pairs: Sequence[CardPair], names: Sequence[str], tie_margin: float, settings: Bootstrap = Bootstrap()
+    pairs: Sequence[CardPair],
+    names: Sequence[str],
+    tie_margin: float,
+    settings: Bootstrap = Bootstrap(),
+    people: Collection[str] = (),
 ) -> dict[str, Any]:
     """The card of a panel: of all its judges together, of each alone, and how far they agree.
 
     Args:
         names: the judges, in the order of each verdict's tuples.
+        people: those among them that are people, whose verdicts the others are held against.
 
     Returns:
         {"pairs", "kept", "confidence", "panel", "judges": {name: …}, "agreement_between_judges",
-        "agreement_between_annotators", "agreement_with_reference", "by_criterion"}; intervals are {"value", "ci_low",
-        "ci_high", "n"}, and null where nothing can be said.
+        "agreement_between_annotators", "agreement_with_people": {name: …}, "agreement_with_reference", "by_criterion"};
+        intervals are {"value", "ci_low", "ci_high", "n"}, and null where nothing can be said.
     """
-    alone = {
-        name: [CardPair(pair.root, pair.a, pair.b, pair.verdict.of(place), pair.kept, pair.reference) for pair in pairs]
-        for place, name in enumerate(names)
-    }
+    alone = {name: [_alone(pair, place) for pair in pairs] for place, name in enumerate(names)}
     return {
         "pairs": len(pairs),
         "kept": sum(pair.kept for pair in pairs),
@@ -84,8 +85,17 @@ def judge_card(
         "agreement_between_annotators": _alpha(
             [{who: preferred(value) for who, value in pair.annotations.items()} for pair in pairs], pairs, settings
         ),
+        "agreement_with_people": {
+            name: people_agreement(own, tie_margin, settings) for name, own in alone.items() if name not in people
+        },
         "by_criterion": criterion_agreement(pairs, settings),
     }
+
+
+def _alone(pair: CardPair, place: int) -> CardPair:
+    """The pair as one judge alone saw it."""
+    verdict = pair.verdict.of(place)
+    return CardPair(pair.root, pair.a, pair.b, verdict, pair.kept, pair.reference, annotations=pair.annotations)
 
 
 def preferred(preference: float, margin: float = 0.0) -> str:
@@ -97,50 +107,25 @@ def preferred(preference: float, margin: float = 0.0) -> str:
 
 def label(verdict: PairVerdict, tie_margin: float) -> str | None:
     """The label of a pair; None without a valid verdict on both orders. A flip is a tie, not a win."""
-    if not verdict.valid:
+    found = outcome(verdict, tie_margin)
+    if found == "invalid":
         return None
-    return "tie" if verdict.flips else preferred(verdict.p_a, tie_margin)
+    return preferred(verdict.p_a) if found == "kept" else "tie"
 
 
 def behaviour(pairs: Sequence[CardPair], tie_margin: float, settings: Bootstrap) -> dict[str, Any]:
-    """What the judge does, whoever is right: of pairs (flips, ties), of calls (invalid, the first, the longer)."""
+    """How many calls and valid pairs there are, and each rate of `models.judges.behaviour` with its interval."""
+    found = [behaviour_counts(pair.verdict, pair.a, pair.b, tie_margin) for pair in pairs]
     roots = [pair.root for pair in pairs]
-    labels = [label(pair.verdict, tie_margin) for pair in pairs]
-    valid = [name is not None for name in labels]
-    calls = [list(_calls(pair)) for pair in pairs]
 
-    def of_calls(counts: Callable[[tuple[Verdict, int]], bool], among: Callable[[tuple[Verdict, int]], bool]):
-        wholes = [sum(among(call) for call in own) for own in calls]
-        parts = [sum(among(call) and counts(call) for call in own) for own in calls]
-        return share_interval(parts, wholes, roots, settings)
+    def rate(name: str) -> dict[str, float] | None:
+        return share_interval([own[name][0] for own in found], [own[name][1] for own in found], roots, settings)
 
     return {
-        "calls": sum(map(len, calls)),
-        "valid_pairs": sum(valid),
-        "swap_flip_rate": share_interval([pair.verdict.flips for pair in pairs], valid, roots, settings),
-        "tie_rate": share_interval(
-            [name == "tie" and not pair.verdict.flips for name, pair in zip(labels, pairs, strict=True)],
-            valid, roots, settings,
-        ),
-        "invalid_rate": of_calls(lambda call: not call[0].valid, lambda call: True),
-        "prefers_first": of_calls(lambda call: call[0].winner == "first", _decided),
-        "prefers_longer": of_calls(_names_longer, lambda call: _decided(call) and call[1] != 0),
+        "calls": sum(own["invalid_rate"][1] for own in found),
+        "valid_pairs": sum(pair.verdict.valid for pair in pairs),
+        **{name: rate(name) for name in RATES},
     }
-
-
-def _calls(pair: CardPair) -> Iterator[tuple[Verdict, int]]:
-    """Each call with how many words the response shown first is longer than the other."""
-    longer = len(pair.a.split()) - len(pair.b.split())
-    yield from ((verdict, longer) for verdict in pair.verdict.a_first)
-    yield from ((verdict, -longer) for verdict in pair.verdict.a_second)
-
-
-def _decided(call: tuple[Verdict, int]) -> bool:
-    return call[0].winner in ("first", "second")
-
-
-def _names_longer(call: tuple[Verdict, int]) -> bool:
-    return (call[0].winner == "first") == (call[1] > 0)
 
 
 def reference_agreement(pairs: Sequence[CardPair], tie_margin: float, settings: Bootstrap) -> dict[str, Any]:
@@ -156,6 +141,15 @@ def reference_agreement(pairs: Sequence[CardPair], tie_margin: float, settings: 
     }
     agreement = {name: _agreement(group, settings) for name, group in groups.items()}
     return {"agreement_with_reference": {**agreement, "reference_ties": sum(pair.reference == 0.5 for pair in pairs)}}
+
+
+def people_agreement(pairs: Sequence[CardPair], tie_margin: float, settings: Bootstrap) -> dict[str, Any] | None:
+    """As `reference_agreement` on all pairs, with what people said on average as the reference; None where nobody
+    did."""
+    said = [replace(pair, reference=mean(list(pair.annotations.values()))) for pair in pairs if pair.annotations]
+    if not said:
+        return None
+    return reference_agreement(said, tie_margin, settings)["agreement_with_reference"]["all"]
 
 
 def _agreement(judged: Sequence[tuple[CardPair, str]], settings: Bootstrap) -> dict[str, Any]:

@@ -14,24 +14,12 @@ import torch
 from models import loading
 from models.batching import by_length, context_length, device_of, evaluating
 from models.judges.base import Answer, Question, Ratings, Row, Verdict, checked_weights, weighted_mean
-from models.judges.templates import CRITERIA, Template, messages
+from models.judges.template_fields import check_template
+from models.judges.templates import LETTER_TEMPLATE, Template, messages
 from models.logprobs import join, states_and_logits
 
 LETTERS = ("A", "B")
 POINTS = ("1", "2", "3", "4", "5")
-TEMPLATE = Template(
-    pair_system=(
-        "You compare two answers, A and B, that assistants gave in a conversation.\n{rule}\n"
-        "Neither the order of the candidates nor their length says anything about their quality.\n"
-        "Criterion:\n{criteria}\nReply with one letter, A or B."
-    ),
-    pair_user="{conversation}\n\n{first}\n\n{second}\n\nThe letter of the better candidate:",
-    rate_system=(
-        "You rate an answer that an assistant gave in a conversation.\n{rule}\nLength says nothing about quality.\n"
-        "Criterion:\n{criteria}\nReply with one digit from 1 (very poor) to 5 (excellent)."
-    ),
-    rate_user="{conversation}\n\n{first}\n\nThe digit:",
-)
 
 
 @dataclass
@@ -39,8 +27,8 @@ class HfJudge:
     """`model` and `tokenizer` as transformers loads them; `weights`: criterion -> weight of its preference.
 
     A verdict is invalid where the model gives the two letters together less than `minimum_mass` probability: it did
-    not answer the question; also where a question is longer than the model's context. Raises ValueError for unknown
-    criteria, or a tokenizer that cannot tell the answers apart.
+    not answer the question; also where a question is longer than the model's context. Raises ValueError for a template
+    that lacks a field, for criteria that it does not have, or a tokenizer that cannot tell the answers apart.
     """
 
     name: str
@@ -54,12 +42,14 @@ class HfJudge:
     batch_size: int = 64  # questions between two writes to the store
     rows_per_batch: int = 8
     rates: bool = True
+    template: Template = LETTER_TEMPLATE
     _letters: list[int] = field(init=False, repr=False)
     _points: list[int] = field(init=False, repr=False)
     _special: list[str] = field(init=False, repr=False)  # tokens that no text it judges may hold
 
     def __post_init__(self) -> None:
-        checked_weights(self.weights, tuple(CRITERIA), f"judge {self.name!r}")
+        check_template(self.template, "hf", f"judge {self.name!r}")
+        checked_weights(self.weights, tuple(self.template.criteria), f"judge {self.name!r}")
         self._letters, self._points = self._first_ids(LETTERS), self._first_ids(POINTS)
         self._special = sorted({token for token in self.tokenizer.all_special_tokens if token.strip()})
 
@@ -84,7 +74,7 @@ class HfJudge:
             "epoch": self.epoch,
             "weights": dict(self.weights),
             "minimum_mass": self.minimum_mass,
-            "template": TEMPLATE.sha256,
+            "template": self.template.sha256,
             "special_tokens": self._special,
         }
 
@@ -111,7 +101,7 @@ class HfJudge:
             for criterion in self.weights
         ]
         prompts = [
-            loading.encode_prompt(self.tokenizer, messages(questions[place], [criterion], TEMPLATE, self._special))
+            loading.encode_prompt(self.tokenizer, messages(questions[place], [criterion], self.template, self._special))
             for place, criterion in asked
         ]
         longest = context_length(self.model) - 1

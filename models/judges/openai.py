@@ -32,7 +32,8 @@ from openai import (
 from models.judges.base import Answer, Question, Verdict, checked_weights
 from models.judges.remote import JudgeError, Passing, Reply, Unusable
 from models.judges.replies import READER, MalformedReply, is_unfinished, read_ratings, read_verdict
-from models.judges.templates import CRITERIA, TEMPLATE, Template, answer_schema, messages
+from models.judges.template_fields import check_template
+from models.judges.templates import TEMPLATE, Template, answer_schema, messages
 
 FORMATS = ("json_schema", "json_object", "text")
 _BUSY_STATUS = (408, 409, 425, 429)  # all from 500 pass as well, but may be one question's fault
@@ -55,8 +56,8 @@ class OpenAIJudge:
     `revision` and `epoch` change nothing that is sent; they tell verdicts apart when the model behind a name changes.
     `temperature`: None sends none, for models that take no other than their own. `token_limit`: the request's field
     that takes `max_tokens`, which must leave room for what a model thinks before it answers.
-    `input_price`, `output_price`: per million tokens. Raises ValueError for unknown criteria, JudgeError without an
-    address or a key in the environment.
+    `input_price`, `output_price`: per million tokens. Raises ValueError for a template that lacks a field or criteria
+    that it does not have, JudgeError without an address or a key in the environment.
     """
 
     name: str
@@ -79,7 +80,8 @@ class OpenAIJudge:
     _client: AsyncOpenAI | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        checked_weights(self.weights, tuple(CRITERIA), f"judge {self.name!r}")
+        check_template(self.template, "openai", f"judge {self.name!r}")
+        checked_weights(self.weights, tuple(self.template.criteria), f"judge {self.name!r}")
         if self.max_tokens is None:
             self.max_tokens = _TOKENS_AROUND + _TOKENS_PER_CRITERION * len(self.weights)
 

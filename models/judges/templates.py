@@ -8,7 +8,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
 from models.judges.base import Question
 
@@ -40,21 +40,24 @@ _DATA_RULE = (
 
 @dataclass(frozen=True)
 class Template:
-    """Two prompts, each a system and a user message; `messages` fills the fields in braces."""
+    """Two prompts, each a system and a user message; `messages` fills the fields in braces, and what stands in them is
+    no template's to say. `template_fields` holds which there must be. `criteria`: name -> what the judge is told of it.
+    """
 
     pair_system: str
     pair_user: str
     rate_system: str
     rate_user: str
+    criteria: Mapping[str, str] = field(default_factory=lambda: CRITERIA, hash=False)
 
     @property
     def sha256(self) -> str:
         """Over everything that the judge is told besides the texts: the words, the rule on data, the criteria."""
-        parts = {**asdict(self), "rule": _DATA_RULE, "criteria": CRITERIA, "role_tokens": _ROLE_TOKENS.pattern}
+        parts = {**asdict(self), "rule": _DATA_RULE, "role_tokens": _ROLE_TOKENS.pattern}
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
-TEMPLATE = Template(
+TEMPLATE = Template(  # for an answer in JSON
     pair_system=(
         "You compare two answers, A and B, that assistants gave in a conversation.\n{rule}\n"
         "Neither the order of the candidates nor their length says anything about their quality.\n"
@@ -71,6 +74,20 @@ TEMPLATE = Template(
     ),
     rate_user="{conversation}\n\n{first}\n\nYour JSON object, with the keys {keys}:",
 )
+LETTER_TEMPLATE = Template(  # for an answer that is one token; each criterion is asked by itself
+    pair_system=(
+        "You compare two answers, A and B, that assistants gave in a conversation.\n{rule}\n"
+        "Neither the order of the candidates nor their length says anything about their quality.\n"
+        "Criterion:\n{criteria}\nReply with one letter, A or B."
+    ),
+    pair_user="{conversation}\n\n{first}\n\n{second}\n\nThe letter of the better candidate:",
+    rate_system=(
+        "You rate an answer that an assistant gave in a conversation.\n{rule}\nLength says nothing about quality.\n"
+        "Criterion:\n{criteria}\nReply with one digit from 1 (very poor) to 5 (excellent)."
+    ),
+    rate_user="{conversation}\n\n{first}\n\nThe digit:",
+)
+BUILT_IN = {"openai": TEMPLATE, "hf": LETTER_TEMPLATE}  # by the kind of the judge that is told it
 
 
 def strip_role_tokens(text: str, special: Sequence[str] = ()) -> str:
@@ -119,7 +136,7 @@ def messages(
     mark = mark_of([turns, first, second])
     named: Mapping[str, str] = {
         "rule": _DATA_RULE.format(mark=mark),
-        "criteria": "\n".join(f"- {name}: {CRITERIA[name]}" for name in criteria),
+        "criteria": "\n".join(f"- {name}: {template.criteria[name]}" for name in criteria),
         "keys": ", ".join(criteria),
         "example": json.dumps({name: "tie" if paired else 3 for name in criteria}),
         "conversation": fence("conversation", turns, mark),

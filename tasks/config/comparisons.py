@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -38,12 +39,31 @@ class FilterConfig(Section):
     min_rating_gap: NonNegativeFloat | None
 
 
-class BudgetConfig(Section):
-    """What the comparisons may cost in all; null is no limit."""
+class CallBudget(Section):
+    """What asking judges across a network may cost, answers included that were paid before; null is no limit."""
 
-    max_prompts: Positive | None
     max_calls: Positive | None
     max_cost: PositiveFloat | None
+
+    def check_prices(self, judges: Iterable[OpenAIJudgeConfig], where: str) -> None:
+        """Raises ValueError for a limit in money that no price can bring to an end."""
+        if self.max_cost is not None and (free := unpriced(judges)):
+            raise ValueError(
+                f"{where}.max_cost={self.max_cost:g} would never end: judge {free[0]!r} has input_price and "
+                f"output_price 0; state its prices, or set {where}.max_cost to null"
+            )
+
+
+class BudgetConfig(CallBudget):
+    """What the comparisons may cost in all."""
+
+    max_prompts: Positive | None
+
+
+def unpriced(judges: Iterable[OpenAIJudgeConfig]) -> list[str]:
+    """The names of judges behind an endpoint, where none of them has a price; else none."""
+    remote = list(judges)
+    return [] if any(judge.input_price or judge.output_price for judge in remote) else [one.name for one in remote]
 
 
 class CompareConfig(Section):
@@ -71,18 +91,17 @@ class CompareConfig(Section):
 
     @model_validator(mode="after")
     def _a_limit_in_money_knows_prices(self) -> "CompareConfig":
-        if self.budget.max_cost is not None and (free := self.unpriced_judges):
-            raise ValueError(
-                f"budget.max_cost={self.budget.max_cost:g} would never end: judge {free[0]!r} has input_price and "
-                "output_price 0; state its prices, or set budget.max_cost to null"
-            )
+        self.budget.check_prices(self._remote, "budget")
         return self
 
     @property
     def unpriced_judges(self) -> list[str]:
         """Judges behind an endpoint, where none of them has a price: no limit in money can bind."""
-        remote = [judge for judge in self.judges if judge.kind == "openai"]
-        return [] if any(judge.input_price or judge.output_price for judge in remote) else [one.name for one in remote]
+        return unpriced(self._remote)
+
+    @property
+    def _remote(self) -> list[OpenAIJudgeConfig]:
+        return [judge for judge in self.judges if judge.kind == "openai"]
 
 
 class JudgeCardConfig(Section):
@@ -100,6 +119,7 @@ class GoldConfig(Section):
     training: RewardTraining | None
     judge: Annotated[OpenAIJudgeConfig | HfJudgeConfig, Field(discriminator="kind")] | None = None
     asking: AskingConfig | None = None  # null: 16 calls at a time, six attempts
+    budget: CallBudget | None = None  # of each stage that asks gold
 
     @model_validator(mode="after")
     def _a_judge_is_named_and_rates(self) -> "GoldConfig":
@@ -108,4 +128,14 @@ class GoldConfig(Section):
                              "judge of kind openai or hf with kind judge, and null with other kinds")
         if self.judge is not None and not self.judge.rates:
             raise ValueError(f"judge {self.judge.name!r} has rates false; gold needs its ratings: set it to true")
+        return self
+
+    @model_validator(mode="after")
+    def _a_budget_can_end(self) -> "GoldConfig":
+        if self.budget is None:
+            return self
+        if self.judge is None or self.judge.kind != "openai":
+            raise ValueError("budget limits calls across a network, and gold makes none; set it to null, or give a "
+                             "judge of kind openai")
+        self.budget.check_prices([self.judge], "budget")
         return self

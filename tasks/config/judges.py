@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from tasks.config.base import NonNegative, NonNegativeFloat, Positive, PositiveFloat, Rate, Section
 
 JudgeName = Annotated[str, Field(pattern=r"^[a-z0-9-]+$")]
 Variable = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]  # of the environment
 Axis = Literal["helpfulness", "harmlessness", "honesty", "friendliness", "conciseness"]  # of hearth's oracle
-Criterion = Literal[  # that a language model is asked about
+Criterion = Literal[  # that a language model is asked about by a template of ours
     "overall", "helpfulness", "harmlessness", "honesty", "factuality", "friendliness", "conciseness"
 ]
+CRITERION_NAME = r"[a-z][a-z0-9_]*"
+OURS = "built-in"  # as `template`: ours, which stands in models/judges/templates.py
+# A judge's criteria are gold's axes where it is gold, and stand beside these in rows and documents.
+TAKEN = frozenset(
+    "gold model checkpoint prompt_id root category index prompt text tokens finished kl proxy refuses intervals length "
+    "kl_standard_error kl_upper_bound distinct_2 adversarial refusal_rate over_refusal_rate".split()
+)
 
 
 def _weighs_something(weights: dict[str, float]) -> dict[str, float]:
@@ -23,7 +30,8 @@ def _weighs_something(weights: dict[str, float]) -> dict[str, float]:
 
 
 AxisWeights = Annotated[dict[Axis, NonNegativeFloat], AfterValidator(_weighs_something)]
-CriterionWeights = Annotated[dict[Criterion, NonNegativeFloat], AfterValidator(_weighs_something)]
+CriterionName = Annotated[str, Field(pattern=f"^{CRITERION_NAME}$")]
+CriterionWeights = Annotated[dict[CriterionName, NonNegativeFloat], AfterValidator(_weighs_something)]
 
 
 class SimulatedJudgeConfig(Section):
@@ -46,15 +54,35 @@ class OracleJudgeConfig(Section):
     tie_margin: NonNegativeFloat
 
 
-class OpenAIJudgeConfig(Section):
-    """Address and key stand in the environment variables that are named here, never in params."""
+class ToldJudgeConfig(Section):
+    """A judge that is told by a template what to do: ours, or a YAML file, whose hash says when it changed."""
 
     name: JudgeName
+    template: Annotated[str, Field(min_length=1)] = OURS
+    template_sha256: str | None = None
+    weights: CriterionWeights
+
+    @model_validator(mode="after")
+    def _its_template_has_its_criteria(self) -> "ToldJudgeConfig":
+        if taken := sorted(TAKEN & set(self.weights)):
+            raise ValueError(f"weights has the criterion {taken[0]!r}, a name that other numbers have; give it another")
+        if self.template != OURS:
+            return self
+        if self.template_sha256 is not None:
+            raise ValueError(f"template_sha256 is for a file; set it to null with template {OURS}, or name the file")
+        if unknown := [name for name in self.weights if name not in get_args(Criterion)]:
+            raise ValueError(f"weights has the unknown criterion {unknown[0]!r}; known are "
+                             f"{', '.join(get_args(Criterion))}: correct it, or give a template whose criteria have it")
+        return self
+
+
+class OpenAIJudgeConfig(ToldJudgeConfig):
+    """Address and key stand in the environment variables that are named here, never in params."""
+
     kind: Literal["openai"]
     model: Annotated[str, Field(min_length=1)]
     revision: str
     epoch: NonNegative
-    weights: CriterionWeights
     rates: bool
     url_variable: Variable
     key_variable: Variable | None
@@ -67,14 +95,12 @@ class OpenAIJudgeConfig(Section):
     timeout_seconds: PositiveFloat
 
 
-class HfJudgeConfig(Section):
-    name: JudgeName
+class HfJudgeConfig(ToldJudgeConfig):
     kind: Literal["hf"]
     path: str
     sha256: str
     revision: str
     epoch: NonNegative
-    weights: CriterionWeights
     rates: bool
     dtype: Literal["float32", "bfloat16"]
     minimum_mass: Rate

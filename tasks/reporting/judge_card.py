@@ -10,6 +10,7 @@ Interval = Mapping[str, float | None] | None
 Card = Mapping[str, Any]
 
 ABSENT = "–"
+HASH = 16  # hexadecimal digits shown
 PANEL = "all together"
 REFERENCES = {"oracle": "hearth's oracle", "reward_model": "the gold reward model", "judge": "the gold judge"}
 BEHAVIOUR = {  # of judge.json, in the table's order
@@ -80,7 +81,7 @@ def sentences(card: Card) -> list[str]:
     if mirrored := card.get("mirrored"):
         lines.append(f"What {' and '.join(mirrored)} said of one order holds for the other, mirrored: it never flips, "
                      "and names the first half the time, by construction; that tells nothing of a love of positions.")
-    lines += _agreement_sentences(card)
+    lines += _agreement_sentences(card) + _people_sentences(card)
     for key, who in (("agreement_between_judges", "The judges"), ("agreement_between_annotators", "The people")):
         if card[key]:
             alpha = number(card[key])
@@ -110,6 +111,16 @@ def _agreement_sentences(card: Card) -> list[str]:
     if longest and (low is None or low <= longest["value"]):
         lines.append("The judges are not clearly better than picking the longer response: do not believe these labels.")
     return lines
+
+
+def _people_sentences(card: Card) -> list[str]:
+    return [
+        f"Where people prefer one response, {name} agrees with them in {percent(found['accuracy'])} of the pairs that "
+        f"they judged (κ = {number(found['kappa'])}); always picking the longer response would in "
+        f"{percent(found['pick_longest']['accuracy'])}."
+        for name, found in card["agreement_with_people"].items()
+        if found and found["accuracy"]
+    ]
 
 
 def reference_name(card: Card) -> str:
@@ -148,6 +159,15 @@ def criteria_table(card: Card) -> tuple[list[str], list[list[str]]]:
     return ["criterion", "right", "κ"], rows
 
 
+def templates_table(card: Card) -> tuple[list[str], list[list[str]]]:
+    """(head, rows): what judges that are language models are told, by hash; gold's own last. No rows without any."""
+    told = [(one["judge"], one) for one in card["templates"]]
+    if gold := card["reference_template"]:
+        told.append((f"{gold['judge']} (gold)", gold))
+    rows = [[name, one["template"], (one["file_sha256"] or ABSENT)[:HASH], one["sha256"][:HASH]] for name, one in told]
+    return ["judge", "template", "sha256 of its file", "sha256 of all that it is told"], rows
+
+
 def asked_table(compare: Mapping[str, float]) -> tuple[list[str], list[list[str]]]:
     """(head, rows): what was asked, left out and paid; unusable rows of people among it."""
     shown = [(label, compare[key]) for key, label in ASKED.items() if compare.get(key)]
@@ -181,6 +201,7 @@ def as_markdown(card: Card, compare: Mapping[str, float]) -> str:
         ("What they did", behaviour_table(card)),
         ("Agreement", agreement_table(card)),
         ("By criterion", criteria_table(card)),
+        ("Told", templates_table(card)),
         ("Asked", asked_table(compare)),
     )
     for title, (head, rows) in tables:
