@@ -5,10 +5,9 @@ killed is repeated: every step finds what it did before, and the decision is wri
 Import this module after `flows.environment.prepare`: Prefect reads its settings when it is imported.
 """
 
-import contextlib
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -24,7 +23,7 @@ from flows import alerts, decisions, environment, intake, looks, promoting, retr
 from flows.approval import Approval
 from flows.decisions import Decision
 from flows.progress import board_of
-from flows.redact import redact
+from flows.redact import redact, redacted_errors
 from flows.retraining import Champion, Errand, Made
 from flows.session import Share
 from flows.settings import Settings, read_settings
@@ -72,18 +71,6 @@ def tell(alert: alerts.Alert, log) -> None:
         log.warning(problem)
 
 
-@contextlib.contextmanager
-def without_secrets() -> Iterator[None]:
-    """An error that tells a secret is raised as one that does not: Prefect stores what it says."""
-    try:
-        yield
-    except Exception as error:
-        said = str(error)
-        if redact(said) == said:
-            raise
-        raise ValueError(redact(said)) from None
-
-
 @flow(name="retrain", persist_result=False, on_failure=[alert_failure])
 def retrain(
     changes: dict[str, Any] = {},  # noqa: B006  Prefect shows it in the form, and nothing here changes it
@@ -111,7 +98,7 @@ def retrain(
     log, settings = get_run_logger(), read_settings(root)
     os.chdir(root)
     waiting = "another retraining is at work; waiting"
-    with without_secrets(), retraining.my_turn(environment.state_dir(root), lambda: log.info(waiting)):
+    with redacted_errors(), retraining.my_turn(environment.state_dir(root), lambda: log.info(waiting)):
         run = Run(root, settings, force, approval)
         commit = run.newest(commit, take_in)
         decision = run.decide(Errand(commit, changes, run.champion.package, anchors))
