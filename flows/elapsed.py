@@ -71,7 +71,7 @@ class Stopwatch:
             self._steps.append((name, time.monotonic() - begun))
 
     def elapsed(self, ledger: Ledger, client, elsewhere: str | None) -> Elapsed:
-        """Until now. The ledger knows when stages ran here, the run `elsewhere` in MLflow of those on other machines."""
+        """Until now. The ledger knows when stages ran here, the run `elsewhere` in MLflow when on other machines."""
         intervals = [(entry.started, entry.started + entry.seconds) for entry in ledger.since(self._turn)]
         if elsewhere:
             intervals += stage_times(client, elsewhere, self._turn)

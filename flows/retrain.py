@@ -19,7 +19,9 @@ from prefect.context import get_run_context
 from prefect.logging.loggers import flow_run_logger
 from prefect.states import Completed
 
-from flows import alerts, decisions, environment, intake, looks, promoting, records, retraining, stage_runs
+from flows import (
+    alerts, decisions, environment, intake, looks, promoting, records, retraining, shared_runs, stage_runs,
+)  # fmt: skip
 from flows.approval import Approval
 from flows.decisions import Decision
 from flows.elapsed import OUTSIDE, Elapsed, Stopwatch
@@ -125,7 +127,7 @@ class Run:
 
         self.root, self.settings, self.force, self.approval, self.watch = root, settings, force, approval, watch
         self.id = str(get_run_context().flow_run.id)
-        self.client, self.remote = MlflowClient(), retraining.remote_of(root)
+        self.client, self.remote = MlflowClient(), shared_runs.remote_of(root)
         self.elsewhere: str | None = None  # the run of align whose stages other machines ran
         # Once: whoever is made champion meanwhile is not the one that this run compares with.
         self.champion: Champion = self._step(

@@ -16,7 +16,9 @@ from typing import Any
 
 import yaml
 
-from flows import champion, commit_clone, data, decisions, environment, evidence, git, local, registry, stage_inputs
+from flows import (
+    champion, commit_clone, data, decisions, environment, evidence, git, local, registry, shared_runs, stage_inputs,
+)  # fmt: skip
 from flows.decisions import NOBODY
 from flows.request import Request
 from flows.running import StageError
@@ -140,7 +142,7 @@ def champion_pointer(root: Path, errand: Errand) -> str | None:
     """data/champion.dvc with the hash of who serves; None where the graph has no such file, or nobody serves."""
     if errand.champion == NOBODY or not git.answers(root, "cat-file", "-e", f"{errand.commit}:{champion.POINTER}"):
         return None
-    remote = remote_of(root)
+    remote = shared_runs.remote_of(root)
     where = {"remote": remote} if remote is not None and data.has_remote(root, remote) else {}
     return champion.naming(git.git(root, "show", f"{errand.commit}:{champion.POINTER}"), errand.champion, **where)
 
@@ -209,9 +211,3 @@ def push(place: Path, remote: str | None) -> str:
     if remote is None or not data.has_remote(place, remote):
         return f"nothing was pushed: there is no DVC remote {remote!r} (intake.remote)"
     return f"{data.push_all(place, remote)} files pushed to the DVC remote {remote!r}"
-
-
-def remote_of(root: Path) -> str | None:
-    """The DVC remote that params.yaml names; None where it names none."""
-    params = yaml.safe_load((root / "params.yaml").read_text(encoding="utf-8")) or {}
-    return read_sections(root, "intake")["intake"].remote if "intake" in params else None

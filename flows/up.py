@@ -52,7 +52,7 @@ def set_up_server(api: str, heartbeat_seconds: int | None = None) -> str:
         done = heartbeat.ensure(client, seconds)
         if url:
             crash_alerts.ensure(client, url)
-    told = "posts to where alerts go" if url else f"not made: {alerts.VARIABLE} is not set"
+    told = "posts to where alerts go" if url else f"left out: {alerts.VARIABLE} is not set"
     return (
         f"automation {heartbeat.NAME!r} {done}: crashed after {heartbeat.MISSED * seconds} s without a heartbeat\n"
         f"automation {crash_alerts.NAME!r} {told}"

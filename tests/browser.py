@@ -24,15 +24,16 @@ SEEN = """() => {
 }"""
 
 
-def chromium() -> str:
-    found = os.environ.get("PLUMB_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
-    if not found:
-        raise SystemExit("no Chromium: apt-get install chromium, or name one in PLUMB_CHROMIUM")
-    return found
+def chromium() -> str | None:
+    """The browser of this machine; None where there is none."""
+    return os.environ.get("PLUMB_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
 
 
 def look(address: str, picture: str, width: int, dark: bool, offline: bool, wait: str | None) -> dict:
-    """What the page shows at this width, with a picture of all of it; `requests` are the addresses that it asked for."""
+    """What the page shows at this width, with a picture of all of it.
+
+    requests: the addresses that it asked for. errors: what its console says; failures: scripts that broke.
+    """
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
@@ -40,17 +41,17 @@ def look(address: str, picture: str, width: int, dark: bool, offline: bool, wait
         context = browser.new_context(
             viewport={"width": width, "height": 844}, color_scheme="dark" if dark else "light", offline=offline
         )
-        page, requests, errors = context.new_page(), [], []
+        page, requests, errors, failures = context.new_page(), [], [], []
         page.on("request", lambda request: requests.append(request.url))
         page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
-        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.on("pageerror", lambda error: (errors.append(str(error)), failures.append(str(error))))
         page.goto(address, wait_until="load")
         if wait:
             page.get_by_text(wait).first.wait_for(timeout=30_000)
         seen = page.evaluate(SEEN)
         page.screenshot(path=picture, full_page=True)
         browser.close()
-    return {**seen, "requests": requests, "errors": errors}
+    return {**seen, "requests": requests, "errors": errors, "failures": failures}
 
 
 if __name__ == "__main__":

@@ -16,8 +16,8 @@ from prefect.client.schemas.filters import ArtifactFilter, FlowFilter
 from prefect.client.schemas.schedules import IntervalSchedule
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from flows import crash_alerts, registry
-from tests import retrain_services, retrain_toy, s3_servers, toy
+from flows import crash_alerts, heartbeat, registry
+from tests import retrain_services, retrain_toy, s3_servers, toy, ui_pages
 from tests.intake_project import INBOX, demonstration, lines
 from tests.retrain_services import PATIENCE, wait_for_run
 
@@ -55,6 +55,14 @@ class World:
         for pool in ("cpu", "gpu"):
             self.prefect("work-pool", "create", pool, "--type", "process")
         self.prefect("deploy", "--prefect-file", "infra/prefect.yaml", "--all")
+        for _ in range(2):
+            answer = self.plumb("setup-server")
+            assert "posts to where alerts go" in answer and self.team.box.url not in answer
+
+    def plumb(self, *arguments):
+        answer = self.project.run([sys.executable, "-m", "flows.cli", *arguments])
+        assert answer.returncode == 0, answer.stderr
+        return answer.stdout
 
     def prefect(self, *arguments):
         environment = toy.toy_environment(toy.ROOT, **self.team.environment)
@@ -119,16 +127,18 @@ def world(team, moto, tmp_path):
 
 
 def test_the_story(world):
-    print(f"Prefect on {world.team.database}")
     first_run_promotes_v1(world)
+    a_second_clone_trains_nothing(world)
     scheduled_run_trains_v2_and_asks(world)
     the_page_approves_v2(world)
+    the_pages_show_it(world)
     nothing_new_is_a_noop(world)
     a_hacked_candidate_is_rejected(world)
     rollback_returns_to_v1_and_stays(world)
     two_at_once_decide_once(world)
     stages_go_to_the_machines_of_their_pools(world)
     a_killed_run_is_told_and_repeated(world)
+    postgres_restarts_in_the_middle(world)
     a_failure_is_told(world)
 
 
@@ -146,6 +156,17 @@ def first_run_promotes_v1(world):
     assert world.project.stages_started() == ["prepare", "train", *world.project.stages_started()[2:]]
     assert sorted(world.project.stages_started()) == ["gate", "package", "prepare", "report", "train"]
     assert world.team.box.letters == []
+
+
+def a_second_clone_trains_nothing(world):
+    """With an empty cache, a state of its own and the same S3 remote; the code and data are those of v1."""
+    other = world.project.second_clone("second")
+    answer = other.run([sys.executable, "-m", "flows.cli", "align"])
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+    assert other.stages_started() == []
+    weights = "artifacts/package/model.safetensors"
+    (v1,) = (world.project.folder / ".dvc" / "plumb-state" / "workspaces").glob(f"commit-*/{weights}")
+    assert (other.folder / weights).read_bytes() == v1.read_bytes()
 
 
 def scheduled_run_trains_v2_and_asks(world):
@@ -174,6 +195,7 @@ def the_page_approves_v2(world):
     """What the form in the Prefect page sends."""
     run_id = world.decisions()[-1]["asked"]
     wait_for_run(world.client, run_id, "Suspended")
+    ui_pages.look("prefect-approval", f"{world.team.api.removesuffix('/api')}/runs/flow-run/{run_id}", "Suspended")
     answer = {"approve": True, "comment": "read the report", "by": "grace"}
     result = world.client.resume_flow_run(run_id, run_input=answer)
     assert result.status.value == "ACCEPT", result
@@ -183,6 +205,16 @@ def the_page_approves_v2(world):
     assert state.aliases == {"champion": 2} and state.versions[2].tags[registry.REPLACES] == "v1"
     assert json.loads(state.versions[2].tags[registry.APPROVAL])["comment"] == "read the report"
     assert "v2 is champion" in world.artifact(run.id, "promotion")
+
+
+def the_pages_show_it(world):
+    """What people look at, in a browser."""
+    run, decision = world.fired()[0], world.decisions()[-1]
+    where = ArtifactFilter(flow_run_id={"any_": [run.id]}, key={"any_": ["retrain"]})
+    (artifact,) = world.client.read_artifacts(artifact_filter=where)
+    ui_pages.open_prefect(world.team.api, run.id, artifact.id, [heartbeat.NAME, crash_alerts.NAME])
+    experiment = world.mlflow.get_experiment_by_name("plumbline").experiment_id
+    ui_pages.open_mlflow(world.team.environment["MLFLOW_TRACKING_URI"], experiment, decision["align"], 2)
 
 
 def nothing_new_is_a_noop(world):
@@ -198,6 +230,7 @@ def nothing_new_is_a_noop(world):
     whole = time.monotonic() - begun
     print(f"no-op retrain: {seconds:.1f} s on the worker, {whole:.1f} s as a command")
     assert by_hand.returncode == 0 and by_hand.stdout.startswith("NothingNew: "), by_hand.stderr
+    assert by_hand.stdout.count("0.0 s in stages") == 1
     assert seconds < NOOP_SECONDS and whole < NOOP_SECONDS
 
 
@@ -252,8 +285,6 @@ def stages_go_to_the_machines_of_their_pools(world):
 
 def a_killed_run_is_told_and_repeated(world):
     """`kill -9` of the flow while it trains: the server says so, nobody is left, the next run decides."""
-    crash_alerts.ensure(world.client, world.team.box.url)
-    crash_alerts.ensure(world.client, world.team.box.url)
     count, decided, before = len(world.project.stages_started()), len(world.decisions()), world.registry
     run_id = world.start(changes={"ppo.kl_coefficient": 0.2}, approval={"approve": True, "by": "ada"})
     toy.wait_for(lambda: "train" in world.started_since(count), PATIENCE)
@@ -270,6 +301,22 @@ def a_killed_run_is_told_and_repeated(world):
     after = world.registry
     assert len(after.versions) == len(before.versions) + 1
     assert after.champion.replaces == before.champion.number
+
+
+def postgres_restarts_in_the_middle(world):
+    """As after a crash, while a model is trained: whatever became of that run, repeating it makes one champion."""
+    count, before = len(world.project.stages_started()), world.registry
+    wish = {"changes": {"ppo.kl_coefficient": 0.3}, "approval": {"approve": True, "by": "ada"}}
+    run_id = world.start(**wish)
+    toy.wait_for(lambda: "train" in world.started_since(count), PATIENCE)
+    world.team.database.restart()
+    run = wait_for_run(world.client, run_id, "Promoted", "Failed", "Crashed")
+    print(f"Postgres restarted: {run.state.name}: {run.state.message}")
+    if run.state.name != "Promoted":
+        assert world.retrain("Promoted", **wish).state.name == "Promoted"
+    assert len(world.registry.versions) == len(before.versions) + 1
+    assert world.registry.champion.replaces == before.champion.number
+    assert world.started_since(count).count("train") == 1
 
 
 def a_failure_is_told(world):
