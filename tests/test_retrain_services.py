@@ -11,6 +11,7 @@ import time
 from datetime import timedelta
 
 import pytest
+import yaml
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, FlowFilter
 from prefect.client.schemas.schedules import IntervalSchedule
@@ -23,6 +24,10 @@ from tests.retrain_services import PATIENCE, wait_for_run
 
 pytestmark = pytest.mark.services
 NOOP_SECONDS = 15.0
+
+
+def md5_of(pointer):
+    return yaml.safe_load(pointer)["outs"][0]["md5"]
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +68,10 @@ class World:
         answer = self.project.run([sys.executable, "-m", "flows.cli", *arguments])
         assert answer.returncode == 0, answer.stderr
         return answer.stdout
+
+    def lineage(self, *arguments):
+        """What `plumb lineage` says, of the champion unless another is named."""
+        return json.loads(self.plumb("lineage", *arguments, "--json"))
 
     def prefect(self, *arguments):
         environment = toy.toy_environment(toy.ROOT, **self.team.environment)
@@ -151,6 +160,9 @@ def first_run_promotes_v1(world):
     assert state.versions[1].tags[registry.COMPARED] == "none" and state.versions[1].tags[registry.REPLACES] == "none"
     assert json.loads(state.versions[1].tags[registry.APPROVAL])["by"] == "ada"
     assert "v1 is champion" in world.artifact(run.id, "retrain")
+    found = world.lineage()
+    assert (found["model"]["version"], found["evidence"]["verdict"]) == (1, "promote")
+    assert found["data"]["data/items"] == md5_of(world.project.git("show", "main:data/items.dvc"))
     (decision,) = world.decisions()
     assert decision["outcome"] == "promoted" and decision["champion"] == "none" and "files pushed" in decision["pushed"]
     assert world.project.stages_started() == ["prepare", "train", *world.project.stages_started()[2:]]
@@ -205,6 +217,21 @@ def the_page_approves_v2(world):
     assert state.aliases == {"champion": 2} and state.versions[2].tags[registry.REPLACES] == "v1"
     assert json.loads(state.versions[2].tags[registry.APPROVAL])["comment"] == "read the report"
     assert "v2 is champion" in world.artifact(run.id, "promotion")
+    the_lineage_leads_both_ways(world)
+
+
+def the_lineage_leads_both_ways(world):
+    """From the champion to its data, code and answer; from a row that came in to the version that it trained."""
+    found, decision = world.lineage("models:/toy@champion"), world.decisions()[-1]
+    assert found["model"]["version"] == 2 and found["model"]["replaces"] == "v1"
+    assert found["run"]["id"] == decision["align"] and found["code"]["commit"] == decision["commit"]
+    assert found["data"]["data/items"] == md5_of(world.project.files()["data/items.dvc"])
+    assert found["data"]["data/champion"] == decision["champion"] == world.registry.versions[1].tags[registry.PACKAGE]
+    assert found["evidence"]["approval"]["by"] == "grace" and found["evidence"]["compared"] == "v1"
+    rows = [json.loads(line) for line in world.project.pulled()["demonstrations.jsonl"].splitlines()]
+    (new,) = [row["id"] for row in rows if row.get("origin", "").startswith("in/demonstrations/b.jsonl")]
+    assert [one["version"] for one in world.lineage("--row", new)["versions"]] == [2]
+    assert [one["version"] for one in world.lineage("--row", rows[0]["id"])["versions"]] == [1, 2]
 
 
 def the_pages_show_it(world):
@@ -249,6 +276,7 @@ def rollback_returns_to_v1_and_stays(world):
     answer = world.project.run([sys.executable, "-m", "flows.cli", "rollback"])
     assert answer.returncode == 0 and "champion is v1 again" in answer.stdout, answer.stderr
     assert world.registry.aliases["champion"] == 1
+    assert world.lineage()["model"]["version"] == 1 and world.lineage("models:/toy/2")["model"]["rolled_back"]
     run = world.retrain("NothingNew")
     assert world.registry.aliases["champion"] == 1, run.state.message
 
