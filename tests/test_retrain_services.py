@@ -5,7 +5,6 @@ One test, because it is one story: data arrives, the schedule fires, a model is 
 
 import contextlib
 import json
-import subprocess
 import sys
 import time
 from datetime import timedelta
@@ -13,14 +12,14 @@ from datetime import timedelta
 import pytest
 import yaml
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.filters import ArtifactFilter, FlowFilter
 from prefect.client.schemas.schedules import IntervalSchedule
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flows import crash_alerts, heartbeat, registry
-from tests import retrain_services, retrain_toy, s3_servers, toy, ui_pages
+from tests import retrain_services, s3_servers, toy, ui_pages
 from tests.intake_project import INBOX, demonstration, lines
 from tests.retrain_services import PATIENCE, wait_for_run
+from tests.retrain_world import World
 
 pytestmark = pytest.mark.services
 NOOP_SECONDS = 15.0
@@ -40,89 +39,6 @@ def moto():
 def team(tmp_path_factory):
     with retrain_services.team(tmp_path_factory.mktemp("team")) as servers:
         yield servers
-
-
-class World:
-    """The team's servers, the project and the deployments, as the story's steps ask for them."""
-
-    def __init__(self, team, moto, folder, client):
-        self.team, self.moto, self.client = team, moto, client
-        self.bucket, store = moto.bucket(), moto.bucket()
-        self.project = retrain_toy.make(
-            folder, moto, f"s3://{self.bucket}/in", f"s3://{store}/dvc", "approval", **team.environment
-        )
-        # Another machine of the team: its clone, its cache, its state.
-        self.gpu_machine = self.project.second_clone("gpu-machine")
-        self.deploy()
-
-    def deploy(self):
-        """As the README says: pools, then `prefect deploy` of the file in the repository."""
-        for pool in ("cpu", "gpu"):
-            self.prefect("work-pool", "create", pool, "--type", "process")
-        self.prefect("deploy", "--prefect-file", "infra/prefect.yaml", "--all")
-        for _ in range(2):
-            answer = self.plumb("setup-server")
-            assert "posts to where alerts go" in answer and self.team.box.url not in answer
-
-    def plumb(self, *arguments):
-        answer = self.project.run([sys.executable, "-m", "flows.cli", *arguments])
-        assert answer.returncode == 0, answer.stderr
-        return answer.stdout
-
-    def lineage(self, *arguments):
-        """What `plumb lineage` says, of the champion unless another is named."""
-        return json.loads(self.plumb("lineage", *arguments, "--json"))
-
-    def prefect(self, *arguments):
-        environment = toy.toy_environment(toy.ROOT, **self.team.environment)
-        command = [sys.executable, "-m", "prefect", "--no-prompt", *arguments]
-        answer = subprocess.run(command, cwd=toy.ROOT, env=environment, capture_output=True, text=True, timeout=300)
-        assert answer.returncode == 0, answer.stdout + answer.stderr
-
-    @property
-    def mlflow(self):
-        import mlflow
-        from mlflow import MlflowClient
-
-        mlflow.set_tracking_uri(self.team.environment["MLFLOW_TRACKING_URI"])
-        return MlflowClient(self.team.environment["MLFLOW_TRACKING_URI"])
-
-    @property
-    def registry(self):
-        return registry.read(self.mlflow, "toy")
-
-    def deployment(self, name):
-        return self.client.read_deployment_by_name(name)
-
-    def start(self, name="retrain/retrain", **parameters):
-        return self.client.create_flow_run_from_deployment(self.deployment(name).id, parameters=parameters).id
-
-    def retrain(self, *names, **parameters):
-        """Start it by hand, with parameters as the page's form sends them; the run in the end."""
-        return wait_for_run(self.client, self.start(**parameters), *names, "Failed", "Crashed")
-
-    def runs(self, flow):
-        return self.client.read_flow_runs(flow_filter=FlowFilter(name={"any_": [flow]}), limit=100)
-
-    def fired(self):
-        """Retrainings that the schedule started, the first one first."""
-        begun = [run for run in self.runs("retrain") if run.auto_scheduled and run.start_time]
-        return sorted(begun, key=lambda run: run.start_time)
-
-    def artifact(self, run_id, key):
-        where = ArtifactFilter(flow_run_id={"any_": [run_id]}, key={"any_": [key]})
-        (found,) = self.client.read_artifacts(artifact_filter=where)
-        return found.data
-
-    def decisions(self):
-        """The tags of the retrainings in MLflow, the oldest first."""
-        experiment = self.mlflow.get_experiment_by_name("plumbline").experiment_id
-        found = self.mlflow.search_runs([experiment], "tags.`plumb.kind` = 'retrain'", order_by=["start_time ASC"])
-        prefix = "plumb.retrain."
-        return [{k.removeprefix(prefix): v for k, v in run.data.tags.items() if k.startswith(prefix)} for run in found]
-
-    def started_since(self, count):
-        return self.project.stages_started()[count:]
 
 
 @pytest.fixture()
@@ -237,9 +153,8 @@ def the_lineage_leads_both_ways(world):
 def the_pages_show_it(world):
     """What people look at, in a browser."""
     run, decision = world.fired()[0], world.decisions()[-1]
-    where = ArtifactFilter(flow_run_id={"any_": [run.id]}, key={"any_": ["retrain"]})
-    (artifact,) = world.client.read_artifacts(artifact_filter=where)
-    ui_pages.open_prefect(world.team.api, run.id, artifact.id, [heartbeat.NAME, crash_alerts.NAME])
+    artifact = world.artifact_of(run.id, "retrain").id
+    ui_pages.open_prefect(world.team.api, run.id, artifact, [heartbeat.NAME, crash_alerts.NAME])
     experiment = world.mlflow.get_experiment_by_name("plumbline").experiment_id
     ui_pages.open_mlflow(world.team.environment["MLFLOW_TRACKING_URI"], experiment, decision["align"], 2)
 
