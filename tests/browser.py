@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 
+PATIENCE_MS, SETTLES_MS = 30_000, 1500  # pages fade in, and load their parts one by one
 SEEN = """() => {
   const style = getComputedStyle(document.body);
   const figures = [...document.querySelectorAll('figure')].map(figure => {
@@ -29,7 +30,9 @@ def chromium() -> str | None:
     return os.environ.get("PLUMB_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
 
 
-def look(address: str, picture: str, width: int, dark: bool, offline: bool, wait: str | None) -> dict:
+def look(
+    address: str, picture: str, width: int, dark: bool, offline: bool, click: str | None, wait: str | None
+) -> dict:
     """What the page shows at this width, with a picture of all of it.
 
     requests: the addresses that it asked for. errors: what its console says; failures: scripts that broke.
@@ -46,8 +49,11 @@ def look(address: str, picture: str, width: int, dark: bool, offline: bool, wait
         page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
         page.on("pageerror", lambda error: (errors.append(str(error)), failures.append(str(error))))
         page.goto(address, wait_until="load")
+        if click:
+            page.get_by_role("button", name=click).first.click(timeout=PATIENCE_MS)
         if wait:
-            page.get_by_text(wait).first.wait_for(timeout=30_000)
+            page.get_by_text(wait).first.wait_for(timeout=PATIENCE_MS)
+            page.wait_for_timeout(SETTLES_MS)
         seen = page.evaluate(SEEN)
         page.screenshot(path=picture, full_page=True)
         browser.close()
@@ -61,6 +67,7 @@ if __name__ == "__main__":
     parser.add_argument("--width", type=int, default=1280)
     parser.add_argument("--dark", action="store_true")
     parser.add_argument("--offline", action="store_true", help="without network")
+    parser.add_argument("--click", help="a button to press first")
     parser.add_argument("--wait", help="text to wait for")
     asked = parser.parse_args()
-    print(json.dumps(look(asked.address, asked.picture, asked.width, asked.dark, asked.offline, asked.wait)))
+    print(json.dumps(look(**vars(asked))))

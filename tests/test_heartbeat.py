@@ -68,7 +68,7 @@ def test_set_up_tells_of_dead_runs_where_alerts_go(folder, api, client):
         assert answer.returncode == 0 and "posts to where alerts go" in answer.stdout, answer.stderr
         (found,) = client.read_automations_by_name(crash_alerts.NAME)
         (action,) = found.actions
-        block = client.read_block_document(action.block_document_id)
+        block = client.read_block_document(action.block_document_id, include_secrets=False)
         assert action.type == "call-webhook" and "token" not in answer.stdout + str(block.data)
         shown = client.read_block_document(action.block_document_id, include_secrets=True)
         assert shown.data["url"] == url

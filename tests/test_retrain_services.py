@@ -123,7 +123,7 @@ def the_page_approves_v2(world):
     """What the form in the Prefect page sends."""
     run_id = world.decisions()[-1]["asked"]
     wait_for_run(world.client, run_id, "Suspended")
-    ui_pages.look("prefect-approval", f"{world.team.api.removesuffix('/api')}/runs/flow-run/{run_id}", "Suspended")
+    assert ui_pages.approval(world.team.api, run_id) == []
     answer = {"approve": True, "comment": "read the report", "by": "grace"}
     result = world.client.resume_flow_run(run_id, run_input=answer)
     assert result.status.value == "ACCEPT", result
@@ -154,9 +154,10 @@ def the_pages_show_it(world):
     """What people look at, in a browser."""
     run, decision = world.fired()[0], world.decisions()[-1]
     artifact = world.artifact_of(run.id, "retrain").id
-    ui_pages.open_prefect(world.team.api, run.id, artifact, [heartbeat.NAME, crash_alerts.NAME])
+    problems = ui_pages.prefect(world.team.api, run.id, artifact, [heartbeat.NAME, crash_alerts.NAME])
     experiment = world.mlflow.get_experiment_by_name("plumbline").experiment_id
-    ui_pages.open_mlflow(world.team.environment["MLFLOW_TRACKING_URI"], experiment, decision["align"], 2)
+    url = world.team.environment["MLFLOW_TRACKING_URI"]
+    assert problems + ui_pages.mlflow(url, experiment, decision["align"], 2) == []
 
 
 def nothing_new_is_a_noop(world):
