@@ -10,7 +10,7 @@ import json
 import os
 import shutil
 
-PATIENCE_MS, SETTLES_MS = 30_000, 1500  # pages fade in, and load their parts one by one
+PATIENCE_MS, SETTLES_MS = 30_000, 3000  # pages fade in, and load their parts one by one
 SEEN = """() => {
   const style = getComputedStyle(document.body);
   const figures = [...document.querySelectorAll('figure')].map(figure => {
