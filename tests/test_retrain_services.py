@@ -21,7 +21,7 @@ from tests.intake_project import INBOX, demonstration, lines
 from tests.retrain_services import PATIENCE, wait_for_run
 from tests.retrain_world import World
 
-pytestmark = pytest.mark.services
+pytestmark = [pytest.mark.services, pytest.mark.slow]  # minutes
 NOOP_SECONDS = 15.0
 
 
