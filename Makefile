@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help setup demo demo-seeds demo-hacking demo-hh test test-slow test-services bench bench-ppo bench-judge bench-judge-orders clean
+.PHONY: help setup demo demo-seeds demo-hacking demo-hh test test-slow test-services test-services-quick nightly bench bench-ppo bench-judge bench-judge-orders clean
 
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -39,8 +39,13 @@ test: setup  ## fast tests and whole graphs on two-layer models
 test-slow: setup  ## killed processes and runs compared byte by byte
 	@$(BIN)/python -m pytest -q -m 'slow and not services'
 
-test-services: setup .services/ready  ## intake and service on real servers: faults, kills, two at once
-	@$(BIN)/python -m pytest -q -n 2 -m services
+test-services: setup .services/ready  ## intake and service on real servers: faults, kills, two at once; wants Postgres, Chromium
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile -m services
+
+test-services-quick: setup .services/ready  ## of these, what takes minutes
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile -m 'services and not slow'
+
+nightly: test-slow test-services demo-seeds demo-hacking  ## the long loops: killed processes, real servers, three seeds, hacks
 
 .services/ready: tests/services.txt
 	@$(PYTHON) -m venv .services

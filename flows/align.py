@@ -14,7 +14,7 @@ from prefect.states import Completed, State
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows import anchors as anchoring
-from flows import data, running, stage_inputs
+from flows import data, running, shared_runs, stage_inputs
 from flows.budget import BudgetError
 from flows.ledger import as_rows
 from flows.redact import redact
@@ -65,6 +65,8 @@ def stage(session_id: str, name: str, version: str, current: bool):
         session.begins(name, version, place)
         try:
             pull = session.share is not None
+            if session.met:
+                stage_inputs.restore(session.root, name, session.met)
             if session.share and name not in session.share.may_run and not stage_inputs.restore(session.root, name):
                 raise StageError(name, "data", NOT_MADE, place / "log.txt")
             run = running.run_stage(session.root, name, version, place, limit, session.processes, pull)
@@ -74,6 +76,17 @@ def stage(session_id: str, name: str, version: str, current: bool):
     session.ends(run)
     log.info("%s in %.1f s", run.outcome, run.seconds)
     return Completed(name="Cached" if run.outcome != "ran" else None, message=f"{run.outcome}, version {version[:12]}")
+
+
+def _meet_others(session: Session) -> str | None:
+    """The DVC remote that stages may come from, if one is not here; that it does not answer is a warning."""
+    if session.share is not None or all(status.action != "run" for status in session.graph.plan().values()):
+        return None
+    try:
+        return shared_runs.meet(session.root)
+    except data.PullError as error:
+        get_run_logger().warning("%s; what other machines made is made again here", redact(str(error)))
+        return None
 
 
 def _run_stages(session: Session) -> None:
@@ -140,6 +153,7 @@ def align(session_id: str):
     if session.anchors:
         anchors.with_options(retries=settings.retries, retry_delay_seconds=delays or None)(session.id)
     session.graph.refresh()
+    session.met = _meet_others(session)
     try:
         _run_stages(session)
     except BaseException:

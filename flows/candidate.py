@@ -149,13 +149,14 @@ def _evidence_tags(found: Evidence, request: Request) -> dict[str, str]:
 
 def summary(found: Evidence, request: Request) -> str:
     """The verdict, its reasons and the report, in Markdown: for the version's page and for whoever must approve."""
+    serving = "nobody serves yet" if request.compared is None else f"champion is {registry.name_of(request.compared)}"
+    report = f"[report.html]({found.report})" if found.report.startswith("http") else found.report
     lines = [
-        f"Verdict **{found.gate['verdict']}**, against {found.gate.get('reference')} "
-        f"(champion {registry.name_of(request.compared)}).",
+        f"Verdict **{found.gate['verdict']}**, against {found.gate.get('reference')} ({serving}).",
         "",
         *(f"- {reason}" for reason in found.gate.get("reasons", [])),
         "",
-        f"Report: {found.report}",
+        f"Report: {report}",
         "",
         f"Candidate {request.candidate[:12]}, gate {request.gate[:12]}, commit {request.commit[:12]}.",
     ]

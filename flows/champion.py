@@ -14,8 +14,10 @@ from flows import package_files, registry
 from flows.registry import Version
 from flows.settings import read_settings
 
-POINTER = Path("data") / "champion.dvc"
+DATA = "data/champion"  # what evaluate and gate read
+POINTER = Path(f"{DATA}.dvc")
 NOBODY_MD5 = "3dd181105f084a74b9ff5f50fa69d09a.dir"  # a directory with none.json alone
+NOBODY_BYTES = 19
 
 
 def point(root: Path, version: Version | None) -> str:
@@ -27,14 +29,28 @@ def point(root: Path, version: Version | None) -> str:
     if not path.is_file():
         raise ValueError(f"{root} has no {POINTER}, so its gate cannot compare with the champion")
     md5 = version.tags[registry.PACKAGE] if version else NOBODY_MD5
-    document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    (out,) = document["outs"]
-    if out["md5"] == md5:
+    text = path.read_text(encoding="utf-8")
+    if named_by(text) == md5:
         return md5
-    files = package_files.ensure(root, md5) if version else None
-    out |= {"md5": md5, "size": sum(files) if files else 19, "nfiles": len(files) if files else 1}
-    path.write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
+    files = package_files.ensure(root, md5) if version else [NOBODY_BYTES]
+    path.write_text(naming(text, md5, size=sum(files), nfiles=len(files)), encoding="utf-8")
     return md5
+
+
+def named_by(pointer: str) -> str:
+    """The md5 that a pointer's text names."""
+    return yaml.safe_load(pointer)["outs"][0]["md5"]
+
+
+def naming(pointer: str, md5: str, **more: int | str) -> str:
+    """The pointer's text with this md5 in it; `more` is what else DVC is to know of it: size and nfiles, or the remote.
+
+    What it said of another package goes.
+    """
+    document = yaml.safe_load(pointer)
+    (out,) = document["outs"]
+    document["outs"] = [{"md5": md5, **more, "hash": "md5", "path": out["path"]}]
+    return yaml.safe_dump(document, sort_keys=False)
 
 
 def point_at_registry(root: Path) -> Version | None:

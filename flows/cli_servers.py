@@ -38,8 +38,9 @@ def setup_server(
 ):
     """Give the team's Prefect server, at PREFECT_API_URL, what it needs once; repeated, it changes nothing.
 
-    An automation marks flow runs as crashed from which three heartbeats in a row did not come. `plumb up` does the same
-    on its own server.
+    An automation marks flow runs as crashed from which three heartbeats in a row did not come; another posts that to
+    PLUMB_ALERT_URL, or to what the Secret block plumb-alert-url holds, if either is set. `plumb up` does the same on
+    its own server.
     """
     from flows import servers
     from flows import up as running

@@ -32,7 +32,8 @@ def automation(block_id) -> AutomationCore:
         expect={"prefect.flow-run.Crashed"}, posture=Posture.Reactive, threshold=1, within=timedelta(0),
     )  # fmt: skip
     action = CallWebhook(block_document_id=block_id, payload=json.dumps(body))
-    return AutomationCore(name=NAME, description="See flows/crash_alerts.py.", trigger=trigger, actions=[action])
+    description = "A run that died can post nothing itself; this tells it where failures and rejections are told."
+    return AutomationCore(name=NAME, description=description, trigger=trigger, actions=[action])
 
 
 def ensure(client: SyncPrefectClient, url: str) -> None:

@@ -146,13 +146,16 @@ def push_all(root: Path, remote: str) -> int:
         raise _push_error([*causes, *_causes(error)], remote, url) from error
 
 
-def pull_runs(root: Path, remote: str) -> None:
-    """Fetch what the cache of runs at `remote` knows: which inputs gave which outputs. Raises PullError."""
+def pull_runs(root: Path, remote: str) -> int:
+    """Fetch what the cache of runs at `remote` knows: which inputs gave which outputs; returns how many runs.
+
+    Raises PullError.
+    """
     from dvc.repo import Repo
 
     repo = Repo(str(root), _wait_for_lock=True)
     try:
-        repo.stage_cache.pull(remote)
+        return len(repo.stage_cache.pull(remote))
     except Exception as error:
         raise _pull_error(error, "the cache of runs", remote, str(repo.config["remote"][remote].get("url"))) from error
 

@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from flows import registry
+from flows.champion import DATA as CHAMPION_DATA
 from flows.redact import redact
 
 KIND, RETRAIN = "plumb.kind", "retrain"
 PREFIX = "plumb.retrain."
-CHAMPION_DATA = "data/champion"  # what the gate reads; its pointer gets the champion's hash
 NOBODY = registry.NOBODY
 NOTHING_NEW = "nothing new"
 TAG_CHARACTERS = 5000

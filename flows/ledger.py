@@ -13,7 +13,8 @@ class Entry:
 
     `gpu_seconds`: seconds times the GPUs held, without waiting for them. `calls`, `money` and tokens are those of all
     answers used. `stored` of them were there before: only `asked` calls were made and `spent` was paid in this run.
-    `failed`: it ended with an error. `run`: the run that it belongs to.
+    `failed`: it ended with an error. `run`: the run that it belongs to. A retraining adds a line of its own, with the
+    seconds outside stages (flows/elapsed.py) and its flow run.
     """
 
     stage: str
@@ -71,6 +72,10 @@ class Ledger:
     def of_run(self, run: str) -> list[Entry]:
         """All entries of one run, failed attempts included, in their order."""
         return [entry for entry in self._entries() if entry.run == run]
+
+    def since(self, moment: float) -> list[Entry]:
+        """All entries of what was begun at `moment` (seconds since 1970) or later."""
+        return [entry for entry in self._entries() if entry.started >= moment]
 
     def _entries(self) -> Iterator[Entry]:
         """A line torn by a full disk is passed over."""

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 # Names of variables whose values nobody may read later; a value shorter than this would hide ordinary words.
 SECRET_NAME = re.compile(
-    r"SECRET|PASSWORD|PASSWD|CREDENTIAL|AUTH_STRING|APIKEY|ACCESS_KEY|(^|_)(KEY|TOKEN|PASS)$", re.IGNORECASE
+    r"SECRET|PASSWORD|PASSWD|CREDENTIAL|AUTH_STRING|APIKEY|ACCESS_KEY|ALERT_URL|(^|_)(KEY|TOKEN|PASS)$", re.IGNORECASE
 )
 SHORTEST_SECRET = 6
 SURELY_SECRET = 8  # characters from which on a value is no ordinary word of a params file either

@@ -5,10 +5,9 @@ killed is repeated: every step finds what it did before, and the decision is wri
 Import this module after `flows.environment.prepare`: Prefect reads its settings when it is imported.
 """
 
-import contextlib
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,11 +19,15 @@ from prefect.context import get_run_context
 from prefect.logging.loggers import flow_run_logger
 from prefect.states import Completed
 
-from flows import alerts, decisions, environment, intake, looks, promoting, retraining, stage_runs
+from flows import (
+    alerts, decisions, environment, intake, looks, promoting, records, retraining, shared_runs, stage_runs,
+)  # fmt: skip
 from flows.approval import Approval
 from flows.decisions import Decision
+from flows.elapsed import OUTSIDE, Elapsed, Stopwatch
+from flows.ledger import Entry, Ledger
 from flows.progress import board_of
-from flows.redact import redact
+from flows.redact import redact, redacted_errors
 from flows.retraining import Champion, Errand, Made
 from flows.session import Share
 from flows.settings import Settings, read_settings
@@ -72,18 +75,6 @@ def tell(alert: alerts.Alert, log) -> None:
         log.warning(problem)
 
 
-@contextlib.contextmanager
-def without_secrets() -> Iterator[None]:
-    """An error that tells a secret is raised as one that does not: Prefect stores what it says."""
-    try:
-        yield
-    except Exception as error:
-        said = str(error)
-        if redact(said) == said:
-            raise
-        raise ValueError(redact(said)) from None
-
-
 @flow(name="retrain", persist_result=False, on_failure=[alert_failure])
 def retrain(
     changes: dict[str, Any] = {},  # noqa: B006  Prefect shows it in the form, and nothing here changes it
@@ -106,40 +97,46 @@ def retrain(
         force: Decide again although nothing changed, e.g. to ask again after an approval expired.
         approval: An approval given beforehand; empty: ask where promote.policy says so.
     """
-    root = environment.project_root()
+    watch, root = Stopwatch(), environment.project_root()
     environment.prepare(root)
     log, settings = get_run_logger(), read_settings(root)
     os.chdir(root)
     waiting = "another retraining is at work; waiting"
-    with without_secrets(), retraining.my_turn(environment.state_dir(root), lambda: log.info(waiting)):
-        run = Run(root, settings, force, approval)
+    with redacted_errors(), retraining.my_turn(environment.state_dir(root), lambda: log.info(waiting)):
+        watch.turn_came()
+        run = Run(root, settings, force, approval, watch)
         commit = run.newest(commit, take_in)
         decision = run.decide(Errand(commit, changes, run.champion.package, anchors))
-    create_markdown_artifact(decisions.as_markdown(decision), key="retrain", description="What the retraining came to")
+        elapsed = run.enter_time()
+    said = decisions.as_markdown(decision) + elapsed.as_markdown()
+    create_markdown_artifact(said, key="retrain", description="What the retraining came to")
     page = alerts.run_page(decision.asked or run.id)
     if decision.outcome in WORTH_AN_ALERT:
         text = f"{settings.promote.model_name}: {decision.outcome}. {decision.reason}"
         tell(alerts.Alert(redact(text), decision.outcome, page, "retrain", settings.promote.model_name), log)
     log.info("%s: %s", decision.outcome, redact(decision.reason))
-    return Completed(name=STATE_NAMES[decision.outcome], message=redact(decision.reason)[:1000])
+    log.info(elapsed.line)
+    return Completed(name=STATE_NAMES[decision.outcome], message=redact(decision.reason)[:1000], data=elapsed.line)
 
 
 class Run:
     """One retraining under way: what its steps share."""
 
-    def __init__(self, root: Path, settings: Settings, force: bool, approval: Approval | None):
+    def __init__(self, root: Path, settings: Settings, force: bool, approval: Approval | None, watch: Stopwatch):
         from mlflow import MlflowClient
 
-        self.root, self.settings, self.force, self.approval = root, settings, force, approval
+        self.root, self.settings, self.force, self.approval, self.watch = root, settings, force, approval, watch
         self.id = str(get_run_context().flow_run.id)
-        self.client, self.remote = MlflowClient(), retraining.remote_of(root)
+        self.client, self.remote = MlflowClient(), shared_runs.remote_of(root)
+        self.elsewhere: str | None = None  # the run of align whose stages other machines ran
         # Once: whoever is made champion meanwhile is not the one that this run compares with.
         self.champion: Champion = self._step(
             "resolve champion", lambda: retraining.champion_now(self.client, settings.promote.model_name)
         )
 
     def _step(self, name: str, call: Callable[[], T]) -> T:
-        return step(name, self.settings, call)
+        with self.watch.step(name):
+            return step(name, self.settings, call)
 
     def newest(self, wanted: str | None, take_in: bool) -> str:
         """The commit to train: with the data that came in, where there is an inbox."""
@@ -176,8 +173,19 @@ class Run:
                 made.package, made.request.gate, made.align, pushed=pushed,
             )  # fmt: skip
             decision = self._follow(open_question, made)
-        self._step("remember", lambda: decisions.remember(self.client, experiment, decision, self.id))
+        self.remembered = self._step(
+            "remember", lambda: decisions.remember(self.client, experiment, decision, self.id)
+        )
         return decision
+
+    def enter_time(self) -> Elapsed:
+        """Write down what the retraining took, in the ledger and on its run in MLflow."""
+        ledger = Ledger(environment.state_dir(self.root) / "ledger.jsonl")
+        elapsed = self.watch.elapsed(ledger, self.client, self.elsewhere)
+        seconds = round(elapsed.outside, 3)
+        ledger.append(Entry(OUTSIDE, "", started=round(elapsed.began, 3), seconds=seconds, run=self.id))
+        records.write_metrics(self.client, self.remembered, elapsed.metrics)
+        return elapsed
 
     def _gated(self, place: Path, errand: Errand) -> tuple[Path, Made]:
         """All stages, in the clone that is returned: the gate once more if its look at the prompts was another's."""
@@ -191,15 +199,19 @@ class Run:
 
     def _train(self, place: Path, errand: Errand) -> Made:
         """All stages, here or on the machines of their pools."""
+        with self.watch.step("stages"):
+            align = self._bring_up_to_date(place, errand)
+        return retraining.what_was_made(place, align, self.client)
+
+    def _bring_up_to_date(self, place: Path, errand: Errand) -> str:
         pools = read_settings(place).flow.pools
         if pools is None:
-            align = retraining.bring_up_to_date(place, errand.anchors, board_of)
-        else:
-            stage_runs.run_segments(self.root, place, errand, pools)
-            retraining.meet_remote(place, self.remote)
-            restored = Share(tuple(Graph(place).stages), frozenset())
-            align = retraining.bring_up_to_date(place, False, board_of, restored)
-        return retraining.what_was_made(place, align, self.client)
+            return retraining.bring_up_to_date(place, errand.anchors, board_of)
+        stage_runs.run_segments(self.root, place, errand, pools)
+        retraining.meet_remote(place, self.remote)
+        restored = Share(tuple(Graph(place).stages), frozenset())
+        self.elsewhere = retraining.bring_up_to_date(place, False, board_of, restored)
+        return self.elsewhere
 
     def _follow(self, known: Decision, made: Made) -> Decision:
         """Do what the verdict says."""
@@ -215,7 +227,8 @@ class Run:
         from flows.promote import promote
 
         given = asdict(self.approval) if self.approval else None
-        state = promote(**parameters, approval=given, return_state=True)
+        with self.watch.step("promote"):
+            state = promote(**parameters, approval=given, return_state=True)
         if not state.is_completed():
             raise state.result(raise_on_failure=False)
         return replace(known, outcome=state.name.lower(), reason=state.message or "")

@@ -22,4 +22,5 @@ def retrain(root: Path, console, wish: dict[str, Any], comment: str | None) -> i
     if not state.is_completed():
         raise ValueError(str(state.result(raise_on_failure=False)))
     console.print(f"{state.name}: {state.message}", markup=False, highlight=False, soft_wrap=True)
+    console.print(state.result(), markup=False, highlight=False, soft_wrap=True)
     return 0

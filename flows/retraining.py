@@ -16,7 +16,9 @@ from typing import Any
 
 import yaml
 
-from flows import commit_clone, data, decisions, environment, evidence, git, local, registry, stage_inputs
+from flows import (
+    champion, commit_clone, data, decisions, environment, evidence, git, local, registry, shared_runs, stage_inputs,
+)  # fmt: skip
 from flows.decisions import NOBODY
 from flows.request import Request
 from flows.running import StageError
@@ -27,7 +29,6 @@ from flows.tracking import Tracker
 
 Listener = Callable[[Session], Any]
 SHARED_COMMIT = "refs/plumb/commits/"
-CHAMPION_POINTER = f"{decisions.CHAMPION_DATA}.dvc"
 KEPT_CLONES = 3  # of retrainings: this one, and two to look at
 
 
@@ -131,7 +132,7 @@ def open_clone(root: Path, errand: Errand) -> Path:
     changes = {name: value if isinstance(value, str) else json.dumps(value) for name, value in errand.changes.items()}
     pointer = champion_pointer(root, errand)
     state = environment.state_dir(root)
-    replaced = {CHAMPION_POINTER: pointer} if pointer else {}
+    replaced = {champion.POINTER.as_posix(): pointer} if pointer else {}
     place = commit_clone.open_commit(root, state, errand.commit, changes, replaced)
     commit_clone.forget_commits(state, KEPT_CLONES)
     return place
@@ -139,14 +140,11 @@ def open_clone(root: Path, errand: Errand) -> Path:
 
 def champion_pointer(root: Path, errand: Errand) -> str | None:
     """data/champion.dvc with the hash of who serves; None where the graph has no such file, or nobody serves."""
-    if errand.champion == NOBODY or not git.answers(root, "cat-file", "-e", f"{errand.commit}:{CHAMPION_POINTER}"):
+    if errand.champion == NOBODY or not git.answers(root, "cat-file", "-e", f"{errand.commit}:{champion.POINTER}"):
         return None
-    document = yaml.safe_load(git.git(root, "show", f"{errand.commit}:{CHAMPION_POINTER}"))
-    remote = remote_of(root)
-    (out,) = document["outs"]
+    remote = shared_runs.remote_of(root)
     where = {"remote": remote} if remote is not None and data.has_remote(root, remote) else {}
-    document["outs"] = [{"md5": errand.champion, "hash": "md5", "path": out["path"], **where}]
-    return yaml.safe_dump(document, sort_keys=False)
+    return champion.naming(git.git(root, "show", f"{errand.commit}:{champion.POINTER}"), errand.champion, **where)
 
 
 def inputs_of(place: Path) -> str:
@@ -213,9 +211,3 @@ def push(place: Path, remote: str | None) -> str:
     if remote is None or not data.has_remote(place, remote):
         return f"nothing was pushed: there is no DVC remote {remote!r} (intake.remote)"
     return f"{data.push_all(place, remote)} files pushed to the DVC remote {remote!r}"
-
-
-def remote_of(root: Path) -> str | None:
-    """The DVC remote that params.yaml names; None where it names none."""
-    params = yaml.safe_load((root / "params.yaml").read_text(encoding="utf-8")) or {}
-    return read_sections(root, "intake")["intake"].remote if "intake" in params else None

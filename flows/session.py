@@ -58,6 +58,7 @@ class Session:
         self.runs: dict[str, StageRun] = {}
         self.errors: list[StageError] = []
         self.pulled: list[Path] = []
+        self.met: str | None = None  # the DVC remote at which other machines leave what they made
         self.flow_run_id: str | None = None
         self.run = budget.current_run(root)
         self.over_budget: str | None = None

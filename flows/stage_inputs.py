@@ -28,8 +28,8 @@ def inputs(root: Path) -> dict[str, Any]:
     return {"stages": stages, "files": files}
 
 
-def restore(root: Path, name: str) -> bool:
-    """Restore the outputs of exactly this command, code, data and params, from the cache or the default remote.
+def restore(root: Path, name: str, remote: str | None = None) -> bool:
+    """Restore the outputs of exactly this command, code, data and params, from the cache or the remote (else: default).
 
     False when neither has them, or the cache of runs here does not know of them.
     """
@@ -38,7 +38,7 @@ def restore(root: Path, name: str) -> bool:
 
     # DVC's cache of runs takes the working directory for the project.
     with contextlib.chdir(root):
-        repo = Repo(str(root), _wait_for_lock=True)
+        repo = Repo(str(root), _wait_for_lock=True, config={"core": {"remote": remote}} if remote else None)
         stage = repo.stage.load_one(name=name)
         try:
             with repo.lock:

@@ -14,7 +14,7 @@ from prefect import flow, get_run_logger
 from prefect.deployments import run_deployment
 from prefect.states import Completed
 
-from flows import environment, pools, retraining
+from flows import environment, pools, retraining, shared_runs
 from flows.decisions import NOBODY
 from flows.progress import board_of
 from flows.retraining import Errand
@@ -46,7 +46,7 @@ def stages(
     unknown = [name for name in names if name not in Graph(place).stages]
     if unknown:
         raise ValueError(f"dvc.yaml has no stage {unknown[0]!r}; it has {', '.join(Graph(place).stages)}")
-    remote = retraining.remote_of(root)
+    remote = shared_runs.remote_of(root)
     retraining.meet_remote(place, remote)
     retraining.bring_up_to_date(place, anchors, board_of, Share(tuple(names), frozenset(names)))
     pushed = retraining.push(place, remote)

@@ -33,7 +33,9 @@ def worker(root: Path, pool: str, api: str) -> Server:
 
 
 def set_up_server(api: str, heartbeat_seconds: int | None = None) -> str:
-    """What a Prefect server needs once, see `flows.heartbeat`; returns what was done, in one line.
+    """What a Prefect server needs once: dead runs are marked, and told to where alerts go, if anybody said where.
+
+    See `flows.heartbeat` and `flows.crash_alerts`; returns what was done, one line for each.
 
     Raises ValueError where no server answers, or it refuses the login.
     """
@@ -43,12 +45,18 @@ def set_up_server(api: str, heartbeat_seconds: int | None = None) -> str:
     os.environ["PREFECT_API_URL"] = api
     from prefect.client.orchestration import get_client
 
-    from flows import heartbeat
+    from flows import alerts, crash_alerts, heartbeat
 
-    seconds = heartbeat_seconds or heartbeat.frequency()
+    seconds, url = heartbeat_seconds or heartbeat.frequency(), alerts.address()
     with get_client(sync_client=True) as client:
         done = heartbeat.ensure(client, seconds)
-    return f"automation {heartbeat.NAME!r} {done}: crashed after {heartbeat.MISSED * seconds} s without a heartbeat"
+        if url:
+            crash_alerts.ensure(client, url)
+    told = "posts to where alerts go" if url else f"left out: {alerts.VARIABLE} is not set"
+    return (
+        f"automation {heartbeat.NAME!r} {done}: crashed after {heartbeat.MISSED * seconds} s without a heartbeat\n"
+        f"automation {crash_alerts.NAME!r} {told}"
+    )
 
 
 def serve(root: Path, prefect_port: int, mlflow_port: int, workers: bool, console) -> int:

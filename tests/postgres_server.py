@@ -12,9 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import pytest
-
 from flows.servers import free_port
+from tests import needs
 
 FOLDERS = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
 
@@ -54,7 +53,7 @@ class Postgres:
 def postgres(password: str) -> Iterator[Postgres]:
     """An empty server while inside."""
     if not FOLDERS:
-        pytest.fail("there is no Postgres in /usr/lib/postgresql: apt-get install postgresql")
+        needs.absent("there is no Postgres in /usr/lib/postgresql", "apt-get install postgresql")
     # Not below pytest's folder, which the user that the server runs as may not enter.
     folder, port = Path(tempfile.mkdtemp(prefix="plumb-postgres-")), free_port()
     try:

@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import secrets
-import shutil
 import signal
 import subprocess
 import sys
@@ -19,9 +18,9 @@ from threading import Thread
 
 from flows import servers
 from tests import toy
+from tests.postgres_server import Postgres, postgres
 
 PATIENCE = 240.0
-POSTGRES = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
 
 
 @contextlib.contextmanager
@@ -43,34 +42,6 @@ def service(
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-
-
-@contextlib.contextmanager
-def postgres(folder: Path) -> Iterator[str | None]:
-    """The address of an empty database on a server of our own; None where Debian's package is not installed."""
-    if not POSTGRES:
-        yield None
-        return
-    place, port, password = folder / "postgres", servers.free_port(), secrets.token_hex(12)
-    place.mkdir()
-    # Postgres refuses to run as root; its Debian package brings a user.
-    as_user = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"] if os.geteuid() == 0 else []
-    (folder / "postgres.password").write_text(password)
-    if as_user:
-        for path in (place, folder / "postgres.password"):
-            shutil.chown(path, "postgres", "postgres")
-        for path in (folder, *folder.parents):
-            with contextlib.suppress(OSError):
-                path.chmod(path.stat().st_mode | 0o711)
-    make = [str(POSTGRES[-1] / "initdb"), "-D", str(place), "-U", "plumb", "-A", "scram-sha-256"]
-    make += [f"--pwfile={folder / 'postgres.password'}", "-E", "UTF8"]
-    subprocess.run([*as_user, *make], cwd="/", check=True, capture_output=True)
-    command = [*as_user, str(POSTGRES[-1] / "postgres"), "-D", str(place), "-p", str(port), "-k", str(place)]
-    command += ["-c", "listen_addresses=127.0.0.1", "-c", "fsync=off"]
-    with service("postgres", command, place.parent, dict(os.environ)) as log:
-        ready = [str(POSTGRES[-1] / "pg_isready"), "-h", "127.0.0.1", "-p", str(port), "-q"]
-        toy.wait_for(lambda: subprocess.run(ready, check=False).returncode == 0, 60, log.read_text)
-        yield f"postgresql+asyncpg://plumb:{password}@127.0.0.1:{port}/postgres"
 
 
 @dataclass
@@ -121,7 +92,7 @@ class Team:
 
     environment: dict[str, str]
     box: Mailbox
-    database: str
+    database: Postgres
 
     @property
     def api(self) -> str:
@@ -130,9 +101,12 @@ class Team:
 
 @contextlib.contextmanager
 def team(folder: Path) -> Iterator[Team]:
-    """All servers but the worker, with what they store in `folder`."""
+    """All servers but the workers, both on one Postgres, with what they store in `folder`."""
     with contextlib.ExitStack() as stack:
-        database = stack.enter_context(postgres(folder))
+        password = secrets.token_hex(12)
+        database = stack.enter_context(postgres(password))
+        for name in ("prefect", "mlflow"):
+            database.ask("postgres", f"CREATE DATABASE {name}")
         box = stack.enter_context(mailbox())
         api, pages = servers.free_port(), servers.free_port()
         known = {
@@ -142,21 +116,22 @@ def team(folder: Path) -> Iterator[Team]:
             "MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
             "PLUMB_ALERT_URL": box.url, "PREFECT_WORKER_QUERY_SECONDS": "1",
         }  # fmt: skip
-        environment = toy.toy_environment(folder, **known)
+        environment, address = toy.toy_environment(folder, **known), f"postgres@127.0.0.1:{database.port}"
         server = environment | {
+            "PREFECT_SERVER_DATABASE_CONNECTION_URL": f"postgresql+asyncpg://{address}/prefect",
             "PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS": "2",
-            "PREFECT_SERVER_SERVICES_PAUSE_EXPIRATIONS_LOOP_SECONDS": "1",
-        }
-        if database:
-            server["PREFECT_SERVER_DATABASE_CONNECTION_URL"] = database
+            "PREFECT_SERVER_SERVICES_PAUSE_EXPIRATIONS_LOOP_SECONDS": "1", "PGPASSWORD": password,
+        }  # fmt: skip
         python = [sys.executable, "-m"]
         command = [*python, "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(api)]
         stack.enter_context(service("prefect", command, folder, server, f"{known['PREFECT_API_URL']}/health"))
         command = [*python, "mlflow", "server", "--host", "127.0.0.1", "--port", str(pages), "--workers", "1"]
-        command += ["--backend-store-uri", f"sqlite:///{folder}/mlflow.db"]
         command += ["--artifacts-destination", f"{folder}/models"]
-        stack.enter_context(service("mlflow", command, folder, environment, f"{known['MLFLOW_TRACKING_URI']}/health"))
-        yield Team(known, box, "Postgres" if database else "sqlite: Debian's postgresql is not installed here")
+        server = environment | {
+            "MLFLOW_BACKEND_STORE_URI": f"postgresql+psycopg2://{address}/mlflow", "PGPASSWORD": password,
+        }  # fmt: skip
+        stack.enter_context(service("mlflow", command, folder, server, f"{known['MLFLOW_TRACKING_URI']}/health"))
+        yield Team(known, box, database)
 
 
 @contextlib.contextmanager

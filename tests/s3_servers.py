@@ -15,9 +15,10 @@ from pathlib import Path
 from threading import Thread
 
 import boto3
-import pytest
 from botocore.config import Config
 
+from tests import needs
+from tests.browser import chromium
 from tests.import_closure import ROOT
 
 ENVIRONMENT = Path(os.environ.get("PLUMB_SERVICES", ROOT / ".services"))
@@ -27,8 +28,15 @@ START_SECONDS = 30
 def program(name: str) -> str:
     path = ENVIRONMENT / "bin" / name
     if not path.exists():
-        pytest.fail(f"{path} is not there: `make .services/ready` installs the servers that these tests talk to")
+        needs.absent(f"{path} is not there", "make .services/ready installs what these tests talk to")
     return str(path)
+
+
+def browser() -> list[str]:
+    """The command that opens a page: tests/browser.py, in the environment that has Playwright."""
+    if chromium() is None:
+        needs.absent("no Chromium", "apt-get install chromium, or name one in PLUMB_CHROMIUM")
+    return [program("python"), str(Path(__file__).with_name("browser.py"))]
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from prefect.client.schemas.objects import StateType
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Paused
 
-from flows import heartbeat
+from flows import crash_alerts, heartbeat
 from tests import toy
 from tests.service_processes import prefect_server
 
@@ -58,6 +58,20 @@ def test_set_up_is_done_once_and_follows_the_frequency(folder, api, client):
     client.create_automation(heartbeat.automation(60))  # as two set-ups at once would
     assert set_up("--heartbeat", "30") == ("changed", 90.0)
     assert set_up("--heartbeat", "30") == ("kept", 90.0)
+    assert client.read_automations_by_name(crash_alerts.NAME) == [], "nobody said where alerts go"
+
+
+def test_set_up_tells_of_dead_runs_where_alerts_go(folder, api, client):
+    """A token in the address is kept as a secret: neither the answer nor the server's own pages tell it."""
+    for url in ("http://127.0.0.1:9/hook/token-first", "http://127.0.0.1:9/hook/token-second"):
+        answer = toy.plumb(folder, "setup-server", PREFECT_API_URL=api, PLUMB_ALERT_URL=url)
+        assert answer.returncode == 0 and "posts to where alerts go" in answer.stdout, answer.stderr
+        (found,) = client.read_automations_by_name(crash_alerts.NAME)
+        (action,) = found.actions
+        block = client.read_block_document(action.block_document_id, include_secrets=False)
+        assert action.type == "call-webhook" and "token" not in answer.stdout + str(block.data)
+        shown = client.read_block_document(action.block_document_id, include_secrets=True)
+        assert shown.data["url"] == url
 
 
 class Sleeper:

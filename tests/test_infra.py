@@ -12,7 +12,8 @@ INFRA = ROOT / "infra"
 COMPOSE = yaml.safe_load((INFRA / "compose.yaml").read_text())
 SERVICES = COMPOSE["services"]
 # What may be said without a person: where to listen, which version, under which name one is known outside.
-HARMLESS = {"PLUMB_BIND", "PLUMB_VERSION", "PLUMB_GPU_RUNS", "PREFECT_PUBLIC_URL", "MLFLOW_HOSTS", "OPENAI_API_KEY"}
+HARMLESS = {"PLUMB_BIND", "PLUMB_VERSION", "PLUMB_GPU_RUNS", "PREFECT_PUBLIC_URL", "MLFLOW_HOSTS", "OPENAI_API_KEY",
+            "PLUMB_ALERT_URL"}  # fmt: skip
 SECRET = re.compile(r"PASSWORD|SECRET|AUTH_STRING|ACCESS_KEY|API_KEY")
 
 

@@ -26,7 +26,7 @@ def test_short_values_and_other_variables_stay(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "name", ["PGPASSWORD", "PREFECT_API_AUTH_STRING", "AWS_SESSION_TOKEN", "MINIO_SECRET", "SMTP_PASS"]
+    "name", ["PGPASSWORD", "PREFECT_API_AUTH_STRING", "AWS_SESSION_TOKEN", "MINIO_SECRET", "SMTP_PASS", "PLUMB_ALERT_URL"]
 )
 def test_names_that_tell_a_secret(name, monkeypatch):
     monkeypatch.setenv(name, "planted-value")

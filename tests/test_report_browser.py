@@ -3,11 +3,10 @@
 import json
 import re
 import subprocess
-from pathlib import Path
 
 import pytest
 
-from tests.s3_servers import ENVIRONMENT
+from tests.s3_servers import browser
 from tests.test_report import make  # noqa: F401  the report on small documents
 
 pytestmark = pytest.mark.services
@@ -22,9 +21,8 @@ def look(make, tmp_path):  # noqa: F811
     page = tmp_path / "out" / "report.html"
 
     def open_it(*options: str) -> dict:
-        command = [ENVIRONMENT / "bin" / "python", Path(__file__).with_name("browser.py"), page.as_uri(),
-                   tmp_path / "page.png", "--offline", *options]
-        answer = subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=120, check=False)
+        command = [*browser(), page.as_uri(), str(tmp_path / "page.png"), "--offline", *options]
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
         assert answer.returncode == 0, answer.stderr
         assert (tmp_path / "page.png").stat().st_size > 20_000
         return json.loads(answer.stdout)

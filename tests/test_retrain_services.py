@@ -5,24 +5,28 @@ One test, because it is one story: data arrives, the schedule fires, a model is 
 
 import contextlib
 import json
-import subprocess
 import sys
 import time
 from datetime import timedelta
 
 import pytest
+import yaml
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.filters import ArtifactFilter, FlowFilter
 from prefect.client.schemas.schedules import IntervalSchedule
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from flows import crash_alerts, registry
-from tests import retrain_services, retrain_toy, s3_servers, toy
+from flows import crash_alerts, heartbeat, registry
+from tests import retrain_services, s3_servers, toy, ui_pages
 from tests.intake_project import INBOX, demonstration, lines
 from tests.retrain_services import PATIENCE, wait_for_run
+from tests.retrain_world import World
 
-pytestmark = pytest.mark.services
+pytestmark = [pytest.mark.services, pytest.mark.slow]  # minutes
 NOOP_SECONDS = 15.0
+
+
+def md5_of(pointer):
+    return yaml.safe_load(pointer)["outs"][0]["md5"]
 
 
 @pytest.fixture(scope="module")
@@ -37,77 +41,6 @@ def team(tmp_path_factory):
         yield servers
 
 
-class World:
-    """The team's servers, the project and the deployments, as the story's steps ask for them."""
-
-    def __init__(self, team, moto, folder, client):
-        self.team, self.moto, self.client = team, moto, client
-        self.bucket, store = moto.bucket(), moto.bucket()
-        self.project = retrain_toy.make(
-            folder, moto, f"s3://{self.bucket}/in", f"s3://{store}/dvc", "approval", **team.environment
-        )
-        # Another machine of the team: its clone, its cache, its state.
-        self.gpu_machine = self.project.second_clone("gpu-machine")
-        self.deploy()
-
-    def deploy(self):
-        """As the README says: pools, then `prefect deploy` of the file in the repository."""
-        for pool in ("cpu", "gpu"):
-            self.prefect("work-pool", "create", pool, "--type", "process")
-        self.prefect("deploy", "--prefect-file", "infra/prefect.yaml", "--all")
-
-    def prefect(self, *arguments):
-        environment = toy.toy_environment(toy.ROOT, **self.team.environment)
-        command = [sys.executable, "-m", "prefect", "--no-prompt", *arguments]
-        answer = subprocess.run(command, cwd=toy.ROOT, env=environment, capture_output=True, text=True, timeout=300)
-        assert answer.returncode == 0, answer.stdout + answer.stderr
-
-    @property
-    def mlflow(self):
-        import mlflow
-        from mlflow import MlflowClient
-
-        mlflow.set_tracking_uri(self.team.environment["MLFLOW_TRACKING_URI"])
-        return MlflowClient(self.team.environment["MLFLOW_TRACKING_URI"])
-
-    @property
-    def registry(self):
-        return registry.read(self.mlflow, "toy")
-
-    def deployment(self, name):
-        return self.client.read_deployment_by_name(name)
-
-    def start(self, name="retrain/retrain", **parameters):
-        return self.client.create_flow_run_from_deployment(self.deployment(name).id, parameters=parameters).id
-
-    def retrain(self, *names, **parameters):
-        """Start it by hand, with parameters as the page's form sends them; the run in the end."""
-        return wait_for_run(self.client, self.start(**parameters), *names, "Failed", "Crashed")
-
-    def runs(self, flow):
-        return self.client.read_flow_runs(flow_filter=FlowFilter(name={"any_": [flow]}), limit=100)
-
-    def fired(self):
-        """Retrainings that the schedule started, the first one first."""
-        begun = [run for run in self.runs("retrain") if run.auto_scheduled and run.start_time]
-        return sorted(begun, key=lambda run: run.start_time)
-
-    def artifact(self, run_id, key):
-        where = ArtifactFilter(flow_run_id={"any_": [run_id]}, key={"any_": [key]})
-        (found,) = self.client.read_artifacts(artifact_filter=where)
-        return found.data
-
-    def decisions(self):
-        """The tags of the retrainings in MLflow, the oldest first."""
-        experiment = self.mlflow.get_experiment_by_name("plumbline").experiment_id
-        found = self.mlflow.search_runs([experiment], "tags.`plumb.kind` = 'retrain'", order_by=["start_time ASC"])
-        prefix = "plumb.retrain."
-        return [{k.removeprefix(prefix): v for k, v in run.data.tags.items() if k.startswith(prefix)} for run in found]
-
-    def started_since(self, count):
-        return self.project.stages_started()[count:]
-
-
 @pytest.fixture()
 def world(team, moto, tmp_path):
     with temporary_settings({PREFECT_API_URL: team.api}), get_client(sync_client=True) as client:
@@ -119,16 +52,18 @@ def world(team, moto, tmp_path):
 
 
 def test_the_story(world):
-    print(f"Prefect on {world.team.database}")
     first_run_promotes_v1(world)
+    a_second_clone_trains_nothing(world)
     scheduled_run_trains_v2_and_asks(world)
     the_page_approves_v2(world)
+    the_pages_show_it(world)
     nothing_new_is_a_noop(world)
     a_hacked_candidate_is_rejected(world)
     rollback_returns_to_v1_and_stays(world)
     two_at_once_decide_once(world)
     stages_go_to_the_machines_of_their_pools(world)
     a_killed_run_is_told_and_repeated(world)
+    postgres_restarts_in_the_middle(world)
     a_failure_is_told(world)
 
 
@@ -141,11 +76,25 @@ def first_run_promotes_v1(world):
     assert state.versions[1].tags[registry.COMPARED] == "none" and state.versions[1].tags[registry.REPLACES] == "none"
     assert json.loads(state.versions[1].tags[registry.APPROVAL])["by"] == "ada"
     assert "v1 is champion" in world.artifact(run.id, "retrain")
+    found = world.lineage()
+    assert (found["model"]["version"], found["evidence"]["verdict"]) == (1, "promote")
+    assert found["data"]["data/items"] == md5_of(world.project.git("show", "main:data/items.dvc"))
     (decision,) = world.decisions()
     assert decision["outcome"] == "promoted" and decision["champion"] == "none" and "files pushed" in decision["pushed"]
     assert world.project.stages_started() == ["prepare", "train", *world.project.stages_started()[2:]]
     assert sorted(world.project.stages_started()) == ["gate", "package", "prepare", "report", "train"]
     assert world.team.box.letters == []
+
+
+def a_second_clone_trains_nothing(world):
+    """With an empty cache, a state of its own and the same S3 remote; the code and data are those of v1."""
+    other = world.project.second_clone("second")
+    answer = other.run([sys.executable, "-m", "flows.cli", "align"])
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+    assert other.stages_started() == []
+    weights = "artifacts/package/model.safetensors"
+    (v1,) = (world.project.folder / ".dvc" / "plumb-state" / "workspaces").glob(f"commit-*/{weights}")
+    assert (other.folder / weights).read_bytes() == v1.read_bytes()
 
 
 def scheduled_run_trains_v2_and_asks(world):
@@ -174,6 +123,7 @@ def the_page_approves_v2(world):
     """What the form in the Prefect page sends."""
     run_id = world.decisions()[-1]["asked"]
     wait_for_run(world.client, run_id, "Suspended")
+    assert ui_pages.approval(world.team.api, run_id) == []
     answer = {"approve": True, "comment": "read the report", "by": "grace"}
     result = world.client.resume_flow_run(run_id, run_input=answer)
     assert result.status.value == "ACCEPT", result
@@ -183,6 +133,31 @@ def the_page_approves_v2(world):
     assert state.aliases == {"champion": 2} and state.versions[2].tags[registry.REPLACES] == "v1"
     assert json.loads(state.versions[2].tags[registry.APPROVAL])["comment"] == "read the report"
     assert "v2 is champion" in world.artifact(run.id, "promotion")
+    the_lineage_leads_both_ways(world)
+
+
+def the_lineage_leads_both_ways(world):
+    """From the champion to its data, code and answer; from a row that came in to the version that it trained."""
+    found, decision = world.lineage("models:/toy@champion"), world.decisions()[-1]
+    assert found["model"]["version"] == 2 and found["model"]["replaces"] == "v1"
+    assert found["run"]["id"] == decision["align"] and found["code"]["commit"] == decision["commit"]
+    assert found["data"]["data/items"] == md5_of(world.project.files()["data/items.dvc"])
+    assert found["data"]["data/champion"] == decision["champion"] == world.registry.versions[1].tags[registry.PACKAGE]
+    assert found["evidence"]["approval"]["by"] == "grace" and found["evidence"]["compared"] == "v1"
+    rows = [json.loads(line) for line in world.project.pulled()["demonstrations.jsonl"].splitlines()]
+    (new,) = [row["id"] for row in rows if row.get("origin", "").startswith("in/demonstrations/b.jsonl")]
+    assert [one["version"] for one in world.lineage("--row", new)["versions"]] == [2]
+    assert [one["version"] for one in world.lineage("--row", rows[0]["id"])["versions"]] == [1, 2]
+
+
+def the_pages_show_it(world):
+    """What people look at, in a browser."""
+    run, decision = world.fired()[0], world.decisions()[-1]
+    artifact = world.artifact_of(run.id, "retrain").id
+    problems = ui_pages.prefect(world.team.api, run.id, artifact, [heartbeat.NAME, crash_alerts.NAME])
+    experiment = world.mlflow.get_experiment_by_name("plumbline").experiment_id
+    url = world.team.environment["MLFLOW_TRACKING_URI"]
+    assert problems + ui_pages.mlflow(url, experiment, decision["align"], 2) == []
 
 
 def nothing_new_is_a_noop(world):
@@ -198,6 +173,7 @@ def nothing_new_is_a_noop(world):
     whole = time.monotonic() - begun
     print(f"no-op retrain: {seconds:.1f} s on the worker, {whole:.1f} s as a command")
     assert by_hand.returncode == 0 and by_hand.stdout.startswith("NothingNew: "), by_hand.stderr
+    assert by_hand.stdout.count("0.0 s in stages") == 1
     assert seconds < NOOP_SECONDS and whole < NOOP_SECONDS
 
 
@@ -216,6 +192,7 @@ def rollback_returns_to_v1_and_stays(world):
     answer = world.project.run([sys.executable, "-m", "flows.cli", "rollback"])
     assert answer.returncode == 0 and "champion is v1 again" in answer.stdout, answer.stderr
     assert world.registry.aliases["champion"] == 1
+    assert world.lineage()["model"]["version"] == 1 and world.lineage("models:/toy/2")["model"]["rolled_back"]
     run = world.retrain("NothingNew")
     assert world.registry.aliases["champion"] == 1, run.state.message
 
@@ -252,8 +229,6 @@ def stages_go_to_the_machines_of_their_pools(world):
 
 def a_killed_run_is_told_and_repeated(world):
     """`kill -9` of the flow while it trains: the server says so, nobody is left, the next run decides."""
-    crash_alerts.ensure(world.client, world.team.box.url)
-    crash_alerts.ensure(world.client, world.team.box.url)
     count, decided, before = len(world.project.stages_started()), len(world.decisions()), world.registry
     run_id = world.start(changes={"ppo.kl_coefficient": 0.2}, approval={"approve": True, "by": "ada"})
     toy.wait_for(lambda: "train" in world.started_since(count), PATIENCE)
@@ -270,6 +245,22 @@ def a_killed_run_is_told_and_repeated(world):
     after = world.registry
     assert len(after.versions) == len(before.versions) + 1
     assert after.champion.replaces == before.champion.number
+
+
+def postgres_restarts_in_the_middle(world):
+    """As after a crash, while a model is trained: whatever became of that run, repeating it makes one champion."""
+    count, before = len(world.project.stages_started()), world.registry
+    wish = {"changes": {"ppo.kl_coefficient": 0.3}, "approval": {"approve": True, "by": "ada"}}
+    run_id = world.start(**wish)
+    toy.wait_for(lambda: "train" in world.started_since(count), PATIENCE)
+    world.team.database.restart()
+    run = wait_for_run(world.client, run_id, "Promoted", "Failed", "Crashed")
+    print(f"Postgres restarted: {run.state.name}: {run.state.message}")
+    if run.state.name != "Promoted":
+        assert world.retrain("Promoted", **wish).state.name == "Promoted"
+    assert len(world.registry.versions) == len(before.versions) + 1
+    assert world.registry.champion.replaces == before.champion.number
+    assert world.started_since(count).count("train") == 1
 
 
 def a_failure_is_told(world):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from flows import commit_clone, data, environment, git, registry, retraining, running, stage_inputs
+from flows import commit_clone, data, environment, git, registry, retraining, running, shared_runs, stage_inputs
 from flows.retraining import Champion, Errand
 from flows.running import Processes
 from flows.stages import Graph
@@ -252,6 +252,27 @@ def test_another_machine_restores_what_was_pushed_and_makes_nothing(project, tmp
     assert (there / names).read_bytes() == (place / names).read_bytes()
 
 
+def test_a_plain_align_meets_what_others_made_where_there_is_any(project, tmp_path, monkeypatch):
+    """The default remote is another one, and stays so."""
+    (tmp_path / "started").mkdir()
+    monkeypatch.setenv("TOY_STARTED", str(tmp_path / "started"))
+    monkeypatch.setenv("PYTHONPATH", str(toy.ROOT))
+    assert shared_runs.meet(project) is None, "nobody pushed anything yet"
+    place = retraining.open_clone(project, errand(project))
+    data.pull(place)
+    run(place, tmp_path, "prepare")
+    retraining.push(place, "store")
+    git.git(tmp_path, "clone", "-q", "origin.git", "other")
+    other = tmp_path / "other"
+    data.pull(other)
+    assert not stage_inputs.restore(other, "prepare", "store"), "nothing is known here of the runs of others"
+    assert shared_runs.meet(other) == "store"
+    assert not stage_inputs.restore(other, "prepare"), "the default remote has data alone"
+    assert stage_inputs.restore(other, "prepare", "store")
+    (other / "params.yaml").write_text((other / "params.yaml").read_text().replace("remote: store", "remote: nowhere"))
+    assert shared_runs.meet(other) is None
+
+
 def run(place, tmp_path, name):
     return running.run_stage(place, name, "v", tmp_path / "log" / place.name, 60, Processes(), pull=True)
 
@@ -261,8 +282,8 @@ def started(tmp_path) -> list[str]:
 
 
 def test_an_inbox_and_a_remote_as_params_say(project):
-    assert retraining.inbox_of(project) is None and retraining.remote_of(project) == "store"
+    assert retraining.inbox_of(project) is None and shared_runs.remote_of(project) == "store"
     params = yaml.safe_load((project / "params.yaml").read_text())
     del params["intake"]
     (project / "params.yaml").write_text(json.dumps(params))
-    assert retraining.inbox_of(project) is None and retraining.remote_of(project) is None
+    assert retraining.inbox_of(project) is None and shared_runs.remote_of(project) is None
