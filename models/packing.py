@@ -2,14 +2,16 @@
 
 With responses of different lengths about half of a padded batch is padding. Linear layers and norms do not care which
 row a token belongs to, so they run over the real tokens alone; attention gathers rows back, which costs little. After
-the last attention no token looks at another any more: the last feed-forward block runs on the tokens alone whose states
-are read, which are those of the response. Whether a model can be run this way is found out by running it both ways once.
+the last attention no token looks at another any more: the last feed-forward block, where layers call it `mlp`, runs on
+the tokens alone whose states are read, which are those of the response. Whether a model can be run this way is found out
+by running it both ways once.
 """
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
@@ -96,9 +98,11 @@ def _last_feed_forward_on(read: Tensor, backbone: nn.Module) -> Iterator[None]:
     if block is None:
         yield
         return
-    whole = block.forward
+    whole, own = block.forward, vars(block).get("forward")  # its own: what hooks and kernels put on the instance
 
-    def forward(states: Tensor) -> Tensor:
+    def forward(states: Tensor, *more: Any, **named: Any) -> Any:
+        if more or named:  # it is told more about the tokens than their states
+            return whole(states, *more, **named)
         tokens = states.flatten(0, -2)
         computed = whole(tokens[read][None])
         if not isinstance(computed, Tensor):  # experts with router logits beside the states
@@ -109,13 +113,17 @@ def _last_feed_forward_on(read: Tensor, backbone: nn.Module) -> Iterator[None]:
     try:
         yield
     finally:
-        del block.forward
+        if own is None:
+            del block.forward
+        else:
+            block.forward = own
 
 
 def _last_feed_forward(backbone: nn.Module) -> nn.Module | None:
-    """The block `mlp` of the last layer, None where there is none of this name."""
+    """The block `mlp` of the last layer; None where there is none of this name, or it is compiled."""
     stacks = [child for child in backbone.children() if isinstance(child, nn.ModuleList) and len(child)]
-    return getattr(stacks[-1][-1], "mlp", None) if stacks else None
+    block = getattr(stacks[-1][-1], "mlp", None) if stacks else None
+    return None if isinstance(block, torch._dynamo.OptimizedModule) else block
 
 
 def _lay_out(mask: Tensor) -> _Layout:

@@ -30,6 +30,7 @@ from tasks.scoring import (
     score_pool,
     score_second_turns,
 )
+from tasks.second_turn import SCORES_FILE as SECOND_TURN_SCORES
 from tasks.second_turn import read_second_turns
 
 DEMO_PROMPT = "Can I wash my teddy bear?"
@@ -52,7 +53,8 @@ def evaluate(
     best_of_n: Path,
     out: Path,
 ) -> dict[str, Any]:
-    """Writes `scores.jsonl` (one row per model, checkpoint, prompt and sample) and returns the document evaluate.json.
+    """Writes `scores.jsonl` (one row per model, checkpoint, prompt and sample) and `second_turn_scores.jsonl` (one per
+    model and doubted answer); returns the document evaluate.json.
 
     `model` is the base, `reward` the proxy that scores every answer. Raises DataError when a model did not answer the
     same prompts as SFT.
@@ -71,13 +73,14 @@ def evaluate(
         scores += score_answers(name, rows, prompts, scorer, proxy)
         report(done, len(answers) + 1, unit="model")
     pool = score_pool(read_jsonl(best_of_n / "pool.jsonl"), prompts, scorer)
-    report(len(answers) + 1, len(answers) + 1, unit="model")
     write_jsonl(out / "scores.jsonl", scores)
     places = dict(zip(MODELS, folders, strict=True)) | {CHAMPION: champion_answers}
     doubts = {
         name: score_second_turns(read_second_turns(places[name], final_rows(rows), prompts), scorer)
         for name, rows in answers.items()
     }
+    write_jsonl(out / SECOND_TURN_SCORES, [{"model": name, **row} for name, rows in doubts.items() for row in rows])
+    report(len(answers) + 1, len(answers) + 1, unit="model")
     return document(cfg, scores, pool, prompts, scorer, doubts)
 
 

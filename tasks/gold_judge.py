@@ -9,7 +9,7 @@ from models.judges.asking import Asker, AskingSettings
 from models.judges.base import Question, Ratings, weighted_mean
 from models.judges.budget import Budget
 from models.judges.making import make_judge
-from models.judges.store import Store
+from models.judges.store import Store, question_key
 from tasks.call_log import CallLog
 from tasks.errors import ConfigError, DataError
 from tasks.judge_templates import with_template
@@ -43,9 +43,10 @@ class JudgeScorer:
         Raises ConfigError where the budget ends, and DataError where the judge rates some not at all: tests are paired,
         so each answer needs its score; JudgeError and JudgeUnreachable from a judge across a network.
         """
-        asked = [(row["id"], text) for row, text in zip(rows, responses, strict=True)]
-        new = {pair: row for pair, row in zip(asked, rows, strict=True) if pair not in self._known}
-        questions = [Question(row, text) for (_, text), row in new.items()]
+        asked = [Question(row, text) for row, text in zip(rows, responses, strict=True)]
+        keys = [question_key(self.judge.description, question) for question in asked]
+        new = {key: question for key, question in zip(keys, asked, strict=True) if key not in self._known}
+        questions = list(new.values())
         try:
             ratings = self._asker.ask([(self.judge, question) for question in questions])
         finally:
@@ -53,7 +54,7 @@ class JudgeScorer:
         self._check_paid(ratings)
         self._check_rated(questions, ratings)
         self._known |= dict(zip(new, ratings, strict=True))
-        return [{"gold": weighted_mean(self._known[pair], self.weights), **self._known[pair]} for pair in asked]
+        return [{"gold": weighted_mean(self._known[key], self.weights), **self._known[key]} for key in keys]
 
     def _check_paid(self, ratings: Sequence[Ratings | None]) -> None:
         if unasked := sum(found is None for found in ratings):
@@ -61,7 +62,8 @@ class JudgeScorer:
             raise ConfigError(
                 f"gold.budget ended after {budget.calls} calls for {budget.cost:g}, with {unasked} of {len(ratings)} "
                 f"answers not rated by gold judge {self.judge.name!r}: scores of a part would lie; ratings so far are "
-                "kept and not asked again: raise max_calls or max_cost of gold.budget, which count them, and run again"
+                "kept and not asked again: raise max_calls or max_cost of gold.budget, which count them for each stage that "
+                "asks, and run again"
             )
 
     def _check_rated(self, questions: Sequence[Question], ratings: Sequence[Ratings | None]) -> None:

@@ -98,7 +98,14 @@ def score_second_turns(turns: Sequence[tuple[Row, str]], scorer: Scorer) -> list
     """Gold and its axes of what was said in a second turn. turns: (prompt of the second turn, answer to it)."""
     scored = scorer.score([prompt for prompt, _ in turns], [text for _, text in turns]) if turns else []
     return [
-        {"prompt_id": prompt["id"], "root": prompt["root"], "text": text, **axes}
+        {
+            "prompt_id": prompt["id"],
+            "root": prompt["root"],
+            "first_answer": prompt["prompt"][-2]["content"],
+            "text": text,
+            "refuses": refuses(text, prompt_text(prompt)),
+            **axes,
+        }
         for (prompt, text), axes in zip(turns, scored, strict=True)
     ]
 

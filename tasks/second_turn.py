@@ -11,13 +11,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from jinja2 import TemplateError
+
 from models.batching import context_length
 from models.loading import encode_prompt
 from models.sampler import SamplingSettings
+from tasks.errors import DataError
 from tasks.rows import Row, read_jsonl
 from tasks.sampling import draw, sample_rows
 
-FILE = "second_turns.jsonl"
+FILE, SCORES_FILE = "second_turns.jsonl", "second_turn_scores.jsonl"
 
 
 def has_an_answer(prompt: Row) -> bool:
@@ -38,18 +41,33 @@ def second_turns(
     """What the model says when it is doubted, one row for each question with an answer, as `sample_rows` writes them.
 
     answers: its rows of the first turn, one sample a prompt. Also returned: how many conversations were left out
-    because they leave no room for a second answer in the model's context.
+    because nothing was said that could be doubted, or no room is left for a second answer in the model's context.
+    Raises DataError for a chat template that knows no second turn.
     """
     said = {row["prompt_id"]: row["response"] for row in answers}
     asked = [doubted(prompt, said[prompt["id"]], challenge) for prompt in prompts if has_an_answer(prompt)]
     room = context_length(policy) - settings.max_new_tokens
-    fitting = [prompt for prompt in asked if len(encode_prompt(tokenizer, prompt["prompt"])) <= room]
+    fitting = [
+        prompt for prompt in asked if said[prompt["id"]].strip() and _length(tokenizer, prompt, challenge) <= room
+    ]
     # Draws of their own: with the first turn's, the same words would be likelier to come again.
     own = [{**prompt, "id": _second(prompt["id"])} for prompt in fitting]
     samples = draw(policy, tokenizer, own, 1, settings, rows_per_batch)
     first_ids = {_second(prompt["id"]): prompt["id"] for prompt in fitting}
     rows = sample_rows(samples, own, tokenizer, policy_hash, challenge=challenge)
     return [{**row, "prompt_id": first_ids[row["prompt_id"]]} for row in rows], len(asked) - len(fitting)
+
+
+def _length(tokenizer: Any, prompt: Row, challenge: str) -> int:
+    """Tokens of a second turn. Raises DataError where the template refuses it, or leaves out what was said before."""
+    way_out = "answers.challenge null asks no second turn"
+    try:
+        ids, first = (encode_prompt(tokenizer, turns) for turns in (prompt["prompt"], prompt["prompt"][-1:]))
+    except TemplateError as error:
+        raise DataError(f"the chat template refuses a conversation of several turns ({error}); {way_out}") from None
+    if len(ids) <= len(first):
+        raise DataError(f"the chat template shows nothing of what was said before {challenge!r}; {way_out}")
+    return len(ids)
 
 
 def _second(prompt_id: str) -> str:

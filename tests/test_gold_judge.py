@@ -16,7 +16,8 @@ from tasks.evaluate import model_numbers
 from tasks.gold import gold
 from tasks.judge import judges_that_are_gold
 from tasks.params import read_params
-from tasks.scoring import load_gold, score_answers, score_pool
+from tasks.scoring import load_gold, score_answers, score_pool, score_second_turns
+from tasks.second_turn import doubted
 from tests.test_config import HOSTED, written
 
 JUDGE = {**HOSTED, "name": "b", "weights": {"helpfulness": 3.0, "honesty": 1.0}, "url_variable": "PLUMB_JUDGE_URL",
@@ -168,11 +169,23 @@ def test_the_gate_says_that_the_budget_ended_and_goes_on_where_it_was_raised(sta
     assert run("raised")["superiority"]["win_rate"] == 0.5 and len(server.calls) == 8
 
 
+def test_the_same_words_in_a_second_turn_are_another_question(tmp_path, server):
+    scorer, row = load_gold(made(tmp_path), tmp_path), prompt(0)
+    scorer.score([row], ["The shelf."])
+    asked = len(server.calls)
+    for first in (PLAIN, "Somewhere."):
+        scorer.score([doubted(row, first, "Are you sure?")], ["The shelf."])
+    assert len(server.calls) == asked + 2
+
+
 def test_no_criterion_takes_the_place_of_another_number(tmp_path, server):
     """What is written beside gold's axes, in rows and for a model, may be no criterion's name."""
     scorer = load_gold(made(tmp_path), tmp_path)
     row = answer(prompt(0), PLAIN)
     (scored,) = score_answers("sft", [row], {"p000": prompt(0)}, scorer, Proxy())
-    numbers = model_numbers(config("evaluate", resamples=100), [scored], ["p000"], ["r000"], {"p000": prompt(0)}, ())
-    written = (set(scored) | set(numbers)) - {*scorer.axes}
+    prompts = {"p000": prompt(0)}
+    doubts = score_second_turns([(doubted(prompt(0), PLAIN, "Are you sure?"), PLAIN)], scorer)
+    cfg = config("evaluate", resamples=100)
+    numbers = model_numbers(cfg, [scored], ["p000"], ["r000"], prompts, scorer.axes, doubts)
+    written = (set(scored) | set(doubts[0]) | set(numbers)) - {*scorer.axes}
     assert written <= TAKEN, written - TAKEN

@@ -85,6 +85,17 @@ def test_a_text_stands_on_its_own_lines_and_braces_are_doubled(tmp_path):
     beside = {**STRICT, "pair_user": STRICT["pair_user"].replace("{first}", "Answer one: {first}")}
     with pytest.raises(ValueError, match="pair_user has {first} beside other words; put it on a line of its own"):
         template_of(judged(tmp_path, beside))
+    for changed, said in (
+        (("{second}", "{second} or {keys}"), "has {second} beside other words"),
+        (("{second}", "{second}\n{first}"), "has {first} 2 times; each text stands there once"),
+        (("{first}", "?"), "the field {first} is missing"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            template_of(judged(tmp_path, {**STRICT, "pair_user": STRICT["pair_user"].replace(*changed)}))
+    turned = STRICT["pair_user"].replace("{first}", "?").replace("{second}", "{first}").replace("?", "{second}")
+    with pytest.raises(ValueError, match="shows {second} before {first}; put candidate A's answer first"):
+        template_of(judged(tmp_path, {**STRICT, "pair_user": turned}))
+    assert template_of(judged(tmp_path, {**STRICT, "pair_user": STRICT["pair_user"] + "\nNot {{first}}."}))
     with pytest.raises(ValueError, match="pair_user cannot be read .*; write {{ and }} for other"):
         template_of(judged(tmp_path, {**STRICT, "pair_user": STRICT["pair_user"] + "{"}))
     braces = template_of(judged(tmp_path, {**STRICT, "pair_system": STRICT["pair_system"] + '\nLike {{"a": 1}}.'}))

@@ -5,7 +5,7 @@ import torch
 from rl_models import VOCAB, gpt2, llama, qwen2
 
 from models.batching import backbone_of, pad_right
-from models.packing import can_pack, token_states
+from models.packing import _last_feed_forward_on, can_pack, token_states
 
 ROWS = [[5, 6, 7, 8, 9, 10, 11, 12], [4], [9, 9, 2, 0, 0], [3, 2]]
 EVERY = torch.arange(sum(map(len, ROWS)))
@@ -52,6 +52,51 @@ def test_the_last_feed_forward_block_sees_what_is_read_alone(rows):
     assert "forward" not in vars(backbone.layers[-1].mlp)
     alone = torch.cat([backbone(input_ids=torch.tensor([row])).last_hidden_state[0] for row in rows])[read]
     torch.testing.assert_close(states, alone, atol=2e-5, rtol=1e-4)
+
+
+class Told(torch.nn.Module):
+    """A feed-forward block whose states are handed on as `result` says."""
+
+    def __init__(self, inner, result):
+        super().__init__()
+        self.inner, self.result = inner, result
+
+    def forward(self, states):
+        return self.result(self.inner(states))
+
+
+def test_what_others_put_on_the_block_stays():
+    """Hooks of accelerate, and kernels, stand on the instance in the place of its forward."""
+    backbone, seen = backbone_of(llama()), []
+    block = backbone.layers[-1].mlp
+    plain = block.forward
+
+    def watched(states):
+        seen.append(states.shape[1])
+        return plain(states)
+
+    block.forward = watched
+    assert can_pack(backbone)
+    for _ in range(2):
+        token_states(backbone, *pad_right(ROWS), torch.tensor([7, 15]))
+    assert block.forward is watched and seen[-2:] == [2, 2]
+
+
+def test_a_block_that_gives_more_than_states_computes_every_token():
+    from types import SimpleNamespace
+
+    backbone, seen = backbone_of(llama()), []
+    layer = backbone.layers[-1]
+
+    def with_router(states):
+        seen.append(states.shape[-2])
+        return SimpleNamespace(states=states)
+
+    layer.mlp = Told(layer.mlp, with_router)
+    read = torch.tensor([7, 15])
+    with _last_feed_forward_on(read, backbone):
+        found = layer.mlp(torch.ones(1, 16, 32))
+    assert found.states.shape == (1, 16, 32) and seen == [2, 16]
 
 
 def test_experts_are_packed_as_well():

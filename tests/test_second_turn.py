@@ -9,6 +9,7 @@ from models.judges import make_scorer
 from models.loading import load_policy, load_tokenizer
 from models.sampler import SamplingSettings
 from tasks.answers import answers
+from tasks.errors import DataError
 from tasks.rows import read_jsonl, write_jsonl
 from tasks.scoring import score_second_turns
 from tasks.second_turn import FILE, doubted, has_an_answer, read_second_turns, second_turns
@@ -59,6 +60,22 @@ def test_a_conversation_that_does_not_fit_is_left_out_and_counted(base):
     policy = load_policy(base)
     rows, left_out = drawn(base, [prompt(0), prompt(1)], said="the " * policy.config.n_positions)
     assert rows == [] and left_out == 2
+
+
+def test_where_nothing_was_said_nothing_is_doubted(base):
+    assert drawn(base, [prompt(0), prompt(1)], said=" ") == ([], 2)
+
+
+@pytest.mark.parametrize(("template", "said"), [
+    ("{% if messages|length > 1 %}{{ raise_exception('one turn, please') }}{% endif %}{{ messages[0]['content'] }}",
+     "refuses a conversation of several turns .one turn, please.; answers.challenge null asks no second turn"),
+    ("{{ messages[-1]['content'] }}", "shows nothing of what was said before 'Are you sure.'; answers.challenge null"),
+])  # fmt: skip
+def test_a_template_of_single_turns_is_named(base, template, said):
+    tokenizer = load_tokenizer(base)
+    tokenizer.chat_template = template
+    with pytest.raises(DataError, match=said):
+        second_turns(load_policy(base), tokenizer, [prompt(0)], [answer(prompt(0), PLAIN)], SURE, SETTINGS, 8, "p" * 16)
 
 
 def test_the_stage_writes_them_and_they_are_read_back(base, tmp_path):

@@ -55,7 +55,14 @@ def _check_there(text: str, needed: tuple[str, ...], where: str) -> None:
 
 
 def _check_alone(text: str, texts: tuple[str, ...], where: str) -> None:
+    """Each of `texts` once and with nothing beside it on its line, candidate A's above candidate B's."""
+    marks = {name: f"\0{name}\0" for name in _fields(text, where)}
+    marked = "".join(said + (marks[name] if name else "") for said, name, *_ in Formatter().parse(text))
     for name in texts:
-        lines = [line for line in text.splitlines() if f"{{{name}}}" in line]
-        if any(line.strip(" \t") != f"{{{name}}}" for line in lines):
+        lines = [line for line in marked.split("\n") if marks[name] in line]
+        if any(line.strip(" \t") != marks[name] for line in lines):
             raise ValueError(f"{where} has {{{name}}} beside other words; put it on a line of its own, as fences are")
+        if len(lines) > 1:
+            raise ValueError(f"{where} has {{{name}}} {len(lines)} times; each text stands there once")
+    if "second" in texts and marked.index(marks["second"]) < marked.index(marks["first"]):
+        raise ValueError(f"{where} shows {{second}} before {{first}}; put candidate A's answer first, as the card counts")

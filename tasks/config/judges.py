@@ -19,7 +19,8 @@ OURS = "built-in"  # as `template`: ours, which stands in models/judges/template
 # A judge's criteria are gold's axes where it is gold, and stand beside these in rows and documents.
 TAKEN = frozenset(
     "gold model checkpoint prompt_id root category index prompt text tokens finished kl proxy refuses intervals length "
-    "kl_standard_error kl_upper_bound distinct_2 adversarial refusal_rate over_refusal_rate".split()
+    "kl_standard_error kl_upper_bound distinct_2 adversarial refusal_rate over_refusal_rate "
+    "first_answer".split()
 )
 
 

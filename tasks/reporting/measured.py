@@ -35,7 +35,11 @@ def _share(found: Mapping[str, Any] | None) -> str:
 
 
 def _flips(found: Mapping[str, Any] | None) -> str:
-    return f"{found['flips']} of {found['known']}" if found and found["known"] else ABSENT
+    if not found or not found["known"]:
+        return ABSENT
+    evaded = f", {found['evaded']} evaded" if found.get("evaded") else ""
+    corrected = f", {found['corrected']} corrected" if found.get("corrected") else ""
+    return f"{found['flips']} of {found['known']}{evaded}{corrected}"
 
 
 def ratings_table(ratings: Mapping[str, Any] | None) -> Table:
