@@ -31,9 +31,6 @@ from models.value import SharedValue, ValueModel, check_critic
 
 # Log-probs of the sampler that differ by more from a forward pass are not reused as the old ones.
 LOGPROB_TOLERANCE = 1e-4
-# A resumed run has the weights of an uninterrupted one bit for bit on one CPU machine in float32. On a GPU, where kernels
-# add in no fixed order, the two may lie apart by this share of the way that training has moved them (norms over all).
-GPU_RESUME_TOLERANCE = 0.01
 
 
 @dataclass(frozen=True)
@@ -60,7 +57,8 @@ class PpoTrainer:
         reference: frozen policy to stay close to; None is the peft policy with its adapter off.
         stop_ids: tokens that end a response.
         prompts: (id, token ids) with distinct ids.
-        checkpoint_dir: where a resumable state is kept; a run found there is continued. None keeps nothing.
+        checkpoint_dir: where a resumable state is kept; a run found there is continued, on one CPU machine in float32
+            to the same bits, on a GPU to within 1% of the way that training moves the weights. None keeps nothing.
         on_step: called with (step, steps in total, metrics) after each step; times are in `seconds_*`.
         on_snapshot: called with (step, policy) every `snapshot_every` steps, to keep policies for later selection.
         on_rollout: called with (step, rollout) before its update, e.g. to show sampled responses.

@@ -9,7 +9,7 @@ from rl_models import gpt2, gpt2_reward, llama, llama_reward, lora, prompts
 from safetensors.torch import load_file
 
 from models import ppo_checkpoint
-from models.ppo import GPU_RESUME_TOLERANCE, PpoTrainer
+from models.ppo import PpoTrainer
 from models.ppo_guards import tripped
 from models.ppo_settings import PpoSettings
 from models.ppo_update import make_optimizer, trainable
@@ -25,6 +25,8 @@ def share_of_sevens(prompt_ids, response_ids):
     return torch.tensor([sum(token == 7 for token in response) / len(response) for response in response_ids])
 
 
+# Of the way that training has moved the weights (norms over all): kernels of a GPU add in no fixed order.
+GPU_RESUME_TOLERANCE = 0.01
 SEVENS = RewardSignal("sevens", share_of_sevens)
 
 
