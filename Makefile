@@ -42,8 +42,10 @@ test-slow: setup  ## killed processes and runs compared byte by byte
 test-services: setup .services/ready  ## intake and service on real servers: faults, kills, two at once; wants Postgres, Chromium
 	@$(BIN)/python -m pytest -q -n 2 --dist loadfile -m services
 
-test-services-quick: setup .services/ready  ## of these, what takes minutes
-	@$(BIN)/python -m pytest -q -n 2 --dist loadfile -m 'services and not slow'
+QUICK := approval heartbeat infra_services intake_services lineage promotion report_browser rollback
+
+test-services-quick: setup .services/ready  ## of these, what takes some minutes
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile -m 'services and not slow' $(QUICK:%=tests/test_%.py)
 
 nightly: test-slow test-services demo-seeds demo-hacking  ## the long loops: killed processes, real servers, three seeds, hacks
 

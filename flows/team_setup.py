@@ -16,14 +16,15 @@ def make_bucket(client, name: str, versioned: bool) -> str:
     """Make a bucket unless it is there; returns what was done, in one line. Raises botocore's ClientError."""
     from botocore.exceptions import ClientError
 
+    # Asked first: making a bucket of one's own again succeeds in us-east-1, and fails elsewhere.
     try:
+        client.head_bucket(Bucket=name)  # refused if it is somebody else's
+        done = "kept"
+    except ClientError as error:
+        if error.response["Error"]["Code"] not in ("404", "NoSuchBucket", "NotFound"):
+            raise
         client.create_bucket(Bucket=name)
         done = "made"
-    except ClientError as error:
-        if error.response["Error"]["Code"] not in ("BucketAlreadyOwnedByYou", "BucketAlreadyExists"):
-            raise
-        client.head_bucket(Bucket=name)  # it may be somebody else's
-        done = "kept"
     if versioned:
         client.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
     return f"bucket {name} {done}"

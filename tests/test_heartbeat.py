@@ -102,6 +102,7 @@ class Sleeper:
         self.process.wait()
 
 
+@pytest.mark.slow
 def test_a_killed_run_is_marked_as_crashed_and_others_are_left_alone(folder, api, client):
     """Three runs: one is killed, one lives on, one was suspended before its process went."""
     heartbeat.ensure(client, BEAT)
