@@ -47,7 +47,7 @@ def empty(tmp_path_factory):
         (["rollback"], "no model 'toy' is registered in MLflow, so there is nothing to roll back"),
         (["rollback", "--to", "2"], "'2' is no version; write it as v3"),
         (["lineage"], "no model 'toy' is registered in MLflow; plumb promote registers one"),
-        (["chat", "nowhere"], "nowhere is no directory; name one, or a registered model: models:/toy@champion"),
+        (["chat", "nowhere"], "nowhere is no directory; name one or a registered model: models:/toy@champion"),
         (["chat", "models:/toy@champion"], "no model 'toy' is registered"),
         (["chat"], "toy has no champion and there is no"),
     ],
