@@ -87,9 +87,9 @@ def _user() -> str:
 
 def _as_user(*command: object) -> None:
     """Postgres refuses to run as root."""
-    words = [str(word) for word in command]
-    words = ["runuser", "--user", _user(), "--", *words] if os.getuid() == 0 else words
+    who = {"user": _user(), "group": _user(), "extra_groups": []} if os.getuid() == 0 else {}
     answer = subprocess.run(
-        words, cwd="/", stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
+        [str(word) for word in command], cwd="/", stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT, text=True, **who,
+    )  # fmt: skip
     assert answer.returncode == 0, answer.stdout
