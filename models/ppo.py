@@ -58,7 +58,7 @@ class PpoTrainer:
         stop_ids: tokens that end a response.
         prompts: (id, token ids) with distinct ids.
         checkpoint_dir: where a resumable state is kept; a run found there is continued, on one CPU machine in float32
-            to the same bits. On a GPU a test asks for 1% of the way that training moves the weights. None keeps nothing.
+            to the same bits; on a GPU a test asks for 1% of the way that training moved it. None keeps nothing.
         on_step: called with (step, steps in total, metrics) after each step; times are in `seconds_*`.
         on_snapshot: called with (step, policy) every `snapshot_every` steps, to keep policies for later selection.
         on_rollout: called with (step, rollout) before its update, e.g. to show sampled responses.
