@@ -108,9 +108,11 @@ def test_a_directory_that_holds_no_model_is_one_line(tmp_path):
     assert answer.stderr.startswith("chat: ") and answer.stderr.count("\n") == 1
 
 
-# Makes the terminal that it is given its own, so that Ctrl-C there is a signal, and becomes the command.
+# Makes the terminal that it is given its own, so that Ctrl-C there is a signal, and becomes the command. The signal works
+# as in a shell of a terminal, also where the tests run in the background, where it is ignored and children inherit that.
 TAKE_TERMINAL = """
-import fcntl, os, sys, termios
+import fcntl, os, signal, sys, termios
+signal.signal(signal.SIGINT, signal.SIG_DFL)
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 os.execv(sys.argv[1], sys.argv[1:])
 """

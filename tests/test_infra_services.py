@@ -214,7 +214,7 @@ def test_a_worker_runs_the_project_against_the_team_and_nothing_stores_a_login(t
     project = team.folder / "toy"
     registry_toy.write_project(project)
     registry_toy.write_candidate(project, "gpt2")
-    environment = {k: v for k, v in team.environment("worker-cpu").items() if k not in os.environ}
+    environment = team.environment("worker-cpu")
     answers = [toy.plumb(project, command, **environment) for command in ("align", "promote", "status")]
     assert [answer.returncode for answer in answers] == [0, 0, 0], answers
     assert "v1 is champion" in answers[1].stdout and "champion: v1" in answers[2].stdout
