@@ -187,7 +187,7 @@ def gc(
     import json
     import sys
 
-    from flows import environment
+    from flows import environment, local
     from flows import gc as collecting
     from flows.settings import read_sections
 
@@ -196,9 +196,9 @@ def gc(
     from mlflow import MlflowClient
 
     settings = read_sections(root, "gc", "promote")
-    with collecting.nobody_else(root, state) as clones:
+    with collecting.nobody_else(root, state) as clones, local.Prefect(root) as prefect:
         name, runs = settings["promote"].model_name, settings["gc"].runs
-        plan = collecting.make_plan(root, state, clones, MlflowClient(), name, runs, remote or [])
+        plan = collecting.make_plan(root, state, clones, MlflowClient(), name, runs, remote or [], prefect)
         if as_json:
             print(json.dumps(plan.as_document(), indent=2))
         else:

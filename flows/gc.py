@@ -18,7 +18,7 @@ import yaml
 
 from flows import gc_lock, intake
 from flows.keeping import Kept, expanded, is_kept, what_to_keep
-from flows.local import only_one
+from flows.local import Prefect, only_one
 from flows.objects import FOLDER_ENDING, Objects
 from flows.purge import Purge
 from flows.recorded import Recorded, recorded_runs
@@ -78,8 +78,14 @@ def nobody_else(root: Path, state: Path) -> Iterator[list[Path]]:
         yield clones
 
 
-def make_plan(root: Path, state: Path, clones: list[Path], client, name: str, last: int, remotes: list[str]) -> Plan:
-    """What would go. Raises ValueError where it is not known what must stay, or for a remote that does not exist."""
+def make_plan(
+    root: Path, state: Path, clones: list[Path], client, name: str, last: int, remotes: list[str],
+    prefect: Prefect | None = None,
+) -> Plan:  # fmt: skip
+    """What would go; `prefect` is asked where a row was forgotten.
+
+    Raises ValueError where it is not known what must stay, or for a remote that does not exist.
+    """
     runs = list(recorded_runs(client))
     kept = what_to_keep(root, clones, client, name, last, runs)
     objects = Objects(root)
@@ -90,7 +96,7 @@ def make_plan(root: Path, state: Path, clones: list[Path], client, name: str, la
         kept.reasons.append("all the rest: MLflow knows no run of plumb align (is MLFLOW_TRACKING_URI the right one?)")
     stones = tombstones(root)
     if stones:
-        plan.purge = Purge.look(root, state, kept.folders, client, objects, stones, remotes)
+        plan.purge = Purge.look(root, state, kept.folders, client, objects, stones, remotes, prefect)
     return plan
 
 
@@ -212,6 +218,7 @@ def _show_purge(purge: Purge, say) -> None:
         "files in working trees and logs": len(purge.files),
         "answers of judges": purge.answers,
         "files and traces in MLflow": len(purge.logged),
+        "artifacts in Prefect": len(purge.shown),
     }
     for what, count in counts.items():
         if count:
