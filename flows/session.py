@@ -106,7 +106,7 @@ class Session:
     def may_begin(self, name: str) -> bool:
         """Whether the budget has something left for this stage; what the cache holds costs nothing."""
         spent = budget.exhausted(self.settings.flow.budget, self.ledger.of_run(self.run.id))
-        if spent is None or self.graph.plan()[name].action != "run":
+        if spent is None or self.graph.plan(self.met)[name].action != "run":
             return True
         self.over_budget = spent
         return False
