@@ -4,14 +4,19 @@ import json
 import sqlite3
 
 import pytest
+import yaml
 
 from flows import budget
 from flows.gpu_use import GpuUse
 from flows.ledger import Entry, Ledger, as_rows, totals
 from flows.running import StageRun
+from flows.settings import read_settings
 from tasks.config.service import RunBudget
 from tests import toy
 
+FAR = {"name": "far", "kind": "openai", "model": "m", "revision": "", "epoch": 0, "weights": {"overall": 1.0},
+       "rates": True, "url_variable": "URL", "key_variable": None, "seed": 0, "max_tokens": None,
+       "input_price": 0.0, "output_price": 0.0, "timeout_seconds": 10.0}  # fmt: skip
 FREE = {"seconds": None, "gpu_seconds": None, "calls": None, "cost": None}
 ENTRIES = [
     Entry("sft", "v", 0.0, 40.0, peak_bytes=3_000_000, gpus=2, gpu_seconds=60.0, run="r"),
@@ -35,6 +40,22 @@ ENTRIES = [
 def test_what_was_paid_now_counts_failed_attempts_included(limits, words):
     said = budget.exhausted(RunBudget(**{**FREE, **limits}), ENTRIES)
     assert said is None if words is None else said.startswith(words) and "\n" not in said
+
+
+def test_a_limit_in_money_that_no_price_can_reach_is_refused(tmp_path):
+    params = yaml.safe_load((toy.ROOT / "params.yaml").read_text())
+    params["flow"]["budget"]["cost"] = 2.0
+    (tmp_path / "tasks").mkdir()
+
+    def read(judges):
+        params["compare"]["judges"] = judges
+        (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
+        return read_settings(tmp_path).flow.budget.cost
+
+    assert read(params["compare"]["judges"]) == 2.0, "nobody across a network is asked"
+    with pytest.raises(ValueError, match="flow.budget.cost=2 would never be reached: judge 'far' has input_price and"):
+        read([FAR])
+    assert read([FAR, {**FAR, "name": "dear", "output_price": 1.0}]) == 2.0
 
 
 def test_the_table_adds_up():
