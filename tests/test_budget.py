@@ -1,6 +1,7 @@
 """A run's budget, by hand and on the toy; what each stage cost, in the ledger, in MLflow and in Prefect's pages."""
 
 import json
+import os
 import sqlite3
 
 import pytest
@@ -9,7 +10,7 @@ import yaml
 from flows import budget
 from flows.gpu_use import GpuUse
 from flows.ledger import Entry, Ledger, as_rows, totals
-from flows.running import StageRun
+from flows.running import StageError, StageRun
 from flows.settings import read_settings
 from tasks.config.service import RunBudget
 from tests import toy
@@ -89,6 +90,40 @@ def test_gpu_seconds_of_a_stage_that_waited(tmp_path, monkeypatch):
     session.ends(StageRun("first", "v", "ran", seconds=10.0, gpu=GpuUse(2, waited=4.0, peak_bytes=5)))
     (line,) = toy.ledger(tmp_path / "toy")
     assert (line["gpus"], line["gpu_seconds"], line["peak_gpu_bytes"], line["run"]) == (2, 12.0, 5, session.run.id)
+
+
+def test_an_attempt_whose_flow_was_killed_is_entered_once_by_the_next(tmp_path, monkeypatch):
+    """It held two GPUs, and wrote for the last time 9 s after it began, 4 of which it had waited."""
+    folder = toy.make_toy(tmp_path / "toy")
+    first = toy.make_session(folder, monkeypatch)
+    place = first.state / "runs" / "first-v"
+    first.begins("first", "v", place)  # and is killed
+    began = json.loads((place / "attempt.json").read_text())["started"]
+    (place / "log.txt").write_text("working")
+    (place / "gpus.json").write_text(json.dumps({"gpus": ["a", "b"], "waited": 4.0}))
+    for file in place.iterdir():
+        os.utime(file, (began, began))
+    os.utime(place / "log.txt", (began + 9, began + 9))
+    second = toy.make_session(folder, monkeypatch)
+    (line,) = toy.ledger(folder)
+    assert second.run == first.run and line["run"] == first.run.id
+    assert (line["stage"], line["failed"]) == ("first", True)
+    assert line["seconds"] == pytest.approx(9, abs=0.01) and line["gpu_seconds"] == pytest.approx(10, abs=0.02)
+    second.begins("first", "v", place)
+    second.ends(StageRun("first", "v", "ran", seconds=1.0))
+    toy.make_session(folder, monkeypatch)
+    assert [row["failed"] for row in toy.ledger(folder)] == [True, False], "nothing is counted twice"
+    assert not (place / "attempt.json").exists()
+
+
+def test_a_failed_attempt_is_entered_by_its_own_flow_alone(tmp_path, monkeypatch):
+    folder = toy.make_toy(tmp_path / "toy")
+    session = toy.make_session(folder, monkeypatch)
+    place = session.state / "runs" / "first-v"
+    session.begins("first", "v", place)
+    session.fails(StageError("first", "internal", "no", place / "log.txt"))
+    toy.make_session(folder, monkeypatch)
+    assert [row["failed"] for row in toy.ledger(folder)] == [True]
 
 
 def limited(folder, **limits):
