@@ -1,7 +1,7 @@
 """What an attempt at a stage took whose flow was killed or stopped: nobody was left to enter it in the ledger.
 
-Each attempt leaves a note in its stage's folder, which goes when it is entered. A note that is found when the run goes on
-is that of a dead one, which lived until it last wrote into that folder.
+Each attempt leaves a note in its stage's folder, which goes when it is entered. A note that is found when the run goes
+on is that of a dead one, which lived until it last wrote into that folder.
 """
 
 from __future__ import annotations

@@ -24,10 +24,16 @@ USED = ("calls", "cost", "input_tokens", "output_tokens")
 @dataclass(frozen=True)
 class Share:
     """A part of the graph: `targets` are brought up to date with all they follow from; no other stage than those in
-    `may_run` is run for it, the rest must be in the cache or the default DVC remote."""
+    `may_run` is run for it, the rest must be in the cache or the default DVC remote.
+
+    segment: the flow run that this is, where it is one of several that make up a run; `earlier` is what the others have
+    cost so far.
+    """
 
     targets: tuple[str, ...]
     may_run: frozenset[str]
+    segment: str = ""
+    earlier: Entry | None = None
 
 
 class Session:
@@ -59,7 +65,8 @@ class Session:
         self.pulled: list[Path] = []
         self.met: str | None = None  # the DVC remote at which other machines leave what they made
         self.flow_run_id: str | None = None
-        self.run = budget.current_run(root)
+        self._segment = share.segment if share else ""
+        self.run = budget.Run(self._segment, time.time()) if self._segment else budget.current_run(root)
         for entry in attempts.lost(state, self.run.id):
             self.ledger.append(entry)
         self.over_budget: str | None = None
@@ -111,15 +118,19 @@ class Session:
 
     def may_begin(self, name: str) -> bool:
         """Whether the budget has something left for this stage; what the cache holds costs nothing."""
-        spent = budget.exhausted(self.settings.flow.budget, self.ledger.of_run(self.run.id))
+        if self.share and name not in self.share.may_run:
+            return True
+        earlier = [self.share.earlier] if self.share and self.share.earlier else []
+        spent = budget.exhausted(self.settings.flow.budget, [*earlier, *self.ledger.of_run(self.run.id)])
         if spent is None or self.graph.plan(self.met)[name].action != "run":
             return True
         self.over_budget = spent
         return False
 
     def finishes(self) -> None:
-        """Every stage is current."""
-        budget.finish_run(self.root)
+        """Every stage is current. A segment leaves the end of the run to whoever started it."""
+        if not self._segment:
+            budget.finish_run(self.root)
 
     @property
     def lasting_errors(self) -> list[StageError]:

@@ -7,10 +7,11 @@ import sqlite3
 import pytest
 import yaml
 
-from flows import budget
+from flows import budget, records, segment_cost
 from flows.gpu_use import GpuUse
 from flows.ledger import Entry, Ledger, as_rows, totals
 from flows.running import StageError, StageRun
+from flows.session import Session, Share
 from flows.settings import read_settings
 from tasks.config.service import RunBudget
 from tests import toy
@@ -138,6 +139,42 @@ def prefect_artifact(folder, key):
         rows = connection.execute("SELECT data FROM artifact WHERE key = ? ORDER BY created", (key,)).fetchall()
     found = [json.loads(row[0]) for row in rows]
     return [json.loads(one) if isinstance(one, str) else one for one in found]
+
+
+def test_what_other_segments_of_a_run_have_cost_counts(tmp_path, monkeypatch):
+    """60 s on other machines; the run's own end is for whoever started the segments."""
+    folder = toy.make_toy(tmp_path / "toy")
+    limited(folder, seconds=61)
+    base = toy.make_session(folder, monkeypatch)
+    share = Share(("side@a",), frozenset({"side@a"}), "flow-1", segment_cost.entry({"cost/seconds": 60.0}, "earlier"))
+    settings = read_settings(folder)
+    session = Session(base.root, base.state, base.graph, settings, 1, [], share=share)
+    assert session.run.id == "flow-1" and session.may_begin("side@a")
+    session.ends(StageRun("side@a", "v", "ran", seconds=2.0))
+    assert not session.may_begin("side@a") and "62 s (earlier 60, side@a 2)" in session.over_budget
+    assert session.may_begin("first"), "what may not be run here is only restored"
+    session.finishes()
+    assert budget.current_run(folder) == base.run
+
+
+def test_costs_go_to_the_next_segment_and_back_as_they_were():
+    whole = segment_cost.entry(segment_cost.so_far(ENTRIES), "all", "r")
+    assert (whole.seconds, whole.gpu_seconds, whole.asked, whole.spent) == (50.0, 60.0, 10, 0.75)
+    assert budget.exhausted(RunBudget(**{**FREE, "calls": 10}), [whole]).startswith("flow.budget.calls=10 is spent")
+    assert segment_cost.so_far([]) == {} and segment_cost.entry({}, "none").seconds == 0.0
+
+
+@pytest.mark.services
+def test_what_a_segment_cost_is_what_mlflow_has_of_it(tmp_path):
+    from mlflow import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    experiment = client.create_experiment("toy", (tmp_path / "files").as_uri())
+    run = client.create_run(experiment, tags={segment_cost.SEGMENT: "flow-1"}).info.run_id
+    records.write_metrics(client, run, totals(ENTRIES))
+    found = segment_cost.of(client, "flow-1", "stages/gpu", "r")
+    assert (found.stage, found.run, found.seconds, found.spent, found.started) == ("stages/gpu", "r", 50.0, 0.75, 0.0)
+    assert segment_cost.of(client, "flow-2", "stages/gpu", "r").seconds == 0.0
 
 
 @pytest.mark.services
