@@ -20,6 +20,7 @@ from flows.local import Prefect
 from flows.mlflow_purge import Logged, find_logged, remove_logged
 from flows.objects import FOLDER_ENDING, Objects
 from flows.prefect_purge import find_shown, remove_shown
+from flows.records import SUFFIXES
 from flows.removing import Item, remove
 from flows.row_search import RowSearch
 from tasks.intake_ledger import Tombstone
@@ -191,8 +192,9 @@ def _in_trees(root: Path, trees: Iterable[Path], search: RowSearch) -> Iterator[
 
 
 def _in_state(state: Path, search: RowSearch) -> Iterator[Item]:
-    """Samples of calls and logs of stages."""
+    """Samples of calls and logs of stages; answers that a killed stage kept beside its checkpoints."""
     yield from _holding((state / "runs").glob("*/*"), search)
+    yield from _holding((p for p in (state / "checkpoints").rglob("*") if p.suffix in SUFFIXES), search)
 
 
 def _holding(paths: Iterable[Path], search: RowSearch) -> Iterator[Item]:

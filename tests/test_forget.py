@@ -108,6 +108,9 @@ def test_a_row_is_forgotten_purged_and_not_seen_by_training(project, tmp_path):
 
 
 def test_a_prompt_goes_with_answers_quotations_and_logs(project):
+    kept = project.state / "checkpoints" / "ppo-1" / "samples" / "step-2.json"
+    kept.parent.mkdir(parents=True)
+    kept.write_text(json.dumps([{"prompt": "What is the compare question number 1, please?", "response": "A"}]))
     project.plumb("forget", "--row", "c-1")
     project.plumb("forget", "--row", "s-1")
     said = ("What is the compare question number 1", "What is the select question number 1")
