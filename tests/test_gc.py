@@ -210,7 +210,7 @@ def test_an_mlflow_without_runs_frees_nothing(project, tmp_path):
     before, tree = project.cached(), _tree(project.state)
     text = project.plumb("gc", "--yes", MLFLOW_TRACKING_URI=f"sqlite:///{tmp_path / 'other.db'}")
     assert "all the rest: MLflow knows no run of plumb align" in text and "Nothing to free." in text
-    assert project.cached() == before and _tree(project.state) - {"gc.lock"} == tree - {"gc.lock"}
+    assert project.cached() == before and tree <= _tree(project.state)
 
 
 def test_an_mlflow_that_does_not_answer_frees_nothing(project):
