@@ -108,7 +108,8 @@ def anchors(settings: Settings = None, params: ParamsFile = None):
 def plan(settings: Settings = None, params: ParamsFile = None, cores: Cores = None):
     """Show what align would do and why, with what each stage cost last time: time, judge calls, money, disk.
 
-    A stage is current, would be restored from the cache, or would run; the reason names the param, code file or
+    A stage is current, would be restored from the cache, or would run; where some would run, the DVC remote
+    intake.remote is asked what other machines made, as align asks it. The reason names the param, code file or
     input that changed. Restored stages are looked through: what follows them is known too. What follows a stage that
     runs is taken to run. No stage is run and params.yaml is not edited; with --set or --params a clone is made in
     PLUMB_STATE, the one in which align with the same params would work, and it stays there.
@@ -117,7 +118,7 @@ def plan(settings: Settings = None, params: ParamsFile = None, cores: Cores = No
     from flows.inputs import check_inputs
     from flows.ledger import Ledger
     from flows.local import open_graph
-    from flows.plan import make_plan, show_plan
+    from flows.plan import make_plan, meet_others, show_plan
     from flows.settings import read_settings
 
     params = params.absolute() if params else None
@@ -126,8 +127,9 @@ def plan(settings: Settings = None, params: ParamsFile = None, cores: Cores = No
     read_settings(place)  # params that align would refuse have no plan
     graph = open_graph(place, console)
     check_inputs(place, graph)
-    planned = make_plan(graph, Ledger(environment.state_dir(root) / "ledger.jsonl"))
-    show_plan(graph, planned, cores or environment.usable_cores(), console)
+    remote = meet_others(graph, console)
+    planned = make_plan(graph, Ledger(environment.state_dir(root) / "ledger.jsonl"), remote)
+    show_plan(graph, planned, cores or environment.usable_cores(), console, remote)
 
 
 @app.command()

@@ -1,4 +1,5 @@
-"""The commands of a model in service: retrain, promote, rollback, lineage, forget, gc, chat. As light as flows/cli.py."""
+"""The commands of a model in service: retrain, promote, rollback, lineage, forget, gc, chat, package. As light as
+flows/cli.py."""
 
 from typing import Annotated
 
@@ -187,7 +188,7 @@ def gc(
     import json
     import sys
 
-    from flows import environment
+    from flows import environment, local
     from flows import gc as collecting
     from flows.settings import read_sections
 
@@ -196,9 +197,9 @@ def gc(
     from mlflow import MlflowClient
 
     settings = read_sections(root, "gc", "promote")
-    with collecting.nobody_else(root, state) as clones:
+    with collecting.nobody_else(root, state) as clones, local.Prefect(root) as prefect:
         name, runs = settings["promote"].model_name, settings["gc"].runs
-        plan = collecting.make_plan(root, state, clones, MlflowClient(), name, runs, remote or [])
+        plan = collecting.make_plan(root, state, clones, MlflowClient(), name, runs, remote or [], prefect)
         if as_json:
             print(json.dumps(plan.as_document(), indent=2))
         else:
@@ -233,7 +234,30 @@ def chat(
     chatting.chat(root, environment.state_dir(root), model)
 
 
+def package(
+    directory: Annotated[str, typer.Argument(metavar="DIRECTORY", help="Where to write it; must not be there yet.")],
+    model: Annotated[
+        str | None, typer.Argument(help="models:/NAME@champion or models:/NAME/3 (default: the champion).")
+    ] = None,
+):
+    """Write the packaged directory of a registered model, as vLLM and others load it, from the DVC cache or remotes."""
+    import os
+    from pathlib import Path
+
+    from flows import package_files, registry
+    from flows.settings import read_settings
+
+    target = Path(os.path.abspath(directory))  # named from where the user stands
+    root = command.project()
+    from mlflow import MlflowClient
+
+    uri = model or f"models:/{read_settings(root).promote.model_name}@champion"
+    version = registry.resolve(MlflowClient(), uri)
+    package_files.write_out(root, version, target)
+    command.console().print(f"{version.uri}: {target}", markup=False, highlight=False, soft_wrap=True)
+
+
 def add_to(app: typer.Typer) -> None:
     """Make these commands part of `plumb`."""
-    for one in (retrain, promote, rollback, lineage, forget, gc, chat):
+    for one in (retrain, promote, rollback, lineage, forget, gc, chat, package):
         app.command()(one)

@@ -16,7 +16,7 @@ from flows.reasons import Met, input_reasons, is_params, reasons
 
 @dataclass(frozen=True)
 class Status:
-    """`current`, or the reasons why a stage is not; `restored` when the cache holds exactly what it would make."""
+    """`current`, or the reasons why a stage is not; `restored` when cache or remote hold exactly what it would make."""
 
     reasons: tuple[str, ...] = ()
     restored: bool = False
@@ -42,12 +42,12 @@ class _Coming:
 class Forecast:
     """Asked for one stage after the other, upstream first; reads hashes of what is on disk once.
 
-    pulled: DVC's stages of the *.dvc files that are pulled before any stage starts.
-    The working directory must be the project: DVC's cache of runs takes it for that.
+    pulled: DVC's stages of the *.dvc files that are pulled before any stage starts. far: DVC's store of a remote from
+    which stages are restored, too. The working directory must be the project: DVC's cache of runs takes it for that.
     """
 
-    def __init__(self, repo, pulled: Iterable[Any]):
-        self._repo = repo
+    def __init__(self, repo, pulled: Iterable[Any], far: Any = None):
+        self._repo, self._far = repo, far
         self._on_disk: dict[str, Met] = {}
         self._coming: dict[str, _Coming] = {}
         for out in (out for pointer in pulled for out in pointer.outs):
@@ -70,9 +70,34 @@ class Forecast:
         if not stage.changed_stage() and all(out.hash_info for out in stage.outs):
             if not any(input_reasons(stage, self._meet)):
                 # DVC then restores what dvc.lock names, and does not ask its cache of runs.
-                return list(stage.outs) if stage.outs_cached() else None
+                return list(stage.outs) if self._has(stage) else None
         twin = self._as_it_will_be(stage)
-        return _recorded_outs(self._repo.stage_cache, twin) if twin else None
+        return self._recorded_outs(twin) if twin else None
+
+    def _recorded_outs(self, stage) -> list[Any] | None:
+        from dvc.exceptions import DvcException
+        from dvc.stage.cache import _can_hash
+
+        cache = self._repo.stage_cache
+        try:
+            entry = cache._load(stage) if _can_hash(stage) else None
+            recorded = cache._create_stage(entry, wdir=stage.wdir) if entry else None
+            return list(recorded.outs) if recorded and self._has(recorded) else None
+        except (DvcException, OSError):
+            # A cache that cannot be read restores nothing.
+            return None
+
+    def _has(self, stage) -> bool:
+        """Whether the cache, or the remote, holds all outputs. A remote that has the listing of a folder has it all."""
+        return stage.outs_cached() or all(out.use_cache and self._has_out(out) for out in stage.outs)
+
+    def _has_out(self, out) -> bool:
+        if not out.changed_cache():
+            return True
+        try:
+            return self._far is not None and self._far.exists(out.hash_info.value)
+        except OSError:  # a remote that does not answer restores nothing
+            return False
 
     def _as_it_will_be(self, stage):
         """A copy of the stage whose dependencies have the hashes that it would meet; None if one is unknown."""
@@ -121,19 +146,6 @@ def _would_be_pulled(out) -> bool:
         return True
     found = out.get_hash()
     return found != out.hash_info and out.cache.exists(found.value)
-
-
-def _recorded_outs(cache, stage) -> list[Any] | None:
-    from dvc.exceptions import DvcException
-    from dvc.stage.cache import _can_hash
-
-    try:
-        entry = cache._load(stage) if _can_hash(stage) else None
-        recorded = cache._create_stage(entry, wdir=stage.wdir) if entry else None
-        return list(recorded.outs) if recorded and recorded.outs_cached() else None
-    except (DvcException, OSError):
-        # A cache that cannot be read restores nothing.
-        return None
 
 
 def _content(out, path: str):

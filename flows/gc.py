@@ -16,9 +16,9 @@ from typing import Any
 
 import yaml
 
-from flows import intake
+from flows import gc_lock, intake
 from flows.keeping import Kept, expanded, is_kept, what_to_keep
-from flows.local import only_one
+from flows.local import Prefect, only_one
 from flows.objects import FOLDER_ENDING, Objects
 from flows.purge import Purge
 from flows.recorded import Recorded, recorded_runs
@@ -64,12 +64,13 @@ def clones_in(state: Path) -> list[Path]:
 
 @contextlib.contextmanager
 def nobody_else(root: Path, state: Path) -> Iterator[list[Path]]:
-    """The clones; meanwhile no run and no intake of this machine begins.
+    """The clones; meanwhile no run, promotion or intake of this machine begins.
 
-    Raises ValueError naming the run that is under way.
+    Raises ValueError where one is under way.
     """
-    clones = clones_in(state)
     with contextlib.ExitStack() as stack:
+        stack.enter_context(gc_lock.no_run_under_way(state))
+        clones = clones_in(state)
         for folder in (root, *clones):
             stack.enter_context(only_one(folder))
         place = intake.clone_place(state)
@@ -77,29 +78,25 @@ def nobody_else(root: Path, state: Path) -> Iterator[list[Path]]:
         yield clones
 
 
-def make_plan(root: Path, state: Path, clones: list[Path], client, name: str, last: int, remotes: list[str]) -> Plan:
-    """What would go. Raises ValueError where it is not known what must stay, or for a remote that does not exist."""
+def make_plan(
+    root: Path, state: Path, clones: list[Path], client, name: str, last: int, remotes: list[str],
+    prefect: Prefect | None = None,
+) -> Plan:  # fmt: skip
+    """What would go; `prefect` is asked where a row was forgotten.
+
+    Raises ValueError where it is not known what must stay, or for a remote that does not exist.
+    """
     runs = list(recorded_runs(client))
     kept = what_to_keep(root, clones, client, name, last, runs)
     objects = Objects(root)
     plan = Plan(kept, shared_cache=not objects.cache_folder.is_relative_to(root.resolve()))
-    keep = set(expanded(kept.hashes, objects))
-    known = None
-    if plan.shared_cache:  # with other projects: only what our own runs are known to have made
-        known = set(expanded((md5 for run in runs for md5 in _hashes(run)), objects))
-    free = {md5 for md5 in objects.all() if md5 not in keep and (known is None or md5 in known)}
-    plan.items = {
-        RUN_CACHE: list(_run_cache(objects.run_cache, keep, free, plan.shared_cache)),
-        OBJECTS: _objects(objects, free),
-        CLONES: [folder_item(clone) for clone in clones if not is_kept(kept, clone)],
-        CHECKPOINTS: list(_old(state / "checkpoints", kept.since, state / "locks")),
-        LOGS: list(_old(state / "runs", kept.since)),
-        MODELS: list(_models(state / "models", kept)),
-        LEFT_OVER: list(left_over(state)),
-    }
+    if runs:
+        plan.items = _unneeded(plan, state, clones, objects, runs)
+    else:  # an empty store is more often the wrong one than that of a project without runs
+        kept.reasons.append("all the rest: MLflow knows no run of plumb align (is MLFLOW_TRACKING_URI the right one?)")
     stones = tombstones(root)
     if stones:
-        plan.purge = Purge.look(root, state, kept.folders, client, objects, stones, remotes)
+        plan.purge = Purge.look(root, state, kept.folders, client, objects, stones, remotes, prefect)
     return plan
 
 
@@ -113,6 +110,27 @@ def carry_out(plan: Plan) -> None:
 
 
 # --- by kind ---
+
+
+def _unneeded(
+    plan: Plan, state: Path, clones: list[Path], objects: Objects, runs: list[Recorded]
+) -> dict[str, list[Item]]:
+    """What goes, by kind, in the order in which it goes."""
+    kept = plan.kept
+    keep = set(expanded(kept.hashes, objects))
+    known = None
+    if plan.shared_cache:  # with other projects: only what our own runs are known to have made
+        known = set(expanded((md5 for run in runs for md5 in _hashes(run)), objects))
+    free = {md5 for md5 in objects.all() if md5 not in keep and (known is None or md5 in known)}
+    return {
+        RUN_CACHE: list(_run_cache(objects.run_cache, keep, free, plan.shared_cache)),
+        OBJECTS: _objects(objects, free),
+        CLONES: [folder_item(clone) for clone in clones if not is_kept(kept, clone)],
+        CHECKPOINTS: list(_old(state / "checkpoints", kept.since, state / "locks")),
+        LOGS: list(_old(state / "runs", kept.since)),
+        MODELS: list(_models(state / "models", kept)),
+        LEFT_OVER: list(left_over(state)),
+    }
 
 
 def _hashes(run: Recorded) -> Iterator[str]:
@@ -200,6 +218,7 @@ def _show_purge(purge: Purge, say) -> None:
         "files in working trees and logs": len(purge.files),
         "answers of judges": purge.answers,
         "files and traces in MLflow": len(purge.logged),
+        "artifacts in Prefect": len(purge.shown),
     }
     for what, count in counts.items():
         if count:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psutil
 
-from flows import environment, login, looks
+from flows import environment, gc_lock, login, looks
 from flows.budget import finish_run
 from flows.inputs import check_inputs
 from flows.ledger import Ledger
@@ -70,7 +70,7 @@ def align(root: Path, console, prefect: Prefect, cores: int | None = None, ancho
     settings = read_settings(root)
     cores = cores or environment.usable_cores()
     login.check_mlflow()  # before hours of work that nobody would find there
-    with only_one(root):
+    with gc_lock.run_under_way(environment.state_dir(root)), only_one(root):
         heal(root)
         graph = Graph(root)
         check_inputs(root, graph)

@@ -5,6 +5,22 @@ Not from the workspace: that may hold another run's by the time a promotion look
 
 from pathlib import Path
 
+from flows import registry
+
+
+def write_out(root: Path, version: registry.Version, target: Path) -> Path:
+    """The packaged directory of a registered version as a new directory; returns it. Half of one never lies there.
+
+    Raises ValueError for a directory that is there already, or a version that was not packaged by us.
+    """
+    if target.exists():
+        raise ValueError(f"{target} is there already; name a directory that is not")
+    if registry.PACKAGE not in version.tags:
+        raise ValueError(f"{version.uri} was not registered by plumb promote: it has no packaged directory")
+    partial = target.with_name(f".{target.name}.partial")
+    fetch(root, version.tags[registry.PACKAGE], partial).rename(target)
+    return target
+
 
 def fetch(root: Path, md5: str, target: Path) -> Path:
     """Write the directory with this md5 (it ends in .dir) to `target`; returns it.

@@ -2,8 +2,10 @@
 
 from dataclasses import dataclass
 
+from flows import data, shared_runs
 from flows.clock import in_words, time_left
 from flows.ledger import Entry, Ledger
+from flows.redact import redact
 from flows.stages import Graph
 
 # The words of `plumb status` for what `plumb align` would do, and their colours.
@@ -21,11 +23,25 @@ class Planned:
     cost: Entry | None
 
 
-def make_plan(graph: Graph, ledger: Ledger) -> list[Planned]:
-    """The stages in the order in which they would run."""
+def meet_others(graph: Graph, console) -> str | None:
+    """The DVC remote that `plumb align` would restore stages from, where some are not here; met as it would.
+
+    One that does not answer is said, and not counted on.
+    """
+    if all(status.action != "run" for status in graph.plan().values()):
+        return None
+    try:
+        return shared_runs.meet(graph.root)
+    except data.PullError as error:
+        console.print(f"{redact(str(error))}; what other machines made is not counted", style="yellow", markup=False)
+        return None
+
+
+def make_plan(graph: Graph, ledger: Ledger, remote: str | None = None) -> list[Planned]:
+    """The stages in the order in which they would run; `remote` may hold some of them."""
     last = ledger.last()
     planned = []
-    for name, status in graph.plan().items():
+    for name, status in graph.plan(remote).items():
         cost = last.get(name)
         seconds = cost.seconds if cost else graph.stages[name].seconds
         planned.append(Planned(name, status.action, status.reasons, seconds, cost))
@@ -38,7 +54,7 @@ def total_seconds(graph: Graph, planned: list[Planned], cores: int) -> float:
     return time_left({name: stage.upstream for name, stage in graph.stages.items()}, left, cores)
 
 
-def show_plan(graph: Graph, planned: list[Planned], cores: int, console) -> None:
+def show_plan(graph: Graph, planned: list[Planned], cores: int, console, remote: str | None = None) -> None:
     """Print one line per stage and what the whole would cost, going by the last runs."""
     from rich.table import Table
     from rich.text import Text
@@ -51,7 +67,8 @@ def show_plan(graph: Graph, planned: list[Planned], cores: int, console) -> None
     console.print(table)
     running = [row for row in planned if row.action == "run"]
     restored = sum(row.action == "restore" for row in planned)
-    from_cache = f"{restored} stages would be restored from the cache." if restored else ""
+    place = f"the cache or the DVC remote {remote!r}" if remote else "the cache"
+    from_cache = f"{restored} stages would be restored from {place}." if restored else ""
     if not running:
         console.print(f"Nothing would be computed; {from_cache}" if restored else "Nothing would be computed.")
         return

@@ -17,7 +17,7 @@ from prefect.input import RunInput
 from prefect.states import Completed
 from pydantic import Field
 
-from flows import environment, promotion
+from flows import environment, gc_lock, promotion
 from flows.approval import Approval
 from flows.candidate import summary
 from flows.evidence import Evidence, Refused
@@ -76,7 +76,8 @@ def promote(candidate: str, gate: str, commit: str, compared: int | None = None,
     given = Approval(**approval) if approval else None
     with redacted_errors():
         place = place_of(environment.project_root())
-        outcome = promotion.run(place, request, given, partial(ask, place, request), as_task)
+        with gc_lock.run_under_way(place.state):
+            outcome = promotion.run(place, request, given, partial(ask, place, request), as_task)
     get_run_logger().info("%s: %s", outcome.word, redact(outcome.text))
     said = _as_markdown(outcome, request)
     create_markdown_artifact(said, key="promotion", description="What became of the candidate")

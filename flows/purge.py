@@ -1,4 +1,4 @@
-"""Purge rows that were forgotten: from the cache, a remote, working trees, judges' answers, logs and MLflow.
+"""Purge rows that were forgotten: from the cache, a remote, working trees, judges' answers, logs, MLflow and Prefect.
 
 Found first, then removed. What is found by the texts of a row goes before what is found by its id, and the data goes
 last: it is what tells the texts, so a run that is killed leaves what the next one needs.
@@ -15,8 +15,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from flows.data import pointers
+from flows.local import Prefect
 from flows.mlflow_purge import Logged, find_logged, remove_logged
 from flows.objects import FOLDER_ENDING, Objects
+from flows.prefect_purge import find_shown, remove_shown
+from flows.records import SUFFIXES
 from flows.removing import Item, remove
 from flows.row_search import RowSearch
 from tasks.intake_ledger import Tombstone
@@ -37,6 +41,7 @@ class Purge:
     files: list[Item] = field(default_factory=list)
     answers: int = 0
     logged: list[Logged] = field(default_factory=list)
+    shown: list[str] = field(default_factory=list)  # ids of artifacts in Prefect
     far: dict[str, list[str]] = field(default_factory=dict)  # by remote
     remotes: dict[str, Any] = field(default_factory=dict)  # DVC's stores
     client: Any = None
@@ -44,7 +49,7 @@ class Purge:
 
     @property
     def empty(self) -> bool:
-        return not (self.cached or self.files or self.answers or self.logged or any(self.far.values()))
+        return not (self.cached or self.files or self.answers or self.logged or self.shown or any(self.far.values()))
 
     def as_document(self) -> dict[str, Any]:
         """As JSON."""
@@ -55,14 +60,18 @@ class Purge:
             "files": [str(item.path) for item in self.files],
             "answers": self.answers,
             "mlflow": [vars(one) for one in self.logged],
+            "prefect": self.shown,
         }
 
     @classmethod
     def look(
         cls, root: Path, state: Path, trees: Iterable[Path], client, objects: Objects, stones: list[Tombstone],
-        remotes: Iterable[str],
+        remotes: Iterable[str], prefect: Prefect | None = None,
     ) -> Purge:  # fmt: skip
-        """Search everywhere. Raises ValueError for a remote that does not exist."""
+        """Search everywhere; Prefect's pages where a `prefect` is given.
+
+        Raises ValueError for a remote that does not exist.
+        """
         record = _record(state)
         search = RowSearch(stones, _current_texts(root, stones))
         found = cls(state, stones, client=client, begun_ms=round(1000 * time.time()))
@@ -77,16 +86,18 @@ class Purge:
         found.remotes = {name: objects.remote(name) for name in remotes}
         known = set(found.objects)
         found.far = {name: _in_remote(store, search, known) for name, store in found.remotes.items()}
-        found.files = [*_in_trees(trees, search), *_in_state(state, search)]
+        found.files = [*_in_trees(root, trees, search), *_in_state(state, search)]
         found.answers = _count_answers(state, stones)
         since = min((record["searched"].get(_name(stone), 0) for stone in stones), default=0)
         found.logged = find_logged(client, search, {stone.row for stone in stones if stone.row}, since)
+        found.shown = find_shown(prefect, search) if prefect else []
         return found
 
     def carry_out(self) -> None:
         """Remove it all. Repeated after a kill, it ends the same."""
         _write_record(self.state, self.objects, {})
         remove_logged(self.client, self.logged)
+        remove_shown(self.shown)
         _delete_answers(self.state, self.stones)
         for item in (*self.files, *self.cached):
             remove(item.path)
@@ -167,16 +178,23 @@ def _in_remote(store, search: RowSearch, known: set[str]) -> list[str]:
     return found
 
 
-def _in_trees(trees: Iterable[Path], search: RowSearch) -> Iterator[Item]:
-    """Outputs of stages in working trees. The data itself is left: who changed it by hand is told by `plumb forget`."""
+def _in_trees(root: Path, trees: Iterable[Path], search: RowSearch) -> Iterator[Item]:
+    """Outputs of stages in working trees, and the data that clones have checked out.
+
+    The data of `root` is left: who changed it by hand is told by `plumb forget`.
+    """
     for tree in trees:
         for folder in ("artifacts", "metrics"):
             yield from _holding((tree / folder).rglob("*"), search)
+        for pointer in pointers(tree) if tree != root else ():
+            data = pointer.with_suffix("")
+            yield from _holding(data.rglob("*") if data.is_dir() else [data], search)
 
 
 def _in_state(state: Path, search: RowSearch) -> Iterator[Item]:
-    """Samples of calls and logs of stages."""
+    """Samples of calls and logs of stages; answers that a killed stage kept beside its checkpoints."""
     yield from _holding((state / "runs").glob("*/*"), search)
+    yield from _holding((p for p in (state / "checkpoints").rglob("*") if p.suffix in SUFFIXES), search)
 
 
 def _holding(paths: Iterable[Path], search: RowSearch) -> Iterator[Item]:

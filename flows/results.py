@@ -114,18 +114,19 @@ def as_markdown(root: Path) -> str:
     lines = [f"| {' | '.join(heads)} |", "|" + "---|" * len(heads)]
     lines += [f"| {' | '.join(row)} |" for row in score_rows(root)]
     for prompt, answers in examples(root):
-        lines += ["", f"**{_cell(prompt)}**", "", "| model | answer |", "|---|---|"]
-        lines += [f"| {name} | {_cell(text)} |" for name, text in answers.items()]
+        lines += ["", f"**{cell(prompt)}**", "", "| model | answer |", "|---|---|"]
+        lines += [f"| {name} | {cell(text)} |" for name, text in answers.items()]
     decided = verdict(root)
     if decided:
-        lines += ["", f"**Verdict: {decided[0]}**", ""] + [f"- {_cell(reason)}" for reason in decided[1]]
+        lines += ["", f"**Verdict: {decided[0]}**", ""] + [f"- {cell(reason)}" for reason in decided[1]]
     kept = contracts_line(root)
     if kept:
-        lines += ["", _cell(kept)]
+        lines += ["", cell(kept)]
     return "\n".join(lines) + "\n"
 
 
-def _cell(text: str) -> str:
+def cell(text: str) -> str:
+    """A text as a cell of a Markdown table."""
     return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
 
 

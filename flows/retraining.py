@@ -17,7 +17,8 @@ from typing import Any
 import yaml
 
 from flows import (
-    champion, commit_clone, data, decisions, environment, evidence, git, local, registry, shared_runs, stage_inputs,
+    champion, commit_clone, data, decisions, environment, evidence, gc_lock, git, local, registry, shared_runs,
+    stage_inputs,
 )  # fmt: skip
 from flows.decisions import NOBODY
 from flows.request import Request
@@ -93,7 +94,8 @@ def my_turn(state: Path, waiting: Callable[[], None] = lambda: None) -> Iterator
         except BlockingIOError:
             waiting()
             fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
+        with gc_lock.run_under_way(state):
+            yield
 
 
 def resolve_commit(root: Path, wanted: str | None) -> str:

@@ -59,11 +59,12 @@ def names(row: Mapping[str, Any], wanted: str) -> bool:
 
 
 class Tracer:
-    """Looks for one row in the runs that are recorded."""
+    """Looks for one row in the runs that are recorded, the oldest first: what one made may be the base of a later one."""
 
     def __init__(self, objects: Objects, row: str):
         self._objects, self.found = objects, Traced(row)
         self._mentions: dict[str, list[Mapping[str, Any]]] = {}
+        self._made: dict[str, str] = {}  # md5 of what earlier runs made -> TRAINED or CHOSEN
 
     def look_into(self, run: Recorded) -> dict[str, str]:
         """Add what a run made of the row; returns how its outputs, by md5, go back to it."""
@@ -73,6 +74,8 @@ class Tracer:
             for path, md5 in stage.inputs.items():
                 if path not in made and not path.endswith(".py"):
                     self._given(path, md5)
+                    if md5 in self._made:
+                        uses[path] = self._made[md5]
             inherited, mentioned = self._origins(stage, uses)
             for path, md5 in stage.outputs.items():
                 self._add_comparisons(path, md5, run)
@@ -84,7 +87,9 @@ class Tracer:
                 if found:
                     uses[path] = TRAINED if TRAINED in found else CHOSEN
                     self._add_model(path, md5, uses[path], run)
-        return {md5: uses[path] for stage in run.stages for path, md5 in stage.outputs.items() if path in uses}
+        found = {md5: uses[path] for stage in run.stages for path, md5 in stage.outputs.items() if path in uses}
+        self._made |= found
+        return found
 
     def _origins(self, stage: Made, uses: Mapping[str, str]) -> tuple[set[str], set[str]]:
         """(how what a stage read descends from the row, TRAINED if a table that it read names the row)."""
@@ -181,8 +186,7 @@ def _owner(path: str, folders: Mapping[str, str]) -> str | None:
 def trace(client, name: str, objects: Objects, runs: Iterable[Recorded], row: str) -> Traced:
     """Follow a row through the runs, and into the versions of the registered model `name`."""
     tracer = Tracer(objects, row)
-    runs = list(runs)
-    uses = {run.run: tracer.look_into(run) for run in runs}
+    uses = {run.run: tracer.look_into(run) for run in sorted(runs, key=lambda run: run.started_ms)}
     state = registry.read(client, name)
     for version in state.versions.values():
         run, package = version.tags.get(registry.RUN), version.tags.get(registry.PACKAGE)

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from flows.objects import rows_of
+from flows.results import cell
 from flows.row_lineage import ID_KEYS, names
 from tasks.formats import BadRow
 from tasks.held_data import digest_of
@@ -87,7 +88,8 @@ def texts_of(row: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _spellings(text: str) -> Iterator[bytes]:
-    """The text as JSON, with and without escapes, and as HTML."""
+    """The text as JSON, with and without escapes, as HTML, and on Prefect's pages."""
     yield json.dumps(text)[1:-1].encode()
     yield json.dumps(text, ensure_ascii=False)[1:-1].encode()
     yield html.escape(text).encode()
+    yield cell(text).encode()

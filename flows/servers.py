@@ -1,6 +1,7 @@
 """Prefect and MLflow servers on this machine: a private one for a single run, or those of `plumb up`."""
 
 import contextlib
+import fcntl
 import json
 import os
 import socket
@@ -9,6 +10,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from flows import login
@@ -121,21 +123,55 @@ def _notice(root: Path) -> Path:
 
 
 @contextlib.contextmanager
-def announced(root: Path, prefect_url: str):
-    """While inside, a `plumb align` of this project finds the running Prefect server by itself."""
-    _notice(root).write_text(json.dumps({"prefect": prefect_url}), encoding="utf-8")
-    try:
-        yield
-    finally:
-        _notice(root).unlink(missing_ok=True)
+def announcing(root: Path) -> Iterator[Callable[[str], None]]:
+    """Be the one `plumb up` of a project; told the address of its Prefect API, a `plumb align` there finds it by itself.
+
+    Raises ValueError where another one is. A dead process holds nothing.
+    """
+    path = _notice(root)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+", encoding="utf-8") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ValueError(
+                f"plumb up runs for {root} already ({_announced(path) or 'starting'}); use it, or stop it first"
+            ) from None
+        handle.truncate(0)
+
+        def announce(prefect_url: str) -> None:
+            handle.write(json.dumps({"prefect": prefect_url}))
+            handle.flush()
+
+        try:
+            yield announce
+        finally:
+            path.unlink(missing_ok=True)
 
 
 def running_prefect(root: Path) -> str | None:
     """The API of a server that was started for this project, if it answers."""
     if os.environ.get("PREFECT_API_URL"):
         return os.environ["PREFECT_API_URL"]
+    path = _notice(root)
+    url = _announced(path) if _is_held(path) else None
+    return url if url and answers(f"{url}/health") else None
+
+
+def _announced(path: Path) -> str | None:
     try:
-        url = json.loads(_notice(root).read_text(encoding="utf-8"))["prefect"]
+        return json.loads(path.read_text(encoding="utf-8"))["prefect"]
     except (OSError, ValueError, KeyError):
         return None
-    return url if answers(f"{url}/health") else None
+
+
+def _is_held(path: Path) -> bool:
+    """Whether the `plumb up` that wrote it lives: by now another project's servers may listen at its address."""
+    try:
+        with path.open(encoding="utf-8") as handle:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        pass
+    return False

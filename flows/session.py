@@ -9,10 +9,9 @@ import uuid
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from flows import budget
+from flows import attempts, budget
 from flows.anchors import Asked
 from flows.calls import Calls, read_calls
-from flows.gpu_use import read_use
 from flows.ledger import Entry, Ledger
 from flows.pools import with_upstream
 from flows.running import Processes, StageError, StageRun, folder
@@ -25,10 +24,16 @@ USED = ("calls", "cost", "input_tokens", "output_tokens")
 @dataclass(frozen=True)
 class Share:
     """A part of the graph: `targets` are brought up to date with all they follow from; no other stage than those in
-    `may_run` is run for it, the rest must be in the cache or the default DVC remote."""
+    `may_run` is run for it, the rest must be in the cache or the default DVC remote.
+
+    segment: the flow run that this is, where it is one of several that make up a run; `earlier` is what the others have
+    cost so far.
+    """
 
     targets: tuple[str, ...]
     may_run: frozenset[str]
+    segment: str = ""
+    earlier: Entry | None = None
 
 
 class Session:
@@ -60,7 +65,10 @@ class Session:
         self.pulled: list[Path] = []
         self.met: str | None = None  # the DVC remote at which other machines leave what they made
         self.flow_run_id: str | None = None
-        self.run = budget.current_run(root)
+        self._segment = share.segment if share else ""
+        self.run = budget.Run(self._segment, time.time()) if self._segment else budget.current_run(root)
+        for entry in attempts.lost(state, self.run.id):
+            self.ledger.append(entry)
         self.over_budget: str | None = None
         self._begun: dict[str, float] = {}
         self._lock = threading.Lock()
@@ -86,12 +94,14 @@ class Session:
 
     def begins(self, name: str, version: str, place: Path) -> None:
         self._begun[name] = time.time()
+        attempts.note(place, self.run.id, name)
         self._tell("begins", name, version, place)
 
     def ends(self, run: StageRun) -> None:
         with self._lock:
             self.runs[run.stage] = run
             self.graph.refresh()
+        attempts.forget(folder(self.state, run.stage, run.version))
         if run.outcome == "ran":
             self.ledger.append(self.cost(run))
         self._tell("ends", run)
@@ -100,20 +110,27 @@ class Session:
         with self._lock:
             # The last word of a stage counts: a retry that succeeds takes it back in `counts`.
             self.errors = [e for e in self.errors if e.stage != error.stage] + [error]
-        self.ledger.append(self._cost_in_vain(error))
+        place, now = error.log.parent, time.time()
+        attempts.forget(place)
+        began = self._begun.get(error.stage, now)
+        self.ledger.append(attempts.cost_in_vain(place, self.run.id, error.stage, began, now))
         self._tell("fails", error)
 
     def may_begin(self, name: str) -> bool:
         """Whether the budget has something left for this stage; what the cache holds costs nothing."""
-        spent = budget.exhausted(self.settings.flow.budget, self.ledger.of_run(self.run.id))
-        if spent is None or self.graph.plan()[name].action != "run":
+        if self.share and name not in self.share.may_run:
+            return True
+        earlier = [self.share.earlier] if self.share and self.share.earlier else []
+        spent = budget.exhausted(self.settings.flow.budget, [*earlier, *self.ledger.of_run(self.run.id)])
+        if spent is None or self.graph.plan(self.met)[name].action != "run":
             return True
         self.over_budget = spent
         return False
 
     def finishes(self) -> None:
-        """Every stage is current."""
-        budget.finish_run(self.root)
+        """Every stage is current. A segment leaves the end of the run to whoever started it."""
+        if not self._segment:
+            budget.finish_run(self.root)
 
     @property
     def lasting_errors(self) -> list[StageError]:
@@ -159,20 +176,6 @@ class Session:
             asked=int(now.get("calls", 0)),
             run=self.run.id,
             **{name: round(now.get(name, 0.0), 3) for name in ("latency_p50", "latency_p95")},
-        )
-
-    def _cost_in_vain(self, error: StageError) -> Entry:
-        """What an attempt took that failed. Its answers are in the store, so nobody pays them again."""
-        place = error.log.parent
-        now, gpu = read_calls(place).totals, read_use(place)
-        ended = time.time()
-        began = self._begun.get(error.stage, ended)
-        numbers = {name: int(now.get(name, 0)) for name in ("calls", "input_tokens", "output_tokens", "stored")}
-        paid = {"money": now.get("cost", 0.0), "spent": now.get("cost", 0.0), "asked": int(now.get("calls", 0))}
-        held = {"gpus": gpu.gpus, "gpu_seconds": round(gpu.seconds(ended - began), 3), "peak_gpu_bytes": gpu.peak_bytes}
-        seconds = round(ended - began, 3)
-        return Entry(
-            error.stage, "", round(began, 3), seconds, failed=True, run=self.run.id, **numbers, **paid, **held
         )
 
     def _tell(self, event: str, *arguments) -> None:

@@ -28,7 +28,22 @@ def read_settings(root: Path) -> Settings:
     Raises ConfigError (a ValueError) with one line naming the key and the file. A project whose stages are not ours
     (no `tasks` folder) has these sections checked alone.
     """
-    return Settings(**read_sections(root, "flow", "tracking", "promote"))
+    settings = Settings(**read_sections(root, "flow", "tracking", "promote"))
+    if settings.flow.budget.cost is not None and (root / "tasks").is_dir():
+        _check_prices(root / "params.yaml", settings.flow.budget.cost)
+    return settings
+
+
+def _check_prices(path: Path, limit: float) -> None:
+    """Raises ConfigError for a run's limit in money where no judge across a network says what it costs."""
+    params = read_params(path)
+    judges = [*params["compare"]["judges"], *([params["gold"]["judge"]] if params["gold"]["judge"] else [])]
+    remote = [judge for judge in judges if judge["kind"] == "openai"]
+    if remote and not any(judge["input_price"] or judge["output_price"] for judge in remote):
+        raise ConfigError(
+            f"{path}: flow.budget.cost={limit:g} would never be reached: judge {remote[0]['name']!r} has input_price and "
+            "output_price 0; state its prices, or set flow.budget.cost to null"
+        )
 
 
 def read_sections(root: Path, *names: str) -> dict[str, Section]:

@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from prefect import flow, get_run_logger
+from prefect.context import get_run_context
 from prefect.deployments import run_deployment
 from prefect.states import Completed
 
-from flows import environment, pools, retraining, shared_runs
+from flows import budget, environment, gc_lock, pools, retraining, segment_cost, shared_runs
 from flows.decisions import NOBODY
+from flows.ledger import Ledger
 from flows.progress import board_of
 from flows.retraining import Errand
 from flows.running import StageError
@@ -30,6 +32,7 @@ def stages(
     changes: dict[str, Any] = {},  # noqa: B006  Prefect shows it in the form, and nothing here changes it
     champion: str = NOBODY,
     anchors: bool = False,
+    spent: dict[str, float] = {},  # noqa: B006  nothing here changes it
 ):
     """Run these stages at a commit, and push what they made to the DVC remote intake.remote.
 
@@ -39,31 +42,47 @@ def stages(
         changes: Params of this run only, by dotted names, e.g. {"dpo.beta": 0.2}.
         champion: Packaged md5 of the model that the gate compares with, or none.
         anchors: Ask the judges their anchors first.
+        spent: What the run that this is a part of has cost so far, by the names in MLflow; it counts for flow.budget.
     """
     root = environment.project_root()
     environment.prepare(root)
-    place = retraining.open_clone(root, Errand(retraining.resolve_commit(root, commit), changes, champion, anchors))
-    unknown = [name for name in names if name not in Graph(place).stages]
+    errand = Errand(retraining.resolve_commit(root, commit), changes, champion, anchors)
+    with gc_lock.run_under_way(environment.state_dir(root)):
+        this, earlier = str(get_run_context().flow_run.id), segment_cost.entry(spent, "earlier segments")
+        share = Share(tuple(names), frozenset(names), this, earlier)
+        pushed = _run_and_push(root, errand, share)
+    get_run_logger().info(pushed)
+    return Completed(message=f"{len(names)} stages current; {pushed}")
+
+
+def _run_and_push(root: Path, errand: Errand, share: Share) -> str:
+    """Run a share of the stages in the clone of the errand; returns what was pushed, in one line."""
+    place = retraining.open_clone(root, errand)
+    unknown = [name for name in share.targets if name not in Graph(place).stages]
     if unknown:
         raise ValueError(f"dvc.yaml has no stage {unknown[0]!r}; it has {', '.join(Graph(place).stages)}")
     remote = shared_runs.remote_of(root)
     retraining.meet_remote(place, remote)
-    retraining.bring_up_to_date(place, anchors, board_of, Share(tuple(names), frozenset(names)))
-    pushed = retraining.push(place, remote)
-    get_run_logger().info(pushed)
-    return Completed(message=f"{len(names)} stages current; {pushed}")
+    retraining.bring_up_to_date(place, errand.anchors, board_of, share)
+    return retraining.push(place, remote)
 
 
 def run_segments(root: Path, place: Path, errand: Errand, deployments: Mapping[str, str]) -> None:
     """Run the whole graph, each segment where its pool is; the artifacts are then in the DVC remote.
 
-    deployments: flow.pools of params.yaml. Raises StageError for a segment that failed.
+    deployments: flow.pools of params.yaml. What each cost is entered here, and told to the next, so that flow.budget holds
+    for all together. Raises StageError for a segment that failed.
     """
+    from mlflow import MlflowClient
+
     retraining.share_commit(root, errand.commit)
+    book, this = Ledger(environment.state_dir(root) / "ledger.jsonl"), budget.current_run(place).id
     for number, (name, segment) in enumerate(pools.deployments(pools.segments(Graph(place).stages), deployments)):
         get_run_logger().info("%s: %s", name, ", ".join(segment.stages))
         parameters = asdict(replace(errand, anchors=errand.anchors and number == 0)) | {"names": list(segment.stages)}
+        parameters["spent"] = segment_cost.so_far(book.of_run(this))
         run = run_deployment(name, parameters=parameters, timeout=None, poll_interval=2)
+        book.append(segment_cost.of(MlflowClient(), str(run.id), name, this))
         if run.state is None or not run.state.is_completed():
             said = (run.state.message or run.state.name) if run.state else "it was not started"
             raise StageError(segment.stages[0], "internal", f"{name} failed (run {run.name}): {said}", place)

@@ -88,17 +88,19 @@ class Graph:
         with self._lock:
             return Status(tuple(_patiently(lambda: list(reasons(self._loaded[name], meet_on_disk)))))
 
-    def plan(self) -> dict[str, Status]:
+    def plan(self, remote: str | None = None) -> dict[str, Status]:
         """What would become of every stage now: whether it is current, else why not and whether the cache holds it.
 
-        A stage that stands between is looked up by what the stages before it would restore.
+        A stage that stands between is looked up by what the stages before it would restore. remote: a DVC remote that
+        is asked, too, for what the cache of runs here knows of.
         """
         # DVC's cache of runs takes the working directory for the project.
         with self._lock, contextlib.chdir(self.root):
-            return _patiently(self._forecast)
+            return _patiently(lambda: self._forecast(remote))
 
-    def _forecast(self) -> dict[str, Status]:
-        forecast = Forecast(self._repo, pulled_before(self.root, self._repo.index.stages))
+    def _forecast(self, remote: str | None) -> dict[str, Status]:
+        far = self._repo.cloud.get_remote_odb(remote) if remote else None
+        forecast = Forecast(self._repo, pulled_before(self.root, self._repo.index.stages), far)
         return {name: forecast.of(self._loaded[name]) for name in self.stages}
 
     def absent_inputs(self) -> dict[str, tuple[str, ...]]:

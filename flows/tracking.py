@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from flows import evidence, records, running
+from flows import evidence, records, running, segment_cost
 from flows.anchors import Asked
 from flows.calls import read_calls, write_traces
 from flows.ledger import totals
@@ -154,6 +154,8 @@ class Tracker:
         if self._connected is None:
             return
         tags = {KIND: "flow", "plumb.prefect_flow_run": flow_run_id, **_process_tags(), **_git_tags(self._session.root)}
+        if self._session.share and self._session.share.segment:
+            tags[segment_cost.SEGMENT] = self._session.share.segment
         run = self._connected.create_run(self._experiment, tags=tags, run_name=f"align {flow_run_id[:8]}")
         self._parent = run.info.run_id
         self._client = self._connected

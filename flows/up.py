@@ -9,7 +9,7 @@ from pathlib import Path
 import yaml
 
 from flows import login
-from flows.servers import HOST, Server, announced, answers, mlflow_pages, port_in_use, prefect_pages
+from flows.servers import HOST, Server, announcing, answers, mlflow_pages, port_in_use, prefect_pages
 
 QUERY_SECONDS = "2"  # one machine's own server may be asked more often than Prefect's default of 15 s
 DEFAULT_POOL = "cpu"
@@ -62,32 +62,37 @@ def set_up_server(api: str, heartbeat_seconds: int | None = None) -> str:
 def serve(root: Path, prefect_port: int, mlflow_port: int, workers: bool, console) -> int:
     """Run the pages, and the workers, until Ctrl-C, SIGTERM or the end of one of them.
 
-    Raises ValueError naming a port that is in use.
+    Raises ValueError naming a port that is in use, and where they run for this project already.
     """
-    for port, option in ((prefect_port, "--prefect-port"), (mlflow_port, "--mlflow-port")):
-        if port_in_use(port):
-            raise ValueError(f"port {port} is in use; stop what listens there or choose another with {option}")
-    login.as_client()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    api = f"http://{HOST}:{prefect_port}/api"
-    started: list[Server] = []
-    try:
-        started += [prefect_pages(root, prefect_port), mlflow_pages(root, mlflow_port)]
-        for server in started:
-            server.wait()
-        with announced(root, api):
+    with announcing(root) as announce:
+        for port, option in ((prefect_port, "--prefect-port"), (mlflow_port, "--mlflow-port")):
+            if port_in_use(port):
+                raise ValueError(f"port {port} is in use; stop what listens there or choose another with {option}")
+        login.as_client()
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        started: list[Server] = []
+        try:
+            started += [prefect_pages(root, prefect_port), mlflow_pages(root, mlflow_port)]
+            for server in started:
+                server.wait()
             console.print(f"Prefect: http://{HOST}:{prefect_port}\nMLflow:  http://{HOST}:{mlflow_port}")
-            set_up_server(api)
-            if workers:
-                started += [worker(root, pool, api) for pool in pools(root)]
-                console.print(f"Workers: {', '.join(pools(root))} (logs: {root / '.prefect'})", soft_wrap=True)
-            console.print("Ctrl-C ends all of it." if workers else "Ctrl-C ends both.")
+            _open_for_work(root, f"http://{HOST}:{prefect_port}/api", workers, started, announce, console)
             while all(server.running for server in started):
                 time.sleep(0.2)
-        ended = next(server for server in started if not server.running)
-        raise ValueError(f"the {ended.name} ended; its log is {ended.log}")
-    except KeyboardInterrupt:
-        return 0
-    finally:
-        for server in reversed(started):
-            server.stop()
+            ended = next(server for server in started if not server.running)
+            raise ValueError(f"the {ended.name} ended; its log is {ended.log}")
+        except KeyboardInterrupt:
+            return 0
+        finally:
+            for server in reversed(started):
+                server.stop()
+
+
+def _open_for_work(root: Path, api: str, workers: bool, started: list[Server], announce, console) -> None:
+    """Set the Prefect server up, start the workers, and say what there is."""
+    announce(api)
+    set_up_server(api)
+    if workers:
+        started += [worker(root, pool, api) for pool in pools(root)]
+        console.print(f"Workers: {', '.join(pools(root))} (logs: {root / '.prefect'})", soft_wrap=True)
+    console.print("Ctrl-C ends all of it." if workers else "Ctrl-C ends both.")

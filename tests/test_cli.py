@@ -1,8 +1,11 @@
 """The command line: quick, one line for the user's errors, and no run in the project when params differ."""
 
+import functools
+import http.server
 import socket
 import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -20,7 +23,7 @@ def test_help_imports_nothing_heavy():
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=toy.ROOT)
     assert answer.stderr.strip().endswith("[]")
     commands = ("align", "anchors", "plan", "status", "doctor", "up", "seeds", "inspect", "intake", "ratings", "winrate",
-                "promote", "rollback", "lineage", "chat", "setup-server")
+                "promote", "rollback", "lineage", "chat", "package", "setup-server")
     for command in commands:
         assert command in answer.stdout
 
@@ -194,6 +197,36 @@ def test_up_says_which_port_is_in_use(tmp_path):
     assert answer.stderr == f"plumb: port {port} is in use; stop what listens there or choose another with --mlflow-port\n"
 
 
+def test_a_second_up_of_a_project_is_refused_and_leaves_the_first_its_notice(tmp_path):
+    """On other ports it would open the same database, and take the notice away when it ends."""
+    folder = toy.make_toy(tmp_path)
+    with servers.announcing(folder) as announce:
+        announce("http://127.0.0.1:9/api")
+        ports = [str(servers.free_port()) for _ in range(2)]
+        answer = toy.plumb(folder, "up", "--mlflow-port", ports[0], "--prefect-port", ports[1])
+        assert answer.returncode == 1 and answer.stderr.count("\n") == 1
+        assert "already (http://127.0.0.1:9/api); use it, or stop it first" in answer.stderr
+        assert (folder / ".prefect" / "up.json").exists()
+    assert not (folder / ".prefect" / "up.json").exists()
+
+
+def test_a_notice_that_a_killed_up_left_is_not_believed(tmp_path, monkeypatch):
+    """Another project's server may listen there by now."""
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    (tmp_path / "api" / "health").mkdir(parents=True)
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(tmp_path))
+    with http.server.ThreadingHTTPServer((servers.HOST, 0), handler) as other:
+        threading.Thread(target=other.serve_forever, daemon=True).start()
+        api = f"http://{servers.HOST}:{other.server_port}/api"
+        with servers.announcing(tmp_path) as announce:
+            assert servers.running_prefect(tmp_path) is None, "it is starting"
+            announce(api)
+            assert servers.running_prefect(tmp_path) == api
+        (tmp_path / ".prefect" / "up.json").write_text(f'{{"prefect": "{api}"}}')
+        assert servers.running_prefect(tmp_path) is None
+        other.shutdown()
+
+
 @pytest.mark.parametrize(
     ("seeds", "words"),
     [("0,x", "whole numbers separated by commas"), ("-1", "whole numbers separated by commas"), ("0,00", "stands there twice")],
@@ -251,7 +284,8 @@ def test_up_serves_both_pages_and_align_finds_the_server(tmp_path):
     command = [sys.executable, "-m", "flows.cli", "up", "--prefect-port", str(ports[0]), "--mlflow-port", str(ports[1])]
     run = toy.Marked(command, folder)
     try:
-        toy.wait_for(lambda: (folder / ".prefect" / "up.json").exists(), 120, run.describe)
+        notice = folder / ".prefect" / "up.json"
+        toy.wait_for(lambda: notice.exists() and notice.read_text(), 120, run.describe)
         assert servers.answers(f"http://127.0.0.1:{ports[0]}/api/health")
         assert servers.answers(f"http://127.0.0.1:{ports[1]}/health")
         assert toy.plumb(folder, "align").returncode == 0

@@ -12,6 +12,7 @@ import pytest
 from tasks.rows import read_jsonl
 from tests import keep_toy
 from tests.keep_toy import holding
+from tests.service_processes import prefect_server
 
 pytestmark = pytest.mark.services  # real DVC and MLflow: `make test-services`
 SAID = ("teddy bear number 1", "Bear number 1 is brown")
@@ -107,6 +108,9 @@ def test_a_row_is_forgotten_purged_and_not_seen_by_training(project, tmp_path):
 
 
 def test_a_prompt_goes_with_answers_quotations_and_logs(project):
+    kept = project.state / "checkpoints" / "ppo-1" / "samples" / "step-2.json"
+    kept.parent.mkdir(parents=True)
+    kept.write_text(json.dumps([{"prompt": "What is the compare question number 1, please?", "response": "A"}]))
     project.plumb("forget", "--row", "c-1")
     project.plumb("forget", "--row", "s-1")
     said = ("What is the compare question number 1", "What is the select question number 1")
@@ -118,6 +122,47 @@ def test_a_prompt_goes_with_answers_quotations_and_logs(project):
     assert not (project.state / "runs" / "compare-1" / "calls.jsonl").exists()
     weights = project.folder / "artifacts" / "dpo" / "model.safetensors"
     assert weights.exists(), "models stay, and are known to be tainted"
+
+
+def test_clones_of_runs_that_are_kept_lose_it_with_the_data_that_they_have_checked_out(project):
+    """A retraining's clone has pulled the data; its ledger of intake, which names the row, is no copy of it."""
+    clone = project.state / "workspaces" / "commit-1"
+    clone.parent.mkdir()
+    project.do("git", "clone", "-q", ".", str(clone))
+    (clone / ".dvc" / "tmp").mkdir()
+    (clone / "dvc.lock").write_text((project.folder / "dvc.lock").read_text())
+    for name in ("items", "base"):
+        subprocess.run(["cp", "-a", str(project.folder / "data" / name), str(clone / "data")], check=True)
+    ledger = clone / "data" / "items.intake" / "objects.jsonl"
+    ledger.parent.mkdir(exist_ok=True)
+    ledger.write_text('{"type": "tombstone", "row": "d-1", "digest": null}\n')
+    project.plumb("forget", "--row", "d-1")
+    project.plumb("gc", "--yes", *BOTH)
+    assert holding(project.folder.parent, *SAID) == []
+    assert sorted(path.name for path in (clone / "data" / "items").iterdir()) == ["preferences.jsonl", "prompts.jsonl"]
+    assert ledger.exists() and (clone / "data" / "base" / "model.safetensors").exists()
+
+
+def test_what_prefect_shows_of_it_goes_too(project, tmp_path):
+    """The artifact with prompts and answers, as a cell of a table; others stay. A Prefect that is down stops it all."""
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.actions import ArtifactCreate
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
+    said = "What is the select question number 1, please?"
+    project.plumb("forget", "--row", "s-1")
+    before = project.cached()
+    down = project.plumb("gc", "--yes", code=1, PREFECT_API_URL="http://127.0.0.1:9/api")
+    assert "no Prefect server answers at PREFECT_API_URL" in down and project.cached() == before
+    with prefect_server(tmp_path) as api:
+        with temporary_settings({PREFECT_API_URL: api}), get_client(sync_client=True) as client:
+            for text in (f"**{said}**", "**Another one?**", [{"stage": "s-1"}]):
+                client.create_artifact(ArtifactCreate(key="result", type="markdown", data=text))
+            assert "2 artifacts in Prefect" in project.plumb("gc", PREFECT_API_URL=api)
+            assert len(client.read_artifacts()) == 3
+            project.plumb("gc", "--yes", PREFECT_API_URL=api)
+            assert [one.data for one in client.read_artifacts()] == ["**Another one?**"]
+        assert "Nothing to free." in project.plumb("gc", PREFECT_API_URL=api)
 
 
 def test_killed_at_every_step_and_repeated_it_is_forgotten_once(project, made, tmp_path):

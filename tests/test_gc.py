@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from flows import gc, keeping, local
+from flows import gc, gc_lock, keeping, local, retraining
 from flows.objects import Objects
 from tests import keep_toy, toy
 
@@ -178,6 +178,46 @@ def test_while_a_run_is_under_way_nothing_is_planned(project):
     with local.only_one(project.state / "workspaces" / "four"):
         text = project.plumb("gc", "--yes", code=1)
     assert "another plumb align (process " in text and "works in" in text
+
+
+def test_a_run_and_a_gc_keep_out_of_each_others_way(project):
+    """Also where the run has no clone yet, which gc could hold."""
+    before = project.cached()
+    with gc_lock.run_under_way(project.state), gc_lock.run_under_way(project.state):
+        text = project.plumb("gc", "--yes", code=1)
+    assert "a run is under way that uses PLUMB_STATE=" in text and project.cached() == before
+    waiting = (
+        "import sys; from pathlib import Path; from flows import gc_lock\n"
+        "with gc_lock.run_under_way(Path(sys.argv[1])): print('in')"
+    )
+    with gc_lock.no_run_under_way(project.state):
+        run = subprocess.Popen([sys.executable, "-c", waiting, str(project.state)], cwd=toy.ROOT, text=True,
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE)  # fmt: skip
+        assert run.stderr.readline() == "plumb gc is at work; waiting\n" and run.poll() is None
+    assert run.communicate(timeout=20)[0] == "in\n"
+
+
+def test_every_kind_of_run_shares_the_lock(tmp_path):
+    with retraining.my_turn(tmp_path):
+        with pytest.raises(ValueError, match="a run is under way"), gc_lock.no_run_under_way(tmp_path):
+            pass
+    with gc_lock.no_run_under_way(tmp_path):
+        pass
+
+
+def test_an_mlflow_without_runs_frees_nothing(project, tmp_path):
+    """Somebody's shell has another MLFLOW_TRACKING_URI, whose store is empty."""
+    before, tree = project.cached(), _tree(project.state)
+    text = project.plumb("gc", "--yes", MLFLOW_TRACKING_URI=f"sqlite:///{tmp_path / 'other.db'}")
+    assert "all the rest: MLflow knows no run of plumb align" in text and "Nothing to free." in text
+    assert project.cached() == before and tree <= _tree(project.state)
+
+
+def test_an_mlflow_that_does_not_answer_frees_nothing(project):
+    nobody = {"MLFLOW_TRACKING_URI": "http://127.0.0.1:9", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
+    before = project.cached()
+    assert "127.0.0.1" in project.plumb("gc", "--yes", code=1, **nobody)
+    assert project.cached() == before
 
 
 def test_a_version_whose_run_is_lost_stops_it(project):

@@ -82,6 +82,25 @@ def test_the_pools_of_a_graph(tmp_path):
     assert up.pools(tmp_path) == ["big", "cpu", "gpu"]
 
 
+def test_workers_have_the_clone_in_which_a_deployment_runs():
+    """The images hold no git history, and a retraining begins with a clone of a commit."""
+    (step,) = yaml.safe_load((INFRA / "prefect.yaml").read_text())["pull"]
+    (name,) = re.findall(r"\$(\w+)", json.dumps(step))
+    for service in (SERVICES["worker-cpu"], SERVICES["worker-gpu"]):
+        assert f"..:{service['environment'][name]}" in service["volumes"]
+    for pool in ("work-pool", "gpu-work-pool"):
+        template = json.loads((INFRA / "kubernetes" / f"{pool}.json").read_text())
+        pod = template["job_configuration"]["job_manifest"]["spec"]["template"]["spec"]
+        (state,) = [mount["mountPath"] for mount in pod["containers"][0]["volumeMounts"] if mount["name"] == "state"]
+        assert template["variables"]["properties"]["env"]["default"][name].startswith(f"{state}/")
+
+
+def test_workers_of_one_machine_share_the_locks_of_its_gpus():
+    for service in (SERVICES["worker-cpu"], SERVICES["worker-gpu"]):
+        folder = service["environment"]["PLUMB_GPU_LOCKS"]
+        assert any(folder.startswith(volume.split(":")[1] + "/") for volume in service["volumes"])
+
+
 def test_the_images_hold_the_versions_that_were_tested():
     text = (INFRA / "Dockerfile").read_text()
     assert set(re.findall(r"^FROM \S+ AS (\w+)$", text, re.M)) == {"base", "servers", "worker"}

@@ -16,6 +16,7 @@ from prefect.client.schemas.schedules import IntervalSchedule
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flows import crash_alerts, heartbeat, registry
+from flows.ledger import Ledger
 from tests import retrain_services, s3_servers, toy, ui_pages
 from tests.intake_project import INBOX, demonstration, lines
 from tests.retrain_services import PATIENCE, wait_for_run
@@ -224,6 +225,9 @@ def stages_go_to_the_machines_of_their_pools(world):
     assert sorted(world.gpu_machine.stages_started()[there:]) == ["gate", "train"]
     assert sorted(world.started_since(here)) == ["package", "report"], "data is prepared already"
     assert [run.state.name for run in world.runs("stages")] == ["Completed"] * 3, "cpu, gpu, cpu"
+    book = Ledger(world.project.folder / ".dvc" / "plumb-state" / "ledger.jsonl")
+    (there,) = [entry.seconds for entry in book.since(0) if entry.stage == "stages/gpu"]
+    assert there > 0, "what another machine spent counts for the run's budget"
     assert world.registry.champion.tags[registry.COMPARED].startswith("v")
 
 

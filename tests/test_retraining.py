@@ -266,7 +266,12 @@ def test_a_plain_align_meets_what_others_made_where_there_is_any(project, tmp_pa
     other = tmp_path / "other"
     data.pull(other)
     assert not stage_inputs.restore(other, "prepare", "store"), "nothing is known here of the runs of others"
+    assert Graph(other).plan("store")["prepare"].action == "run"
+    said = toy.plumb(other, "plan").stdout
+    assert "1 stages would be restored from the cache or the DVC remote 'store'." in said and "4 stages would run" in said
     assert shared_runs.meet(other) == "store"
+    foretold = Graph(other)
+    assert [foretold.plan(remote)["prepare"].action for remote in (None, "store")] == ["run", "restore"]
     assert not stage_inputs.restore(other, "prepare"), "the default remote has data alone"
     assert stage_inputs.restore(other, "prepare", "store")
     (other / "params.yaml").write_text((other / "params.yaml").read_text().replace("remote: store", "remote: nowhere"))

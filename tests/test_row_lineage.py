@@ -93,6 +93,28 @@ def test_a_preference(world):
     assert found["comparisons"][0]["train"] == ["f-1"]
 
 
+def test_what_was_trained_from_an_earlier_version_descends_from_its_rows(tmp_path):
+    """The package of v1 is the base of v2, whose own data does not hold the row any more."""
+    project = keep_toy.make_project(tmp_path)
+    first = project.align("one")
+    project.register(first, None)
+    package, base = (project.folder / where / "model.safetensors" for where in ("artifacts/package", "data/base"))
+    base.unlink()
+    base.write_bytes(package.read_bytes())
+    path = project.folder / "data" / "items" / "demonstrations.jsonl"
+    path.unlink()
+    path.write_text(json.dumps(keep_toy.DEMONSTRATIONS[1]) + "\n")
+    project.do("dvc", "add", "-q", "data/items", "data/base")
+    second = project.align("two")
+    project.register(second, "champion", replaces=1)
+    found = traced(project, "d-1")
+    assert [(v["version"], v["run"], v["use"]) for v in found["versions"]] == [
+        (1, first, "trained"), (2, second, "trained"),
+    ]  # fmt: skip
+    assert len(found["data"]) == 1, "of the data, only the first version holds it"
+    assert [v["version"] for v in traced(project, "s-1")["versions"]] == [1, 2]
+
+
 def test_a_row_that_nobody_knows(world):
     found = traced(world, "d-")
     assert not any(found[key] for key in ("data", "comparisons", "models", "versions"))

@@ -8,7 +8,7 @@ import types
 
 import pytest
 
-from flows import chat, registry
+from flows import chat, package_files, registry
 from tests import promotion_worker, registry_toy, toy
 from tests.planted_secrets import LEAK, SECRETS, leaks, without_redaction
 from tests.registry_toy import project, world  # noqa: F401  fixtures
@@ -50,6 +50,7 @@ def empty(tmp_path_factory):
         (["chat", "nowhere"], "nowhere is no directory; name one or a registered model: models:/toy@champion"),
         (["chat", "models:/toy@champion"], "no model 'toy' is registered"),
         (["chat"], "toy has no champion and there is no"),
+        (["package", "served"], "no model 'toy' is registered"),
     ],
 )
 def test_what_is_not_there_is_one_line(empty, arguments, words):
@@ -92,6 +93,22 @@ def test_a_model_on_another_machine_is_fetched_once(world):
     assert [path.name for path in folder.parent.iterdir()] == [folder.name], "nothing half-written stays"
 
 
+def test_the_packaged_directory_of_what_serves_is_written_out(world, tmp_path):
+    """Not that of the working tree, which may be another candidate's."""
+    promotion_worker.promote_there(world.uri, world.root, world.state, world.gate("gpt2"), None)
+    version = registry.read(world.client, "toy").champion
+    made = package_files.write_out(world.root, version, tmp_path / "served")
+    assert json.loads((made / "config.json").read_text())["architectures"] == ["GPT2LMHeadModel"]
+    files = {path.name for path in made.iterdir()}
+    assert {"config.json", "model.safetensors", "tokenizer_config.json", "plumbline.json"} <= files
+    assert [path.name for path in tmp_path.glob("*served*")] == ["served"]
+    with pytest.raises(ValueError, match="served is there already; name a directory that is not"):
+        package_files.write_out(world.root, version, tmp_path / "served")
+    other = registry.Version("toy", 9, "file:///nowhere", {})
+    with pytest.raises(ValueError, match="models:/toy/9 was not registered by plumb promote"):
+        package_files.write_out(world.root, other, tmp_path / "other")
+
+
 @pytest.mark.slow
 def test_the_whole_story_on_the_command_line_leaves_no_secret_behind(tmp_path):
     folder = tmp_path / "toy"
@@ -123,6 +140,7 @@ def test_the_whole_story_on_the_command_line_leaves_no_secret_behind(tmp_path):
     assert "champion is v1 again, v2 is marked as rolled back" in plumb("rollback")
     assert "rolled back; ask for a new gate" in plumb("promote", code=1)
     assert "champion: v1" in plumb("status")
+    assert "models:/toy/1: " in plumb("package", "served") and (folder / "served" / "model.safetensors").exists()
     assert leaks(folder, *said) == []
 
 
