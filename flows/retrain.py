@@ -55,7 +55,8 @@ def step(name: str, settings: Settings, call: Callable[[], T]) -> T:
         retry_delay_seconds=delays or None, retry_condition_fn=may_pass,
     )  # fmt: skip
     def run_step():
-        return call()
+        with redacted_errors():
+            return call()
 
     return run_step()
 

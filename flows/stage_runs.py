@@ -17,6 +17,7 @@ from prefect.states import Completed
 from flows import environment, pools, retraining, shared_runs
 from flows.decisions import NOBODY
 from flows.progress import board_of
+from flows.redact import redacted_errors
 from flows.retraining import Errand
 from flows.running import StageError
 from flows.session import Share
@@ -42,16 +43,22 @@ def stages(
     """
     root = environment.project_root()
     environment.prepare(root)
-    place = retraining.open_clone(root, Errand(retraining.resolve_commit(root, commit), changes, champion, anchors))
+    with redacted_errors():
+        pushed = _make(root, names, Errand(retraining.resolve_commit(root, commit), changes, champion, anchors))
+    get_run_logger().info(pushed)
+    return Completed(message=f"{len(names)} stages current; {pushed}")
+
+
+def _make(root: Path, names: list[str], errand: Errand) -> str:
+    """Run the stages and push what they made; returns what was pushed, in one line."""
+    place = retraining.open_clone(root, errand)
     unknown = [name for name in names if name not in Graph(place).stages]
     if unknown:
         raise ValueError(f"dvc.yaml has no stage {unknown[0]!r}; it has {', '.join(Graph(place).stages)}")
     remote = shared_runs.remote_of(root)
     retraining.meet_remote(place, remote)
-    retraining.bring_up_to_date(place, anchors, board_of, Share(tuple(names), frozenset(names)))
-    pushed = retraining.push(place, remote)
-    get_run_logger().info(pushed)
-    return Completed(message=f"{len(names)} stages current; {pushed}")
+    retraining.bring_up_to_date(place, errand.anchors, board_of, Share(tuple(names), frozenset(names)))
+    return retraining.push(place, remote)
 
 
 def run_segments(root: Path, place: Path, errand: Errand, deployments: Mapping[str, str]) -> None:
