@@ -1,6 +1,7 @@
 """The steps of a retraining that need no server: its clone, its key, whose turn it is, what goes to the remote."""
 
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -98,6 +99,21 @@ def test_old_clones_go(project):
     assert [place.exists() for place in places] == [False, True, True, True]
     commit_clone.forget_commits(state, 0)
     assert not any(place.exists() for place in places)
+
+
+def test_a_clone_whose_removal_was_killed_is_not_taken_for_whole(project, monkeypatch):
+    place = retraining.open_clone(project, errand(project))
+
+    def killed(folder, **options):
+        if folder.exists():
+            (folder / "work.py").unlink()
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(shutil, "rmtree", killed)
+        commit_clone.forget_commits(environment.state_dir(project), 0)
+    assert retraining.open_clone(project, errand(project)) == place
+    assert (place / "work.py").read_text() == retrain_toy.WORK
 
 
 # --- the key ---
