@@ -78,7 +78,7 @@ def test_lines_end_with_newlines_and_nothing_else():
 
 
 def test_a_million_empty_lines_take_no_more_room_than_their_bytes():
-    """Gzipped it is a kilobyte, and 256 of them would otherwise be a list of 2 GB."""
+    """Gzipped it is a kilobyte; the 256 MB that an object may have would otherwise become a list of 2 GB."""
     data = gzip.compress(b"\n" * 999_000 + b'{"a": 1}')
     tracemalloc.start()
     try:
