@@ -4,13 +4,16 @@ import json
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
 import yaml
 
-from flows import commit_clone, data, environment, git, registry, retraining, running, shared_runs, stage_inputs
+from flows import (
+    commit_clone, data, environment, git, local, registry, retraining, running, shared_runs, stage_inputs,
+)  # fmt: skip
 from flows.retraining import Champion, Errand
 from flows.running import Processes
 from flows.stages import Graph
@@ -205,6 +208,22 @@ with retraining.my_turn(Path({str(tmp_path)!r})):
     finally:
         other.kill()
         other.wait()
+
+
+def test_a_workspace_is_waited_for(tmp_path):
+    """Stages that were sent here by a retraining that died are still at work when the next one sends them again."""
+    came = threading.Event()
+
+    def second():
+        with local.only_one(tmp_path, wait=True):
+            came.set()
+
+    with local.only_one(tmp_path):
+        waiting = threading.Thread(target=second)
+        waiting.start()
+        assert not came.wait(0.3)
+    waiting.join(10)
+    assert came.is_set()
 
 
 # --- who serves ---
