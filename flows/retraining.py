@@ -159,7 +159,7 @@ def bring_up_to_date(place: Path, anchors: bool, listener: Listener, share: Shar
     Raises StageError, or another error of one line, when a stage failed or MLflow did not take it all.
     """
     settings, state = read_settings(place), environment.state_dir(place)
-    # Waits: stages that a retraining sent to another machine go on when it is killed, and the next one sends them again.
+    # Waits: stages that a retraining sent to a machine go on when it is killed, and the next one sends them again.
     # DVC names files relative to where it is asked.
     with local.only_one(place, wait=True), contextlib.chdir(place):
         local.heal(place)

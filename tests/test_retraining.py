@@ -2,18 +2,12 @@
 
 import json
 import shutil
-import subprocess
-import sys
-import threading
-import time
 from pathlib import Path
 
 import pytest
 import yaml
 
-from flows import (
-    commit_clone, data, environment, git, local, registry, retraining, running, shared_runs, stage_inputs,
-)  # fmt: skip
+from flows import commit_clone, data, environment, git, registry, retraining, running, shared_runs, stage_inputs
 from flows.retraining import Champion, Errand
 from flows.running import Processes
 from flows.stages import Graph
@@ -179,51 +173,6 @@ def test_a_shared_commit_is_found_on_another_machine(project, tmp_path):
 def test_sharing_without_an_origin_is_nothing(project):
     git.git(project, "remote", "remove", "origin")
     retraining.share_commit(project, retraining.resolve_commit(project, None))
-
-
-# --- whose turn it is ---
-
-
-def test_one_at_a_time_and_a_dead_one_holds_nothing(tmp_path):
-    code = f"""
-import time
-from pathlib import Path
-from flows import retraining
-with retraining.my_turn(Path({str(tmp_path)!r})):
-    print("held", flush=True)
-    time.sleep(60)
-"""
-    other = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, cwd=toy.ROOT, text=True)
-    try:
-        assert other.stdout.readline() == "held\n"
-        waited = []
-        begun = time.monotonic()
-
-        def waiting():
-            waited.append(True)
-            other.kill()
-
-        with retraining.my_turn(tmp_path, waiting):
-            assert waited == [True] and time.monotonic() - begun < 30
-    finally:
-        other.kill()
-        other.wait()
-
-
-def test_a_workspace_is_waited_for(tmp_path):
-    """Stages that were sent here by a retraining that died are still at work when the next one sends them again."""
-    came = threading.Event()
-
-    def second():
-        with local.only_one(tmp_path, wait=True):
-            came.set()
-
-    with local.only_one(tmp_path):
-        waiting = threading.Thread(target=second)
-        waiting.start()
-        assert not came.wait(0.3)
-    waiting.join(10)
-    assert came.is_set()
 
 
 # --- who serves ---
