@@ -15,6 +15,7 @@ from flows.evidence import Evidence, Refused
 from flows.registry import State, Version
 from flows.registry_lock import hold
 from flows.request import Outcome, Place, Request
+from flows.rollback import finish_moved
 
 TAG_CHARACTERS = 5000
 T = TypeVar("T")
@@ -28,7 +29,7 @@ def move(place: Place, version: Version, request: Request) -> Outcome:
     """
     client, name = place.client, place.name
     with hold(client, name, place.state) as lock:
-        state = registry.settle(client, name)
+        state = finish_moved(client, registry.settle(client, name))
         version = state.versions[version.number]
         if registry.JOURNAL in state.tags:
             journal = state.tags[registry.JOURNAL]
