@@ -159,6 +159,7 @@ class Run:
         elif before and not self.force:
             decision = decisions.nothing_new(before, inputs, serves.package, commit)
         else:
+            retraining.keep_commit(self.root, commit)
             place, made = self._gated(place, errand)
             decisions.mark(self.client, made.align, inputs)
             # Before anybody serves it: a model must not be on this machine alone.

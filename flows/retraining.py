@@ -115,6 +115,11 @@ def _knows(root: Path, name: str) -> bool:
     return git.answers(root, "rev-parse", "--verify", "--quiet", f"{name}^{{commit}}")
 
 
+def keep_commit(root: Path, commit: str) -> None:
+    """Keep git from clearing a commit away that models name as their code: one made by intake may be on no branch."""
+    git.git(root, "update-ref", f"{SHARED_COMMIT}{commit}", commit)
+
+
 def share_commit(root: Path, commit: str) -> None:
     """Push a commit to origin, where other machines find it by its id; one machine alone needs none."""
     if git.answers(root, "remote", "get-url", "origin"):

@@ -13,7 +13,7 @@ import time
 
 import pytest
 
-from flows import registry
+from flows import registry, retraining
 from tests import retrain_toy, s3_servers
 from tests.intake_project import GOOD, INBOX
 from tests.retrain_services import mailbox
@@ -230,3 +230,5 @@ def test_what_was_decided_is_told_before_it_is_remembered(place, moto, services)
         answer = project.run([sys.executable, "-m", "tests.retrain_worker", "none", hacked])
         assert answer.returncode == 0 and "\nNothingNew: " in answer.stdout, answer.stdout + answer.stderr
         assert box.letters == [letter]
+        commit = project.do("git", "rev-parse", "HEAD").strip()
+        assert project.do("git", "rev-parse", f"{retraining.SHARED_COMMIT}{commit}").strip() == commit

@@ -170,6 +170,16 @@ def test_a_shared_commit_is_found_on_another_machine(project, tmp_path):
     assert retraining.resolve_commit(tmp_path / "other", here) == here
 
 
+def test_a_commit_on_no_branch_is_kept(project):
+    commit(project, "note.txt", "as intake makes one")
+    here = retraining.resolve_commit(project, None)
+    retraining.keep_commit(project, here)
+    git.git(project, "reset", "-q", "--hard", "HEAD^")
+    git.git(project, "reflog", "expire", "--expire=now", "--all")
+    git.git(project, "gc", "-q", "--prune=now")
+    assert retraining.resolve_commit(project, here) == here
+
+
 def test_sharing_without_an_origin_is_nothing(project):
     git.git(project, "remote", "remove", "origin")
     retraining.share_commit(project, retraining.resolve_commit(project, None))
