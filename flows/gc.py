@@ -16,7 +16,7 @@ from typing import Any
 
 import yaml
 
-from flows import intake
+from flows import intake, retraining
 from flows.keeping import Kept, expanded, is_kept, what_to_keep
 from flows.local import only_one
 from flows.objects import FOLDER_ENDING, Objects
@@ -64,17 +64,23 @@ def clones_in(state: Path) -> list[Path]:
 
 @contextlib.contextmanager
 def nobody_else(root: Path, state: Path) -> Iterator[list[Path]]:
-    """The clones; meanwhile no run and no intake of this machine begins.
+    """The clones; meanwhile no run, no retraining and no intake of this machine begins.
 
     Raises ValueError naming the run that is under way.
     """
-    clones = clones_in(state)
     with contextlib.ExitStack() as stack:
+        # Between two of its steps it holds no clone, and may be about to restore what would be freed.
+        stack.enter_context(retraining.my_turn(state, _wait_for_retraining))
+        clones = clones_in(state)
         for folder in (root, *clones):
             stack.enter_context(only_one(folder))
         place = intake.clone_place(state)
         stack.enter_context(intake.alone(place.with_name(f"{place.name}.lock")))
         yield clones
+
+
+def _wait_for_retraining() -> None:
+    raise ValueError("a retraining is at work on this machine; run plumb gc when it is done")
 
 
 def make_plan(root: Path, state: Path, clones: list[Path], client, name: str, last: int, remotes: list[str]) -> Plan:

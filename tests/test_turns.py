@@ -6,7 +6,9 @@ import threading
 import time
 from pathlib import Path
 
-from flows import local, retraining
+import pytest
+
+from flows import gc, local, retraining
 from tests import toy
 
 
@@ -50,3 +52,21 @@ def test_a_workspace_is_waited_for(tmp_path):
         assert not came.wait(0.3)
     waiting.join(10)
     assert came.is_set()
+
+
+def test_nothing_is_freed_while_a_retraining_is_at_work(tmp_path):
+    """Also between two of its steps, when no clone is held; and none begins meanwhile."""
+    state = tmp_path / "state"
+    with retraining.my_turn(state), pytest.raises(ValueError, match="a retraining is at work on this machine"):
+        with gc.nobody_else(tmp_path, state):
+            pass
+    waited = []
+
+    def waiting():
+        waited.append(True)
+        raise KeyboardInterrupt
+
+    with gc.nobody_else(tmp_path, state), pytest.raises(KeyboardInterrupt):
+        with retraining.my_turn(state, waiting):
+            pass
+    assert waited == [True]
