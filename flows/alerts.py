@@ -37,6 +37,15 @@ def address() -> str | None:
         return None
 
 
+def tell(alert: Alert) -> str | None:
+    """Send it, if anybody said where to; returns what went wrong in one line, or None. Nothing is raised for it."""
+    try:
+        url = address()
+    except Exception as error:  # noqa: BLE001  a server that does not answer, a block of another type
+        return f"no alert was sent: the block {BLOCK} cannot be read: {type(error).__name__}"
+    return send(alert, url) if url else None
+
+
 def send(alert: Alert, url: str) -> str | None:
     """Post it; returns what went wrong in one line, without the address, or None. Nothing is raised for it."""
     import httpx

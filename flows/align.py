@@ -17,7 +17,7 @@ from flows import anchors as anchoring
 from flows import data, running, shared_runs, stage_inputs
 from flows.budget import BudgetError
 from flows.ledger import as_rows
-from flows.redact import redact
+from flows.redact import redact, redacted_errors
 from flows.results import as_markdown, judge_markdown
 from flows.running import StageError, StageRun
 from flows.session import Session
@@ -28,15 +28,15 @@ NOT_MADE = "another run was to make it, and neither the cache here nor the DVC r
 
 def may_pass(task, task_run, state) -> bool:
     """Prefect's question before a retry: only what can pass by itself is tried again."""
-    error = state.result(raise_on_failure=False)
-    return isinstance(error, StageError | data.PullError) and error.may_pass
+    return getattr(state.result(raise_on_failure=False), "may_pass", False)
 
 
 @task(name="pull", cache_policy=NO_CACHE, persist_result=False, retry_condition_fn=may_pass)
 def pull(session_id: str) -> None:
     """Fetch the data and the base model from the default remote, where they are not here yet."""
     session = Session.get(session_id)
-    session.pulled = data.pull(session.root)
+    with redacted_errors():
+        session.pulled = data.pull(session.root)
 
 
 @task(name="anchors", cache_policy=NO_CACHE, persist_result=False, retry_condition_fn=may_pass)

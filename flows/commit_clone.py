@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
+from flows import removing
 from flows.git import git
 from flows.workspace import absolute_paths, change_params, check_params, share_dvc
 
@@ -49,7 +50,7 @@ def forget_commits(state: Path, keep: int) -> None:
     """Remove the clones of commits, but for the `keep` that were opened last: all they made is in the cache."""
     clones = sorted((state / "workspaces").glob(f"{PREFIX}*"), key=lambda clone: clone.stat().st_mtime)
     for clone in clones[: max(len(clones) - keep, 0)]:
-        shutil.rmtree(clone, ignore_errors=True)
+        removing.remove(clone)
 
 
 def set_default_remote(clone: Path, name: str) -> None:

@@ -104,7 +104,8 @@ def compared_version(gate: Mapping[str, Any], state: State) -> Version | None:
     if gate.get("reference") != CHAMPION_REFERENCE:
         return None
     wanted = gate.get("reference_hash")
-    for version in state.versions.values():
+    # A policy that was packaged twice has two versions: the one that serves is meant, else the last one made.
+    for version in (*filter(None, [state.champion]), *reversed([*state.versions.values()])):
         if wanted and wanted in (version.tags.get(registry.CANDIDATE), version.tags.get(registry.PACKAGE)):
             return version
     known = f"which is no version of {state.name}"

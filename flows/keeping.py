@@ -17,7 +17,8 @@ from flows.objects import Objects
 from flows.recorded import LOCK_FILE, Recorded, made_stages
 
 EVALUATION_SETS = ("select_prompts", "gate_prompts", "heldout_demonstrations", "gold_preferences")
-RUN_BRANCHES = ("refs/heads/run/", "refs/remotes/origin/run/")  # what intake led to once; its runs are in MLflow
+# What intake led to once, and what was trained: its runs are in MLflow.
+OF_RUNS = ("refs/heads/run/", "refs/remotes/origin/run/", "refs/plumb/commits/")
 
 
 @dataclass
@@ -130,7 +131,7 @@ def is_kept(kept: Kept, clone: Path) -> bool:
 def _keep_branches(kept: Kept, root: Path) -> None:
     """What the tips of all branches and tags point to."""
     listed = git(root, "for-each-ref", "--format=%(refname)").splitlines()
-    refs = ["HEAD", *(ref for ref in listed if not ref.startswith(RUN_BRANCHES))]
+    refs = ["HEAD", *(ref for ref in listed if not ref.startswith(OF_RUNS))]
     blobs: dict[str, str] = {}
     for ref in refs:
         for line in git(root, "ls-tree", "-r", ref).splitlines():

@@ -157,10 +157,10 @@ def stopping_cleanly(session: Session):
 
 
 @contextlib.contextmanager
-def only_one(root: Path):
+def only_one(root: Path, wait: bool = False):
     """Hold the project: two flows in one workspace would remove each other's outputs.
 
-    Raises ValueError naming the process that holds it. A dead process holds nothing.
+    Raises ValueError naming the process that holds it, unless it is to wait for that. A dead process holds nothing.
     """
     path = root / ".dvc" / "tmp" / "plumb.lock"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -168,11 +168,13 @@ def only_one(root: Path):
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            handle.seek(0)
-            holder = handle.read().strip() or "unknown"
-            raise ValueError(
-                f"another plumb align (process {holder}) works in {root}; wait for it, or use a second clone"
-            ) from None
+            if not wait:
+                handle.seek(0)
+                holder = handle.read().strip() or "unknown"
+                raise ValueError(
+                    f"another plumb align (process {holder}) works in {root}; wait for it, or use a second clone"
+                ) from None
+            fcntl.flock(handle, fcntl.LOCK_EX)
         handle.truncate(0)
         handle.write(str(os.getpid()))
         handle.flush()

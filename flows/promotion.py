@@ -9,12 +9,13 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from flows import registry
-from flows.approval import Approval, approve
+from flows.approval import Approval, approve, recorded_approval
 from flows.candidate import attach, check_unspent, examine, register, verify
 from flows.evidence import Evidence, Refused
 from flows.registry import State, Version
 from flows.registry_lock import hold
 from flows.request import Outcome, Place, Request
+from flows.rollback import finish_moved
 
 TAG_CHARACTERS = 5000
 T = TypeVar("T")
@@ -23,11 +24,12 @@ T = TypeVar("T")
 def move(place: Place, version: Version, request: Request) -> Outcome:
     """Make the version champion if the one it was compared with still is. Repeated, it says the same again.
 
-    Raises Refused when somebody else is champion by now, or the evidence was spent meanwhile.
+    Raises Refused when somebody else is champion by now, or the evidence was spent meanwhile; ValueError when another
+    promotion wrote its own evidence on the version.
     """
     client, name = place.client, place.name
     with hold(client, name, place.state) as lock:
-        state = registry.settle(client, name)
+        state = finish_moved(client, registry.settle(client, name))
         version = state.versions[version.number]
         if registry.JOURNAL in state.tags:
             journal = state.tags[registry.JOURNAL]
@@ -36,6 +38,7 @@ def move(place: Place, version: Version, request: Request) -> Outcome:
         if state.aliases.get(registry.CHAMPION) == version.number:
             return _promoted(version)
         check_compared(state, version, request)
+        check_own_evidence(place, version, request)
         # Before the alias: a champion always names the one to return to.
         registry.write_tags(client, version, {registry.REPLACES: registry.name_of(state.champion)})
         lock.check()
@@ -53,6 +56,19 @@ def check_compared(state: State, version: Version, request: Request) -> None:
         raise Refused(
             f"champion is {registry.name_of(state.champion)}, but v{version.number} was compared with "
             f"{registry.name_of(request.compared)}; ask for a new gate"
+        )
+
+
+def check_own_evidence(place: Place, version: Version, request: Request) -> None:
+    """Raises ValueError where another promotion of the same version wrote down its own gate, or answer, meanwhile.
+
+    Else a champion would rest on what did not promote it, and a rollback would spend the wrong gate.
+    """
+    answer = recorded_approval(version, request.gate)
+    agreed = place.config.policy != "approval" or (answer is not None and answer.approve)
+    if version.tags.get(registry.GATE) != request.gate or not agreed:
+        raise ValueError(
+            f"another promotion of v{version.number} wrote down its own evidence meanwhile; run this one again"
         )
 
 

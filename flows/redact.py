@@ -3,7 +3,10 @@
 import contextlib
 import os
 import re
+import traceback
 from collections.abc import Iterator
+
+from flows.failure import Failure
 
 # Names of variables whose values nobody may read later; a value shorter than this would hide ordinary words.
 SECRET_NAME = re.compile(
@@ -11,7 +14,8 @@ SECRET_NAME = re.compile(
 )
 SHORTEST_SECRET = 6
 SURELY_SECRET = 8  # characters from which on a value is no ordinary word of a params file either
-LOGIN = re.compile(r"(?P<scheme>[a-zA-Z][\w+.\-]*://)[^/\s@]+@")
+# Up to the last @: a password may hold one, which every client takes for a part of it.
+LOGIN = re.compile(r"(?P<scheme>[a-zA-Z][\w+.\-]*://)[^/\s\"'<>]+@")
 
 
 def redact(text: str) -> str:
@@ -30,17 +34,19 @@ def secrets_in(content: bytes) -> list[str]:
 
 @contextlib.contextmanager
 def redacted_errors() -> Iterator[None]:
-    """While inside, an error that tells a secret is raised as a ValueError that does not.
+    """While inside, an error that tells a secret is raised as a Failure that does not.
 
-    For code under Prefect, which stores what an error says.
+    For code under Prefect, which stores what an error says and, in its log, what that came from.
     """
     try:
         yield
     except Exception as error:
-        said = " ".join(str(error).split())
-        if redact(said) == said:
+        whole, said = "".join(traceback.format_exception(error)), " ".join(str(error).split())
+        if redact(whole) == whole:
             raise
-        raise ValueError(redact(said)) from None
+        if redact(said) == said:
+            raise error from None
+        raise Failure(redact(said), getattr(error, "may_pass", False)) from None
 
 
 def _secrets() -> dict[str, str]:

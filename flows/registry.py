@@ -26,7 +26,7 @@ RUN, PACKAGE_RUN, GATE_RUN = "plumb.run_id", "plumb.package_run_id", "plumb.gate
 REPORT = "plumb.report"
 VERIFIED = "plumb.verified"  # largest difference between its logits and the package's
 APPROVAL = "plumb.approval"  # a person's answer, as JSON, with the gate's hash that it was given for
-DECISION = "plumb.decision"  # what the last promotion of this version came to
+DECISION = "plumb.decision"  # what the last promotion of this version came to: promoted, or refused and why
 PROMOTED = "plumb.promoted_at"
 REPLACES = "replaces"  # v3, or "none" for the first champion
 ROLLED_BACK = "rolled_back"  # when; gone once the version is promoted by other evidence
@@ -231,9 +231,9 @@ def settle(client, name: str) -> State:
     champion = state.champion
     if champion is None or JOURNAL in state.tags:
         return state
-    if ROLLED_BACK in champion.tags or PROMOTED not in champion.tags:
-        # What is looked at here comes last, so that a kill on the way is seen.
-        champion = write_tags(client, champion, {DECISION: "promoted", PROMOTED: now()})
+    # Also one that was refused after it had served. The decision comes last, so that a kill on the way is seen.
+    if ROLLED_BACK in champion.tags or PROMOTED not in champion.tags or champion.tags.get(DECISION) != "promoted":
+        champion = write_tags(client, champion, {PROMOTED: now(), DECISION: "promoted"})
         remove_tag(client, champion, ROLLED_BACK)
     if state.aliases.get(CHALLENGER) == champion.number:
         client.delete_registered_model_alias(name, CHALLENGER)

@@ -55,7 +55,8 @@ def step(name: str, settings: Settings, call: Callable[[], T]) -> T:
         retry_delay_seconds=delays or None, retry_condition_fn=may_pass,
     )  # fmt: skip
     def run_step():
-        return call()
+        with redacted_errors():
+            return call()
 
     return run_step()
 
@@ -69,8 +70,7 @@ def alert_failure(flow, flow_run, state) -> None:
 
 def tell(alert: alerts.Alert, log) -> None:
     """Send an alert, if anybody said where to; that it cannot be sent is a warning in the log."""
-    url = alerts.address()
-    problem = alerts.send(alert, url) if url else None
+    problem = alerts.tell(alert)
     if problem:
         log.warning(problem)
 
@@ -110,10 +110,6 @@ def retrain(
         elapsed = run.enter_time()
     said = decisions.as_markdown(decision) + elapsed.as_markdown()
     create_markdown_artifact(said, key="retrain", description="What the retraining came to")
-    page = alerts.run_page(decision.asked or run.id)
-    if decision.outcome in WORTH_AN_ALERT:
-        text = f"{settings.promote.model_name}: {decision.outcome}. {decision.reason}"
-        tell(alerts.Alert(redact(text), decision.outcome, page, "retrain", settings.promote.model_name), log)
     log.info("%s: %s", decision.outcome, redact(decision.reason))
     log.info(elapsed.line)
     return Completed(name=STATE_NAMES[decision.outcome], message=redact(decision.reason)[:1000], data=elapsed.line)
@@ -163,6 +159,7 @@ class Run:
         elif before and not self.force:
             decision = decisions.nothing_new(before, inputs, serves.package, commit)
         else:
+            retraining.keep_commit(self.root, commit)
             place, made = self._gated(place, errand)
             decisions.mark(self.client, made.align, inputs)
             # Before anybody serves it: a model must not be on this machine alone.
@@ -173,10 +170,19 @@ class Run:
                 made.package, made.request.gate, made.align, pushed=pushed,
             )  # fmt: skip
             decision = self._follow(open_question, made)
+            # Before it is written down: killed between the two, somebody hears of it twice and not never.
+            self._tell(decision)
         self.remembered = self._step(
             "remember", lambda: decisions.remember(self.client, experiment, decision, self.id)
         )
         return decision
+
+    def _tell(self, decision: Decision) -> None:
+        """Send an alert of what somebody should look at."""
+        if decision.outcome in WORTH_AN_ALERT:
+            name, page = self.settings.promote.model_name, alerts.run_page(decision.asked or self.id)
+            text = redact(f"{name}: {decision.outcome}. {decision.reason}")
+            tell(alerts.Alert(text, decision.outcome, page, "retrain", name), get_run_logger())
 
     def enter_time(self) -> Elapsed:
         """Write down what the retraining took, in the ledger and on its run in MLflow."""

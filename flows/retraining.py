@@ -117,6 +117,11 @@ def _knows(root: Path, name: str) -> bool:
     return git.answers(root, "rev-parse", "--verify", "--quiet", f"{name}^{{commit}}")
 
 
+def keep_commit(root: Path, commit: str) -> None:
+    """Keep git from clearing a commit away that models name as their code: one made by intake may be on no branch."""
+    git.git(root, "update-ref", f"{SHARED_COMMIT}{commit}", commit)
+
+
 def share_commit(root: Path, commit: str) -> None:
     """Push a commit to origin, where other machines find it by its id; one machine alone needs none."""
     if git.answers(root, "remote", "get-url", "origin"):
@@ -161,8 +166,9 @@ def bring_up_to_date(place: Path, anchors: bool, listener: Listener, share: Shar
     Raises StageError, or another error of one line, when a stage failed or MLflow did not take it all.
     """
     settings, state = read_settings(place), environment.state_dir(place)
+    # Waits: stages that a retraining sent to a machine go on when it is killed, and the next one sends them again.
     # DVC names files relative to where it is asked.
-    with local.only_one(place), contextlib.chdir(place):
+    with local.only_one(place, wait=True), contextlib.chdir(place):
         local.heal(place)
         session = Session(place, state, Graph(place), settings, environment.usable_cores(), [], anchors, share)
         tracker = Tracker(session)

@@ -45,6 +45,18 @@ def roll_back(client, name: str, state_folder: Path, target: int | None = None) 
         return _finish(client, state, source, destination)
 
 
+def finish_moved(client, state: State) -> State:
+    """Clear up after a rollback that was killed once the alias had moved; returns the registry then.
+
+    For who holds the registry: nothing but the journal is left of it, and that keeps promotions out.
+    """
+    interrupted = _interrupted(state)
+    if interrupted is None or state.champion != interrupted[1]:
+        return state
+    _finish(client, state, *interrupted)
+    return registry.read(client, state.name)
+
+
 def _interrupted(state: State) -> tuple[Version, Version] | None:
     """The two versions of a rollback that was killed half-way, unless somebody moved on since."""
     names = state.tags.get(registry.JOURNAL, "").split(" to ")

@@ -19,6 +19,7 @@ from flows import budget, environment, gc_lock, pools, retraining, segment_cost,
 from flows.decisions import NOBODY
 from flows.ledger import Ledger
 from flows.progress import board_of
+from flows.redact import redacted_errors
 from flows.retraining import Errand
 from flows.running import StageError
 from flows.session import Share
@@ -46,8 +47,8 @@ def stages(
     """
     root = environment.project_root()
     environment.prepare(root)
-    errand = Errand(retraining.resolve_commit(root, commit), changes, champion, anchors)
-    with gc_lock.run_under_way(environment.state_dir(root)):
+    with redacted_errors(), gc_lock.run_under_way(environment.state_dir(root)):
+        errand = Errand(retraining.resolve_commit(root, commit), changes, champion, anchors)
         this, earlier = str(get_run_context().flow_run.id), segment_cost.entry(spent, "earlier segments")
         share = Share(tuple(names), frozenset(names), this, earlier)
         pushed = _run_and_push(root, errand, share)

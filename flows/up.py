@@ -55,7 +55,7 @@ def set_up_server(api: str, heartbeat_seconds: int | None = None) -> str:
     told = "posts to where alerts go" if url else f"left out: {alerts.VARIABLE} is not set"
     return (
         f"automation {heartbeat.NAME!r} {done}: crashed after {heartbeat.MISSED * seconds} s without a heartbeat\n"
-        f"automation {crash_alerts.NAME!r} {told}"
+        f"automations {crash_alerts.NAME!r} and {crash_alerts.UNANSWERED!r}: {told}"
     )
 
 

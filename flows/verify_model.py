@@ -35,19 +35,33 @@ def logits(model, rows: list[list[int]]) -> list[torch.Tensor]:
         return [model(torch.tensor([row], device=place)).logits[0].float().cpu() for row in rows]
 
 
+def check_architecture(directory: Path, model, named: list[str]) -> None:
+    """Raises ValueError unless the model is of an architecture that config.json names.
+
+    transformers loads what `model_type` says; the allow-list of promotion was held against `architectures`.
+    """
+    found = type(model).__name__
+    if found not in named:
+        raise ValueError(f"{directory} names {', '.join(named)} in config.json, and loads as {found}; package it again")
+
+
 def compare(directory: Path, registered: Path) -> dict[str, float]:
     """The largest difference; both in the dtype that the package was saved in.
 
-    Raises ValueError when the tokenizers or the shapes differ, or a logit is not finite.
+    Raises ValueError when the architecture is not the one named, the tokenizers or the shapes differ, or a logit is not
+    finite.
     """
     import mlflow
 
-    dtype = json.loads((directory / "config.json").read_text(encoding="utf-8")).get("dtype") or "float32"
+    config = json.loads((directory / "config.json").read_text(encoding="utf-8"))
+    dtype = config.get("dtype") or "float32"
     tokenizer, policy = load_tokenizer(directory), load_policy(directory, dtype=dtype)
+    check_architecture(directory, policy, config["architectures"])
     rows = probes(tokenizer, policy.config.get_text_config().vocab_size)
     ours = logits(policy, rows)
     del policy
     loaded = mlflow.transformers.load_model(str(registered), return_type="components")
+    check_architecture(registered, loaded["model"], config["architectures"])
     if probes(loaded["tokenizer"], ours[0].shape[1])[:-1] != rows[:-1]:
         raise ValueError(f"the tokenizer or chat template in {registered} is not that of {directory}")
     theirs = logits(loaded["model"].to(getattr(torch, dtype)), rows)

@@ -1,4 +1,6 @@
-"""`plumb retrain` in a process that kills itself with SIGKILL at a boundary: `python -m tests.retrain_worker BOUNDARY`.
+"""`plumb retrain` in a process that kills itself with SIGKILL at a boundary.
+
+    python -m tests.retrain_worker BOUNDARY [KEY=VALUE ...]
 
 It prints each boundary that it comes to: the end of a step of the flow, of a stage, of a step of the promotion.
 """
@@ -58,8 +60,9 @@ def main() -> int:
     with_boundaries()
     from flows import retrain_here
     from flows.command import console
+    from flows.workspace import parse_settings
 
-    wish = {"changes": {}, "commit": None, "take_in": True, "anchors": False, "force": False}
+    wish = {"changes": parse_settings(sys.argv[2:]), "commit": None, "take_in": True, "anchors": False, "force": False}
     return retrain_here.retrain(root, console(), wish, None)
 
 

@@ -43,6 +43,21 @@ def test_the_address_comes_from_the_environment(monkeypatch):
     assert alerts.address() == "http://chat/hook"
 
 
+def test_an_address_that_cannot_be_looked_up_is_one_line(monkeypatch):
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
+    monkeypatch.delenv(alerts.VARIABLE, raising=False)
+    with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:9/api"}):
+        assert alerts.tell(ALERT) == "no alert was sent: the block plumb-alert-url cannot be read: ConnectError"
+
+
+def test_told_where_the_environment_says(monkeypatch):
+    with mailbox() as box:
+        monkeypatch.setenv(alerts.VARIABLE, box.url)
+        assert alerts.tell(ALERT) is None
+    assert len(box.letters) == 1
+
+
 def test_the_page_of_a_run():
     from prefect.settings import PREFECT_API_URL, PREFECT_UI_URL, temporary_settings
 

@@ -6,7 +6,7 @@ import pytest
 
 from flows import registry
 from flows.approval import Approval
-from tests.promotion_worker import promote, state
+from tests.promotion_worker import promote, promoted_twice, state
 from tests.registry_toy import against, project, world  # noqa: F401  fixtures
 
 pytestmark = pytest.mark.services  # processes and pages by the dozen: `make test-services`
@@ -34,6 +34,16 @@ def test_no_means_no_until_somebody_says_yes(world):
     assert promote(world, asked, None, policy="approval").text == outcome.text, "nobody is asked again"
     yes = Approval(True, "on second thought", "bob")
     assert promote(world, asked, None, given=yes, policy="approval").word == "promoted"
+
+
+def test_promoted_after_all_it_is_no_longer_said_to_be_refused(world):
+    """v1 served before, so its promotion is an old one; a no and a yes later, it serves again."""
+    promoted_twice(world)
+    asked = world.gate("gpt2", **against("qwen2"))
+    assert promote(world, asked, 2, Approval(False), policy="approval").word == "refused"
+    assert promote(world, asked, 2, Approval(True), policy="approval").word == "promoted"
+    found = state(world).champion
+    assert found.number == 1 and found.tags[registry.DECISION] == "promoted"
 
 
 def test_another_gate_is_another_question(world):

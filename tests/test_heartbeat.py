@@ -66,12 +66,13 @@ def test_set_up_tells_of_dead_runs_where_alerts_go(folder, api, client):
     for url in ("http://127.0.0.1:9/hook/token-first", "http://127.0.0.1:9/hook/token-second"):
         answer = toy.plumb(folder, "setup-server", PREFECT_API_URL=api, PLUMB_ALERT_URL=url)
         assert answer.returncode == 0 and "posts to where alerts go" in answer.stdout, answer.stderr
-        (found,) = client.read_automations_by_name(crash_alerts.NAME)
-        (action,) = found.actions
-        block = client.read_block_document(action.block_document_id, include_secrets=False)
-        assert action.type == "call-webhook" and "token" not in answer.stdout + str(block.data)
-        shown = client.read_block_document(action.block_document_id, include_secrets=True)
-        assert shown.data["url"] == url
+        for name in (crash_alerts.NAME, crash_alerts.UNANSWERED):
+            (found,) = client.read_automations_by_name(name)
+            (action,) = found.actions
+            block = client.read_block_document(action.block_document_id, include_secrets=False)
+            assert action.type == "call-webhook" and "token" not in answer.stdout + str(block.data)
+            shown = client.read_block_document(action.block_document_id, include_secrets=True)
+            assert shown.data["url"] == url
 
 
 class Sleeper:

@@ -1,6 +1,7 @@
 """Objects of the inbox, whatever they are: rows with their lines, lines with a reason, or refused as a whole."""
 
 import gzip
+import tracemalloc
 
 import pytest
 
@@ -74,6 +75,19 @@ def test_lines_end_with_newlines_and_nothing_else():
     """Separators that Python's splitlines would split at stand inside of JSON strings."""
     parsed = parse("demonstrations/a.jsonl", b"\xef\xbb\xbf" + '{"a": "x\u2028y\x85z"}\n'.encode(), intake_config())
     assert [one.row for one in parsed.rows] == [{"a": "x\u2028y\x85z"}]
+
+
+def test_a_million_empty_lines_take_no_more_room_than_their_bytes():
+    """Gzipped it is a kilobyte; the 256 MB that an object may have would otherwise become a list of 2 GB."""
+    data = gzip.compress(b"\n" * 999_000 + b'{"a": 1}')
+    tracemalloc.start()
+    try:
+        parsed = parse("demonstrations/a.jsonl.gz", data, intake_config())
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert [(one.line, one.row) for one in parsed.rows] == [(999_001, {"a": 1})]
+    assert peak < 5_000_000
 
 
 def test_gzipped_rows_in_several_members():

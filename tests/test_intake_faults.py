@@ -7,6 +7,7 @@ import sys
 import pytest
 from boto3.s3.transfer import TransferConfig
 
+from flows.inbox import Inbox
 from tests import s3_servers
 from tests.intake_project import GOOD, INBOX, demonstration, lines, make_project
 from tests.s3_servers import Asked, Proxy, Server
@@ -140,6 +141,18 @@ def test_an_object_that_was_stored_in_parts(moto, tmp_path):
     project = make_project(tmp_path, moto, f"s3://{bucket}/in")
     succeeds(project, {"demonstrations.jsonl": 100})
     assert '-2", ' in project.files()["data/items.intake/objects.jsonl"]
+
+
+def test_more_objects_than_a_page(moto, monkeypatch):
+    """S3 names a thousand at a time."""
+    bucket, client = moto.bucket(), moto.client()
+    for number in range(1001):
+        client.put_object(Bucket=bucket, Key=f"in/verdicts/{number:04}.csv", Body=b"x")
+    client.put_object(Bucket=bucket, Key="other/verdicts/1.csv", Body=b"x")
+    for name, value in moto.environment().items():
+        monkeypatch.setenv(name, value)
+    found = Inbox(f"s3://{bucket}/in/", 1).objects()
+    assert [one.name for one in found] == [f"verdicts/{number:04}.csv" for number in range(1001)]
 
 
 def is_object(asked: Asked) -> bool:

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from flows import servers
 from tests import registry_toy, toy
 from tests.planted_secrets import LEAK, SECRETS, leaks
 from tests.service_processes import mlflow_server, prefect_server
@@ -105,4 +106,13 @@ def test_a_login_in_the_address_is_used_and_not_shown(place, project, logins):
     assert answer.returncode == 0 and "champion: v1" in answer.stdout, answer
     answer = toy.plumb(project, "promote", **own, MLFLOW_TRACKING_URI=address.format(f"{USER}:planted-and-wrong"))
     assert answer.returncode == 1 and answer.stderr.count("\n") == 1 and "planted" not in answer.stderr, answer
+    assert leaks(place, answer.stdout, answer.stderr) == []
+
+
+def test_a_step_that_fails_tells_prefect_no_login(place, project, logins):
+    """MLflow's client says the whole address when nobody answers there, and Prefect keeps what a step died of."""
+    own = {key: value for key, value in logins.items() if not key.startswith("MLFLOW_TRACKING_")}
+    address = f"http://{USER}:{SECRETS['MLFLOW_TRACKING_PASSWORD']}@127.0.0.1:{servers.free_port()}"
+    answer = toy.plumb(project, "retrain", **own, MLFLOW_TRACKING_URI=address)
+    assert answer.returncode == 1 and "127.0.0.1" in answer.stderr, answer
     assert leaks(place, answer.stdout, answer.stderr) == []

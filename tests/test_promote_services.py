@@ -8,9 +8,10 @@ import pytest
 from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from flows import registry, servers
+from flows import crash_alerts, registry, servers
 from tests import promotion_worker, registry_toy, toy
 from tests.promotion_worker import COMMIT
+from tests.retrain_services import mailbox
 from tests.service_processes import PATIENCE, Service
 
 pytestmark = pytest.mark.services
@@ -164,15 +165,20 @@ def test_a_no_is_a_result(prefect, world):
     assert state.champion is None and "too terse" in state.versions[1].tags[registry.DECISION]
 
 
-def test_a_question_that_nobody_answers_expires(prefect, world, project):
+def test_a_question_that_nobody_answers_expires_and_that_is_told(prefect, world, project):
     params = (project / "params.yaml").read_text()
     (project / "params.yaml").write_text(params.replace("approval_hours: 1.0", "approval_hours: 0.001"))
     try:
-        run_id = start(prefect, world.gate("gpt2"), None)
-        wait_for_state(prefect, run_id, "Suspended", "Failed")
-        wait_for_state(prefect, run_id, "Failed")
+        with mailbox() as box:
+            crash_alerts.ensure(prefect, box.url)
+            run_id = start(prefect, world.gate("gpt2"), None)
+            wait_for_state(prefect, run_id, "Suspended", "Failed")
+            wait_for_state(prefect, run_id, "Failed")
+            toy.wait_for(lambda: box.of("failed"), 60)
     finally:
         (project / "params.yaml").write_text(params)
+    (letter,) = box.letters
+    assert letter["flow"] == "promote" and letter["run"].endswith(str(run_id)) and "never resumed" in letter["text"]
     assert registry.read(world.client, "toy").champion is None
 
 

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from flows import evidence, registry
+from flows import candidate, evidence, registry
 from flows.promotion import run
 from flows.request import Request
 from tests import promotion_worker as worker
@@ -150,6 +150,38 @@ def test_a_champion_keeps_what_it_was_promoted_on(world):
     again = world.gate("gpt2", reasons=["another gate on the same model"])
     assert promote(world, again, None).word == "promoted"
     assert state(world) == before
+
+
+def test_a_champion_rests_on_the_gate_that_promoted_it(world):
+    """Another promotion of the same candidate, by another gate, writes its evidence before the alias moves."""
+    asked, other = world.gate("gpt2"), world.gate("gpt2", reasons=["another gate on the same model"])
+    place = worker.place_of(world.client, world.root, world.state)
+
+    def meddle(name, step):
+        if name == "move champion":
+            theirs = worker.request_of(other, None)
+            candidate.attach(place, candidate.examine(place, theirs), state(world).versions[1], theirs)
+        return step()
+
+    with pytest.raises(ValueError, match="another promotion of v1 wrote down its own evidence meanwhile; run this one"):
+        run(place, worker.request_of(asked, None), None, worker.nobody, meddle)
+    assert state(world).champion is None
+    assert promote(world, asked, None).word == "promoted"
+    assert state(world).champion.tags[registry.GATE] == asked.gate
+
+
+def test_a_policy_that_was_packaged_twice_is_the_version_that_serves(world):
+    """Another package of the same policy serves than the one that was registered first."""
+    promote(world, world.gate("gpt2"), None)
+    promote(world, world.gate("qwen2", **against("gpt2")), 1)
+    first = state(world).versions[1]
+    tags = {**first.tags, registry.PACKAGE: "0" * 32 + ".dir"}
+    world.client.create_model_version("toy", first.source, tags=tags)
+    gate = registry_toy.gate_document("qwen2", **against("gpt2"))
+    assert evidence.compared_version(gate, state(world)).number == 3, "the last one made"
+    for serves in (1, 3):
+        world.client.set_registered_model_alias("toy", "champion", str(serves))
+        assert evidence.compared_version(gate, state(world)).number == serves
 
 
 # --- the model itself ---

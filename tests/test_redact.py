@@ -1,7 +1,11 @@
 """Secrets are named, not shown."""
 
+import traceback
+
 import pytest
 
+from flows.failure import Failure
+from flows.inbox import InboxError
 from flows.redact import redact, redacted_errors, secrets_in, without_login
 
 
@@ -36,6 +40,7 @@ def test_names_that_tell_a_secret(name, monkeypatch):
 def test_logins_leave_addresses():
     assert without_login("s3://host/p and https://ada:pw@host:5000/x@y") == "s3://host/p and https://host:5000/x@y"
     assert redact("git+https://token@host/r") == "git+https://host/r"
+    assert redact("http://ada:p@ss@host/r, 'http://host', 'ada@host'") == "http://host/r, 'http://host', 'ada@host'"
     assert without_login("mail ada@host") == "mail ada@host"
 
 
@@ -60,6 +65,23 @@ def test_an_error_under_prefect_tells_no_secret(monkeypatch):
     assert raised.value.__suppress_context__, "the traceback must not tell it either"
     with pytest.raises(RuntimeError, match="^harmless$"), redacted_errors():
         raise RuntimeError("harmless")
+
+
+def test_what_an_error_came_from_tells_no_secret_either():
+    """Prefect logs the whole chain. The error itself stays what it is: who retries looks at it."""
+    with pytest.raises(InboxError, match="does not answer") as raised, redacted_errors():
+        try:
+            raise ConnectionError("no answer from http://ada:planted@host:5000")
+        except ConnectionError as error:
+            raise InboxError("the inbox does not answer", may_pass=True) from error
+    assert raised.value.may_pass
+    assert "planted" not in "".join(traceback.format_exception(raised.value))
+
+
+def test_whether_trying_again_helps_is_kept():
+    with pytest.raises(Failure, match="^http://host:5000 is busy$") as raised, redacted_errors():
+        raise InboxError("http://ada:planted@host:5000 is busy", may_pass=True)
+    assert raised.value.may_pass
 
 
 def test_secrets_are_found_in_bytes(monkeypatch):

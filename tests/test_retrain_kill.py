@@ -13,9 +13,10 @@ import time
 
 import pytest
 
-from flows import registry
+from flows import registry, retraining
 from tests import retrain_toy, s3_servers
 from tests.intake_project import GOOD, INBOX
+from tests.retrain_services import mailbox
 from tests.service_processes import prefect_server
 
 pytestmark = [pytest.mark.services, pytest.mark.slow]
@@ -63,9 +64,9 @@ class Scene:
         subprocess.run(["cp", "-a", source, target], check=True)
 
 
-def worker(project, boundary="none"):
+def worker(project, boundary="none", *changes):
     """One retraining, killed when it comes to this boundary; the boundaries that it came to."""
-    answer = project.run([sys.executable, "-m", "tests.retrain_worker", boundary])
+    answer = project.run([sys.executable, "-m", "tests.retrain_worker", boundary, *changes])
     assert answer.returncode in (0, -signal.SIGKILL), answer.stdout + answer.stderr
     assert (answer.returncode != 0) == (boundary in answer.stdout.splitlines())
     return [line for line in answer.stdout.splitlines() if line in BOUNDARIES]
@@ -216,3 +217,18 @@ def test_killed_again_and_again_it_gets_there(place, moto, services):
     assert sorted(project.stages_started()) == STAGES
     rows, before = project.pulled(), project.pulled("main")
     assert {name: rows[name].count(b"\n") - before.get(name, b"").count(b"\n") for name in GOOD} == GOOD
+
+
+def test_what_was_decided_is_told_before_it_is_remembered(place, moto, services):
+    """Killed as soon as it is remembered: nobody decides it again, so it must have been told by then."""
+    with mailbox() as box:
+        project = retrain_toy.make(place / "told", moto, None, PLUMB_ALERT_URL=box.url, **services)
+        hacked = "ppo.kl_coefficient=0.0"
+        assert worker(project, "remember", hacked)[-1] == "remember"
+        (letter,) = box.letters
+        assert letter["verdict"] == "rejected" and "praise in 61% of the answers" in letter["text"]
+        answer = project.run([sys.executable, "-m", "tests.retrain_worker", "none", hacked])
+        assert answer.returncode == 0 and "\nNothingNew: " in answer.stdout, answer.stdout + answer.stderr
+        assert box.letters == [letter]
+        commit = project.do("git", "rev-parse", "HEAD").strip()
+        assert project.do("git", "rev-parse", f"{retraining.SHARED_COMMIT}{commit}").strip() == commit

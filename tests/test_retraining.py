@@ -1,9 +1,7 @@
 """The steps of a retraining that need no server: its clone, its key, whose turn it is, what goes to the remote."""
 
 import json
-import subprocess
-import sys
-import time
+import shutil
 from pathlib import Path
 
 import pytest
@@ -100,6 +98,21 @@ def test_old_clones_go(project):
     assert not any(place.exists() for place in places)
 
 
+def test_a_clone_whose_removal_was_killed_is_not_taken_for_whole(project, monkeypatch):
+    place = retraining.open_clone(project, errand(project))
+
+    def killed(folder, **options):
+        if folder.exists():
+            (folder / "work.py").unlink()
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(shutil, "rmtree", killed)
+        commit_clone.forget_commits(environment.state_dir(project), 0)
+    assert retraining.open_clone(project, errand(project)) == place
+    assert (place / "work.py").read_text() == retrain_toy.WORK
+
+
 # --- the key ---
 
 
@@ -157,38 +170,19 @@ def test_a_shared_commit_is_found_on_another_machine(project, tmp_path):
     assert retraining.resolve_commit(tmp_path / "other", here) == here
 
 
+def test_a_commit_on_no_branch_is_kept(project):
+    commit(project, "note.txt", "as intake makes one")
+    here = retraining.resolve_commit(project, None)
+    retraining.keep_commit(project, here)
+    git.git(project, "reset", "-q", "--hard", "HEAD^")
+    git.git(project, "reflog", "expire", "--expire=now", "--all")
+    git.git(project, "gc", "-q", "--prune=now")
+    assert retraining.resolve_commit(project, here) == here
+
+
 def test_sharing_without_an_origin_is_nothing(project):
     git.git(project, "remote", "remove", "origin")
     retraining.share_commit(project, retraining.resolve_commit(project, None))
-
-
-# --- whose turn it is ---
-
-
-def test_one_at_a_time_and_a_dead_one_holds_nothing(tmp_path):
-    code = f"""
-import time
-from pathlib import Path
-from flows import retraining
-with retraining.my_turn(Path({str(tmp_path)!r})):
-    print("held", flush=True)
-    time.sleep(60)
-"""
-    other = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, cwd=toy.ROOT, text=True)
-    try:
-        assert other.stdout.readline() == "held\n"
-        waited = []
-        begun = time.monotonic()
-
-        def waiting():
-            waited.append(True)
-            other.kill()
-
-        with retraining.my_turn(tmp_path, waiting):
-            assert waited == [True] and time.monotonic() - begun < 30
-    finally:
-        other.kill()
-        other.wait()
 
 
 # --- who serves ---

@@ -97,6 +97,16 @@ def test_an_interrupted_rollback_is_finished_before_anything_else_is_promoted(wo
         back(world)
 
 
+def test_a_rollback_that_was_killed_after_it_had_moved_keeps_no_promotion_out(world):
+    """Else that would be refused, remembered as decided, and not tried again once the rollback is finished."""
+    _, second = promoted_twice(world)
+    back(world)
+    world.client.set_registered_model_tag("toy", registry.JOURNAL, "v2 to v1")
+    assert promote(world, world.gate("qwen2", **against("gpt2", reasons=["new"])), 1).word == "promoted"
+    found = state(world)
+    assert found.champion.number == 2 and found.tags == {} and found.champion.spent_gates == [second.gate]
+
+
 def test_two_rollbacks_at_once_are_one(world):
     """Both saw v2 serve; the second would otherwise go on to what v1 replaced."""
     promoted_twice(world)
