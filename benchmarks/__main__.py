@@ -106,7 +106,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _pull() -> None:
     """The data and the base, where the clone does not have them yet."""
-    from flows.data import pull
+    from flows.storage.data import pull
 
     pull(ROOT)
 

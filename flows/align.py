@@ -13,15 +13,15 @@ from prefect.context import get_run_context
 from prefect.states import Completed, State
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from flows import anchors as anchoring
-from flows import data, running, shared_runs, stage_inputs
-from flows.budget import BudgetError
-from flows.ledger import as_rows
+from flows.alignment import anchors as anchoring
+from flows.alignment.results import as_markdown, judge_markdown
+from flows.alignment.session import Session
+from flows.costs.budget import BudgetError
+from flows.costs.ledger import as_rows
+from flows.graph import running, stage_inputs
+from flows.graph.running import StageError, StageRun
 from flows.redact import redact, redacted_errors
-from flows.results import as_markdown, judge_markdown
-from flows.running import StageError, StageRun
-from flows.session import Session
-
+from flows.storage import data, shared_runs
 
 NOT_MADE = "another run was to make it, and neither the cache here nor the DVC remote has it"
 

@@ -1,4 +1,4 @@
-"""The flow that promotes: flows/promotion.py's steps as Prefect tasks, and a person's approval as a suspended run.
+"""The flow that promotes: flows/serving/promotion.py's steps as Prefect tasks, and a person's approval as a suspended run.
 
 A deployment of its own: it is started with hashes, a commit and a version, finds everything else in MLflow and DVC, and
 waits for an approval without holding a process. Suspended, it starts from the top again when it is resumed; every step
@@ -17,14 +17,16 @@ from prefect.input import RunInput
 from prefect.states import Completed
 from pydantic import Field
 
-from flows import environment, gc_lock, promotion
-from flows.approval import Approval
-from flows.candidate import summary
-from flows.evidence import Evidence, Refused
+from flows import environment
+from flows.history.evidence import Evidence, Refused
+from flows.history.registry import Version
 from flows.redact import redact, redacted_errors
-from flows.registry import Version
-from flows.request import Outcome, Place, Request
+from flows.serving import promotion
+from flows.serving.approval import Approval
+from flows.serving.candidate import summary
+from flows.serving.request import Outcome, Place, Request
 from flows.settings import read_settings
+from flows.storage import gc_lock
 
 DEPLOYMENT = "promote/promote"
 STATE_NAMES = {"promoted": "Promoted", "refused": "Refused"}

@@ -1,6 +1,6 @@
 """The flow that retrains: new data in, a model out that is promoted, asked about or rejected; on a schedule or by hand.
 
-A deployment of its own, one run at a time (infra/prefect.yaml); flows/retraining.py holds the steps. A run that is
+A deployment of its own, one run at a time (infra/prefect.yaml); flows/schedule/retraining.py holds the steps. A run that is
 killed is repeated: every step finds what it did before, and the decision is written last.
 Import this module after `flows.environment.prepare`: Prefect reads its settings when it is imported.
 """
@@ -19,19 +19,23 @@ from prefect.context import get_run_context
 from prefect.logging.loggers import flow_run_logger
 from prefect.states import Completed
 
-from flows import (
-    alerts, decisions, environment, intake, looks, promoting, records, retraining, shared_runs, stage_runs,
-)  # fmt: skip
-from flows.approval import Approval
-from flows.decisions import Decision
-from flows.elapsed import OUTSIDE, Elapsed, Stopwatch
-from flows.ledger import Entry, Ledger
-from flows.progress import board_of
+from flows import environment, stage_runs
+from flows.alignment.progress import board_of
+from flows.alignment.session import Share
+from flows.costs.elapsed import OUTSIDE, Elapsed, Stopwatch
+from flows.costs.ledger import Entry, Ledger
+from flows.graph.stages import Graph
+from flows.history import looks, records
+from flows.hosting import alerts
+from flows.incoming import intake
 from flows.redact import redact, redacted_errors
-from flows.retraining import Champion, Errand, Made
-from flows.session import Share
+from flows.schedule import decisions, retraining
+from flows.schedule.decisions import Decision
+from flows.schedule.retraining import Champion, Errand, Made
+from flows.serving import promoting
+from flows.serving.approval import Approval
 from flows.settings import Settings, read_settings
-from flows.stages import Graph
+from flows.storage import shared_runs
 
 STATE_NAMES = {
     "promoted": "Promoted", "refused": "Refused", "asked": "Asked", "rejected": "Rejected",

@@ -1,6 +1,6 @@
 """The flow that runs a list of stages on the machine of a work pool, and the calls of it that make up a whole graph.
 
-A segment (flows/pools.py) is one run of a deployment of `stages`. What its stages read is restored from the DVC remote
+A segment (flows/graph/pools.py) is one run of a deployment of `stages`. What its stages read is restored from the DVC remote
 where this machine's cache lacks it; what they made is pushed there. MLflow is told by whoever ran a stage.
 Import this module after `flows.environment.prepare`: Prefect reads its settings when it is imported.
 """
@@ -15,15 +15,19 @@ from prefect.context import get_run_context
 from prefect.deployments import run_deployment
 from prefect.states import Completed
 
-from flows import budget, environment, gc_lock, pools, retraining, segment_cost, shared_runs
-from flows.decisions import NOBODY
-from flows.ledger import Ledger
-from flows.progress import board_of
+from flows import environment
+from flows.alignment.progress import board_of
+from flows.alignment.session import Share
+from flows.costs import budget, segment_cost
+from flows.costs.ledger import Ledger
+from flows.graph import pools
+from flows.graph.running import StageError
+from flows.graph.stages import Graph
 from flows.redact import redacted_errors
-from flows.retraining import Errand
-from flows.running import StageError
-from flows.session import Share
-from flows.stages import Graph
+from flows.schedule import retraining
+from flows.schedule.decisions import NOBODY
+from flows.schedule.retraining import Errand
+from flows.storage import gc_lock, shared_runs
 
 
 @flow(name="stages", persist_result=False)

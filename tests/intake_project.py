@@ -22,7 +22,7 @@ DRIVER = """
 import os, signal, sys
 from pathlib import Path
 from flows import environment
-from flows.intake import take_in
+from flows.incoming.intake import take_in
 
 def step(name):
     print(name, flush=True)

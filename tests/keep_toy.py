@@ -14,7 +14,7 @@ from pathlib import Path
 
 import yaml
 
-from flows import registry
+from flows.history import registry
 from tasks.rows import write_jsonl
 from tests import toy
 from tests.intake_project import NOBODY, Project

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from flows.servers import free_port
+from flows.hosting.servers import free_port
 from tests import needs
 
 FOLDERS = sorted(Path("/usr/lib/postgresql").glob("*/bin"))

@@ -7,11 +7,11 @@ import os
 import signal
 from pathlib import Path
 
-from flows import registry
-from flows.approval import Approval
-from flows.promotion import run
-from flows.request import Place, Request
-from flows.rollback import roll_back
+from flows.history import registry
+from flows.serving.approval import Approval
+from flows.serving.promotion import run
+from flows.serving.request import Place, Request
+from flows.serving.rollback import roll_back
 from flows.settings import read_settings
 from tests.registry_toy import against
 

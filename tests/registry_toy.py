@@ -17,7 +17,8 @@ from pathlib import Path
 
 import pytest
 
-from flows import environment, evidence, registry
+from flows import environment
+from flows.history import evidence, registry
 from tasks.state import content_hash
 from tests import toy
 
@@ -117,12 +118,13 @@ import sys
 from pathlib import Path
 import pytest
 
-from flows import environment, evidence, registry
-from flows.running import StageRun
-from flows.session import Session
+from flows import environment
+from flows.history import evidence, registry
+from flows.graph.running import StageRun
+from flows.alignment.session import Session
 from flows.settings import read_settings
-from flows.stages import Graph
-from flows.tracking import Tracker
+from flows.graph.stages import Graph
+from flows.alignment.tracking import Tracker
 
 root = Path.cwd()
 environment.prepare(root)

@@ -16,7 +16,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 
-from flows import servers
+from flows.hosting import servers
 from tests import toy
 from tests.postgres_server import Postgres, postgres
 

@@ -35,7 +35,8 @@ def after(name, function):
 
 def with_boundaries() -> None:
     """Put them into the flow's modules; also a comparison of logits that takes no seconds."""
-    from flows import decisions, promote, retrain, retraining
+    from flows import promote, retrain
+    from flows.schedule import decisions, retraining
 
     def board_of(session, original=retrain.board_of):
         board = original(session)
@@ -58,9 +59,9 @@ def main() -> int:
     root = environment.project_root()
     environment.prepare(root)
     with_boundaries()
-    from flows import retrain_here
+    from flows.schedule import retrain_here
     from flows.command import console
-    from flows.workspace import parse_settings
+    from flows.storage.workspace import parse_settings
 
     wish = {"changes": parse_settings(sys.argv[2:]), "commit": None, "take_in": True, "anchors": False, "force": False}
     return retrain_here.retrain(root, console(), wish, None)

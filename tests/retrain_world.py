@@ -8,7 +8,7 @@ import sys
 
 from prefect.client.schemas.filters import ArtifactFilter, FlowFilter
 
-from flows import registry
+from flows.history import registry
 from tests import retrain_services, retrain_toy, toy
 from tests.retrain_services import wait_for_run
 

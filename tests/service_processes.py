@@ -8,8 +8,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from flows import servers
-from flows.running import end_session, supervised_command
+from flows.hosting import servers
+from flows.graph.running import end_session, supervised_command
 from tests import toy
 
 PATIENCE = 120.0

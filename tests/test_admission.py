@@ -7,7 +7,7 @@ import zipfile
 import pytest
 import yaml
 
-from flows.admission import objections
+from flows.serving.admission import objections
 
 ALLOWED = ("LlamaForCausalLM", "Qwen2ForCausalLM")
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from flows import alerts
-from flows.alerts import Alert
+from flows.hosting import alerts
+from flows.hosting.alerts import Alert
 from tests.retrain_services import mailbox
 
 ALERT = Alert("toy: rejected. too much praise", "rejected", "http://prefect/runs/flow-run/1", "retrain", "toy")

@@ -14,9 +14,9 @@ from test_compare import ENDPOINT
 from test_judge_server import fenced, longer_wins
 from test_judge_words import COMPARE, card
 
-from flows import anchors as flow
+from flows.alignment import anchors as flow
 from flows.retrain import retrain
-from flows.running import Processes, StageError
+from flows.graph.running import Processes, StageError
 from models.judges.reward_model import RewardModelScorer
 from models.judges.store import Store
 from models.loading import load_policy, load_tokenizer, reward_model_from_policy, weights_hash
@@ -299,8 +299,9 @@ def test_align_asks_first_and_stops_before_anything_runs(project, server):
 
 RETRAINED = """
 from pathlib import Path
-from flows import environment, retraining
-from flows.progress import board_of
+from flows import environment
+from flows.schedule import retraining
+from flows.alignment.progress import board_of
 
 environment.prepare(Path.cwd())
 retraining.bring_up_to_date(Path.cwd(), True, board_of)

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from flows import registry
-from flows.approval import Approval
+from flows.history import registry
+from flows.serving.approval import Approval
 from tests.promotion_worker import promote, promoted_twice, state
 from tests.registry_toy import against, project, world  # noqa: F401  fixtures
 

@@ -7,11 +7,12 @@ import sqlite3
 import pytest
 import yaml
 
-from flows import budget, records, segment_cost
-from flows.gpu_use import GpuUse
-from flows.ledger import Entry, Ledger, as_rows, totals
-from flows.running import StageError, StageRun
-from flows.session import Session, Share
+from flows.costs import budget, segment_cost
+from flows.history import records
+from flows.costs.gpu_use import GpuUse
+from flows.costs.ledger import Entry, Ledger, as_rows, totals
+from flows.graph.running import StageError, StageRun
+from flows.alignment.session import Session, Share
 from flows.settings import read_settings
 from tasks.config.service import RunBudget
 from tests import toy

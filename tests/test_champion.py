@@ -9,8 +9,10 @@ import pytest
 import yaml
 from dvc.repo import Repo
 
-from flows import champion, data, registry
-from flows.registry import Version
+from flows.history import registry
+from flows.serving import champion
+from flows.storage import data
+from flows.history.registry import Version
 from tasks import champion as stage
 from tests import toy
 from tests.import_closure import ROOT

@@ -9,8 +9,12 @@ import threading
 
 import pytest
 
-from flows import environment, inputs, local, servers, settings, workspace
-from flows.stages import Graph
+from flows import environment, settings
+from flows.alignment import local
+from flows.graph import inputs
+from flows.hosting import servers
+from flows.storage import workspace
+from flows.graph.stages import Graph
 from tests import toy
 from tests.small_project import small_params, write_project
 

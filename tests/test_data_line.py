@@ -6,10 +6,10 @@ import subprocess
 
 import pytest
 
-from flows import data_line
+from flows.storage import data_line
 from flows.failure import Failure
 from flows.git import GitError, git
-from flows.intake import newest_data
+from flows.incoming.intake import newest_data
 from tasks.config.shared import DataConfig
 from tasks.held_data import Rules
 from tests.intake_rows import DATA, intake_config

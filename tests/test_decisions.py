@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from flows import decisions
-from flows.decisions import Decision, Remembered
-from flows.registry import moment
+from flows.schedule import decisions
+from flows.schedule.decisions import Decision, Remembered
+from flows.history.registry import moment
 
 PROMOTED = Decision(
     "promoted", "toy: v2 is champion", "inputs", "old.dir", "c0ffee", "promote", "candidate", "new.dir", "gate", "align"

@@ -5,7 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
-from flows import doctor
+from flows.cli import doctor
 from tests import toy
 
 

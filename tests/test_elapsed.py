@@ -4,8 +4,8 @@ import time
 
 import pytest
 
-from flows.elapsed import OUTSIDE, Elapsed, Stopwatch, covered, stage_times
-from flows.ledger import Entry, Ledger
+from flows.costs.elapsed import OUTSIDE, Elapsed, Stopwatch, covered, stage_times
+from flows.costs.ledger import Entry, Ledger
 
 
 @pytest.mark.parametrize(

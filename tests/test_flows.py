@@ -7,13 +7,16 @@ import sys
 import pytest
 from rich.console import Console
 
-from flows import calls, data, results, running, seeds
-from flows.clock import in_words, time_left
-from flows.ledger import Entry, Ledger
-from flows.live import Tail
-from flows.progress import Board
-from flows.running import StageError, StageRun
-from flows.stages import Graph
+from flows.alignment import results, seeds
+from flows.costs import calls
+from flows.graph import running
+from flows.storage import data
+from flows.graph.clock import in_words, time_left
+from flows.costs.ledger import Entry, Ledger
+from flows.graph.live import Tail
+from flows.alignment.progress import Board
+from flows.graph.running import StageError, StageRun
+from flows.graph.stages import Graph
 from tests import toy
 
 GRAPH = {"a": (), "b": ("a",), "c": ("a",), "d": ("b", "c")}

@@ -4,8 +4,8 @@ import os
 
 import pytest
 
-from flows.running import Processes, StageError, folder, run_stage
-from flows.stages import Graph, flatten
+from flows.graph.running import Processes, StageError, folder, run_stage
+from flows.graph.stages import Graph, flatten
 from tests import toy
 
 
@@ -139,7 +139,7 @@ def test_a_stage_that_takes_too_long_is_ended(project, monkeypatch):
 
 
 def test_stages_get_one_thread_and_this_interpreter(tmp_path, monkeypatch):
-    from flows.running import stage_environment
+    from flows.graph.running import stage_environment
 
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     assert stage_environment(tmp_path)["OMP_NUM_THREADS"] == "1"

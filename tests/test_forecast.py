@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from flows import environment, workspace
-from flows.stages import Graph
+from flows import environment
+from flows.storage import workspace
+from flows.graph.stages import Graph
 from tests import toy
 
 ALL = ("first", "side@a", "side@b", "second", "last")

@@ -21,8 +21,8 @@ DRIVER = """
 import os, signal, sys
 from pathlib import Path
 from flows import environment
-from flows.forget import forget
-from flows.row_lineage import Traced
+from flows.forgetting.forget import forget
+from flows.history.row_lineage import Traced
 
 def step(name):
     print(name, flush=True)

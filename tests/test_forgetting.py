@@ -8,7 +8,7 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from flows.row_search import RowSearch
+from flows.forgetting.row_search import RowSearch
 from tasks.forgetting import readers_of, take_out
 from tasks.held_data import Forgotten, digest_of
 from tasks.intake_ledger import ObjectLedger, Tombstone

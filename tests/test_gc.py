@@ -11,15 +11,20 @@ from pathlib import Path
 import pytest
 import yaml
 
-from flows import gc, gc_lock, keeping, local, retraining
-from flows.objects import Objects
+from flows.alignment import local
+from flows.forgetting import gc, keeping
+from flows.schedule import retraining
+from flows.storage import gc_lock
+from flows.storage.objects import Objects
 from tests import keep_toy, toy
 
 pytestmark = pytest.mark.services  # real DVC and MLflow: `make test-services`
 DRIVER = """
 import os, signal, sys
 from pathlib import Path
-from flows import environment, gc, removing
+from flows import environment
+from flows.forgetting import gc
+from flows.storage import removing
 root = Path.cwd()
 environment.prepare(root)
 from mlflow import MlflowClient
@@ -187,7 +192,7 @@ def test_a_run_and_a_gc_keep_out_of_each_others_way(project):
         text = project.plumb("gc", "--yes", code=1)
     assert "a run is under way that uses PLUMB_STATE=" in text and project.cached() == before
     waiting = (
-        "import sys; from pathlib import Path; from flows import gc_lock\n"
+        "import sys; from pathlib import Path; from flows.storage import gc_lock\n"
         "with gc_lock.run_under_way(Path(sys.argv[1])): print('in')"
     )
     with gc_lock.no_run_under_way(project.state):

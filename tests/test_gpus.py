@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from flows.gpu_use import GpuUse, forget_use, read_use
+from flows.costs.gpu_use import GpuUse, forget_use, read_use
 from tasks import gpus
 from tests import toy
 

@@ -5,8 +5,8 @@ import io
 import yaml
 from rich.console import Console
 
-from flows import workspace
-from flows.hacking import HACKS, Hacked, broken_promises, report
+from flows.storage import workspace
+from flows.alignment.hacking import HACKS, Hacked, broken_promises, report
 from tests.import_closure import ROOT
 
 

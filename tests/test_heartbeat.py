@@ -11,7 +11,7 @@ from prefect.client.schemas.objects import StateType
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Paused
 
-from flows import crash_alerts, heartbeat
+from flows.hosting import crash_alerts, heartbeat
 from tests import toy
 from tests.service_processes import prefect_server
 

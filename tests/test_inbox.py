@@ -4,7 +4,7 @@ import socket
 
 import pytest
 
-from flows.inbox import Inbox, InboxError
+from flows.incoming.inbox import Inbox, InboxError
 
 
 @pytest.fixture(autouse=True)

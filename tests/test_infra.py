@@ -68,14 +68,14 @@ def test_both_servers_keep_everything_in_postgres_and_s3():
 
 
 def test_pools_are_those_of_the_graph():
-    from flows import up
+    from flows.hosting import up
 
     pools = {service["command"][4] for name, service in SERVICES.items() if name.startswith("worker")}
     assert pools == set(up.pools(ROOT)) == {"cpu", "gpu"}
 
 
 def test_the_pools_of_a_graph(tmp_path):
-    from flows import up
+    from flows.hosting import up
 
     stages = {"a": {"meta": {"pool": "big"}}, "b": {"cmd": "x"}, "c": {"foreach": [1], "do": {"meta": {"pool": "gpu"}}}}
     (tmp_path / "dvc.yaml").write_text(yaml.safe_dump({"stages": stages}))
@@ -129,7 +129,7 @@ def test_a_gpu_job_differs_by_what_a_gpu_needs():
 
 
 def test_set_up_without_a_server_is_one_line():
-    from flows import up
+    from flows.hosting import up
 
     with pytest.raises(ValueError, match=r"^no Prefect server answers at http://127.0.0.1:9/api; start it"):
         up.set_up_server("http://127.0.0.1:9/api")
@@ -138,7 +138,7 @@ def test_set_up_without_a_server_is_one_line():
 def test_heartbeats_that_are_off_are_one_line():
     from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
-    from flows import heartbeat
+    from flows.hosting import heartbeat
 
     with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
         with pytest.raises(ValueError, match="PREFECT_FLOWS_HEARTBEAT_FREQUENCY turns heartbeats off"):

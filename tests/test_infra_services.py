@@ -15,7 +15,7 @@ import urllib.request
 
 import pytest
 
-from flows import servers
+from flows.hosting import servers
 from tests import registry_toy, toy
 from tests.import_closure import ROOT
 from tests.planted_secrets import leaks
@@ -130,7 +130,7 @@ class Team:
         service = Service(name, self.command(name), self.folder, self.environment(name) | more)
         self.running.append(service)
         health = self.services[name]["healthcheck"]["test"]
-        assert health[:4] == ["CMD", "python", "-m", "flows.healthy"]
+        assert health[:4] == ["CMD", "python", "-m", "flows.hosting.healthy"]
         url = self._here(health[4]).replace(":8080", f":{more.get('PREFECT_WORKER_WEBSERVER_PORT', 8080)}")
 
         def healthy():

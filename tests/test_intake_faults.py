@@ -7,7 +7,7 @@ import sys
 import pytest
 from boto3.s3.transfer import TransferConfig
 
-from flows.inbox import Inbox
+from flows.incoming.inbox import Inbox
 from tests import s3_servers
 from tests.intake_project import GOOD, INBOX, demonstration, lines, make_project
 from tests.s3_servers import Asked, Proxy, Server

@@ -4,8 +4,8 @@ import json
 
 from evaluation_rows import prompt
 
-from flows import results
-from flows.calls import Calls
+from flows.alignment import results
+from flows.costs.calls import Calls
 from models.bootstrap import Bootstrap
 from models.judges.base import Verdict
 from models.judges.card import CardPair, judge_card

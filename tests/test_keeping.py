@@ -1,8 +1,8 @@
 """Which refs of git keep data, and which only say what a run was made of."""
 
-from flows import keeping
+from flows.forgetting import keeping
 from flows.git import git
-from flows.retraining import keep_commit
+from flows.schedule.retraining import keep_commit
 
 
 def test_data_of_branches_is_kept_and_data_of_runs_goes_by_what_mlflow_knows(tmp_path):

@@ -10,17 +10,18 @@ import time
 import psutil
 import pytest
 
-from flows import local
-from flows.running import Processes, StageError, Stopped, folder, run_stage
+from flows.alignment import local
+from flows.graph.running import Processes, StageError, Stopped, folder, run_stage
 from tests import toy
 
 # The part of a flow that matters here, without Prefect's start of several seconds.
 DRIVER = """
 import sys
 from pathlib import Path
-from flows import environment, local
-from flows.running import Processes, folder, run_stage
-from flows.stages import Graph
+from flows import environment
+from flows.alignment import local
+from flows.graph.running import Processes, folder, run_stage
+from flows.graph.stages import Graph
 
 root = Path.cwd()
 environment.prepare(root)

@@ -7,7 +7,7 @@ import pytest
 import yaml
 from rich.console import Console
 
-from flows import lineage, registry
+from flows.history import lineage, registry
 from tests import promotion_worker as worker
 from tests import registry_toy, toy
 from tests.registry_toy import against, candidate_hash, project, world  # noqa: F401  fixtures
@@ -77,8 +77,8 @@ def test_it_is_json_and_a_tree(world, promoted):
 
 
 def test_an_approval_is_part_of_it(world):
-    from flows.approval import Approval
-    from flows.promotion import run
+    from flows.serving.approval import Approval
+    from flows.serving.promotion import run
 
     place = worker.place_of(world.client, world.root, world.state, policy="approval")
     run(place, worker.request_of(world.gate("gpt2"), None), Approval(True, "fine", "ada"), worker.nobody)

@@ -6,7 +6,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from flows import login
+from flows.hosting import login
 
 
 class Guarded(BaseHTTPRequestHandler):

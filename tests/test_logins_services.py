@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from flows import servers
+from flows.hosting import servers
 from tests import registry_toy, toy
 from tests.planted_secrets import LEAK, SECRETS, leaks
 from tests.service_processes import mlflow_server, prefect_server

@@ -3,7 +3,7 @@
 import pytest
 from mlflow import MlflowClient
 
-from flows import looks
+from flows.history import looks
 from tests import toy
 
 

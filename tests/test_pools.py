@@ -3,9 +3,9 @@
 import pytest
 import yaml
 
-from flows import pools
-from flows.pools import Segment
-from flows.stages import Graph, Stage
+from flows.graph import pools
+from flows.graph.pools import Segment
+from flows.graph.stages import Graph, Stage
 from tasks.config.service import FlowConfig
 from tests.import_closure import ROOT
 

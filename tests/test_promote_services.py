@@ -8,7 +8,8 @@ import pytest
 from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from flows import crash_alerts, registry, servers
+from flows.history import registry
+from flows.hosting import crash_alerts, servers
 from tests import promotion_worker, registry_toy, toy
 from tests.promotion_worker import COMMIT
 from tests.retrain_services import mailbox

@@ -5,9 +5,10 @@ import re
 
 import pytest
 
-from flows import candidate, evidence, registry
-from flows.promotion import run
-from flows.request import Request
+from flows.history import evidence, registry
+from flows.serving import candidate
+from flows.serving.promotion import run
+from flows.serving.request import Request
 from tests import promotion_worker as worker
 from tests import registry_toy
 from tests.promotion_worker import promote, state
@@ -262,7 +263,7 @@ def test_two_promotions_at_once(world, tmp_path, machines):
 
 def test_the_registered_model_is_loaded_and_compared_for_real(world):
     """Both processes with torch: one difference of zero, and one that is found."""
-    from flows.verifying import logit_difference
+    from flows.serving.verifying import logit_difference
 
     place = worker.place_of(world.client, world.root, world.state, verify=logit_difference)
     assert run(place, worker.request_of(world.gate("gpt2"), None), None, worker.nobody).word == "promoted"

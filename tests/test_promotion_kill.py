@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from flows import registry
+from flows.history import registry
 from tests import promotion_worker as worker
 from tests import registry_toy
 from tests.registry_toy import project, world  # noqa: F401  fixtures

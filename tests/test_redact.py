@@ -5,7 +5,7 @@ import traceback
 import pytest
 
 from flows.failure import Failure
-from flows.inbox import InboxError
+from flows.incoming.inbox import InboxError
 from flows.redact import redact, redacted_errors, secrets_in, without_login
 
 
@@ -45,7 +45,7 @@ def test_logins_leave_addresses():
 
 
 def test_what_a_stage_printed_is_cleaned_where_it_lies(tmp_path, monkeypatch):
-    from flows.running import _without_secrets
+    from flows.graph.running import _without_secrets
 
     monkeypatch.setenv("OPENAI_API_KEY", "sk-planted-123456")
     log = tmp_path / "log.txt"
@@ -92,7 +92,8 @@ def test_secrets_are_found_in_bytes(monkeypatch):
 
 
 def test_params_that_hold_a_secret_are_refused(tmp_path, monkeypatch):
-    from flows import settings, workspace
+    from flows import settings
+    from flows.storage import workspace
     from tests import toy
 
     monkeypatch.setenv("OPENAI_API_KEY", "sk-planted-123456")
@@ -107,7 +108,7 @@ def test_params_that_hold_a_secret_are_refused(tmp_path, monkeypatch):
 
 
 def test_a_file_that_holds_a_secret_does_not_enter_mlflow(tmp_path, monkeypatch):
-    from flows.records import _within
+    from flows.history.records import _within
 
     monkeypatch.setenv("OPENAI_API_KEY", "sk-planted-123456")
     good, bad = tmp_path / "good.json", tmp_path / "bad.json"

@@ -6,8 +6,9 @@ import time
 
 import pytest
 
-from flows import registry, registry_lock
-from flows.registry_lock import CLAIM, hold
+from flows.history import registry
+from flows.serving import registry_lock
+from flows.serving.registry_lock import CLAIM, hold
 
 NAME = "toy"
 

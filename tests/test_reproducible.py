@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.stages import Graph
+from flows.graph.stages import Graph
 from tests.import_closure import ROOT
 from tests.small_project import hearth_project, under_version_control
 

@@ -13,7 +13,8 @@ import time
 
 import pytest
 
-from flows import registry, retraining
+from flows.history import registry
+from flows.schedule import retraining
 from tests import retrain_toy, s3_servers
 from tests.intake_project import GOOD, INBOX
 from tests.retrain_services import mailbox

@@ -15,8 +15,9 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.schedules import IntervalSchedule
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from flows import crash_alerts, heartbeat, registry
-from flows.ledger import Ledger
+from flows.history import registry
+from flows.hosting import crash_alerts, heartbeat
+from flows.costs.ledger import Ledger
 from tests import retrain_services, s3_servers, toy, ui_pages
 from tests.intake_project import INBOX, demonstration, lines
 from tests.retrain_services import PATIENCE, wait_for_run

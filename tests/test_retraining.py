@@ -7,10 +7,14 @@ from pathlib import Path
 import pytest
 import yaml
 
-from flows import commit_clone, data, environment, git, registry, retraining, running, shared_runs, stage_inputs
-from flows.retraining import Champion, Errand
-from flows.running import Processes
-from flows.stages import Graph
+from flows import environment, git
+from flows.graph import running, stage_inputs
+from flows.history import registry
+from flows.schedule import retraining
+from flows.storage import commit_clone, data, shared_runs
+from flows.schedule.retraining import Champion, Errand
+from flows.graph.running import Processes
+from flows.graph.stages import Graph
 from tests import retrain_toy, toy
 from tests.intake_project import NOBODY
 

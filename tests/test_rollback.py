@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from flows import registry
+from flows.history import registry
 from tests import promotion_worker as worker
 from tests.promotion_worker import back, promote, promoted_twice, state
 from tests.registry_toy import against, project, world  # noqa: F401  fixtures
@@ -125,7 +125,7 @@ def test_two_rollbacks_at_once_are_one(world):
 
 
 def test_a_champion_that_changed_while_a_rollback_waited_is_left_alone(world, monkeypatch):
-    from flows import rollback
+    from flows.serving import rollback
 
     promoted_twice(world)
     taken = rollback.hold

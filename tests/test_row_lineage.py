@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from flows.objects import Objects
-from flows.recorded import made_stages, recorded_runs
-from flows.row_lineage import names, trace
+from flows.storage.objects import Objects
+from flows.history.recorded import made_stages, recorded_runs
+from flows.history.row_lineage import names, trace
 from tests import keep_toy
 
 pytestmark = pytest.mark.services  # real DVC and MLflow: `make test-services`

@@ -8,7 +8,9 @@ import types
 
 import pytest
 
-from flows import chat, package_files, registry
+from flows.cli import chat
+from flows.history import registry
+from flows.serving import package_files
 from tests import promotion_worker, registry_toy, toy
 from tests.planted_secrets import LEAK, SECRETS, leaks, without_redaction
 from tests.registry_toy import project, world  # noqa: F401  fixtures

@@ -29,7 +29,9 @@ LIGHT_TASKS = {"tasks"} | {
 }
 # Statistics on tables: numpy and scipy, no torch. The command line imports them inside the commands that need them.
 TABLE_TASKS = {"tasks.ratings"}
-SUBPROCESSES = {"flows/log_model.py", "flows/verify_model.py"}  # run with `python -m`, never imported
+SUBPROCESSES = {"flows/history/log_model.py", "flows/serving/verify_model.py"}  # run with `python -m`, never imported
+# The packages of flows, each importing from those before it alone. The flows themselves and what all use lie beside them.
+ROOMS = "costs graph storage history hosting alignment serving incoming forgetting schedule cli".split()
 PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text())
 PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text())
 STAGES = pipeline.stage_names(PIPELINE)
@@ -55,12 +57,21 @@ def test_imports_run_one_way(package):
         assert not wrong, f"{name} imports {wrong}"
 
 
+def test_the_packages_of_flows_stand_in_an_order():
+    assert {folder.parent.name for folder in (ROOT / "flows").glob("*/__init__.py")} == set(ROOMS)
+    for place, room in enumerate(ROOMS):
+        later = {f"flows.{name}" for name in ROOMS[place + 1 :]}
+        for file in (ROOT / "flows" / room).glob("*.py"):
+            wrong = {i for i in imports(file) if ".".join(i.split(".")[:2]) in later}
+            assert not wrong, f"{file.relative_to(ROOT)} imports {wrong}; packages stand in the order {', '.join(ROOMS)}"
+
+
 def test_flows_import_only_the_light_part_of_tasks():
     for file in (ROOT / "flows").rglob("*.py"):
         if file.relative_to(ROOT).as_posix() in SUBPROCESSES:
             continue
         heavy = {i for i in imports(file) if i.split(".")[0] == "tasks"} - LIGHT_TASKS - TABLE_TASKS
-        assert not heavy, f"{file.name} imports {heavy}"
+        assert not heavy, f"{file.relative_to(ROOT)} imports {heavy}"
 
 
 def test_the_light_part_of_tasks_imports_nothing_heavy():

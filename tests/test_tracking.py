@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from flows import tracking
-from flows.running import StageError, StageRun, folder
-from flows.tracking import Tracker
+from flows.alignment import tracking
+from flows.graph.running import StageError, StageRun, folder
+from flows.alignment.tracking import Tracker
 from models.judges.base import Question
 from models.judges.openai import OpenAIJudge
 from models.judges.store import Record

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from flows import gc, local, retraining
+from flows.alignment import local
+from flows.forgetting import gc
+from flows.schedule import retraining
 from tests import toy
 
 
@@ -16,7 +18,7 @@ def test_one_at_a_time_and_a_dead_one_holds_nothing(tmp_path):
     code = f"""
 import time
 from pathlib import Path
-from flows import retraining
+from flows.schedule import retraining
 with retraining.my_turn(Path({str(tmp_path)!r})):
     print("held", flush=True)
     time.sleep(60)

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from flows.verify_model import compare
+from flows.serving.verify_model import compare
 from tests import tiny_models
 
 

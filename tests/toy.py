@@ -16,9 +16,9 @@ from pathlib import Path
 import psutil
 
 from flows import environment
-from flows.session import Session
+from flows.alignment.session import Session
 from flows.settings import read_settings
-from flows.stages import Graph
+from flows.graph.stages import Graph
 
 ROOT = Path(__file__).resolve().parent.parent
 

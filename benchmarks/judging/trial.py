@@ -77,7 +77,7 @@ class World:
 
 def make_world() -> World:
     """The graph up to `generate`, as DVC has it or makes it, and answers to the select prompts, which train nothing."""
-    from flows.data import pull
+    from flows.storage.data import pull
 
     pull(ROOT)
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"

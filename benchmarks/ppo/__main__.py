@@ -54,7 +54,7 @@ def data() -> tuple[Path, Path, Path]:
     folder, base = ROOT / params["data"]["path"], ROOT / params["model"]["path"]
     prompts, demonstrations = folder / params["data"]["prompts"], folder / params["data"]["demonstrations"]
     if not all(path.exists() for path in (base, prompts, demonstrations)):
-        from flows.data import pull
+        from flows.storage.data import pull
 
         pull(ROOT)
     return base, prompts, demonstrations

@@ -1,0 +1,117 @@
+"""What would run and why, and what it cost last time: `plumb plan` and `plumb status`."""
+
+from dataclasses import dataclass
+
+from flows.costs.ledger import Entry, Ledger
+from flows.graph.clock import in_words, time_left
+from flows.graph.stages import Graph
+from flows.redact import redact
+from flows.storage import data, shared_runs
+
+# The words of `plumb status` for what `plumb align` would do, and their colours.
+STATES = {"current": ("current", "green"), "restore": ("in the cache", "cyan"), "run": ("would run", "yellow")}
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One stage of the plan. `action` is current, restore or run; `cost` is that of its last run, if there was one."""
+
+    name: str
+    action: str
+    reasons: tuple[str, ...]
+    seconds: float
+    cost: Entry | None
+
+
+def meet_others(graph: Graph, console) -> str | None:
+    """The DVC remote that `plumb align` would restore stages from, where some are not here; met as it would.
+
+    One that does not answer is said, and not counted on.
+    """
+    if all(status.action != "run" for status in graph.plan().values()):
+        return None
+    try:
+        return shared_runs.meet(graph.root)
+    except data.PullError as error:
+        console.print(f"{redact(str(error))}; what other machines made is not counted", style="yellow", markup=False)
+        return None
+
+
+def make_plan(graph: Graph, ledger: Ledger, remote: str | None = None) -> list[Planned]:
+    """The stages in the order in which they would run; `remote` may hold some of them."""
+    last = ledger.last()
+    planned = []
+    for name, status in graph.plan(remote).items():
+        cost = last.get(name)
+        seconds = cost.seconds if cost else graph.stages[name].seconds
+        planned.append(Planned(name, status.action, status.reasons, seconds, cost))
+    return planned
+
+
+def total_seconds(graph: Graph, planned: list[Planned], cores: int) -> float:
+    """How long the stages that would run take, side by side on `cores`."""
+    left = {row.name: row.seconds for row in planned if row.action == "run"}
+    return time_left({name: stage.upstream for name, stage in graph.stages.items()}, left, cores)
+
+
+def show_plan(graph: Graph, planned: list[Planned], cores: int, console, remote: str | None = None) -> None:
+    """Print one line per stage and what the whole would cost, going by the last runs."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table("stage", "would", "why", "time", "calls", "money", "disk", header_style="bold")
+    for row in planned:
+        style = "dim" if row.action == "current" else ""
+        cells = [row.name, row.action, _why(row.reasons), *_costs(row)]
+        table.add_row(*(Text(cell, style=style) for cell in cells))
+    console.print(table)
+    running = [row for row in planned if row.action == "run"]
+    restored = sum(row.action == "restore" for row in planned)
+    place = f"the cache or the DVC remote {remote!r}" if remote else "the cache"
+    from_cache = f"{restored} stages would be restored from {place}." if restored else ""
+    if not running:
+        console.print(f"Nothing would be computed; {from_cache}" if restored else "Nothing would be computed.")
+        return
+    calls = sum(row.cost.calls for row in running if row.cost)
+    money = sum(row.cost.money for row in running if row.cost)
+    disk = sum(row.cost.disk_bytes for row in running if row.cost)
+    new = sum(row.cost is None for row in running)
+    line = f"{len(running)} stages would run, about {in_words(total_seconds(graph, planned, cores))} on {cores} cores; "
+    line += f"last time they made {calls} judge calls for {money:.2f} and {_size(disk)}."
+    console.print(line + (f" {new} never ran here: their time is the guess in dvc.yaml." if new else ""))
+    if from_cache:
+        console.print(from_cache)
+
+
+def show_status(graph: Graph, console) -> None:
+    """Print for every stage whether it is current, at which version, or why not."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table("stage", "state", "version", "why", header_style="bold")
+    for name, status in graph.plan().items():
+        version = (graph.made_version(name) or "")[:12]
+        word, style = STATES[status.action]
+        table.add_row(Text(name), Text(word, style=style), Text(version), Text(_why(status.reasons)))
+    console.print(table)
+
+
+def _why(reasons: tuple[str, ...], shown: int = 3) -> str:
+    more = f" and {len(reasons) - shown} more" if len(reasons) > shown else ""
+    return "; ".join(reasons[:shown]) + more
+
+
+def _costs(row: Planned) -> tuple[str, str, str, str]:
+    if row.action != "run":
+        return ("", "", "", "")
+    if row.cost is None:
+        return (f"~{in_words(row.seconds)}", "?", "?", "?")
+    return (in_words(row.seconds), str(row.cost.calls), f"{row.cost.money:.2f}", _size(row.cost.disk_bytes))
+
+
+def _size(count: float) -> str:
+    for unit in ("B", "KB", "MB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}"
+        count /= 1000
+    return f"{count:.1f} GB"

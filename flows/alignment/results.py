@@ -1,0 +1,163 @@
+"""What came out of a run, from metrics/evaluate.json and metrics/gate.json: the table, the answers, the verdict."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from flows.costs.calls import Calls
+from flows.graph.stages import Stage, flatten
+from tasks import contracts
+from tasks.params import read_params, stage_config
+from tasks.reporting import judge_card
+
+MODELS = ("base", "sft", "dpo", "ppo", "best_of_n")
+AXES = ("helpfulness", "harmlessness", "honesty", "friendliness", "conciseness")
+ABSENT = "–"
+PARAMS_FILE = "params.yaml"
+EXAMPLES_SHOWN = 4
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """The document at `path`; None while there is none."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return None
+
+
+def stage_metrics(root: Path, stage: Stage) -> dict[str, float]:
+    """The numbers in the stage's metrics files, by their dotted names."""
+    numbers: dict[str, float] = {}
+    for out in stage.outs:
+        if out.kind == "metric":
+            flat = flatten(read_json(root / out.path) or {})
+            numbers |= {name: float(value) for name, value in flat.items() if isinstance(value, int | float)}
+    return numbers
+
+
+def columns(root: Path) -> tuple[str, ...]:
+    """The heads of the score table; the interval's is `evaluate.confidence`."""
+    confidence = (read_json(root / "metrics" / "evaluate.json") or {}).get("confidence", 0.95)
+    return ("model", f"gold [{100 * confidence:.4g}% CI]", *AXES, "KL to SFT (nats)", "mean length", "distinct-2")
+
+
+def score_rows(root: Path) -> list[tuple[str, ...]]:
+    """One row of text per model, in the order of `columns`; empty before the first evaluation."""
+    models = (read_json(root / "metrics" / "evaluate.json") or {}).get("models", {})
+    return [_score_row(name, scores) for name, scores in _in_order(models).items()]
+
+
+def _score_row(name: str, scores: dict[str, Any]) -> tuple[str, ...]:
+    gold = scores.get("gold") or {}
+    interval = ABSENT
+    if gold.get("mean") is not None:
+        interval = f"{gold['mean']:.3f} [{_number(gold.get('ci_low'), 3)}, {_number(gold.get('ci_high'), 3)}]"
+    axes = [_number(scores.get(axis), 2) for axis in AXES]
+    rest = [_kl(scores), _number(scores.get("length"), 1), _number(scores.get("distinct_2"), 2)]
+    return (name, interval, *axes, *rest)
+
+
+def _kl(scores: dict[str, Any]) -> str:
+    """Measured where a policy was sampled; for best-of-n the upper bound log n - (n-1)/n."""
+    if scores.get("kl") is None and scores.get("kl_upper_bound") is not None:
+        return f"≤ {_number(scores['kl_upper_bound'], 2)}"
+    return _number(scores.get("kl"), 2)
+
+
+def _number(value: float | None, digits: int) -> str:
+    """Rounded; a zero has no sign."""
+    return ABSENT if value is None else f"{round(value, digits) + 0.0:.{digits}f}"
+
+
+def _in_order(by_model: dict[str, Any]) -> dict[str, Any]:
+    """Models in the order of the pipeline, others after them."""
+    known = [name for name in MODELS if name in by_model]
+    return {name: by_model[name] for name in known + [name for name in by_model if name not in MODELS]}
+
+
+def examples(root: Path) -> list[tuple[str, dict[str, str]]]:
+    """(prompt, {model: answer}) of the prompts that are always shown."""
+    found = (read_json(root / "metrics" / "evaluate.json") or {}).get("examples", [])
+    return [(row["prompt"], _in_order(row["answers"])) for row in found[:EXAMPLES_SHOWN]]
+
+
+def verdict(root: Path) -> tuple[str, list[str]] | None:
+    """The gate's word and its reasons; None before the first gate."""
+    gate = read_json(root / "metrics" / "gate.json")
+    return (gate["verdict"], [str(reason) for reason in gate.get("reasons", [])]) if gate and "verdict" in gate else None
+
+
+def contracts_line(root: Path) -> str | None:
+    """Whether each stage kept what it owes the next, and else the likely cause; None before there is anything to tell."""
+    documents = {name: read_json(root / "metrics" / f"{name}.json") for name in contracts.DOCUMENTS}
+    known = {name: document for name, document in documents.items() if document}
+    if not known or not (root / "tasks").is_dir():  # a graph of one's own has contracts of its own
+        return None
+    cfg = stage_config(read_params(root / PARAMS_FILE), "report", root / PARAMS_FILE)
+    return contracts.summary(contracts.check(cfg.contracts, known))
+
+
+def report_path(root: Path) -> Path | None:
+    path = root / "artifacts" / "report" / "report.html"
+    return path if path.exists() else None
+
+
+def judge_markdown(root: Path, calls: Calls) -> str | None:
+    """The judge card for the Prefect page, with what the calls of the run that labelled took; None before there is one."""
+    card, compare = (read_json(root / "metrics" / f"{name}.json") for name in ("judge", "compare"))
+    return judge_card.as_markdown(card, compare) + calls.as_markdown() if card and compare else None
+
+
+def as_markdown(root: Path) -> str:
+    """The same as `show`, for the Prefect page."""
+    heads = columns(root)
+    lines = [f"| {' | '.join(heads)} |", "|" + "---|" * len(heads)]
+    lines += [f"| {' | '.join(row)} |" for row in score_rows(root)]
+    for prompt, answers in examples(root):
+        lines += ["", f"**{cell(prompt)}**", "", "| model | answer |", "|---|---|"]
+        lines += [f"| {name} | {cell(text)} |" for name, text in answers.items()]
+    decided = verdict(root)
+    if decided:
+        lines += ["", f"**Verdict: {decided[0]}**", ""] + [f"- {cell(reason)}" for reason in decided[1]]
+    kept = contracts_line(root)
+    if kept:
+        lines += ["", cell(kept)]
+    return "\n".join(lines) + "\n"
+
+
+def cell(text: str) -> str:
+    """A text as a cell of a Markdown table."""
+    return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
+
+
+def show(root: Path, console) -> None:
+    """Print the table, what each model answers, the verdict and where to read more."""
+    from rich.table import Table
+    from rich.text import Text
+
+    rows = score_rows(root)
+    if rows:
+        table = Table(*columns(root), title="Scores on unseen prompts", title_justify="left", header_style="bold")
+        for row in rows:
+            table.add_row(*(Text(cell) for cell in row))
+        console.print()
+        console.print(table)
+    for prompt, answers in examples(root):
+        console.print()
+        console.print(Text(prompt, style="bold"))
+        for name, text in answers.items():
+            console.print(Text.assemble((f"  {name:<10} ", "dim"), " ".join(text.split())))
+    decided = verdict(root)
+    if decided:
+        console.print()
+        style = {"promote": "bold green", "reject": "bold red"}.get(decided[0], "bold yellow")
+        console.print(Text.assemble("Verdict: ", (decided[0], style)))
+        for reason in decided[1]:
+            console.print(Text(f"  {reason}"))
+    kept = contracts_line(root)
+    if kept:
+        console.print(Text(kept))
+    path = report_path(root)
+    if path:
+        console.print(Text(f"\nReport: {path}"), soft_wrap=True)
+    console.print("Runs, curves and the flow in the browser: plumb up, then open the two addresses it prints.")

@@ -1,0 +1,297 @@
+"""MLflow remembers: a parent run per flow run, a nested run per stage, written beside the flow by one thread.
+
+A stage's run is keyed by the stage's version and marked complete last. Whatever has no complete run is logged on the
+next pass, so a kill between a stage's end and its logging loses nothing; a stage that has one is only pointed to.
+"""
+
+import os
+import queue
+import sqlite3
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from flows.alignment.anchors import Asked
+from flows.alignment.results import stage_metrics
+from flows.alignment.session import Session
+from flows.costs import segment_cost
+from flows.costs.calls import read_calls, write_traces
+from flows.costs.ledger import totals
+from flows.graph import running
+from flows.graph.live import Tail
+from flows.graph.running import StageError, StageRun, supervised_command
+from flows.graph.stages import Graph
+from flows.history import evidence, records
+from flows.redact import redact
+
+STAGE, VERSION, COMPLETE, KIND = "plumb.stage", "plumb.version", "plumb.complete", "plumb.kind"
+PACKAGE_STAGE = "package"
+FLUSH_SECONDS = 3.0
+PARAGRAPH = 1000  # characters of an error message
+
+
+def all_logged(graph: Graph) -> bool:
+    """Whether every stage, as dvc.lock says it was made, has a complete run."""
+    wanted = {name: graph.made_version(name) for name in graph.stages}
+    if any(version is None for version in wanted.values()):
+        return False
+    uri = os.environ["MLFLOW_TRACKING_URI"]
+    found = _complete_in_sqlite(uri)
+    if found is not None:
+        return all((name, version) in found for name, version in wanted.items())
+    from mlflow import MlflowClient
+
+    client = MlflowClient()
+    return all(find_run(client, name, version, complete=True) for name, version in wanted.items())
+
+
+def _complete_in_sqlite(uri: str) -> set[tuple[str, str]] | None:
+    """(stage, version) of the complete runs, read without MLflow, whose import alone takes 2 s.
+
+    None when the store is not a sqlite file or looks otherwise than expected: then MLflow itself is asked.
+    """
+    path = uri.removeprefix("sqlite:///")
+    if path == uri:
+        return None
+    if not Path(path).exists():
+        return set()
+    query = (
+        "SELECT s.value, v.value FROM runs r JOIN tags s ON s.run_uuid = r.run_uuid AND s.key = ?"
+        " JOIN tags v ON v.run_uuid = r.run_uuid AND v.key = ?"
+        " JOIN tags c ON c.run_uuid = r.run_uuid AND c.key = ? AND c.value = 'true'"
+        " WHERE r.lifecycle_stage = 'active'"
+    )
+    try:
+        connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
+        try:
+            return set(connection.execute(query, (STAGE, VERSION, COMPLETE)).fetchall())
+        finally:
+            connection.close()
+    except sqlite3.Error:
+        return None
+
+
+def find_run(client, stage: str, version: str, complete: bool) -> str | None:
+    """The id of the latest run of a stage at a version; `complete` or one that was left unfinished."""
+    where = f"tags.`{STAGE}` = '{stage}' AND tags.`{VERSION}` = '{version}'"
+    where += f" AND tags.`{COMPLETE}` = '{'true' if complete else 'false'}'"
+    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+    found = client.search_runs(experiments, filter_string=where, max_results=1)
+    return found[0].info.run_id if found else None
+
+
+class Tracker:
+    """Listens to a session and writes to MLflow; never fails a run. `problems` are lines for the user."""
+
+    def __init__(self, session: Session):
+        self._session = session
+        self._jobs: queue.Queue[Callable[[], None] | None] = queue.Queue()
+        self._thread = threading.Thread(target=self._work, name="mlflow", daemon=True)
+        # `_client` is set once there is a parent run: every other job waits for that.
+        self._client = self._connected = None
+        self._experiment = self._parent = ""
+        self._tails: dict[str, tuple[str, Tail]] = {}
+        self._models: list[tuple[str, str, subprocess.Popen, Path]] = []
+        self.problems: list[str] = []
+        self._thread.start()
+        # Its import and a fresh database take seconds: they pass while Prefect starts.
+        self._jobs.put(self._connect)
+
+    def opens(self, flow_run_id: str) -> None:
+        self._jobs.put(lambda: self._open(flow_run_id))
+
+    def anchored(self, asked: Asked) -> None:
+        self._jobs.put(lambda: self._anchored(asked))
+
+    def begins(self, name: str, version: str, place: Path) -> None:
+        self._jobs.put(lambda: self._begin(name, version, place))
+
+    def ends(self, run: StageRun) -> None:
+        self._jobs.put(lambda: self._end(run))
+
+    def fails(self, error: StageError) -> None:
+        self._jobs.put(lambda: self._fail(error))
+
+    def close(self, finished: bool) -> None:
+        """Write what is left and end the parent run; returns when everything is stored."""
+        self._jobs.put(lambda: self._close(finished))
+        self._jobs.put(None)
+        self._thread.join()
+
+    @property
+    def parent(self) -> str:
+        """The id of the parent run; empty if there is none."""
+        return self._parent
+
+    def _work(self) -> None:
+        while True:
+            try:
+                job = self._jobs.get(timeout=FLUSH_SECONDS)
+            except queue.Empty:
+                job = self._flush
+            if job is None:
+                return
+            try:
+                job()
+            except Exception as error:  # noqa: BLE001  training is worth more than its log, which is made good later
+                text = " ".join(str(error).split())[:300]
+                self.problems.append(redact(f"{type(error).__name__}: {text}"))
+
+    def _connect(self) -> None:
+        from mlflow import MlflowClient
+
+        client = MlflowClient()
+        name = self._session.settings.tracking.experiment
+        experiment = client.get_experiment_by_name(name)
+        if experiment:
+            self._experiment = experiment.experiment_id
+        else:
+            self._experiment = client.create_experiment(name, artifact_location=_artifact_location())
+        self._close_dead_parents(client)
+        self._connected = client
+
+    def _open(self, flow_run_id: str) -> None:
+        if self._connected is None:
+            return
+        tags = {KIND: "flow", "plumb.prefect_flow_run": flow_run_id, **_process_tags(), **_git_tags(self._session.root)}
+        if self._session.share and self._session.share.segment:
+            tags[segment_cost.SEGMENT] = self._session.share.segment
+        run = self._connected.create_run(self._experiment, tags=tags, run_name=f"align {flow_run_id[:8]}")
+        self._parent = run.info.run_id
+        self._client = self._connected
+
+    def _close_dead_parents(self, client) -> None:
+        import psutil
+
+        where = f"tags.`{KIND}` = 'flow' AND attributes.status = 'RUNNING'"
+        for run in client.search_runs([self._experiment], filter_string=where):
+            tags = run.data.tags
+            here = tags.get("plumb.host") == _process_tags()["plumb.host"]
+            if here and not psutil.pid_exists(int(tags.get("plumb.pid", "0") or 0)):
+                client.set_terminated(run.info.run_id, "KILLED")
+
+    def _anchored(self, asked: Asked) -> None:
+        if self._client is None:
+            return
+        records.write_metrics(self._client, self._parent, asked.metrics)
+        self._client.log_dict(self._parent, asked.document, "anchors.json")
+
+    def _begin(self, name: str, version: str, place: Path) -> None:
+        if self._client is None or find_run(self._client, name, version, complete=True):
+            return
+        run_id = self._stage_run(name, version)
+        records.write_params(self._client, run_id, self._session.graph.params(name))
+        self._tails[name] = (run_id, Tail(place / "live.jsonl"))
+
+    def _stage_run(self, name: str, version: str) -> str:
+        """The unfinished run of this version, taken over from whoever left it, or a new one."""
+        run_id = find_run(self._client, name, version, complete=False)
+        if run_id is None:
+            tags = {KIND: "stage", STAGE: name, VERSION: version, COMPLETE: "false", **_git_tags(self._session.root)}
+            tags["mlflow.parentRunId"] = self._parent
+            return self._client.create_run(self._experiment, tags=tags, run_name=name).info.run_id
+        self._client.set_tag(run_id, "mlflow.parentRunId", self._parent)
+        self._client.update_run(run_id, status="RUNNING")
+        return run_id
+
+    def _flush(self) -> None:
+        for run_id, tail in self._tails.values():
+            records.write_curves(self._client, run_id, tail)
+
+    def _end(self, run: StageRun) -> None:
+        if self._client is None:
+            return
+        self._tails.pop(run.stage, None)
+        version = self._session.graph.made_version(run.stage) or run.version
+        run_id = find_run(self._client, run.stage, version, complete=True)
+        if run_id is None:
+            run_id = self._stage_run(run.stage, version)
+            self._write(run_id, run, version)
+            if run.stage == PACKAGE_STAGE:
+                self._log_model(run_id, run.stage)
+            else:
+                self._complete(run_id)
+        self._client.set_tag(self._parent, f"plumb.run.{records.safe_name(run.stage)}", run_id)
+        self._client.set_tag(self._parent, f"plumb.outcome.{records.safe_name(run.stage)}", run.outcome)
+
+    def _write(self, run_id: str, run: StageRun, version: str) -> None:
+        session, client = self._session, self._client
+        stage = session.graph.stages[run.stage]
+        records.write_params(client, run_id, session.graph.params(run.stage))
+        place = running.folder(session.state, run.stage, version)
+        records.write_curves(client, run_id, Tail(place / "live.jsonl"))
+        calls = read_calls(place)
+        cost = session.cost(run).metrics if run.outcome == "ran" else {}
+        records.write_metrics(client, run_id, stage_metrics(session.root, stage) | cost | calls.metrics)
+        records.write_inputs(client, run_id, session.graph.dependencies(run.stage))
+        for key, value in evidence.identity_tags(session.root, stage).items():
+            client.set_tag(run_id, key, value)
+        limit = session.settings.tracking.max_artifact_mb * 1e6
+        records.write_artifacts(client, run_id, session.root, stage, limit, session.graph.remote_url)
+        write_traces(client, self._experiment, run_id, calls.sample)
+
+    def _complete(self, run_id: str) -> None:
+        self._client.set_terminated(run_id, "FINISHED")
+        self._client.set_tag(run_id, COMPLETE, "true")
+
+    def _log_model(self, run_id: str, stage: str) -> None:
+        """Start logging the packaged model in a process of its own: this one never imports torch."""
+        (out, *_) = [o for o in self._session.graph.stages[stage].outs if o.kind == "out"]
+        log = self._session.state / "runs" / "log_model.txt"
+        log.parent.mkdir(exist_ok=True)
+        command = [sys.executable, "-m", "flows.history.log_model", str(self._session.root / out.path), "--run-id", run_id]
+        with log.open("ab") as output:
+            process = subprocess.Popen(
+                supervised_command(command), stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+            )
+        self._session.processes.add(process.pid)
+        self._models.append((stage, run_id, process, log))
+
+    def _fail(self, error: StageError) -> None:
+        run_id, tail = self._tails.pop(error.stage, (None, None))
+        if run_id is None:
+            return
+        records.write_curves(self._client, run_id, tail)
+        self._client.set_tag(run_id, "plumb.error", redact(f"{error.kind}: {error.message}")[:PARAGRAPH])
+        self._client.set_terminated(run_id, "FAILED")
+
+    def _close(self, finished: bool) -> None:
+        if self._client is None:
+            return
+        for stage, run_id, process, log in self._models:
+            code = process.wait()
+            self._session.processes.end(process.pid)
+            if code == 0:
+                self._complete(run_id)
+            else:
+                self.problems.append(f"the model of {stage} was not logged (exit code {code}); its log is {log}")
+        records.write_metrics(self._client, self._parent, totals(self._session.ledger.of_run(self._session.run.id)))
+        lock = self._session.root / "dvc.lock"
+        if lock.exists():
+            self._client.log_artifact(self._parent, str(lock))
+        self._client.set_terminated(self._parent, "FINISHED" if finished else "FAILED")
+
+
+def _artifact_location() -> str | None:
+    """Beside a store of our own; a server knows by itself where its artifacts go."""
+    path = os.environ["MLFLOW_TRACKING_URI"].removeprefix("sqlite:///")
+    return (Path(path).parent / "mlartifacts").as_uri() if path != os.environ["MLFLOW_TRACKING_URI"] else None
+
+
+def _process_tags() -> dict[str, str]:
+    import platform
+
+    return {"plumb.host": platform.node(), "plumb.pid": str(os.getpid())}
+
+
+def _git_tags(root: Path) -> dict[str, str]:
+    def git(*arguments: str) -> str:
+        answer = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=False)
+        return answer.stdout.strip() if answer.returncode == 0 else ""
+
+    return {
+        "mlflow.source.git.commit": git("rev-parse", "HEAD"),
+        "plumb.git_dirty": "true" if git("status", "--porcelain", "--untracked-files=no") else "false",
+    }

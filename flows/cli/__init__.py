@@ -1,0 +1,1 @@
+"""The commands of `plumb`, and what they show on a terminal."""

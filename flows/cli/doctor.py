@@ -1,0 +1,203 @@
+"""`plumb doctor`: is this machine ready, and what to do about each finding. Imports neither torch nor MLflow."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import psutil
+
+from flows import environment
+from flows.hosting import login, servers
+from flows.redact import without_login
+
+DISK_BYTES = 3e9
+MEMORY_BYTES = 3e9
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing looked at. `level` is ok, note (works, worth knowing) or problem; `remedy` says what to do."""
+
+    level: str
+    subject: str
+    text: str
+    remedy: str = ""
+
+
+def examine(root: Path) -> list[Finding]:
+    """All findings; a check that itself fails is a problem, never a traceback."""
+    checks: tuple[Callable[[Path], Iterator[Finding]], ...] = (
+        check_python, check_versions, check_disk, check_memory, check_gpu, check_params, check_state, check_data,
+        check_remotes, check_servers,
+    )  # fmt: skip
+    findings = []
+    for check in checks:
+        try:
+            findings += list(check(root))
+        except Exception as error:  # noqa: BLE001
+            text = " ".join(str(error).split()) or type(error).__name__
+            findings.append(Finding("problem", check.__name__.removeprefix("check_"), text))
+    return findings
+
+
+def check_python(root: Path) -> Iterator[Finding]:
+    found = ".".join(map(str, sys.version_info[:3]))
+    level = "ok" if sys.version_info >= (3, 11) else "problem"
+    yield Finding(level, "python", found, "" if level == "ok" else "install Python 3.11 or newer and run make again")
+    for tool in ("git",):
+        if shutil.which(tool) is None:
+            yield Finding("problem", tool, "not found", f"install {tool}")
+
+
+def check_versions(root: Path) -> Iterator[Finding]:
+    """What is installed against constraints.txt."""
+    file = root / "constraints.txt"
+    if not file.exists():
+        yield Finding("note", "versions", "no constraints.txt to compare with")
+        return
+    wrong, absent, same = [], [], 0
+    for name, wanted in re.findall(r"^([A-Za-z0-9_.\-]+)==([^\s;#]+)", file.read_text(encoding="utf-8"), re.MULTILINE):
+        try:
+            found = version(name)
+        except PackageNotFoundError:
+            absent.append(name)
+            continue
+        if found.partition("+")[0] == wanted.partition("+")[0]:
+            same += 1
+        else:
+            wrong.append(f"{name} {found} (pinned {wanted})")
+    if wrong:
+        yield Finding("problem", "versions", ", ".join(wrong), "pip install -c constraints.txt -e . in the .venv, or make again")
+    if absent:
+        yield Finding("note", "versions", f"not installed: {', '.join(absent)}", "fine if you do not use them")
+    yield Finding("ok", "versions", f"{same} packages as pinned")
+
+
+def check_disk(root: Path) -> Iterator[Finding]:
+    free = shutil.disk_usage(root).free
+    remedy = "" if free >= DISK_BYTES else "free some space, or move the cache: dvc cache dir PATH"
+    yield Finding("ok" if not remedy else "problem", "disk", f"{free / 1e9:.1f} GB free", remedy)
+
+
+def check_memory(root: Path) -> Iterator[Finding]:
+    free = psutil.virtual_memory().available
+    remedy = "" if free >= MEMORY_BYTES else "close other programs, or lower *.rows_per_batch in params.yaml"
+    yield Finding("ok" if not remedy else "problem", "memory", f"{free / 1e9:.1f} GB available", remedy)
+    yield Finding("ok", "cores", f"{environment.usable_cores()} usable")
+
+
+def check_gpu(root: Path) -> Iterator[Finding]:
+    if shutil.which("nvidia-smi") is None:
+        yield Finding("ok", "gpu", "none: stages run on the CPU, which is enough for the default params")
+        return
+    query = ["nvidia-smi", "--query-gpu=name,memory.free", "--format=csv,noheader"]
+    answer = subprocess.run(query, capture_output=True, text=True, timeout=20, check=False)
+    if answer.returncode == 0:
+        yield Finding("ok", "gpu", "; ".join(answer.stdout.split("\n")).strip("; "))
+    else:
+        yield Finding("problem", "gpu", "nvidia-smi fails", "check the driver; without it stages run on the CPU")
+
+
+def check_params(root: Path) -> Iterator[Finding]:
+    from flows.settings import read_settings
+
+    try:
+        read_settings(root)
+    except ValueError as error:
+        yield Finding("problem", "params", str(error), "edit params.yaml")
+        return
+    yield Finding("ok", "params", "params.yaml is complete")
+
+
+def check_state(root: Path) -> Iterator[Finding]:
+    state = environment.state_dir(root)
+    probe = state / f".doctor-{os.getpid()}"
+    try:
+        probe.write_text("", encoding="utf-8")
+        probe.unlink()
+    except OSError as error:
+        yield Finding("problem", "state", f"{state}: {error.strerror}", "make it writable, or set PLUMB_STATE to a folder that is")
+        return
+    yield Finding("ok", "state", str(state))
+
+
+def check_data(root: Path) -> Iterator[Finding]:
+    from flows.storage import data
+
+    missing = data.missing(root)
+    if missing:
+        names = ", ".join(str(pointer.relative_to(root)) for pointer in missing)
+        yield Finding("note", "data", f"not here yet: {names}", "plumb align pulls it")
+    else:
+        yield Finding("ok", "data", f"{len(data.pointers(root))} tracked inputs are here")
+
+
+def check_remotes(root: Path) -> Iterator[Finding]:
+    """Whether each DVC remote answers; one that is only pushed to may not exist yet."""
+    from dvc.repo import Repo
+
+    from flows.storage import data
+
+    repo = Repo(str(root))
+    default = repo.config["core"].get("remote")
+    if not default:
+        yield Finding("problem", "remote", "no default DVC remote", "dvc remote default NAME")
+    for name, remote in repo.config["remote"].items():
+        url = str(remote.get("url", ""))
+        try:
+            odb = repo.cloud.get_remote_odb(name)
+            # In a bucket an empty prefix does not exist, but whoever answers that is there.
+            there = odb.fs.exists(odb.path) or odb.fs.protocol != "local" or data.local_folder(odb).is_dir()
+        except Exception as error:  # noqa: BLE001
+            there, url = False, f"{url}: {' '.join(str(error).split())[:200]}"
+        if there:
+            yield Finding("ok", "remote", f"{name} at {url}")
+        elif name == default:
+            yield Finding("problem", "remote", f"{name} at {url} is not reachable", "check the address, network and credentials")
+        else:
+            yield Finding("note", "remote", f"{name} at {url} is not there yet", "the first dvc push makes it")
+
+
+def check_servers(root: Path) -> Iterator[Finding]:
+    url = servers.running_prefect(root)
+    if url:
+        remedy = "start it with plumb up, or unset PREFECT_API_URL"
+        yield _server("prefect", url, f"{url}/health", lambda: login.check_prefect(url), remedy)
+    else:
+        yield Finding("ok", "prefect", "no server runs: plumb align starts a private one; plumb up shows the pages")
+    tracking = os.environ.get("MLFLOW_TRACKING_URI", "")
+    if tracking.startswith("http"):
+        remedy = "start it, or unset MLFLOW_TRACKING_URI"
+        yield _server("mlflow", tracking, f"{tracking}/health", login.check_mlflow, remedy)
+    else:
+        yield Finding("ok", "mlflow", tracking or "sqlite in the project")
+
+
+def _server(subject: str, url: str, health: str, check_login: Callable[[], None], remedy: str) -> Finding:
+    shown = without_login(url)
+    if not servers.answers(health):
+        return Finding("problem", subject, f"{shown} does not answer", remedy)
+    try:
+        check_login()
+    except ValueError as error:
+        said, _, remedy = str(error).partition("; ")
+        return Finding("problem", subject, said, remedy)
+    return Finding("ok", subject, f"{shown} answers")
+
+
+def show(findings: list[Finding], console) -> None:
+    """Print one line per finding, and what to do under those that need something."""
+    from rich.text import Text
+
+    marks = {"ok": ("✓", "green"), "note": ("·", "yellow"), "problem": ("✗", "bold red")}
+    for finding in findings:
+        mark, style = marks[finding.level]
+        console.print(Text.assemble((f"{mark} ", style), f"{finding.subject:<9} {finding.text}"), soft_wrap=True)
+        if finding.remedy:
+            console.print(Text(f"            → {finding.remedy}"), soft_wrap=True)

@@ -1,0 +1,58 @@
+"""The commands of the servers: up, setup-server. Imported by flows/cli/main.py, as light as it."""
+
+from typing import Annotated
+
+import typer
+
+from flows import command
+
+
+def up(
+    prefect_port: Annotated[int, typer.Option(help="Port of the Prefect pages.")] = 4200,
+    mlflow_port: Annotated[int, typer.Option(help="Port of the MLflow pages.")] = 5000,
+    workers: Annotated[
+        bool, typer.Option("--workers/--no-workers", help="Also run what is deployed to the pools that dvc.yaml names.")
+    ] = True,
+):
+    """Start Prefect and MLflow for this project on this machine, with workers; Ctrl-C ends all of it.
+
+    While they run, `plumb align` in the same project uses this Prefect server by itself. One worker per work pool of
+    dvc.yaml runs deployed flows in processes of this machine; each takes about 150 MB and waits until something is
+    deployed. --no-workers shows the pages alone. Flow runs that die are marked as crashed. A team's servers:
+    infra/compose.yaml.
+    """
+    from flows.hosting import up as running
+
+    raise typer.Exit(running.serve(command.project(), prefect_port, mlflow_port, workers, command.console()))
+
+
+def setup_server(
+    heartbeat: Annotated[
+        int | None,
+        typer.Option(
+            min=30,
+            metavar="SECONDS",
+            help="What the workers' PREFECT_FLOWS_HEARTBEAT_FREQUENCY is (default: this environment's, else 180).",
+        ),
+    ] = None,
+):
+    """Give the team's Prefect server, at PREFECT_API_URL, what it needs once; repeated, it changes nothing.
+
+    An automation marks flow runs as crashed from which three heartbeats in a row did not come; another posts that to
+    PLUMB_ALERT_URL, or to what the Secret block plumb-alert-url holds, if either is set. `plumb up` does the same on
+    its own server.
+    """
+    from flows.hosting import servers
+    from flows.hosting import up as running
+
+    root = command.project()
+    api = servers.running_prefect(root)
+    if api is None:
+        raise ValueError("no Prefect server is known; set PREFECT_API_URL to the team's, or start one (plumb up)")
+    command.console().print(running.set_up_server(api, heartbeat), markup=False, highlight=False, soft_wrap=True)
+
+
+def add_to(app: typer.Typer) -> None:
+    """Make these commands part of `plumb`."""
+    app.command()(up)
+    app.command("setup-server")(setup_server)

@@ -1,0 +1,1 @@
+"""What stages and runs cost, and where a run stops because of it."""

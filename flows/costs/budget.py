@@ -1,0 +1,81 @@
+"""What one run may cost, and which run that is: a run goes on through its repetitions until it has finished."""
+
+import json
+import time
+import uuid
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from flows.costs.ledger import Entry
+from flows.failure import Failure
+from tasks.config.service import RunBudget
+
+UNITS = {"seconds": "s", "gpu_seconds": "GPU-s", "calls": "calls", "cost": "money"}
+
+
+class BudgetError(Failure):
+    """The run has cost what it may."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """`id` is what its entries in the ledger carry; `since` when its first attempt began."""
+
+    id: str
+    since: float
+
+
+def current_run(root: Path) -> Run:
+    """The run that was begun in this workspace and has not finished; a new one if there is none."""
+    path = run_file(root)
+    try:
+        return Run(**json.loads(path.read_text(encoding="utf-8")))
+    except (FileNotFoundError, ValueError, TypeError):
+        pass
+    run = Run(uuid.uuid4().hex[:12], round(time.time(), 3))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(vars(run)), encoding="utf-8")
+    partial.replace(path)
+    return run
+
+
+def finish_run(root: Path) -> None:
+    """What comes next in this workspace is another run."""
+    run_file(root).unlink(missing_ok=True)
+
+
+def run_file(root: Path) -> Path:
+    """Where a workspace says which run was begun in it; not there when that has finished."""
+    return root / ".dvc" / "tmp" / "plumb.run"
+
+
+def spent_by_stage(entries: Iterable[Entry], measure: str) -> dict[str, float]:
+    """What each stage has cost so far, failed attempts included; the dearest first, the free left out."""
+    spent: dict[str, float] = {}
+    for entry in entries:
+        spent[entry.stage] = spent.get(entry.stage, 0.0) + _cost(entry, measure)
+    return dict(sorted(((name, cost) for name, cost in spent.items() if cost), key=lambda item: -item[1]))
+
+
+def _cost(entry: Entry, measure: str) -> float:
+    return {
+        "seconds": entry.seconds, "gpu_seconds": entry.gpu_seconds, "calls": entry.asked, "cost": entry.spent,
+    }[measure]  # fmt: skip
+
+
+def exhausted(budget: RunBudget, entries: Iterable[Entry]) -> str | None:
+    """Which limit is reached, what was spent and by which stages, as one line; None while there is something left."""
+    entries = list(entries)
+    for measure, unit in UNITS.items():
+        limit = getattr(budget, measure)
+        stages = spent_by_stage(entries, measure)
+        total = sum(stages.values())
+        if limit is not None and total >= limit:
+            parts = ", ".join(f"{name} {cost:,.6g}" for name, cost in stages.items())
+            return (
+                f"flow.budget.{measure}={limit:g} is spent: {total:,.6g} {unit} ({parts}); what is done is kept, "
+                f"raise it in params.yaml and run plumb align again to go on"
+            )
+    return None

@@ -1,0 +1,76 @@
+"""Copies of a forgotten row in MLflow: small files that were logged along, and traces of calls to judges."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from flows.forgetting.row_search import RowSearch
+from flows.history.records import SUFFIXES
+
+
+@dataclass(frozen=True)
+class Logged:
+    """A file of a run, or a trace of an experiment."""
+
+    run: str = ""
+    path: str = ""
+    experiment: str = ""
+    trace: str = ""
+
+
+def find_logged(client, search: RowSearch, rows: set[str], since_ms: int) -> list[Logged]:
+    """In the runs that went on after `since_ms`, and in all traces."""
+    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+    found: list[Logged] = []
+    for run in _runs(client, experiments):
+        if not run.info.end_time or run.info.end_time >= since_ms:
+            found += [Logged(run.info.run_id, path) for path in _holding(client, run.info.run_id, "", search)]
+    return found + list(_traces(client, experiments, rows))
+
+
+def _runs(client, experiments: list[str]) -> Iterator:
+    token = None
+    while experiments:
+        page = client.search_runs(experiments, page_token=token)
+        yield from page
+        token = page.token
+        if not token:
+            return
+
+
+def _holding(client, run: str, folder: str, search: RowSearch) -> Iterator[str]:
+    for artifact in client.list_artifacts(run, folder or None):
+        if artifact.is_dir:
+            yield from _holding(client, run, artifact.path, search)
+        elif Path(artifact.path).suffix in SUFFIXES:
+            with tempfile.TemporaryDirectory() as place:
+                content = Path(client.download_artifacts(run, artifact.path, place)).read_bytes()
+            if search.holds(content):
+                yield artifact.path
+
+
+def _traces(client, experiments: list[str], rows: set[str]) -> Iterator[Logged]:
+    token = None
+    while experiments and rows:
+        page = client.search_traces(locations=experiments, page_token=token)
+        for trace in page:
+            asked = {str(span.attributes.get("prompt_id")) for span in trace.data.spans}
+            if asked & rows:
+                yield Logged(experiment=trace.info.experiment_id, trace=trace.info.trace_id)
+        token = page.token
+        if not token:
+            return
+
+
+def remove_logged(client, found: list[Logged]) -> None:
+    """What is gone already is no error."""
+    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+    for one in found:
+        if one.trace:
+            client.delete_traces(one.experiment, trace_ids=[one.trace])
+        else:
+            get_artifact_repository(client.get_run(one.run).info.artifact_uri).delete_artifacts(one.path)

@@ -1,0 +1,88 @@
+"""The runs of `plumb align` that MLflow remembers, each with the dvc.lock that was logged when it ended."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from flows.history.evidence import KIND
+
+LOCK_FILE = "dvc.lock"
+
+
+@dataclass(frozen=True)
+class Made:
+    """One stage as a dvc.lock has it: path to md5 of what it read and made, code included."""
+
+    name: str
+    inputs: Mapping[str, str]
+    outputs: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """One run; `lock` is its dvc.lock, `started_ms` since 1970."""
+
+    run: str
+    name: str
+    started_ms: int
+    lock: Mapping[str, Any]
+
+    @property
+    def stages(self) -> list[Made]:
+        """Upstream first."""
+        return made_stages(self.lock)
+
+
+def made_stages(lock: Mapping[str, Any]) -> list[Made]:
+    """The stages of a dvc.lock, upstream first."""
+    waiting = [
+        Made(name, _hashes(entry.get("deps", [])), _hashes(entry.get("outs", [])))
+        for name, entry in (lock.get("stages") or {}).items()
+    ]
+    ordered: list[Made] = []
+    while waiting:
+        left = {path for stage in waiting for path in stage.outputs}
+        ready = [stage for stage in waiting if not any(_inside(path, left) for path in stage.inputs)]
+        ordered += ready or waiting  # a circle there is none, but a torn file may say so
+        waiting = [stage for stage in waiting if stage not in ordered]
+    return ordered
+
+
+def _inside(path: str, folders: set[str]) -> bool:
+    return any(path == folder or path.startswith(f"{folder}/") for folder in folders)
+
+
+def _hashes(entries: list[Mapping[str, Any]]) -> dict[str, str]:
+    return {entry["path"]: entry["md5"] for entry in entries if entry.get("md5")}
+
+
+def read_lock(client, run_id: str) -> Mapping[str, Any] | None:
+    """The dvc.lock that a run logged; None where it logged none."""
+    if not any(artifact.path == LOCK_FILE for artifact in client.list_artifacts(run_id)):
+        return None
+    with tempfile.TemporaryDirectory() as folder:
+        path = client.download_artifacts(run_id, LOCK_FILE, folder)
+        return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+
+
+def recorded_runs(client) -> Iterator[Recorded]:
+    """The runs that logged a dvc.lock, the newest first."""
+    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+    token = None
+    while experiments:
+        page = client.search_runs(
+            experiments, f"tags.`{KIND}` = 'flow'", order_by=["attributes.start_time DESC"], page_token=token
+        )
+        for run in page:
+            lock = read_lock(client, run.info.run_id)
+            if lock is not None:
+                yield Recorded(run.info.run_id, run.info.run_name, run.info.start_time, lock)
+        token = page.token
+        if not token:
+            return

@@ -1,0 +1,1 @@
+"""Servers and workers, their logins, and what they need once."""

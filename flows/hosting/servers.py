@@ -1,0 +1,177 @@
+"""Prefect and MLflow servers on this machine: a private one for a single run, or those of `plumb up`."""
+
+import contextlib
+import fcntl
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from flows.graph.running import end_session, supervised_command
+from flows.hosting import login
+
+HOST = "127.0.0.1"
+START_SECONDS = 90.0
+
+
+def free_port() -> int:
+    """A port that nobody listens on at this moment."""
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        return probe.getsockname()[1]
+
+
+def port_in_use(port: int, host: str = HOST) -> bool:
+    """Whether binding to `port` would fail."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return True
+    return False
+
+
+def answers(url: str, seconds: float = 1.0) -> bool:
+    """Whether a GET of `url` comes back with 200."""
+    try:
+        with urllib.request.urlopen(url, timeout=seconds) as response:  # noqa: S310  our own loopback address
+            return response.status == 200
+    except (OSError, ValueError, urllib.error.URLError):
+        return False
+
+
+class Server:
+    """One server process that ends when this process does. `health` answers 200 once it serves."""
+
+    def __init__(self, name: str, command: list[str], health: str, log: Path, environment: dict[str, str] | None = None):
+        self.name, self.health, self.log = name, health, log
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("ab") as output:
+            self._process = subprocess.Popen(
+                supervised_command(command),
+                env=os.environ | (environment or {}),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    @property
+    def running(self) -> bool:
+        return self._process.poll() is None
+
+    def wait(self, seconds: float = START_SECONDS) -> None:
+        """Until it answers. Raises ValueError with the place of its log if it does not."""
+        deadline = time.monotonic() + seconds
+        while not answers(self.health):
+            if not self.running:
+                raise ValueError(f"the {self.name} server stopped at start; its log is {self.log}")
+            if time.monotonic() > deadline:
+                self.stop()
+                raise ValueError(f"the {self.name} server did not answer within {seconds:.0f} s; its log is {self.log}")
+            time.sleep(0.05)
+
+    def stop(self) -> None:
+        end_session(self._process.pid)
+        self._process.wait()
+
+
+def private_prefect(root: Path) -> tuple[Server, str]:
+    """A Prefect API for one flow run, without its pages, and its URL. It starts while the caller does other things.
+
+    Prefect's own temporary server would outlive a `kill -9` of the flow.
+    """
+    port = free_port()
+    url = f"http://{HOST}:{port}/api"
+    module = "prefect.server.api.server:create_app"
+    command = [sys.executable, "-m", "uvicorn", "--factory", module, "--host", HOST, "--port", str(port)]
+    command += ["--log-level", "error", "--lifespan", "on"]
+    environment = {"PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1"}
+    environment["PREFECT_API_URL"] = url
+    if auth := os.environ.get(login.PREFECT_CLIENT):
+        environment[login.PREFECT_SERVER] = auth  # it asks for what this process will say
+    server = Server("Prefect", command, f"{url}/health", root / ".prefect" / "server.log", environment)
+    return server, url
+
+
+def prefect_pages(root: Path, port: int) -> Server:
+    """`prefect server start` with the project's runs."""
+    command = [sys.executable, "-m", "prefect", "server", "start", "--host", HOST, "--port", str(port)]
+    environment = {"PREFECT_API_URL": f"http://{HOST}:{port}/api"}
+    return Server("Prefect", command, f"http://{HOST}:{port}/api/health", root / ".prefect" / "up.log", environment)
+
+
+def mlflow_pages(root: Path, port: int) -> Server:
+    """`mlflow server` with the project's runs."""
+    store = f"sqlite:///{root / 'mlflow.db'}"
+    command = [sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port)]
+    command += ["--backend-store-uri", store, "--artifacts-destination", str(root / "mlartifacts"), "--workers", "1"]
+    # Its job consumers outlive the server otherwise.
+    environment = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_TRACKING_URI": store}
+    return Server("MLflow", command, f"http://{HOST}:{port}/health", root / ".prefect" / "mlflow.log", environment)
+
+
+def _notice(root: Path) -> Path:
+    return root / ".prefect" / "up.json"
+
+
+@contextlib.contextmanager
+def announcing(root: Path) -> Iterator[Callable[[str], None]]:
+    """Be the one `plumb up` of a project; told the address of its Prefect API, a `plumb align` there finds it by itself.
+
+    Raises ValueError where another one is. A dead process holds nothing.
+    """
+    path = _notice(root)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+", encoding="utf-8") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ValueError(
+                f"plumb up runs for {root} already ({_announced(path) or 'starting'}); use it, or stop it first"
+            ) from None
+        handle.truncate(0)
+
+        def announce(prefect_url: str) -> None:
+            handle.write(json.dumps({"prefect": prefect_url}))
+            handle.flush()
+
+        try:
+            yield announce
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def running_prefect(root: Path) -> str | None:
+    """The API of a server that was started for this project, if it answers."""
+    if os.environ.get("PREFECT_API_URL"):
+        return os.environ["PREFECT_API_URL"]
+    path = _notice(root)
+    url = _announced(path) if _is_held(path) else None
+    return url if url and answers(f"{url}/health") else None
+
+
+def _announced(path: Path) -> str | None:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))["prefect"]
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+def _is_held(path: Path) -> bool:
+    """Whether the `plumb up` that wrote it lives: by now another project's servers may listen at its address."""
+    try:
+        with path.open(encoding="utf-8") as handle:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        pass
+    return False

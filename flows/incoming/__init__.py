@@ -1,0 +1,1 @@
+"""New data from the S3 inbox."""

@@ -1,0 +1,96 @@
+"""The new objects of the inbox on their way: read, parsed, and what became of each."""
+
+import hashlib
+from dataclasses import dataclass, field
+
+from flows.incoming.inbox import Changed, Inbox, Stored
+from tasks.config.service import IntakeConfig
+from tasks.errors import DataError
+from tasks.held_data import HeldData
+from tasks.inbound import Parsed, Problem, Refused, check_size, kind_of, parse
+from tasks.intake import Admitted, Inbound, admit, check_appendable
+from tasks.intake_ledger import Entry
+from tasks.rows import Row
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A new object: its entry in the ledger and its quarantined lines; or why it waits and is not entered."""
+
+    name: str
+    entry: Entry
+    problems: list[Problem]
+    waits: str | None
+
+
+@dataclass
+class Read:
+    """An object that was read, refused (for good) or has to wait (this time)."""
+
+    stored: Stored
+    kind: str | None = None
+    file: str | None = None
+    version: str | None = None
+    sha256: str | None = None
+    parsed: Parsed = field(default_factory=lambda: Parsed([], []))
+    refused: str | None = None
+    waits: str | None = None
+
+
+def read(stored: Stored, inbox: Inbox, held: HeldData, cfg: IntakeConfig) -> Read:
+    """Read and parse one object. Raises InboxError when S3 does not give it."""
+    found = Read(stored)
+    try:
+        found.kind = kind_of(stored.name)
+        check_size(stored.size, cfg)
+        found.file = held.file_for(found.kind)
+        if found.file is None:
+            found.waits = f"data.{found.kind} is null in params.yaml; name the file that they are added to"
+            return found
+        check_appendable(found.file)
+        content, found.version = inbox.read(stored)
+        found.sha256 = hashlib.sha256(content).hexdigest()
+        found.parsed = parse(stored.name, content, cfg)
+    except Refused as reason:
+        found.refused = str(reason)
+    except DataError as reason:
+        found.waits = str(reason)
+    except Changed:
+        found.waits = "it changed while it was read; the next intake takes it"
+    return found
+
+
+def check(
+    reads: list[Read], held: HeldData, bucket: str, cfg: IntakeConfig
+) -> tuple[list[Outcome], dict[str, list[Row]]]:
+    """What becomes of each object, and the good rows by the data file that they are added to, in order."""
+    usable = [one for one in reads if one.kind and not one.waits and not one.refused]
+    inbound = [Inbound(f"{one.stored.key}@{one.version or one.stored.etag}", one.kind, one.parsed) for one in usable]
+    admitted = dict(zip([one.stored.key for one in usable], admit(inbound, held, cfg.near_repeats), strict=True))
+    outcomes, rows = [], {}
+    for one in reads:
+        became = admitted.get(one.stored.key, Admitted())
+        outcomes.append(Outcome(one.stored.name, _entry(one, became, bucket), became.problems, one.waits))
+        if became.rows:
+            rows.setdefault(one.file, []).extend(became.rows)
+    return outcomes, rows
+
+
+def _entry(one: Read, became: Admitted, bucket: str) -> Entry:
+    return Entry(
+        bucket=bucket,
+        key=one.stored.key,
+        etag=one.stored.etag,
+        version=one.version,
+        modified=one.stored.modified,
+        bytes=one.stored.size,
+        sha256=one.sha256,
+        kind=one.kind,
+        file=one.file,
+        rows=len(became.rows) + became.duplicates + len(became.problems),
+        good=len(became.rows),
+        held_out=became.held_out,
+        duplicates=became.duplicates,
+        quarantined=len(became.problems),
+        refused=one.refused,
+    )

@@ -1,0 +1,1 @@
+"""Retraining: the steps of flows/retrain.py, and what was decided before."""

@@ -1,0 +1,193 @@
+"""What retrainings came to, as MLflow remembers it: which inputs were decided on, against which champion, and how.
+
+The same data, code and params against the same champion give the same bytes and the same verdict, so nobody needs to
+ask twice. A retraining is decided once its gate gave a verdict and what follows from that was done.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import sqlite3
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from flows.history import registry
+from flows.redact import redact
+from flows.serving.champion import DATA as CHAMPION_DATA
+
+KIND, RETRAIN = "plumb.kind", "retrain"
+PREFIX = "plumb.retrain."
+NOBODY = registry.NOBODY
+NOTHING_NEW = "nothing new"
+TAG_CHARACTERS = 5000
+SHOWN = 50  # how far back `plumb status` looks
+
+
+@dataclass(frozen=True)
+class Decision:
+    """One retraining. `outcome`: promoted, refused, asked, rejected, underpowered or nothing new.
+
+    inputs: hash of data, code and params. champion: md5 of the package that served at the start, or "none".
+    version: the registry's version that a promotion made or asked for. asked: the flow run in which a person answers.
+    """
+
+    outcome: str
+    reason: str
+    inputs: str
+    champion: str
+    commit: str
+    verdict: str = ""
+    candidate: str = ""
+    package: str = ""
+    gate: str = ""
+    align: str = ""
+    asked: str = ""
+    pushed: str = ""
+
+    @property
+    def decided(self) -> bool:
+        return bool(self.verdict)
+
+    def tags(self) -> dict[str, str]:
+        values = {field.name: str(getattr(self, field.name)) for field in fields(self)}
+        return {f"{PREFIX}{name}": redact(value)[:TAG_CHARACTERS] for name, value in values.items() if value}
+
+
+@dataclass(frozen=True)
+class Remembered:
+    """A decision as MLflow has it: its run, and when it was made (milliseconds since 1970)."""
+
+    decision: Decision
+    run_id: str
+    at: int
+
+
+def inputs_hash(inputs: Mapping[str, Any]) -> str:
+    """One hash of what `Graph.inputs` says; who is champion is left out, since that is compared apart."""
+    files = {path: md5 for path, md5 in inputs["files"].items() if path != CHAMPION_DATA}
+    text = json.dumps({**inputs, "files": files}, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def same(made: list[Remembered], inputs: str, champion: str) -> Remembered | None:
+    """The latest decision on these inputs that would come out the same again; None if there is none.
+
+    It would if it was compared with who serves now, or if who serves now is what came out of it.
+    """
+    fitting = [
+        one for one in made
+        if one.decision.decided and one.decision.inputs == inputs
+        and (one.decision.champion == champion or one.decision.package == champion)
+    ]  # fmt: skip
+    return max(fitting, key=lambda one: one.at, default=None)
+
+
+def mark(client, align: str, inputs: str) -> None:
+    """Say on the run of align what it was made from: should the retraining be killed, the next one sees it."""
+    client.set_tag(align, f"{PREFIX}inputs", inputs)
+
+
+def promoted_before(client, champion: str, align: str, inputs: str, commit: str) -> Decision | None:
+    """The decision of a retraining that was killed after its model became champion; None where that was not so."""
+    if not align or client.get_run(align).data.tags.get(f"{PREFIX}inputs") != inputs:
+        return None
+    reason = "it serves already: the retraining that promoted it was killed before it could write that down"
+    return Decision("promoted", reason, inputs, champion, commit, "promote", package=champion, align=align)
+
+
+def nothing_new(before: Remembered, inputs: str, champion: str, commit: str) -> Decision:
+    """The decision that nothing need be done, and why."""
+    was = before.decision
+    reason = (
+        f"data, code and params are those of run {before.run_id[:12]}, which was {was.outcome} "
+        f"({registry.moment(before.at / 1000)}, verdict {was.verdict})"
+    )
+    return Decision(NOTHING_NEW, reason, inputs, champion, commit)
+
+
+# --- MLflow ---
+
+
+def experiment_id(client, name: str) -> str | None:
+    found = client.get_experiment_by_name(name)
+    return found.experiment_id if found else None
+
+
+def on_inputs(client, experiment: str, inputs: str) -> list[Remembered]:
+    """Every retraining that met these inputs."""
+    number = experiment_id(client, experiment)
+    if number is None:
+        return []
+    where = f"tags.`{KIND}` = '{RETRAIN}' AND tags.`{PREFIX}inputs` = '{inputs}' AND attributes.status = 'FINISHED'"
+    found = client.search_runs([number], filter_string=where)
+    return [_remembered(run.info.run_id, run.info.start_time, run.data.tags) for run in found]
+
+
+def latest(uri: str, experiment: str) -> list[Remembered]:
+    """The last retrainings, the newest first; a sqlite store is read without MLflow, whose import alone takes 2 s."""
+    path = uri.removeprefix("sqlite:///")
+    if path != uri:
+        return _latest_in_sqlite(path, experiment) if Path(path).exists() else []
+    from mlflow import MlflowClient
+
+    client = MlflowClient(uri)
+    number = experiment_id(client, experiment)
+    where = f"tags.`{KIND}` = '{RETRAIN}' AND attributes.status = 'FINISHED'"
+    order = ["attributes.start_time DESC"]
+    found = client.search_runs([number], where, max_results=SHOWN, order_by=order) if number else []
+    return [_remembered(run.info.run_id, run.info.start_time, run.data.tags) for run in found]
+
+
+def _latest_in_sqlite(path: str, experiment: str) -> list[Remembered]:
+    query = (
+        "SELECT r.run_uuid, r.start_time FROM runs r"
+        " JOIN tags k ON k.run_uuid = r.run_uuid AND k.key = ? AND k.value = ?"
+        " JOIN experiments e ON e.experiment_id = r.experiment_id AND e.name = ?"
+        " WHERE r.status = 'FINISHED' AND r.lifecycle_stage = 'active' ORDER BY r.start_time DESC LIMIT ?"
+    )
+    with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
+        runs = connection.execute(query, (KIND, RETRAIN, experiment, SHOWN)).fetchall()
+        tags = "SELECT key, value FROM tags WHERE run_uuid = ?"
+        return [_remembered(run, at, dict(connection.execute(tags, (run,)).fetchall())) for run, at in runs]
+
+
+def in_words(found: list[Remembered]) -> list[str]:
+    """For `plumb status`: the last decision, and when somebody looked since and found nothing new."""
+    decided = next((one for one in found if one.decision.decided), None)
+    if decided is None:
+        return ["no retraining yet"]
+    was = decided.decision
+    when = registry.moment(decided.at / 1000)
+    lines = [f"last retraining: {was.outcome} on {when}, verdict {was.verdict}: {was.reason}"]
+    if found[0].at > decided.at:
+        lines.append(f"looked again on {registry.moment(found[0].at / 1000)}: {found[0].decision.outcome}")
+    return lines
+
+
+def remember(client, experiment: str, decision: Decision, flow_run: str) -> str:
+    """Write it down; it counts once its run is finished. Returns the run's id."""
+    number = experiment_id(client, experiment)
+    assert number is not None, "align made the experiment"
+    tags = {KIND: RETRAIN, "plumb.prefect_flow_run": flow_run, "mlflow.source.git.commit": decision.commit}
+    run = client.create_run(number, tags={**tags, **decision.tags()}, run_name=f"retrain {flow_run[:8]}")
+    client.set_terminated(run.info.run_id, "FINISHED")
+    return run.info.run_id
+
+
+def _remembered(run_id: str, at: int, tags: Mapping[str, str]) -> Remembered:
+    known = {field.name: tags.get(f"{PREFIX}{field.name}", "") for field in fields(Decision)}
+    return Remembered(Decision(**known), run_id, at)
+
+
+def as_markdown(decision: Decision) -> str:
+    """For the Prefect page."""
+    lines = [f"**{decision.outcome}**", "", redact(decision.reason), ""]
+    for field in fields(decision):
+        value = getattr(decision, field.name)
+        if value and field.name not in ("outcome", "reason"):
+            lines.append(f"- {field.name} `{redact(str(value))}`")
+    return "\n".join(lines) + "\n"

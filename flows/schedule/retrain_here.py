@@ -1,0 +1,26 @@
+"""`plumb retrain`: the flow in this process, on the Prefect server that runs, else on a private one."""
+
+from pathlib import Path
+from typing import Any
+
+from flows.alignment import local
+from flows.serving.promoting import own_approval
+
+
+def retrain(root: Path, console, wish: dict[str, Any], comment: str | None) -> int:
+    """Run it and print what it came to; exit code 0 when there is a decision.
+
+    wish: the flow's parameters. comment: an approval given beforehand, by whoever runs this.
+    Raises ValueError with one line when a step failed.
+    """
+    with local.Prefect(root) as prefect:
+        prefect.start()
+        from flows.retrain import retrain as flow
+
+        prefect.wait()
+        state = flow(**wish, approval=own_approval(comment) if comment is not None else None, return_state=True)
+    if not state.is_completed():
+        raise ValueError(str(state.result(raise_on_failure=False)))
+    console.print(f"{state.name}: {state.message}", markup=False, highlight=False, soft_wrap=True)
+    console.print(state.result(), markup=False, highlight=False, soft_wrap=True)
+    return 0

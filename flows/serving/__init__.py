@@ -1,0 +1,1 @@
+"""Who is champion, and how that changes: promotion, approval, rollback."""

@@ -1,0 +1,1 @@
+"""What DVC and git keep: data, objects, clones, and the branch that holds the data."""

@@ -1,0 +1,61 @@
+"""A clone of one commit, in which a retraining happens: the files of the commit and nothing that is not committed.
+
+It shares the DVC cache and the state folder with the project, so that whatever was made before is restored.
+"""
+
+import hashlib
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from flows.git import git
+from flows.storage import removing
+from flows.storage.workspace import absolute_paths, change_params, check_params, share_dvc
+
+PREFIX = "commit-"
+
+
+def open_commit(
+    root: Path, state: Path, commit: str, changes: Mapping[str, str], replaced: Mapping[str, str] | None = None
+) -> Path:
+    """The clone with the files of `commit` and no others, its params changed; the same one when asked again.
+
+    What is not committed stays out. replaced: other files with their text. Raises ValueError for params that are wrong,
+    naming the key.
+    """
+    replaced = replaced or {}
+    text = git(root, "show", f"{commit}:params.yaml")
+    if changes:
+        text = change_params(text, changes)
+    name = hashlib.sha256(f"{commit} {text} {sorted(replaced.items())}".encode()).hexdigest()[:12]
+    clone = state / "workspaces" / f"{PREFIX}{name}"
+    if not clone.exists():
+        clone.parent.mkdir(parents=True, exist_ok=True)
+        partial = clone.with_suffix(".partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        git(root, "clone", "--quiet", "--shared", "--no-checkout", str(root), str(partial))
+        git(partial, "checkout", "--quiet", "--detach", commit)
+        share_dvc(root, partial)
+        if (partial / "tasks").is_dir():
+            check_params(text, Path("params.yaml"))
+        (partial / "params.yaml").write_text(absolute_paths(text, root, partial), encoding="utf-8")
+        for file, content in replaced.items():
+            (partial / file).write_text(content, encoding="utf-8")
+        partial.rename(clone)
+    clone.touch()
+    return clone
+
+
+def forget_commits(state: Path, keep: int) -> None:
+    """Remove the clones of commits, but for the `keep` that were opened last: all they made is in the cache."""
+    clones = sorted((state / "workspaces").glob(f"{PREFIX}*"), key=lambda clone: clone.stat().st_mtime)
+    for clone in clones[: max(len(clones) - keep, 0)]:
+        removing.remove(clone)
+
+
+def set_default_remote(clone: Path, name: str) -> None:
+    """Make `name` the default DVC remote of a clone."""
+    from dvc.config import Config
+
+    with Config(str(clone / ".dvc")).edit("local") as settings:
+        settings.setdefault("core", {})["remote"] = name

@@ -1,0 +1,200 @@
+"""A run with other params happens in a clone of its own: the params.yaml in front of the user is never edited.
+
+The clone shares the DVC cache, the state folder (checkpoints, ledger) and the MLflow store, so whatever does not depend
+on the changed params is restored and not made again.
+"""
+
+import difflib
+import hashlib
+import io
+import shutil
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from flows.settings import refuse_secrets
+from tasks.params import read_params
+from tasks.plain_yaml import parse_yaml
+
+# Settings of a DVC remote that a clone takes over from the project's own config.local.
+CARRIED = ("url", "endpointurl", "region", "profile", "configpath", "credentialpath", "use_ssl", "ssl_verify")
+
+
+def open_workspace(root: Path, state: Path, params: str) -> Path:
+    """The clone for this params text, brought up to the files of `root` as they are now (uncommitted changes too).
+
+    Raises ValueError when `root` is no git repository.
+    """
+    clone = state / "workspaces" / hashlib.sha256(params.encode()).hexdigest()[:12]
+    if not (clone / ".git").exists():
+        shutil.rmtree(clone, ignore_errors=True)
+        clone.parent.mkdir(parents=True, exist_ok=True)
+        # No checkout: the files are copied as they are, with what is not committed yet.
+        partial = clone.with_suffix(".partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        _git(root, "clone", "--quiet", "--shared", "--no-checkout", str(root), str(partial))
+        partial.rename(clone)
+    _copy_files(root, clone)
+    # The objects are shared, so the clone can stand where `root` stands: MLflow records the right commit.
+    _git(clone, "reset", "--quiet", _git(root, "rev-parse", "HEAD").strip())
+    share_dvc(root, clone)
+    (clone / "params.yaml").write_text(absolute_paths(params, root, clone), encoding="utf-8")
+    return clone
+
+
+def change_params(text: str, changes: Mapping[str, str], source: str = "params.yaml") -> str:
+    """The params file `text` with dotted names set to YAML values; comments stay. `source` names it in errors.
+
+    Raises ValueError with one line for a value that is no YAML, and for a name that is not there, with the nearest
+    that is.
+    """
+    from ruamel.yaml import YAML
+
+    yaml = YAML()
+    yaml.representer.add_representer(float, _represent_float)
+    tree = yaml.load(text)
+    for name, value in changes.items():
+        *parents, key = name.split(".")
+        place = tree
+        for parent in parents:
+            place = place.get(parent) if isinstance(place, Mapping) else None
+        if not isinstance(place, Mapping) or key not in place:
+            raise ValueError(f"{source} has no {name}{_nearest(name, tree)}")
+        place[key] = _value(name, value)
+    stream = io.StringIO()
+    yaml.dump(tree, stream)
+    return stream.getvalue()
+
+
+def _value(name: str, text: str) -> Any:
+    from ruamel.yaml import YAML, YAMLError
+
+    try:
+        return YAML(typ="safe").load(text)
+    except YAMLError:
+        problem = f"--set {name}={text}: {text} is not a YAML value"
+        raise ValueError(f"{problem}; write a list as [1, 2], and text with special signs in quotes") from None
+
+
+def parse_settings(settings: list[str]) -> dict[str, str]:
+    """["dpo.beta=0.2"] as {"dpo.beta": "0.2"}. Raises ValueError for what has no `=`."""
+    changes = {}
+    for setting in settings:
+        name, sign, value = setting.partition("=")
+        if not sign or not name.strip():
+            raise ValueError(f"--set {setting}: write it as --set section.key=value, for example --set dpo.beta=0.2")
+        changes[name.strip()] = value.strip()
+    return changes
+
+
+def params_text(root: Path, file: Path | None, changes: Mapping[str, str]) -> str:
+    """The params of a run: those of `file` (else params.yaml) with `changes`, checked as a whole.
+
+    Raises ValueError with one line naming the key.
+    """
+    source = file or root / "params.yaml"
+    if not source.is_file():
+        raise ValueError(f"{source} does not exist; name a params file like {root / 'params.yaml'}")
+    text = source.read_text(encoding="utf-8")
+    if not isinstance(parse_yaml(text, str(source)), Mapping):
+        raise ValueError(f"{source} must be a mapping of sections, as {root / 'params.yaml'} is")
+    if changes:
+        text = change_params(text, changes, source.name)
+    refuse_secrets(text, "--set" if changes else str(source))
+    if (root / "tasks").is_dir():
+        check_params(text, source)
+    return text
+
+
+def check_params(text: str, source: Path) -> None:
+    """Raises ValueError with one line for a params file that is wrong; `source` is its name in it."""
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "params.yaml"
+        file.write_text(text, encoding="utf-8")
+        try:
+            read_params(file)
+        except ValueError as error:
+            raise ValueError(str(error).replace(str(file), str(source))) from None
+
+
+def _represent_float(representer, value: float):
+    text = repr(value)
+    if "e" in text and "." not in text:
+        # YAML 1.1, which the stages read, takes 1e-05 for a word.
+        text = text.replace("e", ".0e")
+    return representer.represent_scalar("tag:yaml.org,2002:float", text)
+
+
+def _nearest(name: str, tree: Mapping[str, Any]) -> str:
+    from flows.graph.stages import flatten
+
+    close = difflib.get_close_matches(name, flatten(tree), n=1, cutoff=0.5)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def _copy_files(root: Path, clone: Path) -> None:
+    listed = _git(root, "ls-files", "-z", "--cached", "--others", "--exclude-standard").split("\0")
+    wanted = {name for name in listed if name and (root / name).is_file()}
+    known = {name for name in _git(clone, "ls-files", "-z", "--cached").split("\0") if name}
+    for name in known - wanted - {"dvc.lock"}:
+        (clone / name).unlink(missing_ok=True)
+    if (clone / "dvc.lock").exists():
+        # What the clone has made is its own, also where a team commits its dvc.lock.
+        wanted.discard("dvc.lock")
+    for name in wanted:
+        source, target = root / name, clone / name
+        if not target.exists() or source.read_bytes() != target.read_bytes():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(source, target)
+
+
+def share_dvc(root: Path, clone: Path) -> None:
+    """Point the clone at the cache and the remotes of `root`, as its local settings have them, but without any secret.
+
+    Relative addresses would mean the clone's own.
+    """
+    from dvc.config import Config
+
+    config = Config(str(root / ".dvc"), validate=False)
+    cache = (root / ".dvc" / config.get("cache", {}).get("dir", "cache")).resolve()
+    lines = ["[cache]", f"    dir = {cache}"]
+    default = config.get("core", {}).get("remote")
+    if default:
+        lines += ["[core]", f"    remote = {default}"]
+    for name, remote in config.get("remote", {}).items():
+        url = str(remote.get("url", ""))
+        if url and "://" not in url:
+            remote = {**remote, "url": (root / ".dvc" / url).resolve()}
+        kept = [f"    {key} = {remote[key]}" for key in CARRIED if key in remote]
+        lines += [f"['remote \"{name}\"']", *kept] if kept else []
+    (clone / ".dvc" / "config.local").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def absolute_paths(params: str, root: Path, clone: Path) -> str:
+    """Relative paths out of git's files (a model, a data folder) as absolute ones: the clone lies elsewhere."""
+    import yaml
+
+    from flows.graph.stages import flatten
+
+    moved = {
+        name: str((root / value).resolve())
+        for name, value in flatten(yaml.safe_load(params) or {}).items()
+        if isinstance(value, str) and "/" in value and not Path(value).is_absolute()
+        if (root / value).exists() and not _comes_along(root, clone, value)
+    }
+    return change_params(params, moved) if moved else params
+
+
+def _comes_along(root: Path, clone: Path, value: str) -> bool:
+    return (clone / value).exists() or (root / f"{value}.dvc").exists()
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    answer = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, check=False)
+    if answer.returncode != 0:
+        line = " ".join(answer.stderr.split()) or f"exit code {answer.returncode}"
+        raise ValueError(f"a run with other params needs git: `git {arguments[0]}` in {folder} said: {line}")
+    return answer.stdout
