@@ -12,7 +12,7 @@ import json
 import re
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from models.judges.human import COLUMNS
 from tasks.config.service import IntakeConfig
@@ -46,10 +46,11 @@ class Problem:
 
 @dataclass(frozen=True)
 class Parsed:
-    """The lines of an object: those that hold a row, and those that hold none."""
+    """The lines of an object: those that hold a row, and those that hold none; and how many bytes it has, unpacked."""
 
     rows: list[Numbered]
     problems: list[Problem]
+    size: int = 0
 
 
 def kind_of(name: str) -> str:
@@ -89,7 +90,7 @@ def parse(name: str, data: bytes, cfg: IntakeConfig) -> Parsed:
         raise Refused("it is neither .jsonl nor .jsonl.gz (verdicts: nor .csv)")
     if not parsed.rows and not parsed.problems:
         raise Refused("it has no rows")
-    return parsed
+    return replace(parsed, size=len(data))
 
 
 def _unpacked(data: bytes, cfg: IntakeConfig) -> bytes:

@@ -16,6 +16,7 @@ INTAKE = {
     "verdicts": "verdicts.jsonl",
     "max_object_mb": 1.0,
     "max_object_rows": 50,
+    "max_total_mb": 10.0,
     "max_row_characters": 2000,
     "attempts": 3,
     "near_repeats": NEAR,

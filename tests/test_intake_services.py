@@ -107,6 +107,18 @@ def test_two_commits_are_pushed_at_once(undisturbed):
     assert changed == names and undisturbed.files(run) == undisturbed.files()
 
 
+def test_what_is_too_much_for_one_intake_waits_for_the_next(moto, remote, tmp_path):
+    bucket = moto.bucket()
+    moto.put(bucket, {f"in/demonstrations/{n}.jsonl": lines(demonstration(n)) for n in (1, 2, 3)})
+    project = make_project(tmp_path, moto, f"s3://{bucket}/in", remote)
+    text = (project.folder / "params.yaml").read_text()
+    (project.folder / "params.yaml").write_text(text.replace("max_total_mb: 1024.0", "max_total_mb: 0.000001"))
+    first, second, third, fourth = (project.intake() for _ in range(4))
+    assert first.stdout.count("waits: intake.max_total_mb=1e-06 was read; the next intake takes it") == 2, first.stderr
+    assert second.stdout.count("waits: ") == 1 and "waits" not in third.stdout and "Nothing new" in fourth.stdout
+    assert count(project.pulled()["demonstrations.jsonl"]) == count(project.pulled("main")["demonstrations.jsonl"]) + 3
+
+
 def test_the_project_itself_is_left_alone_but_has_the_commits(undisturbed):
     assert undisturbed.do("git", "status", "--porcelain") == ""
     (run,) = undisturbed.runs()

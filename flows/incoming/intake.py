@@ -201,7 +201,7 @@ def _checked(
     """What becomes of the new objects, and the good rows by file."""
     reads = []
     for stored in new:
-        reads.append(intake_objects.read(stored, inbox, held, cfg))
+        reads.append(intake_objects.read_within(cfg, reads, stored, inbox, held))
         step(f"read {stored.name}")
     checked = intake_objects.check(reads, held, inbox.bucket, cfg)
     step("checked")

@@ -7,7 +7,7 @@ from flows.incoming.inbox import Changed, Inbox, Stored
 from tasks.config.service import IntakeConfig
 from tasks.errors import DataError
 from tasks.held_data import HeldData
-from tasks.inbound import Parsed, Problem, Refused, check_size, kind_of, parse
+from tasks.inbound import MEGABYTE, Parsed, Problem, Refused, check_size, kind_of, parse
 from tasks.intake import Admitted, Inbound, admit, check_appendable
 from tasks.intake_ledger import Entry
 from tasks.rows import Row
@@ -35,6 +35,13 @@ class Read:
     parsed: Parsed = field(default_factory=lambda: Parsed([], []))
     refused: str | None = None
     waits: str | None = None
+
+
+def read_within(cfg: IntakeConfig, before: list[Read], stored: Stored, inbox: Inbox, held: HeldData) -> Read:
+    """As `read`, after others: what one intake takes in is held in memory until it is checked, so the rest waits."""
+    if sum(one.parsed.size for one in before) >= cfg.max_total_mb * MEGABYTE:
+        return Read(stored, waits=f"intake.max_total_mb={cfg.max_total_mb:g} was read; the next intake takes it")
+    return read(stored, inbox, held, cfg)
 
 
 def read(stored: Stored, inbox: Inbox, held: HeldData, cfg: IntakeConfig) -> Read:

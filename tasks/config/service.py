@@ -49,6 +49,7 @@ class IntakeConfig(Section):
     verdicts: Annotated[str, Field(pattern=r"^[\w.-]+\.jsonl$")]
     max_object_mb: PositiveFloat
     max_object_rows: Positive
+    max_total_mb: PositiveFloat
     max_row_characters: Positive
     attempts: Positive
     near_repeats: NearRepeatsConfig
