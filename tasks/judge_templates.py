@@ -37,8 +37,19 @@ def with_template(spec: Mapping[str, Any]) -> dict[str, Any]:
     return {**rest, "template": template_of(spec)}
 
 
-def template_of(spec: Mapping[str, Any]) -> Template:
-    """The template that a judge of kind openai or hf is told.
+def check_templates(params: Mapping[str, Any], root: Path) -> None:
+    """What `template_of` raises, raised before any stage has run, for whichever judge params name.
+
+    params: All of params.yaml; sections that are not there name no judge.
+    """
+    specs = [*params.get("compare", {}).get("judges", ()), params.get("gold", {}).get("judge")]
+    for spec in specs:
+        if spec and "template" in spec:
+            template_of(spec, root)
+
+
+def template_of(spec: Mapping[str, Any], root: Path = Path()) -> Template:
+    """The template that a judge of kind openai or hf is told; a file is named from `root`.
 
     Raises ConfigError with one line for a file that is not there, not the one whose hash params state, no YAML or holds
     something else than texts and criteria; ValueError for a field that it lacks or that nothing fills, and for weights
@@ -47,12 +58,12 @@ def template_of(spec: Mapping[str, Any]) -> Template:
     ours = BUILT_IN[spec["kind"]]
     if spec["template"] == OURS:
         return ours
-    path, judge = Path(spec["template"]), f"judge {spec['name']!r}"
+    path, judge = root / spec["template"], f"judge {spec['name']!r}"
     owner = f"{judge}: its template {path}"
     if not path.is_file():
         raise ConfigError(f"{owner} does not exist; correct template in params.yaml, or set it to {OURS}")
     content = path.read_bytes()
-    found, stated = hashlib.sha256(content).hexdigest(), spec["template_sha256"]
+    found, stated = hashlib.sha256(content).hexdigest(), spec.get("template_sha256")
     if found != stated:
         raise ConfigError(
             f"{owner} has sha256 {found}, params.yaml says {stated or 'null'}; set the judge's template_sha256 to the one "

@@ -144,6 +144,14 @@ def test_inputs_that_nothing_brings(tmp_path):
         inputs.check_inputs(folder, Graph(folder))
 
 
+def test_a_template_that_is_not_there_is_told_before_any_stage_runs(tmp_path):
+    folder = toy.make_toy(tmp_path)
+    judge = "compare: {judges: [{name: remote, kind: openai, template: gone.yaml}]}\n"
+    (folder / "params.yaml").write_text(toy.PARAMS + judge)
+    with pytest.raises(ValueError, match="judge 'remote': its template .*gone.yaml does not exist"):
+        inputs.check_inputs(folder, Graph(folder))
+
+
 def test_a_section_of_the_flow_is_missing(tmp_path):
     folder = toy.make_toy(tmp_path)
     (folder / "params.yaml").write_text(toy.PARAMS.replace("tracking:", "traking:"))

@@ -24,7 +24,7 @@ from tasks import judge as card_stage
 from tasks.config.judges import OURS
 from tasks.errors import ConfigError
 from tasks.gold import gold
-from tasks.judge_templates import template_of, with_template
+from tasks.judge_templates import check_templates, template_of, with_template
 from tasks.reporting import judge_card as words
 from tasks.scoring import load_gold
 from tests.test_anchors import ask as ask_anchors
@@ -141,6 +141,19 @@ def test_what_is_no_template_is_one_line(tmp_path, content, message):
         template_of(judged(tmp_path, content))
     assert message in str(error.value) and "judge 'remote': its template" in str(error.value)
     assert "strict.yaml" in str(error.value) and "\n" not in str(error.value)
+
+
+def test_whichever_judge_is_named_its_template_is_checked_before_anything_runs(tmp_path):
+    good = {**judged(tmp_path), "template": "strict.yaml"}
+    check_templates({"compare": {"judges": [good, {"kind": "oracle"}]}, "gold": {"judge": None}}, tmp_path)
+    check_templates({"sft": {}}, tmp_path)
+    for params in ({"compare": {"judges": [{**good, "template": "gone.yaml"}]}},
+                   {"compare": {"judges": [good]}, "gold": {"judge": {**good, "template": "gone.yaml"}}}):  # fmt: skip
+        with pytest.raises(ConfigError, match="judge 'remote': its template .*gone.yaml does not exist"):
+            check_templates(params, tmp_path)
+    (unstated := dict(good)).pop("template_sha256")
+    with pytest.raises(ConfigError, match="params.yaml says null"):
+        check_templates({"compare": {"judges": [unstated]}}, tmp_path)
 
 
 def test_the_hash_must_stand_in_params(tmp_path):

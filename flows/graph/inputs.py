@@ -5,13 +5,17 @@ from pathlib import Path
 from typing import Any
 
 from flows.graph.reasons import flatten
+from tasks.judge_templates import check_templates
 
 
 def check_inputs(root: Path, graph) -> None:
     """Refuse a graph that would fail at a file or folder that is not there and that no stage or pull brings.
 
+    The same for a judge's template that is not there, or not the one meant: it is first read after hours of training.
+
     graph: a `flows.graph.stages.Graph`. Raises ValueError with one line naming the setting, or else the place in dvc.yaml.
     """
+    check_templates(_params(root), root)
     for path, stages in graph.absent_inputs().items():
         readers = ", ".join(stages[:2]) + (f" and {len(stages) - 2} more" if len(stages) > 2 else "")
         reads = f"{readers} read{'s' if len(stages) == 1 else ''} it"
@@ -44,9 +48,12 @@ def _overlap(one: str, other: str) -> bool:
 
 def _setting(root: Path, path: str) -> str | None:
     """The param, by its dotted name, whose value is this path."""
+    same = os.path.normpath(root / path)
+    found = (n for n, v in flatten(_params(root)).items() if isinstance(v, str) and os.path.normpath(root / v) == same)
+    return next(found, None)
+
+
+def _params(root: Path) -> dict[str, Any]:
     import yaml
 
-    params = yaml.safe_load((root / "params.yaml").read_text(encoding="utf-8")) or {}
-    same = os.path.normpath(root / path)
-    found = (n for n, v in flatten(params).items() if isinstance(v, str) and os.path.normpath(root / v) == same)
-    return next(found, None)
+    return yaml.safe_load((root / "params.yaml").read_text(encoding="utf-8")) or {}
