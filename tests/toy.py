@@ -97,8 +97,8 @@ def main(name, *rest):
     Path("out").mkdir(exist_ok=True)
     live = Path(os.environ.get("PLUMB_LIVE", "."))
     (live / "pid").write_text(str(os.getpid()))
-    attempts = len(list(live.glob("attempt*")))
-    (live / f"attempt{attempts}").touch()
+    attempts = len(list(live.glob("try*")))
+    (live / f"try{attempts}").touch()
     wish = os.environ.get(f"TOY_{name.upper()}", "")
     if wish == "transient once" and attempts == 0:
         raise errors.TransientError("the line is busy")
