@@ -269,5 +269,5 @@ def test_a_config_error_is_not_tried_again(tmp_path):
     assert answer.returncode == 1
     assert answer.stdout.count("first failed: first.value must be small") == 1
     assert "Traceback" not in answer.stdout + answer.stderr
-    attempts = list((folder / ".dvc" / "plumb-state" / "runs").glob("first-*/attempt*"))
+    attempts = list((folder / ".dvc" / "plumb-state" / "runs").glob("first-*/try*"))
     assert len(attempts) == 1
