@@ -12,7 +12,6 @@ import psutil
 from flows import environment
 from flows.alignment.session import Session
 from flows.costs.budget import finish_run
-from flows.costs.ledger import Ledger
 from flows.graph.inputs import check_inputs
 from flows.graph.stages import Graph
 from flows.history import looks
@@ -100,14 +99,8 @@ def _nothing_to_do(root: Path, graph: Graph, prefect: Prefect) -> bool:
     return tracking.all_logged(graph)
 
 
-def expected_seconds(graph: Graph, ledger: Ledger) -> dict[str, float]:
-    """What each stage took last time, else what dvc.yaml says."""
-    last = ledger.last()
-    return {name: last[name].seconds if name in last else stage.seconds for name, stage in graph.stages.items()}
-
-
 def _run(root: Path, graph: Graph, settings, cores: int, console, prefect: Prefect, anchors: bool) -> bool:
-    from flows.alignment.progress import Board
+    from flows.alignment.progress import board_of
     from flows.alignment.tracking import Tracker
 
     prefect.start()
@@ -117,7 +110,7 @@ def _run(root: Path, graph: Graph, settings, cores: int, console, prefect: Prefe
         from flows.align import align as flow
 
         prefect.wait()
-        board = Board(console, graph.stages, expected_seconds(graph, session.ledger), cores)
+        board = board_of(session, console)
         session.listeners += [board, tracker]
         with stopping_cleanly(session), board:
             state = flow(session.id, return_state=True)

@@ -163,9 +163,11 @@ def _how_far(row: Row) -> str:
     return f"{bar} {last.unit} {last.done}/{last.total}  {metrics}".rstrip()
 
 
-def board_of(session) -> Board:
+def board_of(session, console=None) -> Board:
     """The board of a session: on a terminal a table, else lines, as in the log of a worker."""
-    from flows.alignment.local import expected_seconds
-    from flows.command import console
+    from flows import command
 
-    return Board(console(), session.graph.stages, expected_seconds(session.graph, session.ledger), session.cores)
+    graph, last = session.graph, session.ledger.last()
+    # What each took last time, else what dvc.yaml says.
+    seconds = {name: last[name].seconds if name in last else stage.seconds for name, stage in graph.stages.items()}
+    return Board(console or command.console(), graph.stages, seconds, session.cores)
