@@ -4,9 +4,11 @@ from dataclasses import replace
 
 import pytest
 
+from flows.graph import stage_inputs
+from flows.history.recorded import MADE_FROM
+from flows.history.registry import moment
 from flows.schedule import decisions
 from flows.schedule.decisions import Decision, Remembered
-from flows.history.registry import moment
 
 PROMOTED = Decision(
     "promoted", "toy: v2 is champion", "inputs", "old.dir", "c0ffee", "promote", "candidate", "new.dir", "gate", "align"
@@ -55,11 +57,11 @@ def inputs(**changes):
 
 
 def test_data_code_and_params_are_the_key_and_the_champion_is_not():
-    key = decisions.inputs_hash(inputs())
-    assert decisions.inputs_hash(inputs(files={"train.py": "1", "data/champion": "3"})) == key
-    assert decisions.inputs_hash(inputs(files={"train.py": "9", "data/champion": "2"})) != key
-    assert decisions.inputs_hash(inputs(stages={"train": {"cmd": "python train.py", "params": {"lr": 0.2}}})) != key
-    assert decisions.inputs_hash(inputs(stages={"train": {"cmd": "python train.py -v", "params": {"lr": 0.1}}})) != key
+    key = stage_inputs.inputs_hash(inputs())
+    assert stage_inputs.inputs_hash(inputs(files={"train.py": "1", "data/champion": "3"})) == key
+    assert stage_inputs.inputs_hash(inputs(files={"train.py": "9", "data/champion": "2"})) != key
+    assert stage_inputs.inputs_hash(inputs(stages={"train": {"cmd": "python train.py", "params": {"lr": 0.2}}})) != key
+    assert stage_inputs.inputs_hash(inputs(stages={"train": {"cmd": "python train.py -v", "params": {"lr": 0.1}}})) != key
 
 
 @pytest.fixture()
@@ -103,6 +105,17 @@ def test_a_champion_whose_promotion_was_not_written_down(store):
     assert found.outcome == "promoted" and found.decided
     assert decisions.same([made(found)], "inputs", "new.dir").decision == found
     assert decisions.latest(uri, "toy") == [], "a run of align is no retraining"
+
+
+def test_a_champion_that_was_promoted_by_hand_is_not_made_again(store):
+    _, client = store
+    align = client.create_run(client.get_experiment_by_name("toy").experiment_id).info.run_id
+    assert decisions.serves_already(client, "new.dir", "", "inputs", "c0ffee") is None
+    assert decisions.serves_already(client, "new.dir", align, "inputs", "c0ffee") is None
+    client.set_tag(align, MADE_FROM, "inputs")
+    assert decisions.serves_already(client, "new.dir", align, "others", "c0ffee") is None
+    found = decisions.serves_already(client, "new.dir", align, "inputs", "c0ffee")
+    assert (found.outcome, found.decided) == ("nothing new", False) and align[:12] in found.reason
 
 
 def test_a_killed_writing_is_no_decision(store):

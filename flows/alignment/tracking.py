@@ -19,11 +19,12 @@ from flows.alignment.session import Session
 from flows.costs import segment_cost
 from flows.costs.calls import read_calls, write_traces
 from flows.costs.ledger import totals
-from flows.graph import running
+from flows.graph import running, stage_inputs
 from flows.graph.live import Tail
 from flows.graph.running import StageError, StageRun, supervised_command
 from flows.graph.stages import Graph
 from flows.history import evidence, records
+from flows.history.recorded import MADE_FROM
 from flows.redact import redact
 
 STAGE, VERSION, COMPLETE, KIND = "plumb.stage", "plumb.version", "plumb.complete", "plumb.kind"
@@ -156,6 +157,7 @@ class Tracker:
         if self._connected is None:
             return
         tags = {KIND: "flow", "plumb.prefect_flow_run": flow_run_id, **_process_tags(), **_git_tags(self._session.root)}
+        tags[MADE_FROM] = stage_inputs.inputs_hash(stage_inputs.inputs(self._session.root))
         if self._session.share and self._session.share.segment:
             tags[segment_cost.SEGMENT] = self._session.share.segment
         run = self._connected.create_run(self._experiment, tags=tags, run_name=f"align {flow_run_id[:8]}")

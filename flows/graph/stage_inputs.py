@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from flows.graph.stages import Graph
+
+CHAMPION = "data/champion"  # the package of who serves, which evaluate and gate read
 
 
 def inputs(root: Path) -> dict[str, Any]:
@@ -26,6 +31,13 @@ def inputs(root: Path) -> dict[str, Any]:
             files[dep.def_path] = _content(dep, out)
     stages = {name: {"cmd": stage.cmd, "params": graph.params(name)} for name, stage in graph.stages.items()}
     return {"stages": stages, "files": files}
+
+
+def inputs_hash(inputs: Mapping[str, Any]) -> str:
+    """One hash of what `inputs` says; who is champion is left out, since that is compared apart."""
+    files = {path: md5 for path, md5 in inputs["files"].items() if path != CHAMPION}
+    text = json.dumps({**inputs, "files": files}, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def restore(root: Path, name: str, remote: str | None = None) -> bool:

@@ -13,6 +13,7 @@ import yaml
 from flows.history.evidence import KIND
 
 LOCK_FILE = "dvc.lock"
+MADE_FROM = "plumb.made_from"  # tag of a run of align: the hash of the data, code and params that it began with
 
 
 @dataclass(frozen=True)

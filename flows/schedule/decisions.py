@@ -7,17 +7,14 @@ ask twice. A retraining is decided once its gate gave a verdict and what follows
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import json
 import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
 
 from flows.history import registry
+from flows.history.recorded import MADE_FROM
 from flows.redact import redact
-from flows.serving.champion import DATA as CHAMPION_DATA
 
 KIND, RETRAIN = "plumb.kind", "retrain"
 PREFIX = "plumb.retrain."
@@ -66,13 +63,6 @@ class Remembered:
     at: int
 
 
-def inputs_hash(inputs: Mapping[str, Any]) -> str:
-    """One hash of what `Graph.inputs` says; who is champion is left out, since that is compared apart."""
-    files = {path: md5 for path, md5 in inputs["files"].items() if path != CHAMPION_DATA}
-    text = json.dumps({**inputs, "files": files}, sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
 def same(made: list[Remembered], inputs: str, champion: str) -> Remembered | None:
     """The latest decision on these inputs that would come out the same again; None if there is none.
 
@@ -97,6 +87,14 @@ def promoted_before(client, champion: str, align: str, inputs: str, commit: str)
         return None
     reason = "it serves already: the retraining that promoted it was killed before it could write that down"
     return Decision("promoted", reason, inputs, champion, commit, "promote", package=champion, align=align)
+
+
+def serves_already(client, champion: str, align: str, inputs: str, commit: str) -> Decision | None:
+    """The decision that nothing need be done, where who serves was made from these inputs and promoted by hand."""
+    if not align or client.get_run(align).data.tags.get(MADE_FROM) != inputs:
+        return None
+    reason = f"data, code and params are those of run {align[:12]}, whose model serves"
+    return Decision(NOTHING_NEW, reason, inputs, champion, commit)
 
 
 def nothing_new(before: Remembered, inputs: str, champion: str, commit: str) -> Decision:

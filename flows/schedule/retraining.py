@@ -159,7 +159,7 @@ def champion_pointer(root: Path, errand: Errand) -> str | None:
 
 def inputs_of(place: Path) -> str:
     """The hash of data, code and params in a clone."""
-    return decisions.inputs_hash(stage_inputs.inputs(place))
+    return stage_inputs.inputs_hash(stage_inputs.inputs(place))
 
 
 def bring_up_to_date(place: Path, anchors: bool, listener: Listener, share: Share | None = None) -> str:

@@ -10,12 +10,13 @@ from pathlib import Path
 
 import yaml
 
+from flows.graph import stage_inputs
 from flows.history import registry
 from flows.history.registry import Version
 from flows.serving import package_files
 from flows.settings import read_settings
 
-DATA = "data/champion"  # what evaluate and gate read
+DATA = stage_inputs.CHAMPION
 POINTER = Path(f"{DATA}.dvc")
 NOBODY_MD5 = "3dd181105f084a74b9ff5f50fa69d09a.dir"  # a directory with none.json alone
 NOBODY_BYTES = 19
