@@ -24,7 +24,6 @@ from flows.graph import stage_inputs
 from flows.graph.running import StageError
 from flows.graph.stages import Graph
 from flows.history import evidence, registry
-from flows.schedule import decisions
 from flows.schedule.decisions import NOBODY
 from flows.serving import champion
 from flows.serving.request import Request
