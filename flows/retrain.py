@@ -159,12 +159,11 @@ class Run:
         serves, commit = self.champion, errand.commit
         done = None if before else decisions.promoted_before(self.client, serves.package, serves.align, inputs, commit)
         by_hand = decisions.serves_already(self.client, serves.package, serves.align, inputs, commit)
+        same = decisions.nothing_new(before, inputs, serves.package, commit) if before else by_hand
         if done:
             decision = done
-        elif before and not self.force:
-            decision = decisions.nothing_new(before, inputs, serves.package, commit)
-        elif by_hand and not self.force:
-            decision = by_hand
+        elif same and not self.force:
+            decision = same
         else:
             retraining.keep_commit(self.root, commit)
             place, made = self._gated(place, errand)
