@@ -12,7 +12,8 @@ import torch
 from benchmarks.material import Material
 from benchmarks.measure import Comparison, Cost, alternate, timed, times_faster_at_least
 from models.best_of_n import winners
-from models.loading import decode_response, encode_prompt, encode_response, load_policy, reward_model_from_policy, stop_ids
+from models.chat_template import decode_response, encode_prompt, encode_response, stop_ids
+from models.loading import load_policy, reward_model_from_policy
 from models.reward import score
 from tasks import sft, training
 from tasks.machine import prepare_torch

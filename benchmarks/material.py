@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from models.loading import load_tokenizer
+from models.chat_template import load_tokenizer
 from tasks.params import read_params, stage_config
 from tasks.rows import Row, read_jsonl
 

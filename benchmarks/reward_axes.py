@@ -18,7 +18,8 @@ from rich.console import Console
 from rich.table import Table
 
 from models.hearth import oracle
-from models.loading import encode_prompt, encode_response, load_policy, load_reward_model, load_tokenizer
+from models.chat_template import encode_prompt, encode_response, load_tokenizer
+from models.loading import load_policy, load_reward_model
 from models.logprobs import response_logprobs
 from models.reward import score
 from tasks.rows import Row, read_jsonl

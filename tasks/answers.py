@@ -6,7 +6,8 @@ import math
 from pathlib import Path
 from typing import Any, Sequence
 
-from models.loading import load_policy, load_tokenizer
+from models.chat_template import load_tokenizer
+from models.loading import load_policy
 from tasks.champion import is_there
 from tasks.config.evaluation import AnswersConfig
 from tasks.machine import device, prepare_torch

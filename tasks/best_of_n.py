@@ -8,7 +8,8 @@ from typing import Sequence
 import numpy as np
 
 from models.best_of_n import winners
-from models.loading import load_policy, load_reward_model, load_tokenizer
+from models.chat_template import load_tokenizer
+from models.loading import load_policy, load_reward_model
 from models.reward import score
 from tasks.answers import FINAL
 from tasks.config.evaluation import BestOfNConfig

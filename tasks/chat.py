@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from models.batching import context_length
-from models.loading import decode_response, encode_prompt, load_policy, load_tokenizer, stop_ids
+from models.chat_template import decode_response, encode_prompt, load_tokenizer, stop_ids
+from models.loading import load_policy
 from models.sampler import SamplingSettings
 from models.streaming import pieces, stream
 from tasks.errors import one_line

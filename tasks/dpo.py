@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Sequence
 
-from models.loading import encode_prompt, encode_response, load_policy, load_tokenizer, save_policy
+from models.chat_template import encode_prompt, encode_response, load_tokenizer
+from models.loading import load_policy, save_policy
 from tasks import training
 from tasks.config.training import DpoConfig
 from tasks.errors import DataError

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from models.judges import Scorer
-from models.loading import load_policy, load_tokenizer
+from models.chat_template import load_tokenizer
+from models.loading import load_policy
 from models.refusal import refuses
 from tasks.answers import FINAL
 from tasks.champion import CHAMPION, identity, is_there

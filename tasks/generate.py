@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from models.loading import load_policy, load_tokenizer
+from models.chat_template import load_tokenizer
+from models.loading import load_policy
 from models.sampler import Sample, SamplingSettings
 from models.samplers import Prompt, Sampler, make_sampler, with_logprobs
 from tasks import progress

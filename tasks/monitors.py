@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from models.batching import context_length
-from models.loading import encode_prompt, encode_response, load_policy, load_tokenizer
+from models.chat_template import encode_prompt, encode_response, load_tokenizer
+from models.loading import load_policy
 from models.monitors import drift
 from models.monitors.answers import Answers
 from models.monitors.finding import Finding, worst

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from models.loading import load_policy, load_tokenizer, stop_ids
+from models.chat_template import load_tokenizer, stop_ids
+from models.loading import load_policy
 from tasks.answers import checkpoints_of
 from tasks.champion import ORIGIN_FILE
 from tasks.config.evaluation import PackageConfig

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any, Mapping, Sequence
 
 from models import ppo_checkpoint, processes
-from models.loading import load_policy, load_reward_model, load_tokenizer, save_policy, stop_ids
+from models.chat_template import load_tokenizer, stop_ids
+from models.loading import load_policy, load_reward_model, save_policy
 from models.ppo import PpoResult, PpoTrainer
 from models.ppo_settings import PpoSettings
 from models.reward import RewardSignal, length_scorer, model_scorer

@@ -11,7 +11,7 @@ from typing import Any, Sequence
 import torch
 
 from models.kl import k1
-from models.loading import decode_response
+from models.chat_template import decode_response
 from models.logprobs import response_logprobs
 from models.ppo import PpoTrainer
 from models.sampler import Sample, sample

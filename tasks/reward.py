@@ -7,9 +7,8 @@ from typing import Any, Sequence
 
 import torch
 
-from models.loading import (
-    encode_prompt, encode_response, load_policy, load_tokenizer, reward_model_from_policy, save_policy,
-)
+from models.chat_template import encode_prompt, encode_response, load_tokenizer
+from models.loading import load_policy, reward_model_from_policy, save_policy
 from models.preference_baselines import bag_of_words_accuracy, length_accuracy
 from models.reward import pool_by_length, score
 from tasks import training

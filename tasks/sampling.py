@@ -8,7 +8,7 @@ from typing import Any, Mapping, Sequence
 import torch
 
 from models.batching import context_length
-from models.loading import decode_response, encode_prompt, stop_ids
+from models.chat_template import decode_response, encode_prompt, stop_ids
 from models.logprobs import response_logprobs
 from models.sampler import Sample, SamplingSettings, sample
 from tasks import progress

@@ -14,7 +14,7 @@ from typing import Any
 from jinja2 import TemplateError
 
 from models.batching import context_length
-from models.loading import encode_prompt
+from models.chat_template import encode_prompt
 from models.sampler import SamplingSettings
 from tasks.errors import DataError
 from tasks.rows import Row, read_jsonl

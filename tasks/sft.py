@@ -7,7 +7,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Mapping, Sequence
 
-from models.loading import encode_prompt, encode_response, load_policy, load_tokenizer, save_policy
+from models.chat_template import encode_prompt, encode_response, load_tokenizer
+from models.loading import load_policy, save_policy
 from tasks import training
 from tasks.config.training import SftConfig
 from tasks.errors import DataError

@@ -19,7 +19,8 @@ from flows.retrain import retrain
 from flows.graph.running import Processes, StageError
 from models.judges.reward_model import RewardModelScorer
 from models.judges.store import Store
-from models.loading import load_policy, load_tokenizer, reward_model_from_policy, weights_hash
+from models.chat_template import load_tokenizer
+from models.loading import load_policy, reward_model_from_policy, weights_hash
 from tasks import anchors
 from tasks.config.service import AnchorsConfig
 from tasks.drift import Drift, drift_between

@@ -11,7 +11,7 @@ from benchmarks.fixed_cost import fixed_cost
 from benchmarks.material import Material, comparisons
 from benchmarks.measure import Comparison, Cost, alternate, seconds_above_at_most, time_ratio_at_most, times_faster_at_least
 from benchmarks.training_loops import dpo_loop, sft_loop
-from models.loading import load_tokenizer
+from models.chat_template import load_tokenizer
 from tasks.params import read_params
 from tests.import_closure import ROOT
 from tests.tiny_models import make_qwen2

@@ -7,7 +7,8 @@ import sys
 
 import pytest
 
-from models.loading import decode_response, encode_prompt, load_policy, load_tokenizer, stop_ids
+from models.chat_template import decode_response, encode_prompt, load_tokenizer, stop_ids
+from models.loading import load_policy
 from models.sampler import SamplingSettings, sample
 from models.streaming import pieces, stream
 from tasks.chat import Conversation, talk

@@ -7,7 +7,8 @@ import pytest
 from evaluation_rows import GOOD, HARSH, PLAIN, REFUSAL, WRONG, answer, config, harmful, lookalike, prompt
 from tiny_models import make_gpt2
 
-from models.loading import load_policy, load_tokenizer, reward_model_from_policy, save_policy
+from models.chat_template import load_tokenizer
+from models.loading import load_policy, reward_model_from_policy, save_policy
 from models.overoptimisation import chosen_kl
 from tasks import evaluate as stage
 from tasks.errors import DataError

@@ -6,7 +6,8 @@ import pytest
 from evaluation_rows import PLAIN, WRONG, config, prompt
 from tiny_models import make_qwen2
 
-from models.loading import encode_prompt, encode_response, weights_hash
+from models.chat_template import encode_prompt, encode_response
+from models.loading import weights_hash
 from models.reward import score
 from tasks.errors import ConfigError, DataError
 from tasks.gold import gold

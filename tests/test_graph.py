@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from models.loading import load_policy, load_tokenizer
+from models.chat_template import load_tokenizer
+from models.loading import load_policy
 from tasks import pipeline
 from tasks.__main__ import run_stage
 from tasks.rows import read_jsonl, write_jsonl

@@ -8,7 +8,7 @@ import pytest
 import torch
 from transformers import AutoTokenizer
 
-from models import loading
+from models import chat_template, loading
 from tests.tiny_models import make_gpt2, make_qwen2
 
 USER = [{"role": "user", "content": "What is two plus three?"}]
@@ -59,28 +59,28 @@ def test_a_tokenizer_without_template_or_eos_is_refused(broken):
     (broken / "chat_template.jinja").unlink()
     tokenizer.save_pretrained(broken)
     with pytest.raises(ValueError, match="no chat template"):
-        loading.load_tokenizer(broken)
+        chat_template.load_tokenizer(broken)
     tokenizer.chat_template, tokenizer.eos_token = "x", None
     tokenizer.save_pretrained(broken)
     with pytest.raises(ValueError, match="no EOS token"):
-        loading.load_tokenizer(broken)
+        chat_template.load_tokenizer(broken)
 
 
 def test_a_directory_without_tokenizer_is_refused(broken):
     (broken / "tokenizer_config.json").unlink()
     with pytest.raises(ValueError, match="no tokenizer_config.json"):
-        loading.load_tokenizer(broken)
+        chat_template.load_tokenizer(broken)
 
 
 @pytest.mark.parametrize("name, end", [("gpt2", "<|endoftext|>"), ("qwen2", "<|im_end|>")])
 def test_prompt_and_response_make_the_templates_own_ids(name, end, request):
     """Our two halves joined are what the chat template renders for the whole conversation, up to the end of the turn."""
-    tokenizer = loading.load_tokenizer(request.getfixturevalue(name))
-    ids = loading.encode_prompt(tokenizer, USER) + loading.encode_response(tokenizer, "It is five.")
+    tokenizer = chat_template.load_tokenizer(request.getfixturevalue(name))
+    ids = chat_template.encode_prompt(tokenizer, USER) + chat_template.encode_response(tokenizer, "It is five.")
     whole = tokenizer.apply_chat_template([*USER, {"role": "assistant", "content": "It is five."}], tokenize=False)
     assert whole.startswith(tokenizer.decode(ids)) and tokenizer.decode(ids).endswith(end)
-    assert loading.end_of_turn(tokenizer) in loading.stop_ids(tokenizer)
-    assert loading.decode_response(tokenizer, loading.encode_response(tokenizer, "It is five.")) == "It is five."
+    assert chat_template.end_of_turn(tokenizer) in chat_template.stop_ids(tokenizer)
+    assert chat_template.decode_response(tokenizer, chat_template.encode_response(tokenizer, "It is five.")) == "It is five."
 
 
 def test_dropout_is_off_even_in_training_mode(gpt2):
@@ -100,7 +100,7 @@ def adapted(policy, seed):
 
 
 def test_a_chain_of_adapters_is_what_was_trained(qwen2, tmp_path):
-    tokenizer, ids = loading.load_tokenizer(qwen2), torch.tensor([[5, 6, 7, 8]])
+    tokenizer, ids = chat_template.load_tokenizer(qwen2), torch.tensor([[5, 6, 7, 8]])
     first = adapted(loading.load_policy(qwen2), seed=1)
     loading.save_policy(first, tokenizer, tmp_path / "sft", base=qwen2, start=qwen2)
     second = adapted(loading.load_policy(tmp_path / "sft", qwen2), seed=2)
@@ -113,7 +113,7 @@ def test_a_chain_of_adapters_is_what_was_trained(qwen2, tmp_path):
 
 def test_a_chain_needs_the_base_that_it_was_trained_on(qwen2, gpt2, tmp_path):
     chain = tmp_path / "sft"
-    loading.save_policy(adapted(loading.load_policy(qwen2), 1), loading.load_tokenizer(qwen2), chain, qwen2, qwen2)
+    loading.save_policy(adapted(loading.load_policy(qwen2), 1), chat_template.load_tokenizer(qwen2), chain, qwen2, qwen2)
     with pytest.raises(ValueError, match="adapters only"):
         loading.load_policy(chain)
     with pytest.raises(ValueError, match="another base"):
@@ -122,7 +122,7 @@ def test_a_chain_needs_the_base_that_it_was_trained_on(qwen2, gpt2, tmp_path):
 
 def test_an_adapter_over_another_whole_model_is_merged(qwen2, tmp_path):
     """SFT trained every weight, DPO an adapter: a chain over the base would lose SFT."""
-    tokenizer, ids = loading.load_tokenizer(qwen2), torch.tensor([[5, 6, 7, 8]])
+    tokenizer, ids = chat_template.load_tokenizer(qwen2), torch.tensor([[5, 6, 7, 8]])
     sft = loading.load_policy(qwen2)
     with torch.no_grad():
         next(sft.parameters()).mul_(1.1)
@@ -134,13 +134,13 @@ def test_an_adapter_over_another_whole_model_is_merged(qwen2, tmp_path):
 
 def test_adapters_hold_no_path_of_the_machine(qwen2, tmp_path):
     out = tmp_path / "sft"
-    loading.save_policy(adapted(loading.load_policy(qwen2), 1), loading.load_tokenizer(qwen2), out, qwen2, qwen2)
+    loading.save_policy(adapted(loading.load_policy(qwen2), 1), chat_template.load_tokenizer(qwen2), out, qwen2, qwen2)
     for file in out.rglob("*.json"):
         assert str(qwen2) not in file.read_text()
 
 
 def test_a_reward_model_comes_back_with_its_head(qwen2, tmp_path):
-    tokenizer, ids = loading.load_tokenizer(qwen2), torch.tensor([[5, 6, 7]])
+    tokenizer, ids = chat_template.load_tokenizer(qwen2), torch.tensor([[5, 6, 7]])
     model = loading.reward_model_from_policy(loading.load_policy(qwen2), seed=1)
     loading.save_policy(model, tokenizer, tmp_path / "reward", base=qwen2, start=qwen2)
     loaded = loading.load_reward_model(tmp_path / "reward")

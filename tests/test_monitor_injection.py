@@ -93,7 +93,8 @@ def sampled(tmp_path_factory) -> list[list[str]]:
     """Answers of hearth's own SFT model, trained as params.yaml has it, for twenty-one sampling seeds."""
     import torch
 
-    from models.loading import load_policy, load_tokenizer
+    from models.chat_template import load_tokenizer
+    from models.loading import load_policy
     from models.sampler import SamplingSettings
     from tasks.rows import write_jsonl
     from tasks.sampling import draw, sample_rows

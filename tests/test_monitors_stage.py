@@ -6,7 +6,8 @@ import pytest
 import torch
 from tiny_models import make_gpt2
 
-from models.loading import encode_prompt, encode_response, load_policy, load_tokenizer, save_policy
+from models.chat_template import encode_prompt, encode_response, load_tokenizer
+from models.loading import load_policy, save_policy
 from tasks import monitors as stage
 from tasks.errors import ConfigError
 from tasks.rows import read_jsonl, write_jsonl

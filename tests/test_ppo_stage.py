@@ -11,7 +11,8 @@ import pytest
 import torch
 import yaml
 
-from models.loading import load_policy, load_reward_model, load_tokenizer, reward_model_from_policy
+from models.chat_template import load_tokenizer
+from models.loading import load_policy, load_reward_model, reward_model_from_policy
 from models.ppo import PpoResult
 from models.ppo_settings import PpoSettings
 from tasks import ppo as ppo_stage

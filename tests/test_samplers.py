@@ -18,7 +18,8 @@ import torch
 from rl_models import gpt2, llama, prompts, qwen2
 from tiny_models import make_gpt2
 
-from models.loading import decode_response, encode_prompt, load_policy, load_tokenizer, stop_ids
+from models.chat_template import decode_response, encode_prompt, load_tokenizer, stop_ids
+from models.loading import load_policy
 from models.logprobs import response_logprobs
 from models.sampler import Sample, SamplingSettings, sample
 from models.samplers import SAMPLER_KINDS, Prompt, make_sampler, with_logprobs

@@ -6,7 +6,8 @@ from tiny_models import make_gpt2
 
 from models.hearth import oracle
 from models.judges import make_scorer
-from models.loading import load_policy, load_tokenizer
+from models.chat_template import load_tokenizer
+from models.loading import load_policy
 from models.sampler import SamplingSettings
 from tasks.answers import answers
 from tasks.errors import DataError

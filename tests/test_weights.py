@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import BertConfig, BertForMaskedLM, LlamaConfig, LlamaForCausalLM
 
-from models import loading, weights
+from models import chat_template, loading, weights
 from tasks.errors import kind_of
 from tests.tiny_models import make_gpt2, make_qwen2
 
@@ -83,7 +83,7 @@ def test_torn_model_files_are_named(broken, file):
 @pytest.mark.parametrize("file", ["config.json", "tokenizer_config.json", "tokenizer.json"])
 def test_torn_tokenizer_files_are_named(broken, file):
     truncated(broken / file, size=20)
-    refusal(lambda: loading.load_tokenizer(broken), r"model(/config.json)? cannot be read \(.*; copy it again")
+    refusal(lambda: chat_template.load_tokenizer(broken), r"model(/config.json)? cannot be read \(.*; copy it again")
 
 
 def test_an_unknown_architecture_is_named(broken):
@@ -97,11 +97,11 @@ def test_memory_that_runs_out_is_no_fault_of_the_files(gpt2):
 
 
 def test_a_token_without_an_embedding_is_refused(broken):
-    tokenizer = loading.load_tokenizer(broken)
+    tokenizer = chat_template.load_tokenizer(broken)
     rows = len(tokenizer)
     tokenizer.add_tokens(["hello", "world"])
     tokenizer.save_pretrained(broken)
-    refusal(lambda: loading.load_tokenizer(broken),
+    refusal(lambda: chat_template.load_tokenizer(broken),
             rf"token ids up to {rows + 1}, and the embedding has {rows} rows .*resize_token_embeddings\({rows + 2}\)")
 
 
@@ -128,7 +128,7 @@ def test_causal_models_pass_in_either_precision(tmp_path, dtype):
 @pytest.fixture()
 def chain(qwen2, tmp_path):
     model = peft.get_peft_model(loading.load_policy(qwen2), peft.LoraConfig(r=2, target_modules="all-linear"))
-    loading.save_policy(model, loading.load_tokenizer(qwen2), tmp_path / "sft", qwen2, qwen2)
+    loading.save_policy(model, chat_template.load_tokenizer(qwen2), tmp_path / "sft", qwen2, qwen2)
     return tmp_path / "sft"
 
 

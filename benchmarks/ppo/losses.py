@@ -17,7 +17,7 @@ import torch
 from benchmarks.ppo import gates, ours, world
 from benchmarks.ppo.workload import Workload
 from models.advantages import gae
-from models.loading import load_tokenizer
+from models.chat_template import load_tokenizer
 from models.losses import ppo_policy_loss, ppo_value_loss
 from models.rollout import Rollout
 from models.sampler import Sample

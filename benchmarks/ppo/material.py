@@ -13,7 +13,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from benchmarks.ppo.workload import Workload
 from benchmarks.ppo.world import finish
-from models.loading import encode_prompt, encode_response, load_tokenizer
+from models.chat_template import encode_prompt, encode_response, load_tokenizer
 
 # 29.8 M weights with hearth's vocabulary.
 THIRTY_MILLION = dict(

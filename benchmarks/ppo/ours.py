@@ -8,7 +8,7 @@ from typing import Any
 
 from benchmarks.ppo import world
 from benchmarks.ppo.workload import Workload
-from models.loading import load_tokenizer
+from models.chat_template import load_tokenizer
 from models.ppo import PpoTrainer
 from models.ppo_settings import PpoSettings
 from models.reward import RewardSignal, model_scorer

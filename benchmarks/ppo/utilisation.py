@@ -13,7 +13,7 @@ from transformers import TrainerCallback
 from benchmarks.ppo import world
 from benchmarks.ppo.floors import BACKWARD_AND_FORWARD, Shape, backbone_flops, head_flops
 from benchmarks.ppo.workload import Workload
-from models.loading import load_tokenizer
+from models.chat_template import load_tokenizer
 from tasks import dpo, sft, training
 from tasks.machine import prepare_torch
 from tasks.params import read_params, stage_config

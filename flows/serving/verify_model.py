@@ -13,7 +13,8 @@ from pathlib import Path
 
 import torch
 
-from models.loading import encode_prompt, load_policy, load_tokenizer
+from models.chat_template import encode_prompt, load_tokenizer
+from models.loading import load_policy
 from tasks.machine import device
 
 QUESTIONS = ("Can I wash my teddy bear?", "What is two plus three?", "Please write a poem about the moon.")

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from models import loading
+from models import chat_template, loading
 from models.batching import by_length, context_length, device_of, evaluating
 from models.judges.base import Answer, Question, Ratings, Row, Verdict, checked_weights, weighted_mean
 from models.judges.template_fields import check_template
@@ -61,7 +61,7 @@ class HfJudge:
         device = "cuda" if torch.cuda.is_available() else "cpu"
         model = loading.load_policy(path, dtype=dtype).to(device)
         sha256 = loading.weights_hash(path)
-        return cls(name, model, loading.load_tokenizer(path), weights, weights_sha256=sha256, **more)
+        return cls(name, model, chat_template.load_tokenizer(path), weights, weights_sha256=sha256, **more)
 
     @property
     def description(self) -> dict[str, Any]:
@@ -101,7 +101,7 @@ class HfJudge:
             for criterion in self.weights
         ]
         prompts = [
-            loading.encode_prompt(self.tokenizer, messages(questions[place], [criterion], self.template, self._special))
+            chat_template.encode_prompt(self.tokenizer, messages(questions[place], [criterion], self.template, self._special))
             for place, criterion in asked
         ]
         longest = context_length(self.model) - 1

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from models import loading
+from models import chat_template, loading
 from models.judges.base import Answer, Question, Ratings, Row, Verdict
 from models.reward import score
 
@@ -27,7 +27,7 @@ class RewardModelScorer:
     def load(cls, path: Path, base: Path | None = None, rows_per_batch: int = 64) -> "RewardModelScorer":
         model = loading.load_reward_model(path, base=base)
         device = "cuda" if torch.cuda.is_available() else "cpu"
-        return cls(model.to(device), loading.load_tokenizer(path), rows_per_batch)
+        return cls(model.to(device), chat_template.load_tokenizer(path), rows_per_batch)
 
     def score(self, rows: Sequence[Row], responses: Sequence[str]) -> list[dict[str, float]]:
         return [{"gold": value} for value in self.values(rows, responses)]
@@ -41,8 +41,8 @@ class RewardModelScorer:
         pairs = list(dict.fromkeys((row["id"], text) for row, text in zip(rows, responses, strict=True)))
         if not pairs:
             return []
-        encoded = {name: loading.encode_prompt(self.tokenizer, messages) for name, messages in prompts.items()}
-        end = loading.end_of_turn(self.tokenizer)
+        encoded = {name: chat_template.encode_prompt(self.tokenizer, messages) for name, messages in prompts.items()}
+        end = chat_template.end_of_turn(self.tokenizer)
         texts = self.tokenizer([text for _, text in pairs], add_special_tokens=False)["input_ids"]
         sequences = [[*encoded[name], *ids, end] for (name, _), ids in zip(pairs, texts, strict=True)]
         known = dict(zip(pairs, score(self.model, sequences, self.rows_per_batch).tolist(), strict=True))

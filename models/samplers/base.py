@@ -7,7 +7,7 @@ from typing import Protocol
 import torch
 from torch import nn
 
-from models.loading import Messages
+from models.chat_template import Messages
 from models.logprobs import response_logprobs
 from models.randomness import generator
 from models.sampler import Sample, SamplingSettings

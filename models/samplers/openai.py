@@ -7,7 +7,7 @@ from typing import Any
 
 from openai import APIConnectionError, APIStatusError, OpenAI
 
-from models.loading import encode_response, stop_ids
+from models.chat_template import encode_response, stop_ids
 from models.sampler import Sample, SamplingSettings
 from models.samplers.base import Progress, Prompt, as_sample, request_seed
 
