@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help setup demo demo-seeds demo-hacking demo-hh test test-slow test-services test-services-quick nightly bench bench-ppo bench-judge bench-judge-orders clean
+.PHONY: help setup demo demo-seeds demo-hacking demo-hh test test-compat test-slow test-services test-services-quick nightly bench bench-ppo bench-judge bench-judge-orders clean
 
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -34,7 +34,10 @@ demo-hh: setup  ## Anthropic's human preferences as a team's own data: make demo
 	@$(BIN)/plumb align --params infra/params/hh-rlhf.yaml --set data.path=$(abspath $(DATA)) --set model.path=$(CURDIR)/artifacts/hh-base
 
 test: setup  ## fast tests and whole graphs on two-layer models
-	@$(BIN)/python -m pytest -q -n 2 --dist loadfile -m 'not slow and not services'
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile -m 'not slow and not services and not compat'
+
+test-compat: setup  ## data forms, chat templates and architectures of the field, and the tables of docs/compat; ARGS=--write-docs
+	@$(BIN)/python -m pytest -q -n 2 --dist loadgroup $(or $(ARGS),--check-docs) tests/compat
 
 test-slow: setup  ## killed processes and runs compared byte by byte
 	@$(BIN)/python -m pytest -q -m 'slow and not services'
