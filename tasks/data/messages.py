@@ -100,8 +100,9 @@ def _part(part: Any) -> str:
 # --- conversations ---
 
 
-def said(message: Mapping[str, Any]) -> tuple[str, str]:
-    return message["role"], message["content"].strip()
+def said(message: Mapping[str, Any]) -> tuple[str, str, str]:
+    """What makes a turn another one: who speaks, the text, and calls of tools."""
+    return message["role"], message["content"].strip(), repr([message.get(key) for key in CALLS])
 
 
 def conversation(prompt: Messages, answer: Messages) -> Messages:
@@ -120,7 +121,7 @@ def conversation(prompt: Messages, answer: Messages) -> Messages:
     raise BadRow("the prompt is neither the beginning of the conversation beside it nor its last question")
 
 
-def _spoken(messages: Messages) -> list[tuple[str, str]]:
+def _spoken(messages: Messages) -> list[tuple[str, str, str]]:
     return [said(message) for message in messages if message["role"] != "system"]
 
 
@@ -144,16 +145,16 @@ def with_system(text: Any, messages: Messages) -> Messages:
 
 
 def check_conversation(messages: Messages) -> Messages:
-    """The messages. Raises BadRow unless it is a prompt followed by one answer with text in it."""
+    """The messages. Raises BadRow unless it is a prompt followed by one answer: a text, or calls of tools."""
     if len(messages) < 2 or messages[-1]["role"] != "assistant":
         raise BadRow("it must end with an assistant's turn after a prompt")
     if messages[-2]["role"] == "assistant":
         raise BadRow("it ends with two assistant's turns; make them one, or put what was asked between them")
     answer = messages[-1]
-    for key in (*CALLS, *REASONING):
+    for key in REASONING:
         if key in answer:
-            raise BadRow(f"the answer has {key}, which is not trained: an answer is its text; leave the row out")
-    if not answer["content"].strip():
+            raise BadRow(f"the answer has {key}, and answers are trained without reasoning; leave the field out, or the row")
+    if not answer["content"].strip() and not any(key in answer for key in CALLS):
         raise BadRow("the response is empty")
     check_prompt(messages[:-1])
     return messages

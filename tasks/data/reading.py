@@ -52,17 +52,19 @@ class Reader:
         given = present(row)
         names = frozenset(given)
         form = next((form for form in self._forms if form.might_fit(names) and form.fits(given)), None)
+        if self._is_unpaired(given, form):
+            raise BadRow(UNPAIRED)
         if form is None:
             raise BadRow(NO_FORM[self.kind], example_of(given, self.kind))
         if form.refusal:
             raise BadRow(form.refusal)
-        if self._is_unpaired(given, form):
-            raise BadRow(UNPAIRED)
         return form.fields(given)
 
-    def _is_unpaired(self, given: Row, form: Form) -> bool:
-        flags = [name for name in FLAGS if str(given.get(name)).lower() in TRUE + FALSE and name not in self.columns]
-        return bool(flags) and self.kind != "prompts" and not {"chosen", "answers"} & set(form.columns)
+    def _is_unpaired(self, given: Row, form: Form | None) -> bool:
+        """Whether a row says of its one answer that it is good or bad."""
+        if self.kind == "prompts" or form and {"chosen", "answers"} & set(form.columns):
+            return False
+        return any(str(given.get(name)).lower() in TRUE + FALSE for name in FLAGS if name not in self.columns)
 
     def contents(self, row: Row) -> list[Row]:
         """The rows of ours that a row makes; none where its answers are tied. Raises BadRow."""
