@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from tasks.config.base import Section
 from tasks.config.comparisons import CompareConfig, GoldConfig
 from tasks.config.sections import SHARED, STAGES, known_sections, own_fields, shared_sections
-from tasks.errors import ConfigError
+from tasks.errors import ConfigError, ManyErrors
 from tasks.plain_yaml import parse_yaml
 from tasks.same_judge import gold_by_params, refusal
 
@@ -32,7 +32,7 @@ def read_params(path: Path) -> dict[str, Any]:
     if len(mistakes) == 1:
         raise ConfigError(f"{path}: {mistakes[0]}")
     if mistakes:
-        raise ConfigError("\n".join([f"{path} has {len(mistakes)} mistakes:", *(f"- {line}" for line in mistakes)]))
+        raise ManyErrors("\n".join([f"{path} has {len(mistakes)} mistakes:", *(f"- {line}" for line in mistakes)]))
     return params
 
 

@@ -113,6 +113,7 @@ def test_a_limit_in_money_needs_a_price(params):
     (lambda p: p["compare"]["budget"].update(max_cal=5), ["compare.budget.max_cal", "did you mean 'max_calls'"]),
     (lambda p: p["data"]["splits"].pop("gate"), ["missing key data.splits.gate"]),
     (lambda p: p["data"]["splits"].update(select=0.6, gate=0.6), ["data.splits", "must be below 1"]),
+    (lambda p: p["gold"].update(kind="reward_model"), ["gold: kind is reward_model and training is null", "keys of section reward"]),
     (lambda p: p["gate"]["guards"].pop("honesty"), ["missing key gate.guards.honesty"]),
     (lambda p: p["ppo"].update(batch_size=60), ["batch_size=60 is not divisible by minibatch_size=64", "set ppo.batch_size to 64"]),
     (lambda p: p["ppo"].update(episodes=1000), ["episodes=1000 is not divisible by batch_size=128", "896 or 1024"]),
@@ -218,7 +219,7 @@ def test_a_judge_in_the_folder_of_a_gold_model_is_gold(tmp_path, params):
     judge = {"name": "rm", "kind": "reward_model", "path": str(folder), "sha256": "0", "epoch": 0, "temperature": 1.0,
              "rows_per_batch": 8}
     params["compare"]["judges"] = [judge]
-    params["gold"]["kind"] = "reward_model"
+    params["gold"] |= {"kind": "reward_model", "training": {**params["reward"], "lora": None}}
     read_params(written(tmp_path, params))
     folder.mkdir(parents=True)
     (tmp_path / "gold" / "gold.json").touch()
