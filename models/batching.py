@@ -10,6 +10,7 @@ from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 
 FILLER_ID = 0
 
@@ -87,15 +88,19 @@ def backbone_of(model: nn.Module) -> nn.Module:
     """The decoder under the head: token ids in, last hidden states out.
 
     Raises:
-        ValueError: the model names no backbone.
+        ValueError: no backbone is found.
     """
     inner = unwrapped(model)
     prefix = getattr(inner, "base_model_prefix", "")
     backbone = getattr(inner, prefix, None) if prefix else None
-    if backbone is None:
+    if backbone is not None:
+        return backbone
+    # Some name the wrapper that they are cut from (Llama 4, whose text model lies beside a head of its own).
+    models = [child for child in inner.children() if isinstance(child, PreTrainedModel)]
+    if len(models) != 1:
         raise ValueError(f"{type(inner).__name__} names no backbone (base_model_prefix={prefix!r}); use a Hugging Face"
                          " causal language model or sequence classifier")
-    return backbone
+    return models[0]
 
 
 def hidden_states(backbone: nn.Module, ids: Tensor) -> Tensor:

@@ -315,7 +315,7 @@ def test_a_scheduled_retraining_asks_unless_told_otherwise_and_stops_before_anyt
     assert toy.plumb(project, "anchors", **told).returncode == 0
     server.changed = 5
     command, settings = [sys.executable, "-c", RETRAINED], toy.toy_environment(project, **told)
-    stopped = subprocess.run(command, cwd=project, env=settings, capture_output=True, text=True, timeout=240)
+    stopped = subprocess.run(command, cwd=project, env=settings, capture_output=True, text=True, timeout=900)
     assert stopped.returncode != 0 and "judge 'remote' drifted" in stopped.stderr
     assert len(server.calls) == 40 and not (project / "done").exists()
 

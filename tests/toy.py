@@ -27,7 +27,7 @@ first:
   value: 1     # what the first stage writes
 second: {steps: 3}
 flow:
-  {stage_timeout_minutes: 1.0, retries: 2, retry_delay_seconds: 0.1, pools: null,
+  {stage_timeout_minutes: 10.0, retries: 2, retry_delay_seconds: 0.1, pools: null,
    budget: {seconds: null, gpu_seconds: null, calls: null, cost: null}}
 tracking: {experiment: toy, max_artifact_mb: 0.001}
 gc: {runs: 2}
@@ -185,7 +185,7 @@ def plumb(folder: Path, *arguments: str, **more: str) -> subprocess.CompletedPro
     """Run the command line in the toy and wait for it."""
     command = [sys.executable, "-m", "flows.cli", *arguments]
     environment = toy_environment(folder, **more)
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=240)
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=900)
 
 
 def make_session(folder: Path, monkeypatch, listeners=(), **more: str) -> Session:
@@ -243,7 +243,7 @@ class Marked:
                 continue
         return found
 
-    def wait_until_gone(self, seconds: float = 5.0) -> None:
+    def wait_until_gone(self, seconds: float = 60.0) -> None:
         wait_for(lambda: self.process.poll() is not None and not self.alive(), seconds, self.describe)
 
     def describe(self) -> str:
