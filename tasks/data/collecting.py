@@ -10,6 +10,7 @@ from typing import Any
 
 from tasks.config.shared import DataConfig
 from tasks.data.fields import named
+from tasks.data.marks import MARKS
 from tasks.data.reading import Source, reader_of
 from tasks.data.rendering import Check
 from tasks.data.tables import read_rows
@@ -57,7 +58,7 @@ class Read:
         """What is to be said of single rows."""
         reason = (
             "its text has marks of who speaks, which stay text since not all rows have them; where they are the form, "
-            "say so by data.columns: {marks: hh}, or chatml, guanaco"
+            f"say which in data.columns, as {{marks: hh}}; known are {', '.join(MARKS)}"
         )
         marks = [Finding(reason, self.marks_as_text, stops=False)] if self.marks_as_text else []
         return [*self.bad.values(), *marks]
