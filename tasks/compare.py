@@ -34,7 +34,7 @@ def compare(
     check_raters(cfg)
     samples = read_jsonl(generate / "samples.jsonl") if cfg.given != "only" else []
     specs = [judge.model_dump() for judge in cfg.judges] if cfg.given != "only" else []
-    judges = make_pool(with_templates(specs), samples)
+    judges = make_pool(with_templates(specs), samples, cfg.runtime.date)
     groups, duplicates = samples_by_prompt(samples)
     log = CallLog()
     asker = make_asker(cfg, judges, log)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Sequence
 
-from models.chat_template import encode_prompt, encode_response, load_tokenizer
+from models.chat_template import encode_example, load_tokenizer
 from models.loading import load_policy, save_policy
 from tasks import training
 from tasks.config.training import DpoConfig
@@ -24,9 +24,8 @@ def tokenise(rows: Sequence[Row], tokenizer: Any) -> list[Row]:
     """`prompt_ids`, `chosen_ids` and `rejected_ids` of each comparison, and their longest `length`."""
     tokenised = []
     for row in rows:
-        prompt = encode_prompt(tokenizer, row["prompt"])
-        chosen = encode_response(tokenizer, row["chosen"][-1]["content"])
-        rejected = encode_response(tokenizer, row["rejected"][-1]["content"])
+        prompt, chosen = encode_example(tokenizer, [*row["prompt"], row["chosen"][-1]], row.get("tools"))
+        _, rejected = encode_example(tokenizer, [*row["prompt"], row["rejected"][-1]], row.get("tools"))
         tokenised.append({
             "prompt_ids": prompt, "chosen_ids": chosen, "rejected_ids": rejected,
             "length": len(prompt) + max(len(chosen), len(rejected)),
@@ -44,7 +43,7 @@ def dpo(cfg: DpoConfig, model: Path, sft: Path, compare: Path, out: Path, checkp
     rows = read_jsonl(compare / "train.jsonl")
     if not rows:
         raise DataError("dpo has no comparisons to train on; give preferences, or loosen the filters of compare")
-    tokenizer = load_tokenizer(sft)
+    tokenizer = load_tokenizer(sft, cfg.runtime.date)
     tokenised = tokenise(rows, tokenizer)
     policy = load_policy(sft, model, cfg.runtime.dtype).to(device())
     check_targets(cfg.lora, policy, "dpo")

@@ -110,7 +110,7 @@ def selected_before(
 
 def score_policy(cfg: GateConfig, policy: Path, base: Path, prompts: Sequence[Row], scorer: Scorer) -> list[Row]:
     """One scored answer per prompt, in the prompts' order, sampled as it would be served."""
-    tokenizer = load_tokenizer(policy)
+    tokenizer = load_tokenizer(policy, cfg.runtime.date)
     loaded = load_policy(policy, base, cfg.runtime.dtype).to(device())
     samples = draw(loaded, tokenizer, prompts, 1, serving_settings(cfg.serving, cfg.runtime), cfg.rows_per_batch)
     texts = [row["response"] for row in sample_rows(samples, prompts, tokenizer, "")]

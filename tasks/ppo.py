@@ -49,7 +49,7 @@ def ppo(
     settings = ppo_settings(cfg)
     processes.start()
     prepare_torch(cfg.runtime)
-    tokenizer, prompts = load_tokenizer(sft), read_jsonl(rl_prompts)
+    tokenizer, prompts = load_tokenizer(sft, cfg.runtime.date), read_jsonl(rl_prompts)
     trainer = _make_trainer(cfg, settings, model, sft, reward, prompts, tokenizer, checkpoints)
     shown = prompts[:: max(1, len(prompts) // max(1, cfg.examples))][: cfg.examples]
     samples = KeptSamples(trainer, tokenizer, shown, checkpoints / "samples")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from pathlib import Path
 from typing import Any, Sequence
 
 import torch
 
-from models.chat_template import encode_prompt, encode_response, load_tokenizer
+from models.chat_template import encode_example, load_tokenizer
 from models.loading import load_policy, reward_model_from_policy, save_policy
 from models.preference_baselines import bag_of_words_accuracy, length_accuracy
 from models.reward import pool_by_length, score
@@ -27,10 +28,9 @@ def tokenise(rows: Sequence[Row], tokenizer: Any, use_margin: bool) -> list[Row]
     """`chosen_ids` and `rejected_ids` (prompt and response) of each comparison, and `margin` if asked for."""
     tokenised = []
     for row in rows:
-        prompt = encode_prompt(tokenizer, row["prompt"])
         pair = {
-            "chosen_ids": prompt + encode_response(tokenizer, row["chosen"][-1]["content"]),
-            "rejected_ids": prompt + encode_response(tokenizer, row["rejected"][-1]["content"]),
+            f"{side}_ids": list(chain(*encode_example(tokenizer, [*row["prompt"], row[side][-1]], row.get("tools"))))
+            for side in ("chosen", "rejected")
         }
         tokenised.append({**pair, "margin": float(row["score_gap"])} if use_margin else pair)
     return tokenised
@@ -87,7 +87,7 @@ def train_reward_model(
     prepare_torch(runtime)
     if not rows:
         raise DataError(f"{stage} has no comparisons to train on; give preferences, or loosen the filters of compare")
-    tokenizer = load_tokenizer(start)
+    tokenizer = load_tokenizer(start, runtime.date)
     tokenised = tokenise(rows, tokenizer, cfg.use_margin)
     untrained = pool_by_length(reward_model_from_policy(load_policy(start, model, runtime.dtype), runtime.seed))
     check_targets(cfg.lora, untrained, stage)

@@ -58,7 +58,7 @@ def second_turn_length(tokenizer: Any, prompt: Row, challenge: str) -> int:
     """Tokens of a second turn. Raises DataError where the template refuses it, or leaves out what was said before."""
     way_out = "answers.challenge null asks no second turn"
     try:
-        ids, first = (encode_prompt(tokenizer, turns) for turns in (prompt["prompt"], prompt["prompt"][-1:]))
+        ids, first = (encode_prompt(tokenizer, turns, prompt.get("tools")) for turns in (prompt["prompt"], prompt["prompt"][-1:]))
     except TemplateError as error:
         raise DataError(f"the chat template refuses a conversation of several turns ({error}); {way_out}") from None
     if len(ids) <= len(first):

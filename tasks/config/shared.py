@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Literal
 
-from pydantic import model_validator
+from pydantic import field_validator, model_validator
 
 from tasks.config.base import NonNegative, Positive, PositiveFloat, Rate, Section
 
@@ -16,6 +17,19 @@ class RuntimeConfig(Section):
     seed: NonNegative
     threads: Positive
     dtype: Literal["float32", "bfloat16"]
+    date: str
+
+    @field_validator("date")
+    @classmethod
+    def _is_a_day(cls, value: str) -> str:
+        """Raises ValueError unless it is a day as templates' `strftime_now` needs it."""
+        try:
+            day = date.fromisoformat(value)
+        except ValueError:
+            day = None
+        if day is None or day.isoformat() != value:
+            raise ValueError(f'{value!r} is no day; write it as "2026-01-31", in quotes')
+        return value
 
 
 class ServingConfig(Section):
