@@ -14,6 +14,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from benchmarks.ppo.workload import Workload
 from benchmarks.ppo.world import finish
 from models.chat_template import encode_prompt, encode_response, load_tokenizer
+from tasks.rows import read_jsonl
 
 # 29.8 M weights with hearth's vocabulary.
 THIRTY_MILLION = dict(
@@ -71,7 +72,7 @@ def prepare(work: Workload) -> dict[str, float]:
 
 def _teach(model: Any, tokenizer: Any, demonstrations: Path, seed: int) -> float:
     """A few steps on whole conversations; returns the last loss, in nats per token."""
-    rows = [json.loads(line)["messages"] for line in demonstrations.read_text(encoding="utf-8").splitlines()]
+    rows = [row["messages"] for row in read_jsonl(demonstrations)]
     ids = [[*encode_prompt(tokenizer, row[:-1]), *encode_response(tokenizer, row[-1]["content"])] for row in rows]
     order = torch.randperm(len(ids), generator=torch.Generator().manual_seed(seed)).tolist()
     optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, weight_decay=0.0, fused=True)
