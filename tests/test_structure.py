@@ -23,7 +23,7 @@ LIGHT_TASKS = {"tasks"} | {
     f"tasks.{name}"
     for name in (
         "champion config config.base config.comparisons config.evaluation config.judges config.ppo config.sections "
-        "config.service config.shared config.training contracts params plain_yaml progress errors state pipeline rows "
+        "config.service config.shared config.training contracts params plain_yaml yaml_versions progress errors state pipeline rows "
         "reporting reporting.judge_card intake inbound held_data intake_ledger forgetting formats prepare judge_templates"
     ).split()
 }
