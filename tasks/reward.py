@@ -9,7 +9,7 @@ from typing import Any, Sequence
 import torch
 
 from models.chat_template import encode_example, load_tokenizer
-from models.loading import load_policy, reward_model_from_policy, save_policy
+from models.loading import load_policy, policy_writer, reward_model_from_policy
 from models.preference_baselines import bag_of_words_accuracy, length_accuracy
 from models.reward import pool_by_length, score
 from tasks import training
@@ -89,14 +89,15 @@ def train_reward_model(
         raise DataError(f"{stage} has no comparisons to train on; give preferences, or loosen the filters of compare")
     tokenizer = load_tokenizer(start, runtime.date)
     tokenised = tokenise(rows, tokenizer, cfg.use_margin)
-    untrained = pool_by_length(reward_model_from_policy(load_policy(start, model, runtime.dtype), runtime.seed))
+    untrained = pool_by_length(reward_model_from_policy(load_policy(start, model), runtime.seed))
     check_targets(cfg.lora, untrained, stage)
     lengths = pair_lengths(tokenised + tokenise(heldout, tokenizer, use_margin=False))
     names = [row["id"] for row in [*rows, *heldout]]
     training.check_lengths(lengths, names, cfg.max_length, f"{stage}.max_length", untrained)
+    write = policy_writer(untrained, tokenizer, base=model, start=start)
     trainer = make_trainer(cfg, runtime, untrained, tokenizer, tokenised, checkpoints)
     training.train(trainer, stage, checkpoints)
-    save_policy(trainer.model, tokenizer, out, base=model, start=start)
+    write(trainer.model, out)
     return trainer.model.eval(), tokenizer, trainer.state.log_history
 
 
@@ -108,7 +109,7 @@ def make_trainer(
     from trl import RewardConfig as Arguments
     from trl import RewardTrainer
 
-    class TokenisedRewardTrainer(RewardTrainer):
+    class TokenisedRewardTrainer(training.PairTrainer, RewardTrainer):
         def _prepare_dataset(self, dataset: Dataset, *_: Any, **__: Any) -> Dataset:
             return dataset
 

@@ -55,7 +55,7 @@ def append_jsonl(path: Path, rows: Iterable[Row]) -> None:
 
     A last line that a full disk or a kill has torn stays a line of its own.
     """
-    text = "".join(json.dumps(row, ensure_ascii=False, sort_keys=True) + "\n" for row in rows)
+    text = "".join(json.dumps(row, ensure_ascii=False, sort_keys=True, allow_nan=False) + "\n" for row in rows)
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "ab+", buffering=0) as file:
         if text and file.seek(0, os.SEEK_END):

@@ -84,7 +84,7 @@ def test_samples_before_during_and_after(inputs, tmp_path):
 
 @pytest.mark.parametrize("lora", [None, LORA], ids=["full", "lora"])
 def test_a_shared_critic_with_two_rewards(inputs, tmp_path, lora):
-    cfg = config(value_backbone="shared", rewards={"reward_model": 1.0, "length": -0.5}, lora=lora)
+    cfg = config(value_backbone="shared", value_coefficient=0.1, rewards={"reward_model": 1.0, "length": -0.5}, lora=lora)
     run(cfg, inputs, tmp_path)
     last = read_jsonl(tmp_path / "out" / "curves.jsonl")[-1]
     assert last["reward_length"] == pytest.approx(last["response_tokens"]) and "reward_reward_model" in last
