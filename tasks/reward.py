@@ -8,9 +8,10 @@ from typing import Any, Sequence
 import torch
 
 from models.chat_template import encode_prompt, encode_response, load_tokenizer
-from models.loading import load_policy, reward_model_from_policy, save_policy
+from models.loading import load_policy, save_policy
 from models.preference_baselines import bag_of_words_accuracy, length_accuracy
 from models.reward import pool_by_length, score
+from models.reward_model import reward_model_from_policy
 from tasks import training
 from tasks.config.shared import RuntimeConfig
 from tasks.config.training import RewardConfig, RewardTraining

@@ -8,9 +8,10 @@ from typing import Any
 
 import torch
 
-from models import chat_template, loading
+from models import chat_template
 from models.judges.base import Answer, Question, Ratings, Row, Verdict
 from models.reward import score
+from models.reward_model import load_reward_model
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class RewardModelScorer:
 
     @classmethod
     def load(cls, path: Path, base: Path | None = None, rows_per_batch: int = 64) -> "RewardModelScorer":
-        model = loading.load_reward_model(path, base=base)
+        model = load_reward_model(path, base=base)
         device = "cuda" if torch.cuda.is_available() else "cpu"
         return cls(model.to(device), chat_template.load_tokenizer(path), rows_per_batch)
 
