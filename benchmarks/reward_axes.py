@@ -17,11 +17,12 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from models.hearth import oracle
 from models.chat_template import encode_example, load_tokenizer
-from models.loading import load_policy, load_reward_model
+from models.hearth import oracle
+from models.loading import load_policy
 from models.logprobs import response_logprobs
 from models.reward import score
+from models.reward_model import load_reward_model
 from tasks.rows import Row, read_jsonl
 
 ROWS_PER_BATCH = 64

@@ -112,6 +112,12 @@ def hidden_states(backbone: nn.Module, ids: Tensor) -> Tensor:
     return backbone(input_ids=ids, use_cache=False).last_hidden_state
 
 
+def state_size(backbone: nn.Module) -> int:
+    """Numbers in each last hidden state: what comes out, since a config may name another size (OPT's projection)."""
+    with evaluating(backbone), torch.no_grad():
+        return hidden_states(backbone, torch.zeros(1, 1, dtype=torch.long, device=device_of(backbone))).shape[-1]
+
+
 def context_length(model: nn.Module) -> int:
     """Tokens that the model can attend to; unlimited where its config names no limit (ALiBi)."""
     return int(getattr(unwrapped(model).config.get_text_config(), "max_position_embeddings", None) or sys.maxsize)

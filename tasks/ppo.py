@@ -10,11 +10,12 @@ import torch
 
 from models import ppo_checkpoint, processes
 from models.chat_template import load_tokenizer, stop_ids
-from models.loading import load_policy, load_reward_model, save_policy
+from models.loading import load_policy, save_policy
 from models.ppo import PpoResult, PpoTrainer
 from models.ppo_settings import PpoSettings
 from models.precision import hold_products_in, round_weights
 from models.reward import RewardSignal, length_scorer, model_scorer
+from models.reward_model import load_reward_model
 from models.value import SharedValue, ValueModel
 from tasks import progress
 from tasks.config.ppo import PpoConfig

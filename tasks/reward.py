@@ -9,9 +9,10 @@ from typing import Any, Sequence
 import torch
 
 from models.chat_template import encode_example, load_tokenizer
-from models.loading import load_policy, policy_writer, reward_model_from_policy
+from models.loading import load_policy, policy_writer
 from models.preference_baselines import bag_of_words_accuracy, length_accuracy
 from models.reward import pool_by_length, score
+from models.reward_model import reward_model_from_policy
 from tasks import training
 from tasks.config.shared import RuntimeConfig
 from tasks.config.training import RewardConfig, RewardTraining

@@ -14,7 +14,8 @@ import torch
 from safetensors.torch import load_file
 
 from models import processes
-from models.loading import load_policy, reward_model_from_policy
+from models.loading import load_policy
+from models.reward_model import reward_model_from_policy
 from tasks.__main__ import run_stage
 from tasks.rows import read_jsonl, write_jsonl
 from tests.small_project import hearth_project

@@ -12,9 +12,10 @@ import torch
 import yaml
 
 from models.chat_template import load_tokenizer
-from models.loading import load_policy, load_reward_model, reward_model_from_policy
+from models.loading import load_policy
 from models.ppo import PpoResult
 from models.ppo_settings import PpoSettings
+from models.reward_model import load_reward_model, reward_model_from_policy
 from tasks import ppo as ppo_stage
 from tasks.params import stage_config
 from tasks.errors import ConfigError, DataError, DivergedError, kind_of, one_line

@@ -9,9 +9,10 @@ from typing import Any
 
 import torch
 
-from models import chat_template, loading
+from models import chat_template
 from models.judges.base import Answer, Question, Ratings, Row, Verdict
 from models.reward import score
+from models.reward_model import load_reward_model
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class RewardModelScorer:
         cls, path: Path, base: Path | None = None, rows_per_batch: int = 64, date: str | None = None
     ) -> "RewardModelScorer":
         """date: what chat templates take for today; None: the day it is."""
-        model = loading.load_reward_model(path, base=base)
+        model = load_reward_model(path, base=base)
         device = "cuda" if torch.cuda.is_available() else "cpu"
         return cls(model.to(device), chat_template.load_tokenizer(path, date), rows_per_batch)
 
