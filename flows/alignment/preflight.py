@@ -206,13 +206,15 @@ def run(
     out = place / f"{os.getpid()}.partial"
     started, peak = time.time(), 0
     command = [sys.executable, "-m", "tasks.preflight", "--out", str(out), "--roles", *sorted(roles)]
+    command += ["--ask-judges"] if asks else []
     try:
-        _, peak = running.run_command([*command, *(["--ask-judges"] if asks else [])], root, NAME, place, timeout, processes)
+        _, peak = running.run_command(command, root, NAME, place, timeout, processes)
     except StageError:
         if not out.exists():
             raise
     # What a server said may hold a key that it was sent.
-    document = json.loads(redact(out.read_text(encoding="utf-8"))) | {"parts": dict(parts), "written": round(started, 3)}
+    document = json.loads(redact(out.read_text(encoding="utf-8")))
+    document |= {"parts": dict(parts), "written": round(started, 3)}
     out.write_text(json.dumps(document, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     out.replace(place / FOUND_FILE)
     usage = {name: document[name] for name in ("calls", "input_tokens", "output_tokens")}
@@ -234,7 +236,8 @@ def report(root: Path, state: Path, graph: Graph, names: Iterable[str]) -> list[
         found = latest(state)
         if found is None:
             return [f"No preflight has run yet: {HOW_TO_RUN}."]
-        head = f"The preflight of {found.when} is stale ({'; '.join(_changes(found.document, parts, roles))}): {HOW_TO_RUN}."
+        changed = ", ".join(_changes(found.document, parts, roles))
+        head = f"The preflight of {found.when} is stale (changed since: {changed}): {HOW_TO_RUN}."
     else:
         head = f"Preflight of {found.when}: {_count(found.problems, 'problem')}, {_count(found.notes, 'note')}."
     return [head, *(f"  {line}" for finding in found.findings for line in finding.lines)]

@@ -47,7 +47,7 @@ def refused(subject: str, call: Callable[[], object], level: str = PROBLEM) -> I
 
 
 def finding_of(subject: str, error: Exception, level: str = PROBLEM) -> Finding:
-    """An error as a finding: our messages name the way out behind a semicolon. A fault of the check itself is a note."""
+    """An error as a finding: our messages name the way out behind a semicolon. A fault of a check itself is a note."""
     kind = errors.kind_of(error)
     text, _, remedy = errors.one_line(error).partition("; ")
     if kind == "internal":

@@ -13,6 +13,8 @@ from tasks.preflight.checks import NOTE, Finding, check, refused
 from tasks.preflight.project import Project
 from tasks.prompt_rows import part_of
 
+NO_PROMOTION = "the verdict cannot be promote"
+
 
 @check
 def gate_prompts(project: Project) -> Iterator[Finding]:
@@ -39,7 +41,7 @@ def _size(cfg: GateConfig, pairs: Compared) -> Iterator[Finding]:
     """The least number of prompts: answers that differ little from each other need no more."""
     count = len(pairs.prompts)
     if count < cfg.minimum_prompts:
-        text = f"{count} prompts are fewer than gate.minimum_prompts={cfg.minimum_prompts}: the verdict cannot be promote"
+        text = f"{count} prompts are fewer than gate.minimum_prompts={cfg.minimum_prompts}: {NO_PROMOTION}"
         yield Finding(NOTE, "gate", text, "give more prompts, or raise data.splits.gate")
         return
     measured = sum(guard is not None and pairs.measures(name) for name, guard in cfg.guards)
@@ -59,12 +61,12 @@ def _guards(cfg: GateConfig, pairs: Compared) -> Iterator[Finding]:
             continue
         if not pairs.measures(name):
             text = f"guard {name} is not measured: these prompts, or this gold, cannot show it"
-            remedy = f"mark prompts with harmful: true or false, take a gold that has the axis, or set gate.guards.{name} to null"
-            yield Finding(NOTE, "gate", text, remedy)
+            remedy = "mark prompts with harmful: true or false, take a gold that has the axis"
+            yield Finding(NOTE, "gate", text, f"{remedy}, or set gate.guards.{name} to null")
             continue
         shown = sum(map(GUARDED[name][1], pairs.prompts))
         if shown < guard.minimum_prompts:
-            text = f"guard {name} wants {guard.minimum_prompts} prompts that show it, and {shown} do: the verdict cannot be promote"
+            text = f"guard {name} wants {guard.minimum_prompts} prompts that show it, and {shown} do: {NO_PROMOTION}"
             yield Finding(NOTE, "gate", text, f"give more of them, or lower gate.guards.{name}.minimum_prompts")
 
 

@@ -44,7 +44,7 @@ def judges(project: Project) -> Iterator[Finding]:
 
 
 def check_judge(spec: Mapping[str, Any]) -> None:
-    """Raises what making this judge, or the first question to it, would raise; no model is loaded and nobody is asked."""
+    """Raises what making this judge, or a first question to it, would raise; no model is loaded and nobody is asked."""
     check_files(spec)
     if spec["kind"] == "human":
         for _ in verdict_rows(Path(spec["file"])):
@@ -96,8 +96,8 @@ def _ask(project: Project, spec: Mapping[str, Any], cfg: CompareConfig | GoldCon
     if not answer or (isinstance(answer, Verdict) and not answer.valid):
         said = f": {' '.join(answer.raw.split())[:120]!r}" if isinstance(answer, Verdict) else ""
         raise ValueError(
-            f"it answers, but an easy question {ATTEMPTS} times without a {'rating' if rates else 'verdict'} that can be "
-            f"read{said}; use another model, raise its max_tokens, or give it a template of your own"
+            f"it answers, but an easy question {asker.tally.calls} times without a {'rating' if rates else 'verdict'} "
+            f"that can be read{said}; use another model, raise its max_tokens, or give it a template of your own"
         )
 
 

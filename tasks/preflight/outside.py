@@ -26,8 +26,8 @@ def file_digest(path: Path) -> str:
         return ""
     digest = hashlib.sha256()
     for file in _files(path):
-        status = file.stat()
-        content = file.read_bytes() if status.st_size <= WHOLE_BYTES else f"{status.st_size} {status.st_mtime_ns}".encode()
+        size, changed = file.stat().st_size, file.stat().st_mtime_ns
+        content = file.read_bytes() if size <= WHOLE_BYTES else f"{size} {changed}".encode()
         digest.update(file.relative_to(path).as_posix().encode() + b"\0" + hashlib.sha256(content).digest())
     return digest.hexdigest()[:LENGTH]
 

@@ -39,10 +39,8 @@ def demonstrations(project: Project) -> Iterator[Finding]:
     weighted = [row for row in project.rows("demonstrations") if cfg.category_weights.get(row["category"], 1)]
     known: list[tuple[str, Any]] = []
     yield from _render(project, "demonstrations", weighted, lambda row: sft.tokenise([row], tokenizer)[0], known)
-    lengths, names = [len(one["input_ids"]) for _, one in known], [name for name, _ in known]
-    yield from refused(
-        "demonstrations", lambda: training.check_lengths(lengths, names, cfg.max_length, "sft.max_length", project.shape)
-    )
+    lengths = [(name, len(one["input_ids"])) for name, one in known]
+    yield from _too_long(project, "demonstrations", lengths, "sft.max_length", cfg.max_length)
     heldout = project.rows("heldout_demonstrations")
     yield from _render(project, "heldout_demonstrations", heldout, lambda row: sft.tokenise([row], tokenizer), [])
 
@@ -66,39 +64,37 @@ def prompts(project: Project) -> Iterator[Finding]:
             yield from _answers_to_compare(project, known, longest)
 
 
-def _answers_to_compare(project: Project, known: Sequence[tuple[str, Sequence[int]]], longest: int) -> Iterator[Finding]:
+def _answers_to_compare(
+    project: Project, known: Sequence[tuple[str, Sequence[int]]], longest: int
+) -> Iterator[Finding]:
     """Whether comparisons of sampled answers can be trained on: the judges are paid before it shows."""
-    names = [name for name, _ in known]
+    least = [(name, len(ids) + SHORTEST_ANSWER) for name, ids in known]
+    most = max((len(ids) for _, ids in known), default=0) + longest + 1  # a cut answer, and the end that it lacks
     for stage in ("reward", "dpo"):
         setting, limit = f"{stage}.max_length", project.config(stage).max_length
-        least = [len(ids) + SHORTEST_ANSWER for _, ids in known]
-        most = [len(ids) + longest + 1 for _, ids in known]  # a cut answer, and the end that it lacks
-        problems = list(refused(
-            f"answers to compare_prompts, {stage}",
-            lambda: training.check_lengths(least, names, limit, setting, project.shape),
-        ))  # fmt: skip
+        problems = list(_too_long(project, f"answers to compare_prompts, {stage}", least, setting, limit))
         yield from problems
-        if not problems and max(most, default=0) > limit:
-            text = f"a prompt with an answer of generate.max_new_tokens={longest} has up to {max(most)} tokens, above {setting}={limit}"
-            yield Finding(NOTE, stage, text, f"{stage} stops at such a pair: raise {setting} to {max(most)} to be safe")
+        if not problems and most > limit:
+            most_of = f"prompts with answers of generate.max_new_tokens={longest} have up to {most} tokens"
+            text = f"{most_of}, above {setting}={limit}"
+            yield Finding(NOTE, stage, text, f"{stage} stops at such a pair: raise {setting} to {most} to be safe")
 
 
 @check
 def preferences(project: Project) -> Iterator[Finding]:
     """Human comparisons, against the stages that train on them."""
-    shape, gold = project.shape, project.config("gold")
-    limits = {}
+    gold, limits = project.config("gold"), {}
     if project.config("compare").given != "none":
         limits["preferences"] = {stage: project.config(stage).max_length for stage in ("reward", "dpo")}
     if gold.kind == "reward_model":
         limits["gold_preferences"] = {"gold.training": gold.training.max_length}
     for name, by_stage in limits.items():
         known: list[tuple[str, Any]] = []
-        yield from _render(project, name, project.rows(name), lambda row: dpo.tokenise([row], project.tokenizer)[0], known)
-        lengths, names = [pair["length"] for _, pair in known], [row_id for row_id, _ in known]
+        rows, tokenizer = project.rows(name), project.tokenizer
+        yield from _render(project, name, rows, lambda row: dpo.tokenise([row], tokenizer)[0], known)
+        lengths = [(row_id, pair["length"]) for row_id, pair in known]
         for stage, limit in by_stage.items():
-            setting = f"{stage}.max_length"
-            yield from refused(name, lambda: training.check_lengths(lengths, names, limit, setting, shape))
+            yield from _too_long(project, name, lengths, f"{stage}.max_length", limit)
 
 
 @check
@@ -110,6 +106,14 @@ def second_turns(project: Project) -> Iterator[Finding]:
         return
     doubt = doubted(prompt, "Yes.", challenge)
     yield from refused("answers", lambda: second_turn_length(project.tokenizer, doubt, challenge))
+
+
+def _too_long(
+    project: Project, subject: str, lengths: Sequence[tuple[str, int]], setting: str, limit: int
+) -> Iterator[Finding]:
+    """lengths: (id, tokens) of each row; as the stage that trains on them would refuse them."""
+    tokens, names = [length for _, length in lengths], [name for name, _ in lengths]
+    yield from refused(subject, lambda: training.check_lengths(tokens, names, limit, setting, project.shape))
 
 
 def _render(
