@@ -16,6 +16,7 @@ from typing import Any, Callable, Mapping, Sequence
 
 from tasks.config.shared import CATEGORIES, SPLITS
 from tasks.errors import DataError
+from tasks.near_repeats import words_of
 from tasks.rows import Row, parse_jsonl
 
 HH_TURN = re.compile(r"\n\n(Human|Assistant): ?")
@@ -170,9 +171,13 @@ def limited(content: Row, max_characters: int | None) -> Row:
 
 
 def root_of(messages: Messages) -> str:
-    """Variants of one question share their root: here, the first thing the user says, ignoring case and spaces."""
+    """Variants of one question share their root: here, the first thing the user says, by its words run together.
+
+    Case, width, spaces and punctuation make no difference; a text without any word is taken as it stands.
+    """
     first = next(m["content"] for m in messages if m["role"] == "user")
-    return hashlib.sha256(" ".join(first.lower().split()).encode()).hexdigest()[:16]
+    said = "".join(words_of(first)) or " ".join(first.split())
+    return hashlib.sha256(said.encode()).hexdigest()[:16]
 
 
 def named(source: Mapping[str, Any], content: Row, prefix: str, number: int) -> Row:

@@ -17,8 +17,9 @@ from typing import Any
 from models.judges.human import COLUMNS, PREFERENCES
 from tasks import formats
 from tasks.config.service import IntakeConfig
-from tasks.config.shared import DataConfig
+from tasks.config.shared import DataConfig, NearRepeatsConfig
 from tasks.formats import BadRow
+from tasks.near_repeats import user_turns
 from tasks.prepare import HELD_OUT, KIND_SPLITS, PARSERS, files_of, read_kind, shares_of, split_of
 from tasks.rows import Row, read_jsonl
 
@@ -84,6 +85,11 @@ class HeldData:
             self._read(folder, name, kind)
         self._read_verdicts(folder / rules.intake.verdicts)
 
+    @property
+    def near_repeats(self) -> NearRepeatsConfig:
+        """When a new row nearly repeats an evaluation prompt."""
+        return self._rules.data.near_repeats
+
     def file_for(self, kind: str) -> str | None:
         """The file that rows of a kind are added to; None where params name none."""
         return self._rules.intake.verdicts if kind == "verdicts" else files_of(self._rules.data).get(kind)
@@ -129,7 +135,7 @@ class HeldData:
         file = self._files.setdefault(name, File(readers))
         for row in read_kind(folder / name, kind, self._rules.data).rows if (folder / name).is_file() else ():
             split = self._split(kind, row["root"], row.get("split"))
-            turns = _turns(row.get("prompt") or row["messages"])
+            turns = user_turns(row)
             if kind == richest(readers):
                 file.ids[row["id"]] = digest = digest_of(row)
                 file.digests.add(digest)
@@ -173,7 +179,7 @@ class HeldData:
         if "demonstrations" in readers and named["category"] not in self._rules.categories:
             raise BadRow(f"its category has no weight in sft.category_weights ({', '.join(self._rules.categories)})")
         splits = [split for reader in readers if (split := self._split(reader, named["root"], given.get("split")))]
-        turns = _turns(content.get("prompt") or content["messages"][:-1])
+        turns = user_turns(content)
         return Candidate(named, digest_of(content), named["root"], splits[0] if splits else None, turns)
 
     def _content(self, reader: str, given: Row, kind: str) -> Row:
@@ -220,10 +226,6 @@ def verdict_digest(row: Mapping[str, Any]) -> str:
 
 def _digest(content: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
-def _turns(messages: Iterable[Mapping[str, str]]) -> tuple[str, ...]:
-    return tuple(message["content"] for message in messages if message["role"] == "user")
 
 
 # --- checks ---

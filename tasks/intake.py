@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tasks.config.service import NearRepeatsConfig
+from tasks.config.shared import NearRepeatsConfig
 from tasks.errors import DataError
 from tasks.formats import BadRow
 from tasks.held_data import EVALUATION, Candidate, HeldData

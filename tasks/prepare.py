@@ -9,13 +9,15 @@ from pathlib import Path
 from typing import Any, Callable, Iterable, Mapping, Sequence
 
 from tasks import formats
-from tasks.config.shared import DataConfig, PrepareConfig
+from tasks.config.shared import DataConfig, NearRepeatsConfig, PrepareConfig
 from tasks.errors import DataError
+from tasks.near_repeats import HeldOut
 from tasks.rows import Row, write_jsonl
 
 HELD_OUT = ("select", "gate", "gold")
 KEPT_APART = ("gate", "select", "gold")  # the gate's prompts are the last to go
 REPEATS = "it repeats a held-out prompt"
+HELDOUT_DEMONSTRATIONS = "heldout_demonstrations"
 PARSERS: dict[str, Callable[[Mapping[str, Any]], Row]] = {
     "demonstrations": formats.demonstration,
     "prompts": formats.prompt,
@@ -27,6 +29,7 @@ KIND_SPLITS = {
     "preferences": ("preferences", "gold"),
 }
 KIND_OF = {split: kind for kind, splits in KIND_SPLITS.items() for split in splits}
+KIND_OF[HELDOUT_DEMONSTRATIONS] = "demonstrations"
 
 
 @dataclass(frozen=True)
@@ -40,8 +43,9 @@ class Read:
 def prepare(cfg: PrepareConfig, data: Path, out: Path) -> dict[str, float]:
     """Write each split's file below `out`; demonstrations whose root falls into `select` are held out from training.
 
-    `skipped_KIND` counts bad rows and those that repeat a held-out prompt, `unused_KIND` rows in a split that nothing
-    of their kind is read from, by their own `split` or by their root.
+    `skipped_KIND` counts bad rows and those that repeat a held-out prompt, `near_repeats_SPLIT` rows that were left out
+    of a split because they nearly repeat one (data.near_repeats), `unused_KIND` rows in a split that nothing of their
+    kind is read from, by their own `split` or by their root.
 
     Raises DataError naming file and row for a bad row (unless data.bad_rows is `skip`), duplicate ids, a question in
     two splits of which one is held out, or no data.
@@ -53,16 +57,17 @@ def prepare(cfg: PrepareConfig, data: Path, out: Path) -> dict[str, float]:
             split_rows[split] += rows
     for kind, repeats in _take_out_repeats(split_rows, cfg.data).items():
         kinds[kind].skipped[REPEATS] += repeats
-    _check_needed(split_rows)
-    _check_apart(split_rows)
     heldout = _in_split("select", "demonstrations", kinds["demonstrations"].rows, cfg.data)
+    near_repeats, heldout = _take_out_near_repeats(split_rows, heldout, cfg.data.near_repeats)
+    _check_needed(split_rows, near_repeats)
+    _check_apart(split_rows)
     write_jsonl(out / "demonstrations.jsonl", split_rows["sft"])
     write_jsonl(out / "heldout_demonstrations.jsonl", heldout)
     for split in KIND_SPLITS["prompts"]:
         write_jsonl(out / f"{split}_prompts.jsonl", _one_per_prompt(split_rows[split]))
     write_jsonl(out / "preferences.jsonl", split_rows["preferences"])
     write_jsonl(out / "gold_preferences.jsonl", split_rows["gold"])
-    return _metrics(kinds, split_rows, heldout)
+    return _metrics(kinds, split_rows, heldout, near_repeats)
 
 
 def files_of(data: DataConfig) -> dict[str, str]:
@@ -161,8 +166,13 @@ def _one_per_prompt(rows: Sequence[Row]) -> list[Row]:
     return list(seen.values())
 
 
-def _check_needed(split_rows: Mapping[str, Sequence[Row]]) -> None:
+def _check_needed(split_rows: Mapping[str, Sequence[Row]], near_repeats: Mapping[str, int]) -> None:
     for split in ("sft", "rl", "select", "gate"):
+        if not split_rows[split] and near_repeats[split]:
+            raise DataError(
+                f"all {near_repeats[split]} rows of the split {split!r} nearly repeat a held-out prompt; give variants "
+                "of one question one root, or raise data.near_repeats.resemblance and .containment"
+            )
         if not split_rows[split]:
             raise DataError(f"no rows fall into the split {split!r}; raise data.splits.{split}, or add rows")
     if not split_rows["compare"] and not split_rows["preferences"]:
@@ -212,14 +222,43 @@ def _take_out_repeats(split_rows: dict[str, list[Row]], data: DataConfig) -> Cou
     return taken
 
 
+def _take_out_near_repeats(
+    split_rows: dict[str, list[Row]], heldout: list[Row], cfg: NearRepeatsConfig
+) -> tuple[Counter[str], list[Row]]:
+    """Takes rows that nearly repeat, under a root of their own, a row of a split that is held out.
+
+    Of two held-out splits the one named first in `KEPT_APART` keeps its row; held-out demonstrations answer questions of
+    `select`, and are kept apart from the gate. Returns how many rows went, by split, and those of `heldout` that stay.
+    """
+    rows_by_split = {**split_rows, HELDOUT_DEMONSTRATIONS: heldout}
+    taken: Counter[str] = Counter()
+    for place, held_out in enumerate(KEPT_APART):
+        prompts = HeldOut(cfg, rows_by_split[held_out])
+        passed = {*KEPT_APART[: place + 1], *([HELDOUT_DEMONSTRATIONS] if place else [])}
+        for split in rows_by_split.keys() - passed:
+            stay = [row for row in rows_by_split[split] if not prompts.is_repeated_by(row)]
+            taken[split] += len(rows_by_split[split]) - len(stay)
+            rows_by_split[split] = stay
+    for split, count in sorted(taken.items()):
+        if count:
+            print(f"{count} row(s) of {split} nearly repeat a held-out prompt and are left out (data.near_repeats)")
+    split_rows.update({split: rows_by_split[split] for split in split_rows})
+    return taken, rows_by_split[HELDOUT_DEMONSTRATIONS]
+
+
 def _metrics(
-    kinds: Mapping[str, Read], split_rows: Mapping[str, Sequence[Row]], heldout: Sequence[Row]
-) -> dict[str, float]:
+    kinds: Mapping[str, Read], split_rows: Mapping[str, Sequence[Row]], heldout: Sequence[Row],
+    near_repeats: Mapping[str, int],
+) -> dict[str, float]:  # fmt: skip
     counts: dict[str, float] = {f"rows_{split}": len(rows) for split, rows in split_rows.items()}
     counts.update({f"roots_{split}": len({row["root"] for row in rows}) for split, rows in split_rows.items()})
     counts.update({f"skipped_{kind}": sum(read.skipped.values()) for kind, read in kinds.items()})
     used = {kind: sum(len(split_rows[split]) for split in KIND_SPLITS[kind]) for kind in kinds}
     used["demonstrations"] += len(heldout)
+    for split, taken in sorted(near_repeats.items()):
+        counts[f"near_repeats_{split}"] = taken
+        if taken:
+            used[KIND_OF[split]] += taken
     repeats = {kind: read.skipped[REPEATS] for kind, read in kinds.items()}
     counts.update({f"unused_{kind}": len(read.rows) - used[kind] - repeats[kind] for kind, read in kinds.items()})
     counts["rows_heldout_demonstrations"] = len(heldout)

@@ -19,7 +19,6 @@ INTAKE = {
     "max_total_mb": 10.0,
     "max_row_characters": 2000,
     "attempts": 3,
-    "near_repeats": NEAR,
 }
 SHARES = {"sft": 0.3, "compare": 0.15, "rl": 0.2, "select": 0.1, "gate": 0.15, "preferences": 0.3, "gold": 0.0}
 DATA = {
@@ -29,6 +28,7 @@ DATA = {
     "preferences": "prefs.jsonl",
     "bad_rows": "refuse",
     "max_characters": 1000,
+    "near_repeats": NEAR,
     "splits": SHARES,
 }
 GATE_PROMPT = "Which day of the week comes right after Monday?"
@@ -60,5 +60,5 @@ def lines(*rows) -> bytes:
 def taken(kind: str, *rows, into: HeldData):
     """What becomes of the rows of one object."""
     parsed = parse(f"{kind}/x.jsonl", lines(*rows), intake_config())
-    (outcome,) = admit([Inbound("in/x.jsonl@v1", kind, parsed)], into, intake_config().near_repeats)
+    (outcome,) = admit([Inbound("in/x.jsonl@v1", kind, parsed)], into, into.near_repeats)
     return outcome

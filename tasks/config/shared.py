@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from tasks.config.base import NonNegative, Positive, PositiveFloat, Rate, Section
 
@@ -40,6 +40,15 @@ class SplitShares(Section):
         return self
 
 
+class NearRepeatsConfig(Section):
+    """When a text nearly repeats a held-out prompt; see tasks/near_repeats.py."""
+
+    words: Positive
+    resemblance: Annotated[float, Field(gt=0, le=1)]
+    containment: Annotated[float, Field(gt=0, le=1)]
+    contained_words: Positive
+
+
 class DataConfig(Section):
     path: str
     demonstrations: str
@@ -47,6 +56,7 @@ class DataConfig(Section):
     preferences: str | None
     bad_rows: Literal["refuse", "skip"]
     max_characters: Positive | None
+    near_repeats: NearRepeatsConfig
     splits: SplitShares
 
 
