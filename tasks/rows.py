@@ -8,12 +8,28 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, Iterable
+from typing import Any
 
 from tasks.errors import DataError
 
 Row = dict[str, Any]
+
+
+def json_lines(lines: Iterable[str]) -> Iterator[tuple[int, Row | str]]:
+    """Each line that is not blank with its number, as the object that it holds, or why it holds none."""
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError as error:
+            yield number, f"invalid JSON ({error.msg} at column {error.colno})"
+        except (ValueError, RecursionError):
+            yield number, "invalid JSON (a number too long, or nested too deeply)"
+        else:
+            yield number, row if isinstance(row, dict) else f"expected a JSON object, found {type(row).__name__}"
 
 
 def parse_jsonl(lines: Iterable[str], name: str) -> list[Row]:
@@ -22,17 +38,9 @@ def parse_jsonl(lines: Iterable[str], name: str) -> list[Row]:
     Raises DataError naming the line for invalid JSON or a line that is not an object.
     """
     rows = []
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise DataError(f"{name}, line {number}: invalid JSON ({error.msg} at column {error.colno})") from None
-        except (ValueError, RecursionError):
-            raise DataError(f"{name}, line {number}: invalid JSON (a number too long, or nested too deeply)") from None
-        if not isinstance(row, dict):
-            raise DataError(f"{name}, line {number}: expected a JSON object, found {type(row).__name__}")
+    for number, row in json_lines(lines):
+        if isinstance(row, str):
+            raise DataError(f"{name}, line {number}: {row}")
         rows.append(row)
     return rows
 
@@ -47,7 +55,7 @@ def append_jsonl(path: Path, rows: Iterable[Row]) -> None:
 
     A last line that a full disk or a kill has torn stays a line of its own.
     """
-    text = "".join(json.dumps(row, ensure_ascii=False, sort_keys=True) + "\n" for row in rows)
+    text = "".join(json.dumps(row, ensure_ascii=False, sort_keys=True, allow_nan=False) + "\n" for row in rows)
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "ab+", buffering=0) as file:
         if text and file.seek(0, os.SEEK_END):
@@ -57,8 +65,11 @@ def append_jsonl(path: Path, rows: Iterable[Row]) -> None:
 
 
 def write_jsonl(path: Path, rows: Iterable[Row]) -> None:
-    """Write rows with sorted keys, so that equal rows give equal bytes."""
+    """Write rows with sorted keys, so that equal rows give equal bytes.
+
+    Raises ValueError for NaN and infinity, which JSON has not.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "w", encoding="utf-8") as file:
         for row in rows:
-            file.write(json.dumps(row, ensure_ascii=False, sort_keys=True) + "\n")
+            file.write(json.dumps(row, ensure_ascii=False, sort_keys=True, allow_nan=False) + "\n")

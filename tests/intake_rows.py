@@ -26,6 +26,8 @@ DATA = {
     "demonstrations": "demos.jsonl",
     "prompts": "prompts.jsonl",
     "preferences": "prefs.jsonl",
+    "columns": {"demonstrations": None, "prompts": None, "preferences": None},
+    "pairs": {"minimum_gap": 1.0},
     "bad_rows": "refuse",
     "max_characters": 1000,
     "near_repeats": NEAR,

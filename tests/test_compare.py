@@ -302,7 +302,7 @@ def test_a_judge_that_always_says_first_through_the_card(carded, monkeypatch):
     """Nothing to train on: every pair flips, which is half right and no better than chance."""
     with pytest.raises(DataError, match="0 comparisons to train on"):
         carded(ALWAYS_FIRST)
-    monkeypatch.setattr(stage, "_check_split", lambda train, heldout, cfg: None)
+    monkeypatch.setattr(stage, "check_split", lambda train, heldout, cfg: None)
     metrics, files, document = carded(ALWAYS_FIRST)
     assert metrics["train"] == 0 and metrics["swap_flip_rate"] == 1.0 and document["outcomes"]["flip"] == 120
     assert value(document["panel"]["prefers_first"]) == 1.0 and value(document["panel"]["prefers_longer"]) == 0.5

@@ -17,8 +17,9 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from benchmarks.ppo.floors import Shape
 from benchmarks.ppo.workload import Workload
 from models.chat_template import encode_prompt, load_tokenizer
-from models.loading import load_policy, reward_model_from_policy
+from models.loading import load_policy
 from models.randomness import generator
+from models.reward_model import reward_model_from_policy
 from tasks.rows import read_jsonl
 
 # Llama 3.2 1B's shape, with random weights and the tokenizer of hearth, whose ids are the first of its vocabulary.

@@ -3,14 +3,16 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from models import chat_template, loading
+from models import chat_template
 from models.judges.base import Answer, Question, Ratings, Row, Verdict
 from models.reward import score
+from models.reward_model import load_reward_model
 
 
 @dataclass(frozen=True)
@@ -24,10 +26,13 @@ class RewardModelScorer:
     axes: tuple[str, ...] = field(default=(), init=False)
 
     @classmethod
-    def load(cls, path: Path, base: Path | None = None, rows_per_batch: int = 64) -> "RewardModelScorer":
-        model = loading.load_reward_model(path, base=base)
+    def load(
+        cls, path: Path, base: Path | None = None, rows_per_batch: int = 64, date: str | None = None
+    ) -> "RewardModelScorer":
+        """date: what chat templates take for today; None: the day it is."""
+        model = load_reward_model(path, base=base)
         device = "cuda" if torch.cuda.is_available() else "cpu"
-        return cls(model.to(device), chat_template.load_tokenizer(path), rows_per_batch)
+        return cls(model.to(device), chat_template.load_tokenizer(path, date), rows_per_batch)
 
     def score(self, rows: Sequence[Row], responses: Sequence[str]) -> list[dict[str, float]]:
         return [{"gold": value} for value in self.values(rows, responses)]
@@ -35,18 +40,19 @@ class RewardModelScorer:
     def values(self, rows: Sequence[Row], responses: Sequence[str]) -> list[float]:
         """One logit per (prompt, response); the response ends its turn, as a finished sample does.
 
-        A prompt (by its id) is encoded once, and equal pairs are scored once.
+        Equal pairs (by the id of the prompt) are scored once.
         """
-        prompts = {row["id"]: row["prompt"] for row in rows}
+        prompts = {row["id"]: row for row in rows}
         pairs = list(dict.fromkeys((row["id"], text) for row, text in zip(rows, responses, strict=True)))
         if not pairs:
             return []
-        encoded = {name: chat_template.encode_prompt(self.tokenizer, messages) for name, messages in prompts.items()}
-        end = chat_template.end_of_turn(self.tokenizer)
-        texts = self.tokenizer([text for _, text in pairs], add_special_tokens=False)["input_ids"]
-        sequences = [[*encoded[name], *ids, end] for (name, _), ids in zip(pairs, texts, strict=True)]
+        sequences = [self._sequence(prompts[name], text) for name, text in pairs]
         known = dict(zip(pairs, score(self.model, sequences, self.rows_per_batch).tolist(), strict=True))
         return [known[row["id"], text] for row, text in zip(rows, responses, strict=True)]
+
+    def _sequence(self, row: Row, text: str) -> list[int]:
+        turns = [*row["prompt"], {"role": "assistant", "content": text}]
+        return list(chain(*chat_template.encode_example(self.tokenizer, turns, row.get("tools"))))
 
 
 @dataclass(frozen=True)
