@@ -8,28 +8,32 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tasks.config.shared import DataConfig, PrepareConfig
+from tasks.config.shared import DataConfig, NearRepeatsConfig, PrepareConfig
 from tasks.data.collecting import Finding, Read, and_more, check_read, collect, read_kind
 from tasks.data.rendering import Check, template_check
 from tasks.errors import DataError
+from tasks.near_repeats import HeldOut
 from tasks.rows import Row, write_jsonl
 
 HELD_OUT = ("select", "gate", "gold")
 KEPT_APART = ("gate", "select", "gold")  # the gate's prompts are the last to go
+HELDOUT_DEMONSTRATIONS = "heldout_demonstrations"
 KIND_SPLITS = {
     "demonstrations": ("sft",),
     "prompts": ("compare", "rl", "select", "gate"),
     "preferences": ("preferences", "gold"),
 }
 KIND_OF = {split: kind for kind, splits in KIND_SPLITS.items() for split in splits}
+KIND_OF[HELDOUT_DEMONSTRATIONS] = "demonstrations"
 
 
 def prepare(cfg: PrepareConfig, data: Path, model: Path, out: Path) -> dict[str, float]:
     """Write each split's file below `out`; demonstrations whose root falls into `select` are held out from training.
 
     Every row is rendered with the chat template of `model`. `skipped_KIND` counts bad rows and those that repeat a
-    held-out prompt, `tied_KIND` those all of whose answers are equally good, `unused_KIND` rows in a split that nothing
-    of their kind is read from, by their own `split` or by their root.
+    held-out prompt, `near_repeats_SPLIT` rows that are left out of a split because they nearly repeat one
+    (data.near_repeats), `tied_KIND` those all of whose answers are equally good, `unused_KIND` rows in a split that
+    nothing of their kind is read from, by their own `split` or by their root.
 
     Raises DataError naming file and row for a bad row (unless data.bad_rows is `skip`), duplicate ids, a question in
     two splits of which one is held out, or no data.
@@ -43,16 +47,18 @@ def write_splits(cfg: DataConfig, data: Path, out: Path, check: Check | None) ->
     split_rows = split_all(kinds, cfg)
     for kind, repeats in _take_out_repeats(split_rows, cfg).items():
         kinds[kind].repeats += repeats
-    _check_needed(split_rows, kinds)
-    _check_apart(split_rows)
     heldout = _in_split("select", "demonstrations", kinds["demonstrations"].rows, cfg)
+    near_repeats, heldout = _take_out_near_repeats(split_rows, heldout, cfg.near_repeats)
+    _say(near_repeats)
+    _check_needed(split_rows, kinds, near_repeats)
+    _check_apart(split_rows)
     write_jsonl(out / "demonstrations.jsonl", split_rows["sft"])
     write_jsonl(out / "heldout_demonstrations.jsonl", heldout)
     for split in KIND_SPLITS["prompts"]:
         write_jsonl(out / f"{split}_prompts.jsonl", _one_per_prompt(split_rows[split]))
     write_jsonl(out / "preferences.jsonl", split_rows["preferences"])
     write_jsonl(out / "gold_preferences.jsonl", split_rows["gold"])
-    return _metrics(kinds, split_rows, heldout)
+    return _metrics(kinds, split_rows, heldout, near_repeats)
 
 
 def survey(cfg: DataConfig, data: Path, model: Path | None) -> list[Finding]:
@@ -73,7 +79,9 @@ def survey(cfg: DataConfig, data: Path, model: Path | None) -> list[Finding]:
         return findings
     split_rows = split_all(kinds, cfg)
     findings += _finding_of(_take_out_repeats, split_rows, cfg)
-    return findings + _finding_of(_check_needed, split_rows, kinds) + _finding_of(_check_apart, split_rows)
+    near_repeats, _ = _take_out_near_repeats(split_rows, [], cfg.near_repeats)
+    findings += _finding_of(_check_needed, split_rows, kinds, near_repeats)
+    return findings + _finding_of(_check_apart, split_rows)
 
 
 def _finding_of(check: Callable[..., Any], *given: Any) -> list[Finding]:
@@ -157,8 +165,15 @@ def _one_per_prompt(rows: Sequence[Row]) -> list[Row]:
     return list(seen.values())
 
 
-def _check_needed(split_rows: Mapping[str, Sequence[Row]], kinds: Mapping[str, Read]) -> None:
+def _check_needed(
+    split_rows: Mapping[str, Sequence[Row]], kinds: Mapping[str, Read], near_repeats: Mapping[str, int]
+) -> None:
     for split in ("sft", "rl", "select", "gate"):
+        if not split_rows[split] and near_repeats[split]:
+            raise DataError(
+                f"all {near_repeats[split]} rows of the split {split!r} nearly repeat a held-out prompt; give variants "
+                "of one question one root, or raise data.near_repeats.resemblance and .containment"
+            )
         if not split_rows[split]:
             raise DataError(_why_empty(split, kinds[KIND_OF[split]].rows))
     if not split_rows["compare"] and not split_rows["preferences"]:
@@ -220,15 +235,47 @@ def _take_out_repeats(split_rows: dict[str, list[Row]], data: DataConfig) -> Cou
     return taken
 
 
+def _take_out_near_repeats(
+    split_rows: dict[str, list[Row]], heldout: list[Row], cfg: NearRepeatsConfig
+) -> tuple[Counter[str], list[Row]]:
+    """Takes rows that nearly repeat, under a root of their own, a row of a split that is held out.
+
+    Of two held-out splits the one named first in `KEPT_APART` keeps its row; held-out demonstrations answer questions of
+    `select`, and are kept apart from the gate. Returns how many rows went, by split, and those of `heldout` that stay.
+    """
+    rows_by_split = {**split_rows, HELDOUT_DEMONSTRATIONS: heldout}
+    taken: Counter[str] = Counter()
+    for place, held_out in enumerate(KEPT_APART):
+        prompts = HeldOut(cfg, rows_by_split[held_out])
+        passed = {*KEPT_APART[: place + 1], *([HELDOUT_DEMONSTRATIONS] if place else [])}
+        for split in rows_by_split.keys() - passed:
+            stay = [row for row in rows_by_split[split] if not prompts.is_repeated_by(row)]
+            taken[split] += len(rows_by_split[split]) - len(stay)
+            rows_by_split[split] = stay
+    split_rows.update({split: rows_by_split[split] for split in split_rows})
+    return taken, rows_by_split[HELDOUT_DEMONSTRATIONS]
+
+
+def _say(near_repeats: Mapping[str, int]) -> None:
+    for split, count in sorted(near_repeats.items()):
+        if count:
+            print(f"{count} row(s) of {split} nearly repeat a held-out prompt and are left out (data.near_repeats)")
+
+
 def _metrics(
-    kinds: Mapping[str, Read], split_rows: Mapping[str, Sequence[Row]], heldout: Sequence[Row]
-) -> dict[str, float]:
+    kinds: Mapping[str, Read], split_rows: Mapping[str, Sequence[Row]], heldout: Sequence[Row],
+    near_repeats: Mapping[str, int],
+) -> dict[str, float]:  # fmt: skip
     counts: dict[str, float] = {f"rows_{split}": len(rows) for split, rows in split_rows.items()}
     counts.update({f"roots_{split}": len({row["root"] for row in rows}) for split, rows in split_rows.items()})
     counts.update({f"skipped_{kind}": read.skipped for kind, read in kinds.items()})
     counts.update({f"tied_{kind}": read.tied for kind, read in kinds.items() if kind == "preferences"})
     used = {kind: sum(len(split_rows[split]) for split in KIND_SPLITS[kind]) for kind in kinds}
     used["demonstrations"] += len(heldout)
+    for split, taken in sorted(near_repeats.items()):
+        counts[f"near_repeats_{split}"] = taken
+        if taken:
+            used[KIND_OF[split]] += taken
     counts.update({f"unused_{kind}": len(read.rows) - used[kind] - read.repeats for kind, read in kinds.items()})
     counts["rows_heldout_demonstrations"] = len(heldout)
     return counts

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from tasks.config.base import NonNegative, Positive, PositiveFloat, Rate, Section
 
@@ -63,6 +63,15 @@ class SplitShares(Section):
         return self
 
 
+class NearRepeatsConfig(Section):
+    """When a text nearly repeats a held-out prompt; see tasks/near_repeats.py."""
+
+    words: Positive
+    resemblance: Annotated[float, Field(gt=0, le=1)]
+    containment: Annotated[float, Field(gt=0, le=1)]
+    contained_words: Positive
+
+
 def _known_columns(columns: dict[str, str | list[str] | None]) -> dict[str, str | list[str] | None]:
     known = ("form", "marks", *CONTENT_FIELDS, *ROW_FIELDS)
     for name, column in columns.items():
@@ -104,6 +113,7 @@ class DataConfig(Section):
     pairs: PairsConfig
     bad_rows: Literal["refuse", "skip"]
     max_characters: Positive | None
+    near_repeats: NearRepeatsConfig
     splits: SplitShares
 
 
