@@ -22,7 +22,7 @@ from models.chat_template import encode_prompt, encode_response, load_tokenizer
 from models.loading import load_policy, load_reward_model
 from models.logprobs import response_logprobs
 from models.reward import score
-from tasks.rows import Row, read_jsonl
+from tasks.rows import Row, is_finished, read_jsonl
 
 ROWS_PER_BATCH = 64
 SAME = 1e-6
@@ -64,7 +64,7 @@ def _rewards(artifacts: Path, rows: Sequence[Row], side: str) -> torch.Tensor:
     """(rows, 2): the reward model's score, and log π_dpo − log π_sft in nats."""
     tokenizer = load_tokenizer(artifacts / "sft")
     prompts = [encode_prompt(tokenizer, row["prompt"]) for row in rows]
-    answers = [encode_response(tokenizer, row[side][-1]["content"]) for row in rows]
+    answers = [encode_response(tokenizer, row[side][-1]["content"], is_finished(row, side)) for row in rows]
     whole = [[*prompt, *answer] for prompt, answer in zip(prompts, answers, strict=True)]
     scores = score(load_reward_model(artifacts / "reward"), whole, ROWS_PER_BATCH)
     sums = [

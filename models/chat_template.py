@@ -62,9 +62,10 @@ def stop_ids(tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
     return frozenset({end_of_turn(tokenizer), tokenizer.eos_token_id})
 
 
-def encode_response(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
-    """Token ids of an assistant's whole turn, its end included."""
-    return [*tokenizer(text, add_special_tokens=False)["input_ids"], end_of_turn(tokenizer)]
+def encode_response(tokenizer: PreTrainedTokenizerBase, text: str, ended: bool = True) -> list[int]:
+    """Token ids of an assistant's whole turn, its end included; without an end where it was cut."""
+    ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+    return [*ids, end_of_turn(tokenizer)] if ended else list(ids)
 
 
 def decode_response(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> str:

@@ -17,7 +17,7 @@ from tasks.errors import DataError
 from tasks.lora import check_targets, peft_config
 from tasks.machine import device, prepare_torch
 from tasks.numbers import finite_metrics
-from tasks.rows import Row, read_jsonl
+from tasks.rows import SIDES, Row, is_finished, read_jsonl
 from tasks.sampling import response_sums
 from tasks.snapshots import collect_snapshots
 
@@ -29,8 +29,9 @@ def tokenise(rows: Sequence[Row], tokenizer: Any) -> list[Row]:
     tokenised = []
     for row in rows:
         prompt = encode_prompt(tokenizer, row["prompt"])
-        chosen = encode_response(tokenizer, row["chosen"][-1]["content"])
-        rejected = encode_response(tokenizer, row["rejected"][-1]["content"])
+        chosen, rejected = (
+            encode_response(tokenizer, row[side][-1]["content"], is_finished(row, side)) for side in SIDES
+        )
         tokenised.append({
             "prompt_ids": prompt, "chosen_ids": chosen, "rejected_ids": rejected,
             "length": len(prompt) + max(len(chosen), len(rejected)),

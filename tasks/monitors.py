@@ -21,7 +21,7 @@ from tasks.answers import FINAL, checkpoints_of, training_order
 from tasks.config.evaluation import MonitorsConfig
 from tasks.machine import device, prepare_torch
 from tasks.monitoring import limit_of, monitor_settings
-from tasks.rows import Row, read_jsonl, write_jsonl
+from tasks.rows import Row, is_finished, read_jsonl, write_jsonl
 from tasks.sampling import response_sums
 
 REFERENCE = "sft"
@@ -107,7 +107,10 @@ def measure_likelihoods(
         for row in demonstrations
     ]
     preferred = [
-        (encode_prompt(tokenizer, row["prompt"]), encode_response(tokenizer, row["chosen"][-1]["content"]))
+        (
+            encode_prompt(tokenizer, row["prompt"]),
+            encode_response(tokenizer, row["chosen"][-1]["content"], is_finished(row, "chosen")),
+        )
         for row in comparisons
     ]
     of_said, of_preferred = (_fitting_sums(cfg, loaded, pairs) for pairs in (said, preferred))

@@ -18,7 +18,7 @@ from tasks.errors import DataError
 from tasks.lora import check_targets, peft_config
 from tasks.machine import prepare_torch
 from tasks.numbers import finite_metrics
-from tasks.rows import Row, read_jsonl
+from tasks.rows import SIDES, Row, is_finished, read_jsonl
 
 SCORING_ROWS = 64
 
@@ -29,8 +29,8 @@ def tokenise(rows: Sequence[Row], tokenizer: Any, use_margin: bool) -> list[Row]
     for row in rows:
         prompt = encode_prompt(tokenizer, row["prompt"])
         pair = {
-            "chosen_ids": prompt + encode_response(tokenizer, row["chosen"][-1]["content"]),
-            "rejected_ids": prompt + encode_response(tokenizer, row["rejected"][-1]["content"]),
+            f"{side}_ids": prompt + encode_response(tokenizer, row[side][-1]["content"], is_finished(row, side))
+            for side in SIDES
         }
         tokenised.append({**pair, "margin": float(row["score_gap"])} if use_margin else pair)
     return tokenised

@@ -9,6 +9,7 @@ from typing import Any, Iterable
 from tasks.errors import DataError
 
 Row = dict[str, Any]
+SIDES = ("chosen", "rejected")
 
 
 def parse_jsonl(lines: Iterable[str], name: str) -> list[Row]:
@@ -30,6 +31,15 @@ def parse_jsonl(lines: Iterable[str], name: str) -> list[Row]:
             raise DataError(f"{name}, line {number}: expected a JSON object, found {type(row).__name__}")
         rows.append(row)
     return rows
+
+
+def is_finished(comparison: Row, side: str) -> bool:
+    """Whether the `chosen` or `rejected` response ends its turn, or was cut at the longest answer.
+
+    Nothing appends an end to a response that was cut: it would be learned as one, and scored as one. What people wrote
+    says nothing, and is whole.
+    """
+    return comparison.get(f"{side}_finished", True)
 
 
 def read_jsonl(path: Path) -> list[Row]:
