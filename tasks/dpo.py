@@ -7,17 +7,18 @@ from typing import Any, Sequence
 
 import torch
 
-from models.chat_template import encode_example, load_tokenizer
+from models.chat_template import load_tokenizer
 from models.loading import load_policy, policy_writer
 from models.losses import chosen_nll
 from models.precision import products_in
 from tasks import training
 from tasks.config.training import DpoConfig
+from tasks.encoding import encode_side
 from tasks.errors import DataError
 from tasks.lora import check_targets, peft_config
 from tasks.machine import device, prepare_torch
 from tasks.numbers import finite_metrics
-from tasks.rows import Row, read_jsonl
+from tasks.rows import SIDES, Row, read_jsonl
 from tasks.sampling import response_sums
 from tasks.snapshots import collect_snapshots
 
@@ -28,8 +29,7 @@ def tokenise(rows: Sequence[Row], tokenizer: Any) -> list[Row]:
     """`prompt_ids`, `chosen_ids` and `rejected_ids` of each comparison, and their longest `length`."""
     tokenised = []
     for row in rows:
-        prompt, chosen = encode_example(tokenizer, [*row["prompt"], row["chosen"][-1]], row.get("tools"))
-        _, rejected = encode_example(tokenizer, [*row["prompt"], row["rejected"][-1]], row.get("tools"))
+        (prompt, chosen), (_, rejected) = (encode_side(tokenizer, row, side) for side in SIDES)
         tokenised.append({
             "prompt_ids": prompt, "chosen_ids": chosen, "rejected_ids": rejected,
             "length": len(prompt) + max(len(chosen), len(rejected)),

@@ -152,7 +152,8 @@ def _judge_part(
     samples = [sample for group in groups.values() for sample in group]
     rated: list[tuple[Ratings, ...] | None] = [tuple({} for _ in judges) for _ in samples]
     if _rates(cfg, judges):
-        rated = ask_ratings(asker, judges, [(prompts[sample["prompt_id"]], sample["response"]) for sample in samples])
+        responses = [(prompts[sample["prompt_id"]], sample["response"]) for sample in samples]
+        rated = ask_ratings(asker, judges, responses, [sample["finished"] for sample in samples])
     by_sample = dict(zip([sample["id"] for sample in samples], rated, strict=True))
     todo: list[tuple[Row, Row, Row, Mapping[str, Ratings]]] = []
     for prompt_id, group in groups.items():
@@ -165,7 +166,8 @@ def _judge_part(
         verdicts = [verdict_of_ratings(cfg, by_sample[a["id"]], by_sample[b["id"]]) for _, a, b, _ in todo]
     else:
         texts = [(prompt, a["response"], b["response"]) for prompt, a, b, _ in todo]
-        verdicts = ask_both_orders(asker, judges, texts, key=str(cfg.runtime.seed), method=cfg.panel)
+        finished = [(a["finished"], b["finished"]) for _, a, b, _ in todo]
+        verdicts = ask_both_orders(asker, judges, texts, key=str(cfg.runtime.seed), method=cfg.panel, finished=finished)
     for (prompt, a, b, means), verdict in zip(todo, verdicts, strict=True):
         if verdict is None:
             judged.unasked_pairs += 1

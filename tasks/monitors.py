@@ -19,6 +19,7 @@ from models.monitors.survey import text_findings
 from tasks import progress, statistics
 from tasks.answers import FINAL, checkpoints_of, training_order
 from tasks.config.evaluation import MonitorsConfig
+from tasks.encoding import encode_side
 from tasks.machine import device, prepare_torch
 from tasks.monitoring import limit_of, monitor_settings
 from tasks.rows import Row, read_jsonl, write_jsonl
@@ -103,9 +104,7 @@ def measure_likelihoods(
     tokenizer = load_tokenizer(policy, cfg.runtime.date)
     loaded = load_policy(policy, base, cfg.runtime.dtype).to(device())
     said = [encode_example(tokenizer, row["messages"], row.get("tools")) for row in demonstrations]
-    preferred = [
-        encode_example(tokenizer, [*row["prompt"], row["chosen"][-1]], row.get("tools")) for row in comparisons
-    ]
+    preferred = [encode_side(tokenizer, row, "chosen") for row in comparisons]
     of_said, of_preferred = (_fitting_sums(cfg, loaded, pairs) for pairs in (said, preferred))
     known = [(value, len(response)) for value, (_, response) in zip(of_said, said, strict=True) if value is not None]
     notes = [
