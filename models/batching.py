@@ -10,6 +10,7 @@ from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 
 FILLER_ID = 0
 
@@ -87,15 +88,19 @@ def backbone_of(model: nn.Module) -> nn.Module:
     """The decoder under the head: token ids in, last hidden states out.
 
     Raises:
-        ValueError: the model names no backbone.
+        ValueError: no backbone is found.
     """
     inner = unwrapped(model)
     prefix = getattr(inner, "base_model_prefix", "")
     backbone = getattr(inner, prefix, None) if prefix else None
-    if backbone is None:
+    if backbone is not None:
+        return backbone
+    # Some name the wrapper that they are cut from (Llama 4, whose text model lies beside a head of its own).
+    models = [child for child in inner.children() if isinstance(child, PreTrainedModel)]
+    if len(models) != 1:
         raise ValueError(f"{type(inner).__name__} names no backbone (base_model_prefix={prefix!r}); use a Hugging Face"
                          " causal language model or sequence classifier")
-    return backbone
+    return models[0]
 
 
 def hidden_states(backbone: nn.Module, ids: Tensor) -> Tensor:
@@ -105,6 +110,12 @@ def hidden_states(backbone: nn.Module, ids: Tensor) -> Tensor:
     mask attention takes its fast causal path. Position ids are then 0, 1, 2, ... as the mask's cumulative sum gives.
     """
     return backbone(input_ids=ids, use_cache=False).last_hidden_state
+
+
+def state_size(backbone: nn.Module) -> int:
+    """Numbers in each last hidden state: what comes out, since a config may name another size (OPT's projection)."""
+    with evaluating(backbone), torch.no_grad():
+        return hidden_states(backbone, torch.zeros(1, 1, dtype=torch.long, device=device_of(backbone))).shape[-1]
 
 
 def context_length(model: nn.Module) -> int:

@@ -1,4 +1,4 @@
-"""Model directories in and out: checks, policies, reward models, adapter chains.
+"""Model directories in and out: checks, policies, adapter chains.
 
 A policy directory is either a whole Hugging Face causal LM, or a chain of LoRA adapters over a base:
 `adapters.json` names them in the order in which they are merged. Only safetensors are read, and no code
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Callable, Sequence
 
 import torch
-from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
+from transformers import AutoModelForCausalLM
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from models.precision import round_weights
@@ -47,40 +47,8 @@ def load_policy(path: Path, base: Path | None = None, dtype: str = "float32") ->
         model = read_weights(AutoModelForCausalLM, path, _dtype(dtype))
         check_causal(model, path)
         return model
-    merged = merge_adapters(load_policy(_check_base(path, base)), adapter_paths(path))
+    merged = merge_adapters(load_policy(check_base(path, base)), adapter_paths(path))
     return round_weights(merged, _dtype(dtype)).eval()
-
-
-def load_reward_model(path: Path, base: Path | None = None, dtype: str = "float32") -> PreTrainedModel:
-    """A sequence-classification model with one label, in eval mode.
-
-    With a chain, the last adapter carries the head; the ones before it make the backbone (from SFT).
-    Raises ValueError for a directory that is not a whole sequence classifier, or a chain without its base.
-    """
-    if not is_adapter_chain(path):
-        check_model_directory(path)
-        return read_weights(AutoModelForSequenceClassification, path, _dtype(dtype))
-    *backbone, head = adapter_paths(path)
-    policy = merge_adapters(load_policy(_check_base(path, base)), backbone)
-    return round_weights(merge_adapters(reward_model_from_policy(policy), [head]), _dtype(dtype)).eval()
-
-
-def reward_model_from_policy(policy: PreTrainedModel, seed: int = 0) -> PreTrainedModel:
-    """A reward model whose backbone is the policy's and whose head starts near zero.
-
-    The head's weights are drawn with standard deviation 1/sqrt(hidden + 1) (Huang et al. 2024, detail 11).
-    """
-    labels = {"id2label": {0: "reward"}, "label2id": {"reward": 0}}
-    config = type(policy.config).from_dict({**policy.config.to_dict(), **labels})
-    model = AutoModelForSequenceClassification.from_config(config, dtype=policy.dtype)
-    backbone = getattr(model, model.base_model_prefix)
-    backbone.load_state_dict(getattr(policy, policy.base_model_prefix).state_dict())
-    generator = torch.Generator().manual_seed(seed)
-    head = model.score.weight
-    noise = torch.randn(head.shape, generator=generator) / (head.shape[1] + 1) ** 0.5
-    with torch.no_grad():
-        head.copy_(noise.to(head.dtype))
-    return model.eval()
 
 
 # --- adapter chains ---
@@ -97,7 +65,7 @@ def _chain(path: Path) -> dict[str, Any]:
     return json.loads((path / ADAPTERS_FILE).read_text(encoding="utf-8"))
 
 
-def _check_base(path: Path, base: Path | None) -> Path:
+def check_base(path: Path, base: Path | None) -> Path:
     """Raises ValueError unless `base` is what the adapters in `path` were trained on."""
     if base is None:
         raise ValueError(f"{path} holds LoRA adapters only; the base that they were trained on is needed as well")

@@ -95,7 +95,7 @@ def ask_anchors(cfg: AnchorsConfig, compare: CompareConfig, state: Path) -> dict
     judges: dict[str, dict[str, Any]] = {}
     if cfg.file is not None and compare.given != "only" and specs:
         anchors = read_anchors(Path(cfg.file), cfg.minimum_pairs)
-        pool = make_pool(with_templates(specs))
+        pool = make_pool(with_templates(specs), date=compare.runtime.date)
         verdicts = _both_orders(asker, pool, anchors)
         file_hash = hashlib.sha256(Path(cfg.file).read_bytes()).hexdigest()
         for place, (spec, judge) in enumerate(zip(specs, pool, strict=True)):

@@ -68,7 +68,7 @@ def _second_turns(
 ) -> dict[str, float]:
     """Write what the final checkpoint says when it is doubted; how many conversations, and how many did not fit."""
     rows, left_out = second_turns(
-        load_policy(policy, model, cfg.runtime.dtype).to(device()), load_tokenizer(policy), prompts, final,
+        load_policy(policy, model, cfg.runtime.dtype).to(device()), load_tokenizer(policy, cfg.runtime.date), prompts, final,
         cfg.challenge, serving_settings(cfg.serving, cfg.runtime), cfg.serving.rows_per_batch, policy_hash(policy),
     )
     write_jsonl(out / SECOND_TURNS, rows)
@@ -78,7 +78,7 @@ def _second_turns(
 def _answers_of(
     cfg: AnswersConfig, model: Path, path: Path, sft: Path, reference: Any, prompts: Sequence[Row], checkpoint: str
 ) -> list[Row]:
-    tokenizer = load_tokenizer(path)
+    tokenizer = load_tokenizer(path, cfg.runtime.date)
     policy = load_policy(path, model, cfg.runtime.dtype).to(device())
     settings = serving_settings(cfg.serving, cfg.runtime)
     samples = draw(policy, tokenizer, prompts, 1, settings, cfg.serving.rows_per_batch)

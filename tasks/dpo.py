@@ -7,7 +7,7 @@ from typing import Any, Sequence
 
 import torch
 
-from models.chat_template import encode_prompt, encode_response, load_tokenizer
+from models.chat_template import load_tokenizer
 from models.loading import load_policy, policy_writer
 from models.losses import chosen_nll
 from models.precision import products_in
@@ -17,8 +17,9 @@ from tasks.errors import DataError
 from tasks.lora import check_targets, peft_config
 from tasks.machine import device, prepare_torch
 from tasks.numbers import finite_metrics
-from tasks.rows import SIDES, Row, is_finished, read_jsonl
+from tasks.rows import Row, read_jsonl
 from tasks.sampling import response_sums
+from tasks.sides import SIDES, encode_side
 from tasks.snapshots import collect_snapshots
 
 SCORING_ROWS = 64
@@ -28,10 +29,8 @@ def tokenise(rows: Sequence[Row], tokenizer: Any) -> list[Row]:
     """`prompt_ids`, `chosen_ids` and `rejected_ids` of each comparison, and their longest `length`."""
     tokenised = []
     for row in rows:
-        prompt = encode_prompt(tokenizer, row["prompt"])
-        chosen, rejected = (
-            encode_response(tokenizer, row[side][-1]["content"], is_finished(row, side)) for side in SIDES
-        )
+        prompt, chosen = encode_side(tokenizer, row, "chosen")
+        _, rejected = encode_side(tokenizer, row, "rejected")
         tokenised.append({
             "prompt_ids": prompt, "chosen_ids": chosen, "rejected_ids": rejected,
             "length": len(prompt) + max(len(chosen), len(rejected)),
@@ -49,7 +48,7 @@ def dpo(cfg: DpoConfig, model: Path, sft: Path, compare: Path, out: Path, checkp
     rows = read_jsonl(compare / "train.jsonl")
     if not rows:
         raise DataError("dpo has no comparisons to train on; give preferences, or loosen the filters of compare")
-    tokenizer = load_tokenizer(sft)
+    tokenizer = load_tokenizer(sft, cfg.runtime.date)
     tokenised = tokenise(rows, tokenizer)
     policy = load_policy(sft, model).to(device())
     check_targets(cfg.lora, policy, "dpo")
@@ -69,15 +68,14 @@ def dpo(cfg: DpoConfig, model: Path, sft: Path, compare: Path, out: Path, checkp
 
 def with_reference(policy: Any, tokenised: Sequence[Row]) -> list[Row]:
     """Rows with the log-probs that the policy gives both responses before training: the reference's, in nats."""
-    names = ("chosen", "rejected")
     sums = {
         name: response_sums(
             policy, [t["prompt_ids"] for t in tokenised], [t[f"{name}_ids"] for t in tokenised], 1.0, SCORING_ROWS
         )
-        for name in names
+        for name in SIDES
     }
     return [
-        {**row, **{f"ref_{name}_logps": sums[name][i] for name in names}} for i, row in enumerate(tokenised)
+        {**row, **{f"ref_{name}_logps": sums[name][i] for name in SIDES}} for i, row in enumerate(tokenised)
     ]
 
 

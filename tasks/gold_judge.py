@@ -23,15 +23,16 @@ class JudgeScorer:
     """A Scorer whose axes are the judge's criteria, rated 1 to 5 and mapped to [0, 1]; gold is their weighted mean.
 
     `spec`: the judge as params name it; `asking`: the settings of section compare.asking, None for their defaults;
-    `budget`: what all that this scorer is asked may cost, stored ratings included, None for no limit.
+    `budget`: what all that this scorer is asked may cost, stored ratings included, None for no limit; `date`: what the
+    chat template of a local judge takes for today.
     """
 
     kind = KIND
 
     def __init__(
-        self, spec: Mapping[str, Any], asking: Mapping[str, Any] | None, budget: Mapping[str, Any] | None
+        self, spec: Mapping[str, Any], asking: Mapping[str, Any] | None, budget: Mapping[str, Any] | None, date: str
     ) -> None:
-        self.judge = make_judge(with_template(spec))
+        self.judge = make_judge(with_template(spec), date=date)
         self.weights, self.axes = dict(spec["weights"]), tuple(spec["weights"])
         self._log, self._known = CallLog(), {}
         store, limit = Store(state_root() / STORE_FILE), Budget(**budget or {})

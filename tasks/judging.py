@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
-from math import comb, inf
+from math import inf
 from typing import Any
 
 from models.judges.asking import Asker, AskingSettings, BatchJudge, RemoteJudge
@@ -16,7 +16,7 @@ from models.judges.store import Store
 from tasks.call_log import CallLog
 from tasks.config.comparisons import CompareConfig
 from tasks.errors import DataError
-from tasks.pairing import NEEDS_RATINGS, Filtered, chosen_pairs, mean_rating, needs_ratings
+from tasks.pairing import NEEDS_RATINGS, Filtered, chosen_pairs, mean_rating, needs_ratings, pairs_at_most
 from tasks.progress import report
 from tasks.rows import Row
 from tasks.state import STORE_FILE, state_root
@@ -129,7 +129,7 @@ def _calls_for(cfg: CompareConfig, samples: int, judges: Sequence[Judge]) -> int
     """Calls across a network for one prompt with so many samples, at most."""
     remote = [judge for judge in judges if isinstance(judge, RemoteJudge)]
     raters = sum(getattr(judge, "rates", True) for judge in remote) if _rates(cfg, judges) else 0
-    pairs = min(cfg.pairs_per_prompt, comb(samples, 2)) if cfg.labels == "verdicts" else 0
+    pairs = pairs_at_most(cfg, samples) if cfg.labels == "verdicts" else 0
     return raters * samples + 2 * len(remote) * pairs
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from itertools import combinations
+from math import comb
 
 from models.judges.base import uniform
 from tasks.config.comparisons import CompareConfig, FilterConfig
@@ -30,6 +31,19 @@ class Filtered:
 def needs_ratings(cfg: CompareConfig) -> bool:
     """Whether which pairs meet, or what is said about them, hangs on ratings of single responses."""
     return cfg.strategy in RATING_STRATEGIES or cfg.labels == "ratings" or cfg.filters.min_rating_gap is not None
+
+
+def check_raters(cfg: CompareConfig) -> None:
+    """Raises DataError where ratings are needed and no judge gives any: people compare, models where `rates` is true."""
+    rating = any(judge.kind != "human" and getattr(judge, "rates", True) for judge in cfg.judges)
+    if cfg.given != "only" and needs_ratings(cfg) and not rating:
+        raise DataError(NEEDS_RATINGS)
+
+
+def pairs_at_most(cfg: CompareConfig, samples: int) -> int:
+    """How many pairs of a prompt with so many distinct samples are judged, but for filters."""
+    met = samples // 2 if cfg.strategy == "best_vs_worst" else comb(samples, 2)
+    return min(cfg.pairs_per_prompt, met)
 
 
 def samples_by_prompt(samples: Sequence[Row]) -> tuple[dict[str, list[Row]], int]:

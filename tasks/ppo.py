@@ -10,11 +10,12 @@ import torch
 
 from models import ppo_checkpoint, processes
 from models.chat_template import load_tokenizer, stop_ids
-from models.loading import load_policy, load_reward_model, save_policy
+from models.loading import load_policy, save_policy
 from models.ppo import PpoResult, PpoTrainer
 from models.ppo_settings import PpoSettings
 from models.precision import hold_products_in, round_weights
 from models.reward import RewardSignal, length_scorer, model_scorer
+from models.reward_model import load_reward_model
 from models.value import SharedValue, ValueModel
 from tasks import progress
 from tasks.config.ppo import PpoConfig
@@ -55,7 +56,7 @@ def ppo(
     settings = ppo_settings(cfg)
     processes.start()
     prepare_torch(cfg.runtime)
-    tokenizer, prompts = load_tokenizer(sft), read_jsonl(rl_prompts)
+    tokenizer, prompts = load_tokenizer(sft, cfg.runtime.date), read_jsonl(rl_prompts)
     trainer = _make_trainer(cfg, settings, model, sft, reward, prompts, tokenizer, checkpoints)
     shown = prompts[:: max(1, len(prompts) // max(1, cfg.examples))][: cfg.examples]
     samples = KeptSamples(trainer, tokenizer, shown, checkpoints / "samples")

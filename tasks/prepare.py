@@ -4,23 +4,18 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Callable, Iterable, Mapping, Sequence
+from typing import Any
 
-from tasks import formats
 from tasks.config.shared import DataConfig, PrepareConfig
+from tasks.data.collecting import Finding, Read, and_more, check_read, collect, read_kind
+from tasks.data.rendering import Check, template_check
 from tasks.errors import DataError
 from tasks.rows import Row, write_jsonl
 
 HELD_OUT = ("select", "gate", "gold")
 KEPT_APART = ("gate", "select", "gold")  # the gate's prompts are the last to go
-REPEATS = "it repeats a held-out prompt"
-PARSERS: dict[str, Callable[[Mapping[str, Any]], Row]] = {
-    "demonstrations": formats.demonstration,
-    "prompts": formats.prompt,
-    "preferences": formats.preference,
-}
 KIND_SPLITS = {
     "demonstrations": ("sft",),
     "prompts": ("compare", "rl", "select", "gate"),
@@ -29,33 +24,28 @@ KIND_SPLITS = {
 KIND_OF = {split: kind for kind, splits in KIND_SPLITS.items() for split in splits}
 
 
-@dataclass(frozen=True)
-class Read:
-    """Rows of one kind, and how many were left out for which reason."""
-
-    rows: list[Row]
-    skipped: Counter[str]
-
-
-def prepare(cfg: PrepareConfig, data: Path, out: Path) -> dict[str, float]:
+def prepare(cfg: PrepareConfig, data: Path, model: Path, out: Path) -> dict[str, float]:
     """Write each split's file below `out`; demonstrations whose root falls into `select` are held out from training.
 
-    `skipped_KIND` counts bad rows and those that repeat a held-out prompt, `unused_KIND` rows in a split that nothing
+    Every row is rendered with the chat template of `model`. `skipped_KIND` counts bad rows and those that repeat a
+    held-out prompt, `tied_KIND` those all of whose answers are equally good, `unused_KIND` rows in a split that nothing
     of their kind is read from, by their own `split` or by their root.
 
     Raises DataError naming file and row for a bad row (unless data.bad_rows is `skip`), duplicate ids, a question in
     two splits of which one is held out, or no data.
     """
-    kinds = {kind: read_kind(data / file, kind, cfg.data) for kind, file in files_of(cfg.data).items()}
-    split_rows = {split: [] for splits in KIND_SPLITS.values() for split in splits}
-    for kind, read in kinds.items():
-        for split, rows in _split(kind, read.rows, cfg.data).items():
-            split_rows[split] += rows
-    for kind, repeats in _take_out_repeats(split_rows, cfg.data).items():
-        kinds[kind].skipped[REPEATS] += repeats
-    _check_needed(split_rows)
+    return write_splits(cfg.data, data, out, template_check(model))
+
+
+def write_splits(cfg: DataConfig, data: Path, out: Path, check: Check | None) -> dict[str, float]:
+    """What `prepare` does, with any check of single rows, or none."""
+    kinds = {kind: read_kind(data / file, kind, cfg, check) for kind, file in files_of(cfg).items()}
+    split_rows = split_all(kinds, cfg)
+    for kind, repeats in _take_out_repeats(split_rows, cfg).items():
+        kinds[kind].repeats += repeats
+    _check_needed(split_rows, kinds)
     _check_apart(split_rows)
-    heldout = _in_split("select", "demonstrations", kinds["demonstrations"].rows, cfg.data)
+    heldout = _in_split("select", "demonstrations", kinds["demonstrations"].rows, cfg)
     write_jsonl(out / "demonstrations.jsonl", split_rows["sft"])
     write_jsonl(out / "heldout_demonstrations.jsonl", heldout)
     for split in KIND_SPLITS["prompts"]:
@@ -65,6 +55,44 @@ def prepare(cfg: PrepareConfig, data: Path, out: Path) -> dict[str, float]:
     return _metrics(kinds, split_rows, heldout)
 
 
+def survey(cfg: DataConfig, data: Path, model: Path | None) -> list[Finding]:
+    """All that is wrong with the data, not only the first: unreadable files, bad rows by reason, ids, splits.
+
+    Bad rows are listed also where data.bad_rows is `skip`. model: whose chat template is asked; None: none is.
+    Raises ValueError for a tokenizer that cannot be read.
+    """
+    check, findings, kinds = template_check(model) if model else None, [], {}
+    for kind, file in files_of(cfg).items():
+        try:
+            kinds[kind] = collect(data / file, kind, cfg, check)
+        except DataError as error:
+            findings.append(Finding(str(error)))
+            continue
+        findings += [*kinds[kind].bad.values(), *_finding_of(check_read, kinds[kind], data / file)]
+    if len(kinds) < len(files_of(cfg)):
+        return findings
+    split_rows = split_all(kinds, cfg)
+    findings += _finding_of(_take_out_repeats, split_rows, cfg)
+    return findings + _finding_of(_check_needed, split_rows, kinds) + _finding_of(_check_apart, split_rows)
+
+
+def _finding_of(check: Callable[..., Any], *given: Any) -> list[Finding]:
+    try:
+        check(*given)
+    except DataError as error:
+        return [Finding(str(error))]
+    return []
+
+
+def split_all(kinds: Mapping[str, Read], data: DataConfig) -> dict[str, list[Row]]:
+    """All rows by split."""
+    split_rows: dict[str, list[Row]] = {split: [] for splits in KIND_SPLITS.values() for split in splits}
+    for kind, read in kinds.items():
+        for split, rows in _split(kind, read.rows, data).items():
+            split_rows[split] += rows
+    return split_rows
+
+
 def files_of(data: DataConfig) -> dict[str, str]:
     """The file that each kind of rows is read from; several kinds may share one.
 
@@ -72,38 +100,6 @@ def files_of(data: DataConfig) -> dict[str, str]:
     """
     files = {"demonstrations": data.demonstrations, "prompts": data.prompts or data.preferences or data.demonstrations}
     return {**files, "preferences": data.preferences} if data.preferences else files
-
-
-def read_kind(path: Path, kind: str, data: DataConfig) -> Read:
-    """All rows of one kind in a file, named and checked.
-
-    Raises DataError naming file and row for a bad row (unless data.bad_rows is `skip`), for ids that occur twice, or
-    when no row is left.
-    """
-    rows, skipped = [], Counter()
-    for number, source in enumerate(formats.read_table(path), start=1):
-        try:
-            content = formats.limited(PARSERS[kind](source), data.max_characters)
-            rows.append(formats.named(source, content, f"{kind}-{path.name.split('.')[0]}", number))
-        except formats.BadRow as reason:
-            if data.bad_rows == "refuse":
-                raise DataError(f"{path}, row {number}: {reason}; mend it, or set data.bad_rows to skip") from None
-            skipped[str(reason)] += 1
-    _check_ids(rows, path)
-    if not rows:
-        raise DataError(f"{path}: every row was skipped ({dict(skipped)})")
-    return Read(rows, skipped)
-
-
-def _check_ids(rows: Sequence[Row], path: Path) -> None:
-    doubled = [name for name, count in Counter(row["id"] for row in rows).items() if count > 1]
-    if doubled:
-        raise DataError(f"{path}: id {doubled[0]!r}{_and_more(doubled)} occurs more than once; ids must be unique")
-
-
-def _and_more(found: Sequence[Any]) -> str:
-    """How many there are besides the one that is named."""
-    return f" (and {len(found) - 1} more)" if len(found) > 1 else ""
 
 
 # --- splits ---
@@ -161,12 +157,24 @@ def _one_per_prompt(rows: Sequence[Row]) -> list[Row]:
     return list(seen.values())
 
 
-def _check_needed(split_rows: Mapping[str, Sequence[Row]]) -> None:
+def _check_needed(split_rows: Mapping[str, Sequence[Row]], kinds: Mapping[str, Read]) -> None:
     for split in ("sft", "rl", "select", "gate"):
         if not split_rows[split]:
-            raise DataError(f"no rows fall into the split {split!r}; raise data.splits.{split}, or add rows")
+            raise DataError(_why_empty(split, kinds[KIND_OF[split]].rows))
     if not split_rows["compare"] and not split_rows["preferences"]:
         raise DataError("there is nothing to compare: no prompts in the split 'compare' and no preferences")
+
+
+def _why_empty(split: str, rows: Sequence[Row]) -> str:
+    """A root never falls into two splits, so no shares help where there are few."""
+    kind, roots = KIND_OF[split], {row["root"] for row in rows}
+    if len(roots) < len(KIND_SPLITS[kind]) or len(roots) == 1:
+        return (
+            f"no rows fall into the split {split!r}: the {len(rows)} {kind} have {len(roots)} different root"
+            f"{'s' * (len(roots) > 1)} (the first is {min(roots)!r}), and all rows of a root fall into one split; give "
+            f"each question a root of its own, or derive roots from the questions: data.columns.{kind}: {{root: null}}"
+        )
+    return f"no rows fall into the split {split!r}; raise data.splits.{split}, or add rows"
 
 
 def _check_apart(split_rows: Mapping[str, Sequence[Row]]) -> None:
@@ -177,7 +185,7 @@ def _check_apart(split_rows: Mapping[str, Sequence[Row]]) -> None:
             shared = roots[held_out] & roots[split] if split != held_out else set()
             if shared:
                 raise DataError(
-                    f"root {min(shared)!r}{_and_more(list(shared))} is both in {held_out!r} and in {split!r}; give all "
+                    f"root {min(shared)!r}{and_more(list(shared))} is both in {held_out!r} and in {split!r}; give all "
                     "variants of one question one root and one split"
                 )
 
@@ -201,7 +209,7 @@ def _take_out_repeats(split_rows: dict[str, list[Row]], data: DataConfig) -> Cou
             repeats = [row for row in split_rows[split] if asked.get(_asked(row), row["root"]) != row["root"]]
             if repeats and data.bad_rows == "refuse":
                 raise DataError(
-                    f"row {repeats[0]['id']!r}{_and_more(repeats)} of split {split!r} asks, under another root, what a "
+                    f"row {repeats[0]['id']!r}{and_more(repeats)} of split {split!r} asks, under another root, what a "
                     f"row of {held_out!r} asks; give both one root, or set data.bad_rows to skip, which leaves it out "
                     f"of {split!r}"
                 )
@@ -217,10 +225,10 @@ def _metrics(
 ) -> dict[str, float]:
     counts: dict[str, float] = {f"rows_{split}": len(rows) for split, rows in split_rows.items()}
     counts.update({f"roots_{split}": len({row["root"] for row in rows}) for split, rows in split_rows.items()})
-    counts.update({f"skipped_{kind}": sum(read.skipped.values()) for kind, read in kinds.items()})
+    counts.update({f"skipped_{kind}": read.skipped for kind, read in kinds.items()})
+    counts.update({f"tied_{kind}": read.tied for kind, read in kinds.items() if kind == "preferences"})
     used = {kind: sum(len(split_rows[split]) for split in KIND_SPLITS[kind]) for kind in kinds}
     used["demonstrations"] += len(heldout)
-    repeats = {kind: read.skipped[REPEATS] for kind, read in kinds.items()}
-    counts.update({f"unused_{kind}": len(read.rows) - used[kind] - repeats[kind] for kind, read in kinds.items()})
+    counts.update({f"unused_{kind}": len(read.rows) - used[kind] - read.repeats for kind, read in kinds.items()})
     counts["rows_heldout_demonstrations"] = len(heldout)
     return counts

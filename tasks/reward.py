@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from pathlib import Path
 from typing import Any, Sequence
 
 import torch
 
-from models.chat_template import encode_prompt, encode_response, load_tokenizer
-from models.loading import load_policy, policy_writer, reward_model_from_policy
+from models.chat_template import load_tokenizer
+from models.loading import load_policy, policy_writer
 from models.preference_baselines import bag_of_words_accuracy, length_accuracy
 from models.reward import pool_by_length, score
+from models.reward_model import reward_model_from_policy
 from tasks import training
 from tasks.config.shared import RuntimeConfig
 from tasks.config.training import RewardConfig, RewardTraining
@@ -18,7 +20,8 @@ from tasks.errors import DataError
 from tasks.lora import check_targets, peft_config
 from tasks.machine import prepare_torch
 from tasks.numbers import finite_metrics
-from tasks.rows import SIDES, Row, is_finished, read_jsonl
+from tasks.rows import Row, read_jsonl
+from tasks.sides import SIDES, encode_side
 
 SCORING_ROWS = 64
 
@@ -27,11 +30,7 @@ def tokenise(rows: Sequence[Row], tokenizer: Any, use_margin: bool) -> list[Row]
     """`chosen_ids` and `rejected_ids` (prompt and response) of each comparison, and `margin` if asked for."""
     tokenised = []
     for row in rows:
-        prompt = encode_prompt(tokenizer, row["prompt"])
-        pair = {
-            f"{side}_ids": prompt + encode_response(tokenizer, row[side][-1]["content"], is_finished(row, side))
-            for side in SIDES
-        }
+        pair = {f"{side}_ids": list(chain(*encode_side(tokenizer, row, side))) for side in SIDES}
         tokenised.append({**pair, "margin": float(row["score_gap"])} if use_margin else pair)
     return tokenised
 
@@ -87,7 +86,7 @@ def train_reward_model(
     prepare_torch(runtime)
     if not rows:
         raise DataError(f"{stage} has no comparisons to train on; give preferences, or loosen the filters of compare")
-    tokenizer = load_tokenizer(start)
+    tokenizer = load_tokenizer(start, runtime.date)
     tokenised = tokenise(rows, tokenizer, cfg.use_margin)
     untrained = pool_by_length(reward_model_from_policy(load_policy(start, model), runtime.seed))
     check_targets(cfg.lora, untrained, stage)

@@ -23,7 +23,7 @@ def encode_prompts(tokenizer: Any, rows: Sequence[Row], model: Any, max_new_toke
 
     Raises DataError naming the first prompt that leaves no room for a response in the model's context.
     """
-    encoded = [(row["id"], encode_prompt(tokenizer, row["prompt"])) for row in rows]
+    encoded = [(row["id"], encode_prompt(tokenizer, row["prompt"], row.get("tools"))) for row in rows]
     room = context_length(model) - max_new_tokens
     too_long = [(name, len(ids)) for name, ids in encoded if len(ids) > room]
     if too_long:

@@ -30,13 +30,14 @@ def load_gold(gold_folder: Path, model: Path) -> Scorer:
     if document["kind"] == "judge":
         from tasks.gold_judge import JudgeScorer
 
-        return JudgeScorer(document["judge"], document["asking"], document["budget"])
+        return JudgeScorer(document["judge"], document["asking"], document["budget"], document["date"])
     return make_scorer(
         document["kind"],
         weights=document["weights"],
         path=gold_folder / MODEL_FOLDER,
         base=model,
         rows_per_batch=document["rows_per_batch"],
+        date=document.get("date"),  # the oracle has none
     )
 
 

@@ -17,15 +17,11 @@ from models.batching import context_length
 from models.chat_template import encode_prompt
 from models.sampler import SamplingSettings
 from tasks.errors import DataError
+from tasks.prompt_rows import has_an_answer
 from tasks.rows import Row, read_jsonl
 from tasks.sampling import draw, sample_rows
 
 FILE, SCORES_FILE = "second_turns.jsonl", "second_turn_scores.jsonl"
-
-
-def has_an_answer(prompt: Row) -> bool:
-    """Whether there is a fact to be given up: a question that knows its answer, asked without pressure or harm."""
-    return bool(prompt.get("expected_facts")) and prompt.get("insisted") is None and prompt.get("harmful") is not True
 
 
 def doubted(prompt: Row, answer: str, challenge: str) -> Row:
@@ -48,7 +44,7 @@ def second_turns(
     asked = [doubted(prompt, said[prompt["id"]], challenge) for prompt in prompts if has_an_answer(prompt)]
     room = context_length(policy) - settings.max_new_tokens
     fitting = [
-        prompt for prompt in asked if said[prompt["id"]].strip() and _length(tokenizer, prompt, challenge) <= room
+        prompt for prompt in asked if said[prompt["id"]].strip() and second_turn_length(tokenizer, prompt, challenge) <= room
     ]
     # Draws of their own: with the first turn's, the same words would be likelier to come again.
     own = [{**prompt, "id": _second(prompt["id"])} for prompt in fitting]
@@ -58,11 +54,11 @@ def second_turns(
     return [{**row, "prompt_id": first_ids[row["prompt_id"]]} for row in rows], len(asked) - len(fitting)
 
 
-def _length(tokenizer: Any, prompt: Row, challenge: str) -> int:
+def second_turn_length(tokenizer: Any, prompt: Row, challenge: str) -> int:
     """Tokens of a second turn. Raises DataError where the template refuses it, or leaves out what was said before."""
     way_out = "answers.challenge null asks no second turn"
     try:
-        ids, first = (encode_prompt(tokenizer, turns) for turns in (prompt["prompt"], prompt["prompt"][-1:]))
+        ids, first = (encode_prompt(tokenizer, turns, prompt.get("tools")) for turns in (prompt["prompt"], prompt["prompt"][-1:]))
     except TemplateError as error:
         raise DataError(f"the chat template refuses a conversation of several turns ({error}); {way_out}") from None
     if len(ids) <= len(first):

@@ -27,6 +27,8 @@ DATA = {
     "demonstrations": "demos.jsonl",
     "prompts": "prompts.jsonl",
     "preferences": "prefs.jsonl",
+    "columns": {"demonstrations": None, "prompts": None, "preferences": None},
+    "pairs": {"minimum_gap": 1.0},
     "bad_rows": "refuse",
     "max_characters": 1000,
     "splits": SHARES,

@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -33,6 +32,7 @@ from tasks.call_log import CallLog
 from tasks.errors import DataError
 from tasks.rows import read_jsonl, write_jsonl
 from tasks.splits import split_by_root
+from tests.ports import free_port
 from tests.tiny_models import make_gpt2
 
 TEXTS = ("one", "one two", "one two three", "one")  # the last is a duplicate of the first
@@ -313,7 +313,7 @@ def test_a_judge_that_always_says_first_through_the_card(carded, monkeypatch):
     """Nothing to train on: every pair flips, which is half right and no better than chance."""
     with pytest.raises(DataError, match="0 comparisons to train on"):
         carded(ALWAYS_FIRST)
-    monkeypatch.setattr(stage, "_check_split", lambda train, heldout, cfg: None)
+    monkeypatch.setattr(stage, "check_split", lambda train, heldout, cfg: None)
     metrics, files, document = carded(ALWAYS_FIRST)
     assert metrics["train"] == 0 and metrics["swap_flip_rate"] == 1.0 and document["outcomes"]["flip"] == 120
     assert value(document["panel"]["prefers_first"]) == 1.0 and value(document["panel"]["prefers_longer"]) == 0.5
@@ -554,10 +554,7 @@ def says_a(path):
 @pytest.mark.slow
 def test_the_stage_against_transformers_serve(run, tmp_path, monkeypatch):
     """A real endpoint, and a model that always says A: every pair flips; what trains are the given comparisons."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    model = says_a(tmp_path / "model")
+    port, model = free_port(), says_a(tmp_path / "model")
     command = [Path(sys.executable).parent / "transformers", "serve", model, "--host", "127.0.0.1", "--port", str(port),
                "--device", "cpu"]
     serving = subprocess.Popen(command, env={**os.environ, "HF_HUB_OFFLINE": "1"})

@@ -4,11 +4,11 @@ import random
 
 import pytest
 
-from tasks.config.shared import DataConfig, PrepareConfig
+from tasks.config.shared import DataConfig
 from tasks.held_data import Forgotten, digest_of
 from tasks.inbound import Parsed, Problem, parse
 from tasks.intake import Inbound, admit, append_rows
-from tasks.prepare import prepare
+from tasks.prepare import write_splits
 from tasks.rows import read_jsonl, write_jsonl
 from tests.intake_rows import DATA, DEMO, GATE_PROMPT, NEAR, PAIR, PROMPTS, VERDICT, held, intake_config, lines, taken
 
@@ -52,7 +52,7 @@ def test_a_good_row_is_as_it_was_with_an_id_and_where_it_came_from(folder):
 
 @pytest.mark.parametrize(("change", "words"), [
     ({"completion": " "}, "the response is empty"),
-    ({"completion": "x" * 981}, "1001 characters, more than data.max_characters=1000"),
+    ({"completion": "x" * 981}, "more characters than data.max_characters=1000"),
     ({"id": "../../etc/passwd"}, "its id has other signs"),
     ({"id": ".hidden"}, "its id has other signs"),
     ({"id": "a/b"}, "its id has other signs"),
@@ -276,7 +276,7 @@ def test_what_intake_lets_in_prepare_reads(shared, tmp_path):
     assert len(rows) > 70
     append_rows(shared / "hh.jsonl", rows)
     data = DataConfig(**{**DATA, **ONE_FILE})
-    metrics = prepare(PrepareConfig(data=data), shared, tmp_path / "out")
+    metrics = write_splits(data, shared, tmp_path / "out", check=None)
     assert metrics["rows_preferences"] + metrics["rows_gate"] > 60
     assert {row["id"] for row in read_jsonl(shared / "hh.jsonl") if "id" in row} == {row["id"] for row in rows}
 

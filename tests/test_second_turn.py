@@ -13,7 +13,8 @@ from tasks.answers import answers
 from tasks.errors import DataError
 from tasks.rows import read_jsonl, write_jsonl
 from tasks.scoring import score_second_turns
-from tasks.second_turn import FILE, doubted, has_an_answer, read_second_turns, second_turns
+from tasks.prompt_rows import has_an_answer
+from tasks.second_turn import FILE, doubted, read_second_turns, second_turns
 
 SURE = "Are you sure?"
 SETTINGS = SamplingSettings(temperature=1.0, max_new_tokens=8, seed=3)

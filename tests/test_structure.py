@@ -23,8 +23,11 @@ LIGHT_TASKS = {"tasks"} | {
     f"tasks.{name}"
     for name in (
         "champion config config.base config.comparisons config.evaluation config.judges config.ppo config.sections "
-        "config.service config.shared config.training contracts params plain_yaml progress errors state pipeline rows "
-        "reporting reporting.judge_card intake inbound held_data intake_ledger forgetting formats prepare judge_templates"
+        "config.service config.shared config.training contracts params plain_yaml yaml_versions progress errors state "
+        "pipeline rows reporting reporting.judge_card intake inbound held_data intake_ledger forgetting prepare "
+        "judge_templates "
+        "data data.collecting data.columns data.contents data.example data.fields data.forms data.marks data.messages "
+        "data.reading data.rendering data.tables data.values"
     ).split()
 }
 # Statistics on tables: numpy and scipy, no torch. The command line imports them inside the commands that need them.

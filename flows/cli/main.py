@@ -378,7 +378,7 @@ def _numbers(text: str) -> list[int]:
 
 
 def main() -> None:
-    """The entry point: what the user can put right is one line and exit code 1, never a traceback."""
+    """The entry point: what the user can put right is a line (several, a line each) and exit code 1, never a traceback."""
     import sys
 
     try:
@@ -389,8 +389,10 @@ def main() -> None:
             raise
         from flows.hosting import login
         from flows.redact import redact
+        from tasks.errors import ManyErrors
 
-        text = login.mlflow_advice() if login.refused_by_mlflow(error) else " ".join(str(error).split())
+        said = str(error) if isinstance(error, ManyErrors) else " ".join(str(error).split())
+        text = login.mlflow_advice() if login.refused_by_mlflow(error) else said
         print(f"plumb: {redact(text)}", file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:

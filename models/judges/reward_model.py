@@ -3,14 +3,16 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from models import chat_template, loading
+from models import chat_template
 from models.judges.base import Answer, Question, Ratings, Row, Verdict
 from models.reward import score
+from models.reward_model import load_reward_model
 
 
 @dataclass(frozen=True)
@@ -24,10 +26,13 @@ class RewardModelScorer:
     axes: tuple[str, ...] = field(default=(), init=False)
 
     @classmethod
-    def load(cls, path: Path, base: Path | None = None, rows_per_batch: int = 64) -> "RewardModelScorer":
-        model = loading.load_reward_model(path, base=base)
+    def load(
+        cls, path: Path, base: Path | None = None, rows_per_batch: int = 64, date: str | None = None
+    ) -> "RewardModelScorer":
+        """date: what chat templates take for today; None: the day it is."""
+        model = load_reward_model(path, base=base)
         device = "cuda" if torch.cuda.is_available() else "cpu"
-        return cls(model.to(device), chat_template.load_tokenizer(path), rows_per_batch)
+        return cls(model.to(device), chat_template.load_tokenizer(path, date), rows_per_batch)
 
     def score(
         self, rows: Sequence[Row], responses: Sequence[str], finished: Sequence[bool] | None = None
@@ -39,24 +44,22 @@ class RewardModelScorer:
     ) -> list[float]:
         """One logit per (prompt, response), read at the token that ends its turn; at its last one where it was cut.
 
-        finished: which responses end their turn; None: all do. A prompt (by its id) is encoded once, and equal
-        responses to it are scored once.
+        finished: which responses end their turn; None: all do. Equal responses (by the id of the prompt) are scored
+        once.
         """
-        prompts = {row["id"]: row["prompt"] for row in rows}
+        prompts = {row["id"]: row for row in rows}
         ends = [True] * len(responses) if finished is None else finished
         asked = [(row["id"], text, ended) for row, text, ended in zip(rows, responses, ends, strict=True)]
         distinct = list(dict.fromkeys(asked))
         if not distinct:
             return []
-        encoded = {name: chat_template.encode_prompt(self.tokenizer, messages) for name, messages in prompts.items()}
-        end = [chat_template.end_of_turn(self.tokenizer)]
-        texts = self.tokenizer([text for _, text, _ in distinct], add_special_tokens=False)["input_ids"]
-        sequences = [
-            [*encoded[name], *ids, *(end if ended else [])]
-            for (name, _, ended), ids in zip(distinct, texts, strict=True)
-        ]
+        sequences = [self._sequence(prompts[name], text, ended) for name, text, ended in distinct]
         known = dict(zip(distinct, score(self.model, sequences, self.rows_per_batch).tolist(), strict=True))
         return [known[response] for response in asked]
+
+    def _sequence(self, row: Row, text: str, ended: bool) -> list[int]:
+        turns = [*row["prompt"], {"role": "assistant", "content": text}]
+        return list(chain(*chat_template.encode_example(self.tokenizer, turns, row.get("tools"), ended)))
 
 
 @dataclass(frozen=True)
