@@ -14,10 +14,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from models.control_tokens import control_marks, holds_mark
 from models.judges.human import COLUMNS, PREFERENCES
 from tasks import formats
 from tasks.config.service import IntakeConfig
 from tasks.config.shared import DataConfig
+from tasks.errors import DataError
 from tasks.formats import BadRow
 from tasks.prepare import HELD_OUT, KIND_SPLITS, PARSERS, files_of, read_kind, shares_of, split_of
 from tasks.rows import Row, read_jsonl
@@ -31,11 +33,26 @@ ROLES = ("system", "user", "assistant")
 
 @dataclass(frozen=True)
 class Rules:
-    """The params that decide what a row is; `categories` are those that SFT has a weight for."""
+    """The params that decide what a row is; `categories` are those that SFT has a weight for.
+
+    marks: what the base's tokenizer takes for control tokens. They are kept as text; rows that hold some are counted.
+    """
 
     data: DataConfig
     intake: IntakeConfig
     categories: tuple[str, ...]
+    marks: frozenset[str] = frozenset()
+
+
+def marks_of(base: Path) -> frozenset[str]:
+    """What the tokenizer of a model directory takes for control tokens; nothing where the model is not here.
+
+    Raises DataError for a tokenizer's file that cannot be read.
+    """
+    try:
+        return control_marks(base)
+    except (OSError, ValueError) as error:
+        raise DataError(f"the tokenizer in {base} cannot be read: {' '.join(str(error).split())}") from None
 
 
 @dataclass(frozen=True)
@@ -83,6 +100,10 @@ class HeldData:
         for kind, name in files_of(rules.data).items():
             self._read(folder, name, kind)
         self._read_verdicts(folder / rules.intake.verdicts)
+
+    def holds_mark(self, row: Row) -> bool:
+        """Whether a text in the row holds a control token of the base's tokenizer."""
+        return holds_mark(row, self._rules.marks)
 
     def file_for(self, kind: str) -> str | None:
         """The file that rows of a kind are added to; None where params name none."""

@@ -90,7 +90,7 @@ def _make_trainer(
     cfg: PpoConfig, settings: PpoSettings, model: Path, sft: Path, reward: Path, prompts: Sequence[Row],
     tokenizer: Any, checkpoints: Path,
 ) -> PpoTrainer:
-    check_vocabulary(tokenizer, load_tokenizer(reward))
+    check_vocabulary(tokenizer, load_tokenizer(reward, cfg.runtime.date))
     place = device()
     policy = load_policy(sft, model, cfg.runtime.dtype).to(place)
     check_targets(cfg.lora, policy, "ppo")
