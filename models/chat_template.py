@@ -22,7 +22,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from models import plain_text
 from models.chat_date import with_date
-from models.chat_turn import Messages, Turn, completed, read_turn
+from models.chat_turn import ANSWER, USER, Messages, Turn, completed, read_turn
 from models.control_tokens import template_tokens
 from models.plain_text import START, Control, Rendered
 from models.weights import read_config, readable
@@ -33,7 +33,7 @@ PROBE_TOOLS = [{"type": "function", "function": {
     "name": "probe", "description": "a probe", "parameters": {"type": "object", "properties": {}},
 }}]
 Tools = Sequence[Mapping[str, Any]] | None
-ANCHOR = "a"  # before a response that is decoded, so that decoders do not take its first blank for their own
+ANCHOR = "a"  # a text to stand before one that is decoded
 
 
 class Example(NamedTuple):
@@ -46,11 +46,16 @@ class Example(NamedTuple):
 
 @dataclass(frozen=True)
 class _Chat:
-    """What is known of a tokenizer's template. own: what an assistant's text may not hold; all: what others may not."""
+    """What is known of a tokenizer's template.
+
+    own: what an assistant's text may not hold; all: what others' may not. lead: what decoding puts before every answer:
+    the turn's `before`, and a blank where the tokenizer starts anew after a control token.
+    """
 
     turn: Turn
     own: Control
     all: Control
+    lead: str
 
 
 # --- tokenizers ---
@@ -143,7 +148,17 @@ def _read_chat(tokenizer: PreTrainedTokenizerBase, _template: str, _size: int) -
     special = {token.content for token in declared if token.special} | set(tokenizer.all_special_tokens)
     template = tokenizer.get_chat_template()
     turn = read_turn(template, _renderer(tokenizer), {*added, *special}, tokenizer.eos_token)
-    return _Chat(turn, Control(special | turn.marks), Control(special | turn.marks | template_tokens(added, [template])))
+    own, more = special | turn.marks, template_tokens(added, [template])
+    return _Chat(turn, Control(own), Control(own | more), _lead(tokenizer, template, turn))
+
+
+def _lead(tokenizer: PreTrainedTokenizerBase, template: str, turn: Turn) -> str:
+    """What decoding puts before an answer to which the template's own rendering was tokenised."""
+    prompt = _renderer(tokenizer)(template, [USER], True)
+    prompt_ids, whole = (plain_text.encode(tokenizer, Rendered(t)) for t in (prompt, prompt + turn.before + ANSWER))
+    if whole[: len(prompt_ids)] != prompt_ids:
+        return turn.before
+    return _decode_within(tokenizer, whole[len(prompt_ids):]).partition(ANSWER)[0]
 
 
 def template_description(tokenizer: PreTrainedTokenizerBase) -> dict[str, str]:
@@ -268,10 +283,12 @@ def _blanks_are_lost(tokenizer: PreTrainedTokenizerBase, answer: Mapping[str, An
 
 
 def _encode_apart(tokenizer: PreTrainedTokenizerBase, response: Rendered) -> list[int]:
-    """Token ids of a response by itself, as it would stand within a text: without a blank before its first word."""
+    """Token ids of a response by itself, after the blank that the tokenizer puts before every answer, if it does."""
+    chat = _chat_of(tokenizer)
+    text = chat.lead.removesuffix(chat.turn.before) + response.text
     line = plain_text.encode(tokenizer, Rendered("\n"))
-    ids = plain_text.encode(tokenizer, Rendered("\n" + response.text, response.marked))
-    return ids[len(line):] if ids[: len(line)] == line else plain_text.encode(tokenizer, response)
+    ids = plain_text.encode(tokenizer, Rendered("\n" + text, response.marked))
+    return ids[len(line):] if ids[: len(line)] == line else plain_text.encode(tokenizer, Rendered(text, response.marked))
 
 
 # --- responses ---
@@ -293,12 +310,17 @@ def decode_response(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> s
 
     Other special tokens are left out; blanks stay.
     """
-    turn, stops = _chat_of(tokenizer).turn, stop_ids(tokenizer)
+    chat, stops = _chat_of(tokenizer), stop_ids(tokenizer)
     kept = list(takewhile(lambda token: token not in stops, ids))
+    text = _decode_within(tokenizer, kept).removeprefix(chat.lead)
+    return text.removesuffix(chat.turn.after) if len(kept) < len(ids) else text
+
+
+def _decode_within(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> str:
+    """The text of tokens as it stands within another text, so that no decoder takes its first blank for its own."""
     anchor = tokenizer(ANCHOR, add_special_tokens=False)["input_ids"]
     known, text = (
         tokenizer.decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False)
-        for tokens in (anchor, [*anchor, *kept])
+        for tokens in (anchor, [*anchor, *ids])
     )
-    text = text[len(known):].removeprefix(turn.before)
-    return text.removesuffix(turn.after) if len(kept) < len(ids) else text
+    return text[len(known):]

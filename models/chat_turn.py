@@ -8,10 +8,13 @@ The completion becomes part of the tokenizer's template, so all stages, the pack
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from os.path import commonprefix
 from typing import Any
+
+from jinja2 import TemplateError
 
 Messages = Sequence[Mapping[str, Any]]
 Render = Callable[[str, Messages, bool], str]  # template, messages, whether the generation prompt is wanted
@@ -52,7 +55,7 @@ def read_turn(template: str, render: Render, added: Collection[str], eos: str) -
     before = head.removeprefix(prompt) if not unwritten else ""
     tokens = _pattern(added)
     found = tokens.search(tail)
-    marks = {match for text in (prompt, head, tail, _two_turns(template, render)) for match in tokens.findall(text)}
+    marks = {match for text in (prompt, head, tail, *_others(template, render)) for match in tokens.findall(text)}
     return Turn(
         before="" if before.strip() else before,
         after=tail[: found.start()] if found else "",
@@ -99,14 +102,12 @@ def _sides(template: str, render: Render) -> tuple[str, str, str]:
     return prompt, head, tail
 
 
-def _two_turns(template: str, render: Render) -> str:
-    """A conversation with a question after the first answer, whose turns may be written otherwise; empty if refused."""
-    from jinja2 import TemplateError
-
-    try:
-        return render(template, [USER, ASSISTANT, USER], True)
-    except TemplateError:
-        return ""
+def _others(template: str, render: Render) -> Iterator[str]:
+    """Conversations with other roles, and with turns that may be written otherwise; those that the template accepts."""
+    system, tool = ({"role": role, "content": QUESTION} for role in ("system", "tool"))
+    for messages in ([USER, ASSISTANT, USER], [system, USER], [USER, ASSISTANT, tool]):
+        with suppress(TemplateError):
+            yield render(template, messages, True)
 
 
 def _pattern(tokens: Collection[str]) -> re.Pattern[str]:

@@ -8,7 +8,7 @@ from typing import Any, Sequence
 
 import torch
 
-from models.chat_template import encode_example, load_tokenizer
+from models.chat_template import load_tokenizer
 from models.loading import load_policy, policy_writer
 from models.preference_baselines import bag_of_words_accuracy, length_accuracy
 from models.reward import pool_by_length, score
@@ -21,6 +21,7 @@ from tasks.lora import check_targets, peft_config
 from tasks.machine import prepare_torch
 from tasks.numbers import finite_metrics
 from tasks.rows import Row, read_jsonl
+from tasks.sides import SIDES, encode_side
 
 SCORING_ROWS = 64
 
@@ -29,10 +30,7 @@ def tokenise(rows: Sequence[Row], tokenizer: Any, use_margin: bool) -> list[Row]
     """`chosen_ids` and `rejected_ids` (prompt and response) of each comparison, and `margin` if asked for."""
     tokenised = []
     for row in rows:
-        pair = {
-            f"{side}_ids": list(chain(*encode_example(tokenizer, [*row["prompt"], row[side][-1]], row.get("tools"))))
-            for side in ("chosen", "rejected")
-        }
+        pair = {f"{side}_ids": list(chain(*encode_side(tokenizer, row, side))) for side in SIDES}
         tokenised.append({**pair, "margin": float(row["score_gap"])} if use_margin else pair)
     return tokenised
 

@@ -70,8 +70,8 @@ def _second(prompt_id: str) -> str:
     return f"{prompt_id}/second turn"
 
 
-def read_second_turns(folder: Path, answers: Sequence[Row], prompts: Mapping[str, Row]) -> list[tuple[Row, str]]:
-    """(prompt of the second turn, answer to it) for the rows in `folder`; none where it has no such file.
+def read_second_turns(folder: Path, answers: Sequence[Row], prompts: Mapping[str, Row]) -> list[tuple[Row, Row]]:
+    """(prompt of the second turn, row of its answer) for the rows in `folder`; none where it has no such file.
 
     answers: the model's final rows of the first turn.
     """
@@ -79,6 +79,6 @@ def read_second_turns(folder: Path, answers: Sequence[Row], prompts: Mapping[str
         return []
     said = {row["prompt_id"]: row["response"] for row in answers}
     return [
-        (doubted(prompts[row["prompt_id"]], said[row["prompt_id"]], row["challenge"]), row["response"])
+        (doubted(prompts[row["prompt_id"]], said[row["prompt_id"]], row["challenge"]), row)
         for row in read_jsonl(folder / FILE)
     ]

@@ -10,7 +10,8 @@ from transformers import (
 )  # fmt: skip
 
 from models.chat_template import load_tokenizer
-from models.loading import is_adapter_chain, load_policy, load_reward_model
+from models.loading import is_adapter_chain, load_policy
+from models.reward_model import load_reward_model
 from tasks import dpo as dpo_stage
 from tasks import ppo as ppo_stage
 from tasks import reward as reward_stage

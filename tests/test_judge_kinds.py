@@ -206,7 +206,7 @@ class KnownRewards:
     def __init__(self):
         self.asked = []
 
-    def values(self, rows, texts):
+    def values(self, rows, texts, finished):
         self.asked += texts
         return [{"good": 2.0, "bad": 0.0}[text] for text in texts]
 

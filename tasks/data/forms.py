@@ -18,6 +18,7 @@ from typing import Any
 
 from tasks.config.shared import CONTENT_FIELDS
 from tasks.data.columns import Column, head, look_up
+from tasks.errors import ConfigError
 
 GIVES_TWO = ("chosen", "answers", "score")
 GIVES_ONE = ("messages", "completion", *GIVES_TWO)
@@ -133,10 +134,17 @@ def forms_for(kind: str, forms: Sequence[Form] = FORMS) -> list[Form]:
     return [form for form in forms if form.refusal or any(name in form.columns for name in needed)]
 
 
+def one_of(known: Mapping[str, Any], what: str, name: str) -> Any:
+    """What params name. Raises ConfigError with the names that are known."""
+    if name not in known:
+        raise ConfigError(f"data.columns names no {what} {name!r} that is known here; known are {', '.join(known)}")
+    return known[name]
+
+
 def declared_form(columns: Mapping[str, Any]) -> Form | None:
     """The form that params declare by its name, by columns, or both; None where they only name other fields."""
     own = {name: column for name, column in columns.items() if name in CONTENT_FIELDS}
-    base = BY_NAME[columns["form"]] if columns.get("form") else None
+    base = one_of(BY_NAME, "form", columns["form"]) if "form" in columns else None
     if base is None and not any(own.values()):
         return None
     given = {**(base.columns if base else {}), **own}

@@ -146,9 +146,9 @@ def with_system(text: Any, messages: Messages) -> Messages:
 
 def check_conversation(messages: Messages) -> Messages:
     """The messages. Raises BadRow unless it is a prompt followed by one answer: a text, or calls of tools."""
-    if len(messages) < 2 or messages[-1]["role"] != "assistant":
+    if not messages or messages[-1]["role"] != "assistant":
         raise BadRow("it must end with an assistant's turn after a prompt")
-    if messages[-2]["role"] == "assistant":
+    if len(messages) > 1 and messages[-2]["role"] == "assistant":
         raise BadRow("it ends with two assistant's turns; make them one, or put what was asked between them")
     answer = messages[-1]
     for key in REASONING:

@@ -11,7 +11,7 @@ from tasks.config.shared import DataConfig
 from tasks.data.contents import Maker
 from tasks.data.example import example_of
 from tasks.data.fields import TRUE, FALSE, fields_of
-from tasks.data.forms import FLAGS, FORMS, UNPAIRED, Form, declared_form, forms_for
+from tasks.data.forms import FLAGS, FORMS, UNPAIRED, Form, declared_form, forms_for, one_of
 from tasks.data.marks import MARKS, Marks, marks_of
 from tasks.data.values import BadRow, present
 from tasks.rows import Row
@@ -108,7 +108,7 @@ def reader_of(rows: Iterable[Row | BadRow], kind: str, data: DataConfig) -> Read
     columns, minimum_gap = getattr(data.columns, kind), data.pairs.minimum_gap
     reader = Reader(kind, columns, minimum_gap)
     if declared := reader.columns.get("marks"):
-        return Reader(kind, columns, minimum_gap, MARKS[declared])
+        return Reader(kind, columns, minimum_gap, one_of(MARKS, "marks", declared))
     texts: list[str] = []
     for row in rows:
         try:

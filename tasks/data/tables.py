@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import gzip
+import json
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from tasks.data.values import BadRow, without_nulls
+from tasks.data.values import BadRow, unpacked_json, without_nulls
 from tasks.errors import DataError
 from tasks.rows import Row, json_lines, parse_jsonl
 
@@ -48,7 +49,9 @@ def _read_any(path: Path, parse: Callable[[Any], list[Any]]) -> list[Any]:
         import pyarrow.parquet
 
         try:
-            return without_nulls(pyarrow.parquet.read_table(path).to_pylist())
+            table = pyarrow.parquet.read_table(path)
+            features = _features(table.schema.metadata or {})
+            return without_nulls([{key: _decoded(row[key], features.get(key)) for key in row} for row in table.to_pylist()])
         except pyarrow.ArrowException as error:
             raise DataError(f"{path} cannot be read as Parquet: {' '.join(str(error).split())}") from None
     if path.name.endswith((".jsonl", ".jsonl.gz")):
@@ -56,3 +59,25 @@ def _read_any(path: Path, parse: Callable[[Any], list[Any]]) -> list[Any]:
         with opener(path, "rt", encoding="utf-8-sig") as file:
             return parse(file)
     raise DataError(f"{path} is neither .jsonl, .jsonl.gz nor .parquet")
+
+
+def _features(metadata: Mapping[bytes, bytes]) -> Mapping[str, Any]:
+    """The types of the columns as the library `datasets` notes them in a Parquet file that it writes."""
+    try:
+        return json.loads(metadata.get(b"huggingface", b"{}"))["info"]["features"]
+    except (ValueError, KeyError, TypeError):
+        return {}
+
+
+def _decoded(value: Any, feature: Any) -> Any:
+    """A value of such a column: where rows differ in their keys, it is held as JSON text."""
+    if not isinstance(feature, Mapping) or value is None:
+        return value
+    kind = feature.get("_type")
+    if kind == "Json":
+        return unpacked_json(value)
+    if isinstance(value, list):
+        return [_decoded(one, feature.get("feature")) for one in value]
+    if isinstance(value, Mapping) and not isinstance(kind, str):
+        return {key: _decoded(one, feature.get(key)) for key, one in value.items()}
+    return value

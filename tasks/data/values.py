@@ -48,10 +48,13 @@ def as_text(value: Any) -> Any:
 
 
 def unpacked(value: Any) -> Any:
-    """A list or a mapping that a Parquet file holds as JSON text; all else as it is."""
-    if isinstance(value, str) and value.lstrip()[:1] in ("[", "{"):
-        try:
-            return json.loads(value)
-        except (ValueError, RecursionError):
-            return value
-    return value
+    """A list or a mapping that a table holds as JSON text; all else as it is."""
+    return unpacked_json(value) if isinstance(value, str) and value.lstrip()[:1] in ("[", "{") else value
+
+
+def unpacked_json(value: Any) -> Any:
+    """What a JSON text says; all else, and a text that is no JSON, as it is."""
+    try:
+        return json.loads(value) if isinstance(value, str) else value
+    except (ValueError, RecursionError):
+        return value

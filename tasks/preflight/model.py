@@ -1,0 +1,49 @@
+"""The base's directory: its files, its architecture against every method, the layers that LoRA names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
+
+from models.architectures import USES, unsupported
+from tasks.lora import EVERY_LINEAR, check_targets
+from tasks.preflight.checks import NOTE, PROBLEM, Finding, check, refused
+from tasks.preflight.project import Project
+
+
+@check
+def model(project: Project) -> Iterator[Finding]:
+    yield from refused("model", lambda: project.shape)
+    yield from refused("model", lambda: project.tokenizer)
+
+
+@check
+def architecture(project: Project) -> Iterator[Finding]:
+    config, allowed = project.shape.config, project.params["promote"]["allowed_architectures"]
+    for reason in dict.fromkeys(filter(None, (unsupported(config, use) for use in USES))):
+        text, _, remedy = reason.partition("; ")
+        yield Finding(PROBLEM, "model", text, remedy)
+    if unlisted := [name for name in config.architectures or () if name not in allowed]:
+        text = f"{unlisted[0]} is not in promote.allowed_architectures, so plumb promote will refuse the candidate"
+        yield Finding(NOTE, "model", text, "add it there, if its code may be trusted")
+
+
+@check
+def lora_targets(project: Project) -> Iterator[Finding]:
+    gold = project.config("gold").training
+    heads = {"reward": project.config("reward").lora, "gold.training": gold.lora if gold else None}
+    trained = {stage: project.config(stage).lora for stage in ("sft", "dpo", "ppo")}
+    for loras, kind in ((trained, AutoModelForCausalLM), (heads, AutoModelForSequenceClassification)):
+        named = {section: lora for section, lora in loras.items() if lora is not None and lora.targets != EVERY_LINEAR}
+        if named and type(project.shape.config) in kind._model_mapping:
+            layers = _without_weights(kind, project.shape.config)
+            for section, lora in named.items():
+                yield from refused(section, lambda: check_targets(lora, layers, section))
+
+
+def _without_weights(kind: Any, config: Any) -> torch.nn.Module:
+    with torch.device("meta"):
+        return kind.from_config(config)
