@@ -392,11 +392,13 @@ def test_what_calls_took_is_left_for_whoever_watches(run, server, tmp_path, monk
     """Totals and a sample of 20 calls with what was sent and said; run again, all is stored."""
     monkeypatch.setenv("PLUMB_LIVE", str(tmp_path))
     monkeypatch.setenv("PLUMB_JUDGE_KEY", "planted-secret")
+    began = time.monotonic()
     metrics, _ = run(judges=[{**ENDPOINT, "key_variable": "PLUMB_JUDGE_KEY"}])
+    took = time.monotonic() - began
     totals, sample = json.loads((tmp_path / "calls.json").read_text()), read_jsonl(tmp_path / "calls.jsonl")
     assert totals["answers"] == totals["calls"] == 360 and totals["stored"] == 0
     assert totals["cost"] == pytest.approx(metrics["cost"]) and totals["input_tokens"] == metrics["input_tokens"]
-    assert 0 < totals["latency_p50"] <= totals["latency_p95"] <= totals["latency_max"] < 10
+    assert 0 < totals["latency_p50"] <= totals["latency_p95"] <= totals["latency_max"] < took
     assert len(sample) == 20 and {row["kind"] for row in sample} <= {"compare", "rate"}
     asked = {call[0] for call in server.calls}
     assert all(row["messages"][1]["content"] in asked and row["raw"] and row["cost"] == 120e-6 for row in sample)

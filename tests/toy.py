@@ -257,7 +257,7 @@ class Marked:
             found[:] = [p for p in self.alive() if all(word in " ".join(_cmdline(p)) for word in words)]
             return bool(found)
 
-        wait_for(look, 60, self.describe)
+        wait_for(look, 300, self.describe)
         return found[0]
 
     def end(self) -> None:
