@@ -104,12 +104,6 @@ def token_ids_alone(found: GenerationConfig) -> GenerationConfig:
     )
 
 
-def end_ids(found: GenerationConfig) -> frozenset[int]:
-    """The tokens that end a text by a generation config, which names one, several or none."""
-    named = found.eos_token_id
-    return frozenset(named if isinstance(named, (list, tuple)) else [] if named is None else [named])
-
-
 def _refuse(names: Sequence[str], path: Path, fault: str) -> None:
     if names:
         raise ValueError(

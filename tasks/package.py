@@ -13,7 +13,6 @@ from transformers import GenerationConfig, PreTrainedModel
 
 from models.chat_template import load_tokenizer, stop_ids
 from models.loading import load_policy
-from models.weights import end_ids
 from tasks.answers import checkpoints_of
 from tasks.champion import ORIGIN_FILE
 from tasks.config.evaluation import PackageConfig
@@ -37,7 +36,6 @@ def package(cfg: PackageConfig, model: Path, dpo: Path, ppo: Path, select: Path,
     return {"parameters": policy.num_parameters()}
 
 
-
 def as_evaluated(policy: PreTrainedModel, tokenizer: Any, serving: ServingConfig) -> GenerationConfig:
     """Sampling from the whole distribution at the temperature of evaluation, up to any token that ends a response.
 
@@ -46,7 +44,6 @@ def as_evaluated(policy: PreTrainedModel, tokenizer: Any, serving: ServingConfig
     token_ids = policy.generation_config
     pad = tokenizer.pad_token_id
     return GenerationConfig(
-        do_sample=True, temperature=serving.temperature, top_k=0, top_p=1.0,
-        eos_token_id=sorted(stop_ids(tokenizer) | end_ids(token_ids)),
+        do_sample=True, temperature=serving.temperature, top_k=0, top_p=1.0, eos_token_id=sorted(stop_ids(tokenizer)),
         bos_token_id=token_ids.bos_token_id, pad_token_id=token_ids.pad_token_id if pad is None else pad,
     )

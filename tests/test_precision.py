@@ -10,8 +10,8 @@ from safetensors.torch import load_file
 
 from models.chat_template import load_tokenizer
 from models.loading import load_policy, save_policy
-from models.reward_model import load_reward_model, reward_model_from_policy
 from models.precision import hold_products_in, products_in, round_weights
+from models.reward_model import load_reward_model, reward_model_from_policy
 from tasks import dpo as dpo_stage
 from tasks import package as package_stage
 from tasks import ppo as ppo_stage

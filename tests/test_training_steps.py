@@ -7,9 +7,9 @@ import torch
 
 from models.chat_template import load_tokenizer
 from models.loading import load_policy
-from models.reward_model import reward_model_from_policy
 from models.losses import chosen_nll
 from models.reward import pool_by_length
+from models.reward_model import reward_model_from_policy
 from tasks import dpo as dpo_stage
 from tasks import reward as reward_stage
 from tasks import sft as sft_stage
