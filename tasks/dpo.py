@@ -13,13 +13,13 @@ from models.losses import chosen_nll
 from models.precision import products_in
 from tasks import training
 from tasks.config.training import DpoConfig
-from tasks.encoding import encode_side
 from tasks.errors import DataError
 from tasks.lora import check_targets, peft_config
 from tasks.machine import device, prepare_torch
 from tasks.numbers import finite_metrics
-from tasks.rows import SIDES, Row, read_jsonl
+from tasks.rows import Row, read_jsonl
 from tasks.sampling import response_sums
+from tasks.sides import SIDES, encode_side
 from tasks.snapshots import collect_snapshots
 
 SCORING_ROWS = 64
@@ -29,7 +29,8 @@ def tokenise(rows: Sequence[Row], tokenizer: Any) -> list[Row]:
     """`prompt_ids`, `chosen_ids` and `rejected_ids` of each comparison, and their longest `length`."""
     tokenised = []
     for row in rows:
-        (prompt, chosen), (_, rejected) = (encode_side(tokenizer, row, side) for side in SIDES)
+        prompt, chosen = encode_side(tokenizer, row, "chosen")
+        _, rejected = encode_side(tokenizer, row, "rejected")
         tokenised.append({
             "prompt_ids": prompt, "chosen_ids": chosen, "rejected_ids": rejected,
             "length": len(prompt) + max(len(chosen), len(rejected)),
@@ -67,15 +68,14 @@ def dpo(cfg: DpoConfig, model: Path, sft: Path, compare: Path, out: Path, checkp
 
 def with_reference(policy: Any, tokenised: Sequence[Row]) -> list[Row]:
     """Rows with the log-probs that the policy gives both responses before training: the reference's, in nats."""
-    names = ("chosen", "rejected")
     sums = {
         name: response_sums(
             policy, [t["prompt_ids"] for t in tokenised], [t[f"{name}_ids"] for t in tokenised], 1.0, SCORING_ROWS
         )
-        for name in names
+        for name in SIDES
     }
     return [
-        {**row, **{f"ref_{name}_logps": sums[name][i] for name in names}} for i, row in enumerate(tokenised)
+        {**row, **{f"ref_{name}_logps": sums[name][i] for name in SIDES}} for i, row in enumerate(tokenised)
     ]
 
 

@@ -16,12 +16,12 @@ from models.reward_model import reward_model_from_policy
 from tasks import training
 from tasks.config.shared import RuntimeConfig
 from tasks.config.training import RewardConfig, RewardTraining
-from tasks.encoding import encode_side
 from tasks.errors import DataError
 from tasks.lora import check_targets, peft_config
 from tasks.machine import prepare_torch
 from tasks.numbers import finite_metrics
-from tasks.rows import SIDES, Row, read_jsonl
+from tasks.rows import Row, read_jsonl
+from tasks.sides import SIDES, encode_side
 
 SCORING_ROWS = 64
 

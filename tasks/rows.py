@@ -15,7 +15,6 @@ from typing import Any
 from tasks.errors import DataError
 
 Row = dict[str, Any]
-SIDES = ("chosen", "rejected")
 
 
 def json_lines(lines: Iterable[str]) -> Iterator[tuple[int, Row | str]]:
@@ -44,15 +43,6 @@ def parse_jsonl(lines: Iterable[str], name: str) -> list[Row]:
             raise DataError(f"{name}, line {number}: {row}")
         rows.append(row)
     return rows
-
-
-def is_finished(comparison: Row, side: str) -> bool:
-    """Whether the `chosen` or `rejected` response ends its turn, or was cut at the longest answer.
-
-    Nothing appends an end to a response that was cut: it would be learned as one, and scored as one. What people wrote
-    says nothing, and is whole.
-    """
-    return comparison.get(f"{side}_finished", True)
 
 
 def read_jsonl(path: Path) -> list[Row]:

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from models.chat_template import encode_example, encode_prompt, load_tokenizer, stop_ids
+from models.chat_template import encode_example, load_tokenizer, stop_ids
 from models.judges.asking import Asker
 from models.judges.base import Question
 from models.judges.reward_model import RewardModelJudge, RewardModelScorer
@@ -37,14 +37,16 @@ def ends(tokenizer, ids):
     return ids[-1] in stop_ids(tokenizer)
 
 
-def response_ids(tokenizer, text, ended=True):
-    return encode_example(tokenizer, [*PROMPT["prompt"], {"role": "assistant", "content": text}], None, ended)[1]
+def sampled(tokenizer, text, finished):
+    """(ids of the prompt, ids of the response) as the sampler would have drawn them."""
+    prompt, whole = encode_example(tokenizer, [*PROMPT["prompt"], {"role": "assistant", "content": text}])
+    return prompt, whole if finished else whole[:-1]
 
 
 def rewards(scorer, *responses):
-    """What PPO and best-of-n give these token ids: prompt and response joined, nothing appended."""
-    prompt = encode_prompt(scorer.tokenizer, PROMPT["prompt"])
-    return score(scorer.model, [[*prompt, *response] for response in responses], 8).tolist()
+    """What PPO and best-of-n give sampled (text, finished): prompt and response joined, nothing appended."""
+    pairs = [sampled(scorer.tokenizer, *response) for response in responses]
+    return score(scorer.model, [[*prompt, *response] for prompt, response in pairs], 8).tolist()
 
 
 def test_training_rows_end_where_the_response_does(scorer):
@@ -64,7 +66,7 @@ def test_what_people_wrote_is_whole(scorer):
 
 def test_every_score_is_that_of_the_tokens_that_were_sampled(scorer):
     """PPO, best-of-n, evaluation, the pool, a second turn: the same number for the same response, cut or not."""
-    whole, cut = rewards(scorer, *(response_ids(scorer.tokenizer, LONG, ended) for ended in (True, False)))
+    whole, cut = rewards(scorer, (LONG, True), (LONG, False))
     assert whole != pytest.approx(cut, rel=1e-3)
     rows = [{"prompt_id": "p", "index": i, "response": LONG, "tokens": 9, "finished": i == 0, "proxy": 0.0,
              "logprob": 0.0} for i in range(2)]
@@ -82,7 +84,7 @@ def _second_turn():
 
 def test_a_reward_model_judges_what_was_sampled(scorer, tmp_path):
     """In both orders and in ratings; its stored verdicts tell a cut response from one that ends there."""
-    whole, cut = rewards(scorer, response_ids(scorer.tokenizer, SHORT), response_ids(scorer.tokenizer, LONG, ended=False))
+    whole, cut = rewards(scorer, (SHORT, True), (LONG, False))
     judge = RewardModelJudge("rm", scorer, {"kind": "reward_model", "name": "rm"})
     p_cut = float(torch.sigmoid(torch.tensor(cut - whole)))
     with Store(tmp_path / "answers.sqlite") as store:
@@ -108,5 +110,5 @@ def test_displacement_is_measured_on_what_was_sampled(tmp_path):
     base = make_gpt2(tmp_path)
     measured = monitors.measure_likelihoods(config("monitors", "float32"), base, base, [], [COMPARISON])
     tokenizer, policy = load_tokenizer(base), load_policy(base)
-    pair = [encode_prompt(tokenizer, PROMPT["prompt"])], [response_ids(tokenizer, LONG, ended=False)]
-    assert measured.chosen == pytest.approx(response_sums(policy, *pair, 1.0, 8))
+    prompt, response = sampled(tokenizer, LONG, False)
+    assert measured.chosen == pytest.approx(response_sums(policy, [prompt], [response], 1.0, 8))

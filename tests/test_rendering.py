@@ -43,6 +43,7 @@ def check(template, row):
     (QWEN_TEMPLATE, {"messages": [USER, CALLING, RESULT, ANSWER]}, "the chat template has no place for tool_calls"),
     (QWEN_TEMPLATE, {"messages": [USER, ANSWER], "tools": TOOLS}, "the chat template has no place for tools"),
     (QWEN_TEMPLATE, {"messages": [{**USER, "images": ["x"]}, ANSWER]}, "the chat template has no place for images"),
+    (QWEN_TEMPLATE, {"prompt": [USER], "chosen": [ANSWER], "rejected": [CALLING]}, "has no place for tool_calls"),
     (DEAF, {"prompt": [SYSTEM, USER]}, "the chat template leaves out a system turn"),
     (DEAF, {"messages": [USER, ANSWER, RESULT, ANSWER]}, "the chat template leaves out a tool turn"),
 ])  # fmt: skip

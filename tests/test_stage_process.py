@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from tasks import __main__ as runner
 from tasks import errors, state
 from tasks.pipeline import bind
 from tests.import_closure import ROOT
+from tests.tiny_models import QWEN_TEMPLATE, tokenizer_with
 
 
 @pytest.fixture()
@@ -24,6 +26,8 @@ def project(tmp_path):
     (tmp_path / "dvc.yaml").write_text((ROOT / "dvc.yaml").read_text())
     params = yaml.safe_load((ROOT / "params.yaml").read_text())
     params["data"] |= {"path": "data/own", "prompts": "prompts.jsonl"}
+    params["model"]["path"] = "data/base"
+    tokenizer_with(QWEN_TEMPLATE).save_pretrained(tmp_path / "data" / "base")
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
     demos = [{"prompt": f"q{i}?", "completion": f"a{i}", "split": "sft"} for i in range(3)]
     prompts = [{"prompt": f"{s} {i}?", "split": s} for s in ("compare", "rl", "select", "gate") for i in range(3)]
@@ -67,10 +71,10 @@ def test_bad_input_is_one_line_and_leaves_nothing(project, change, words):
 
 
 def test_a_missing_model_is_one_line(project):
-    run(project, "prepare")
-    done = run(project, "sft")
+    shutil.rmtree(project / "data" / "base")
+    done = run(project, "prepare")
     assert done.returncode == 1
-    assert "data/hearth-base, which does not exist" in done.stderr
+    assert "data/base, which does not exist" in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
 
 

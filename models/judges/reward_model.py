@@ -44,7 +44,8 @@ class RewardModelScorer:
     ) -> list[float]:
         """One logit per (prompt, response), read at the token that ends its turn; at its last one where it was cut.
 
-        finished: which responses end their turn; None: all do. Equal responses to a prompt (by its id) are scored once.
+        finished: which responses end their turn; None: all do. Equal responses (by the id of the prompt) are scored
+        once.
         """
         prompts = {row["id"]: row for row in rows}
         ends = [True] * len(responses) if finished is None else finished

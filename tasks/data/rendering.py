@@ -6,7 +6,7 @@ torch and transformers are imported when a template is read: who only reads rows
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +20,17 @@ Check = Callable[[Row], None]
 def template_check(model: Path) -> Check:
     """A function that raises BadRow for a row which the chat template of a model directory refuses, or says in part.
 
-    Raises ValueError for a tokenizer that cannot be read, or has no template.
+    The template is read with the first row: data that cannot be read is said before torch is imported. The function
+    then raises ValueError for a tokenizer that cannot be read, or has no template.
     """
-    from models.chat_template import load_tokenizer
 
-    return Template(load_tokenizer(model)).check
+    @cache
+    def template() -> Template:
+        from models.chat_template import load_tokenizer
+
+        return Template(load_tokenizer(model))
+
+    return lambda row: template().check(row)
 
 
 class Template:
@@ -36,10 +42,13 @@ class Template:
     def check(self, row: Row) -> None:
         """Raises BadRow for a row that the template refuses, in the template's own words, or whose turns, calls or tools
         it leaves out. row: `{messages}`, `{prompt}` or `{prompt, chosen, rejected}`, maybe with `tools`."""
-        messages, is_prompt = _conversation(row)
-        render = partial(self._render, row.get("tools"), is_prompt)
+        for messages, is_prompt in _conversations(row):
+            self._check_conversation(messages, row.get("tools"), is_prompt)
+
+    def _check_conversation(self, messages: Messages, tools: Any, is_prompt: bool) -> None:
+        render = partial(self._render, tools, is_prompt)
         text = render(messages)
-        if row.get("tools") and text == self._render(None, is_prompt, messages):
+        if tools and text == self._render(None, is_prompt, messages):
             raise BadRow("the chat template has no place for tools")
         for place, message in enumerate(messages):
             for key in (key for key in (*CALLS, *MEDIA) if key in message):
@@ -82,8 +91,11 @@ def _stand_in_order(messages: Messages, text: str) -> bool:
     return True
 
 
-def _conversation(row: Row) -> tuple[Messages, bool]:
-    """What is rendered of a row, and whether an answer is to follow: chosen and rejected differ in their text alone."""
+def _conversations(row: Row) -> list[tuple[Messages, bool]]:
+    """What is rendered of a row, and whether an answer is to follow. Answers that are text alone are all alike."""
     if "messages" in row:
-        return row["messages"], False
-    return (row["prompt"] + row["chosen"], False) if "chosen" in row else (row["prompt"], True)
+        return [(row["messages"], False)]
+    if "chosen" not in row:
+        return [(row["prompt"], True)]
+    calls = any(key in turn for turn in row["rejected"] for key in (*CALLS, *MEDIA))
+    return [(row["prompt"] + row[key], False) for key in ("chosen", *(["rejected"] if calls else []))]
