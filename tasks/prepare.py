@@ -51,7 +51,8 @@ def write_splits(cfg: DataConfig, data: Path, out: Path, check: Check | None) ->
         kinds[kind].repeats += repeats
     heldout = _in_split("select", "demonstrations", kinds["demonstrations"].rows, cfg)
     near_repeats, heldout = _take_out_near_repeats(split_rows, heldout, cfg.near_repeats)
-    _say(near_repeats)
+    for line in _near_repeat_lines(near_repeats):
+        print(line)
     _check_needed(split_rows, kinds, near_repeats)
     _check_apart(split_rows)
     for name, rows in _files(split_rows, heldout).items():
@@ -97,6 +98,7 @@ def survey(cfg: DataConfig, data: Path, model: Path | None) -> Survey:
     _take_out_repeats(split_rows, cfg.model_copy(update={"bad_rows": "skip"}))
     heldout = _in_split("select", "demonstrations", kinds["demonstrations"].rows, cfg)
     near_repeats, heldout = _take_out_near_repeats(split_rows, heldout, cfg.near_repeats)
+    findings += [Finding(line, stops=False) for line in _near_repeat_lines(near_repeats)]
     findings += _findings_of(lambda: _check_needed(split_rows, kinds, near_repeats))
     return Survey(_files(split_rows, heldout), findings + _findings_of(lambda: _check_apart(split_rows)))
 
@@ -273,10 +275,10 @@ def _take_out_near_repeats(
     return taken, rows_by_split[HELDOUT_DEMONSTRATIONS]
 
 
-def _say(near_repeats: Mapping[str, int]) -> None:
-    for split, count in sorted(near_repeats.items()):
-        if count:
-            print(f"{count} row(s) of {split} nearly repeat a held-out prompt and are left out (data.near_repeats)")
+def _near_repeat_lines(near_repeats: Mapping[str, int]) -> list[str]:
+    """What is said of them, by split."""
+    return [f"{count} row(s) of {split} nearly repeat a held-out prompt and are left out (data.near_repeats)"
+            for split, count in sorted(near_repeats.items()) if count]
 
 
 def _metrics(
