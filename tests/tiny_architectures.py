@@ -105,9 +105,21 @@ OTHERS: dict[str, tuple[str, dict[str, Any]]] = {
     "GPTJForCausalLM": ("gptj", GPT | {"rotary_dim": 4}),
     "Llama4ForCausalLM": ("llama4_text", SIZES | {
         "head_dim": HEAD, "num_local_experts": 4, "intermediate_size_mlp": 48, "attention_chunk_size": WINDOW,
-        "no_rope_layers": [1, 0], "floor_scale": 4, "layer_types": ["chunked_attention", "full_attention"]}),
+        "no_rope_layers": [1, 0], "floor_scale": SWITCH, "layer_types": ["chunked_attention", "full_attention"]}),
+    "Ministral3ForCausalLM": ("ministral3", SIZES | {"head_dim": HEAD, "sliding_window": None, "rope_parameters": {
+        "rope_type": "yarn", "rope_theta": 10000.0, "factor": 4.0, "original_max_position_embeddings": SWITCH,
+        "llama_4_scaling_beta": 0.1, "beta_fast": 32.0, "beta_slow": 1.0, "mscale": 1.0, "mscale_all_dim": 1.0}}),
     "MptForCausalLM": ("mpt", dict(vocab_size=VOCAB, d_model=32, n_heads=4, n_layers=2, max_seq_len=512,
                                    initializer_range=0.2)),
+    "Gemma3nForCausalLM": ("gemma3n_text", SIZES | {
+        "head_dim": HEAD, "num_hidden_layers": 4, "sliding_window": WINDOW, "num_kv_shared_layers": 2,
+        "layer_types": ["sliding_attention", "full_attention"] * 2, "vocab_size_per_layer_input": VOCAB,
+        "hidden_size_per_layer_input": 8, "laurel_rank": 4, "altup_num_inputs": 2,
+        "activation_sparsity_pattern": [0.0] * 4}),
+    "Gemma4ForCausalLM": ("gemma4_text", SIZES | {
+        "head_dim": HEAD, "num_hidden_layers": 4, "sliding_window": WINDOW, "num_kv_shared_layers": 2,
+        "layer_types": ["sliding_attention", "full_attention"] * 2, "vocab_size_per_layer_input": VOCAB,
+        "hidden_size_per_layer_input": 8, "global_head_dim": HEAD}),
     "PhimoeForCausalLM": ("phimoe", SIZES | {"num_local_experts": 4, "sliding_window": WINDOW}),
 }
 ARCHITECTURES = ALLOWED | HYBRIDS | OTHERS
