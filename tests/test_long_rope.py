@@ -1,81 +1,15 @@
-"""What any architecture is asked to do gives, for each row, what the row alone gives: log-probs, scores, samples.
-
-Rows are longer than the windows and chunks of the models, and some of them long enough for other positions (longrope).
-"""
-
-import random
+"""Rows on either side of a longrope's switch, and masks that hold what attention is not told: each row as if alone."""
 
 import pytest
 import torch
-from torch import nn
 
 from models.batching import backbone_of, pad_right
-from models.logprobs import join, response_logprobs, states_and_logits
+from models.logprobs import head_is_plain, join, states_and_logits
 from models.long_rope import crosses, keep_sides_apart, switch_length
 from models.packing import token_states
 from models.reward import pool_by_length, score
-from models.reward_model import load_reward_model, reward_model_from_policy
-from models.sampler import SamplingSettings, sample
-from models.value import SharedValue, ValueModel, check_critic
-from tests.tiny_architectures import ARCHITECTURES, SWITCH, VOCAB, build
-
-DRAW = random.Random(0)
-PROMPTS = [[DRAW.randrange(3, VOCAB) for _ in range(length)] for length in (2, 7, 12, 12, 20, 3)]
-RESPONSES = [[DRAW.randrange(3, VOCAB) for _ in range(length)] for length in (9, 1, 6, 3, 8, 2)]
-ROWS = [prompt + response for prompt, response in zip(PROMPTS, RESPONSES)]
-TOKENS = 8
-
-
-def alone(model: nn.Module, row: list[int]) -> torch.Tensor:
-    """Logits (time, vocabulary) of one row by itself."""
-    with torch.no_grad():
-        return model(input_ids=torch.tensor([row]), use_cache=False).logits[0].float()
-
-
-def greedy(model: nn.Module, prompt: list[int]) -> tuple[list[int], torch.Tensor]:
-    """The most likely tokens, and their log-probs, as transformers generates them from one prompt."""
-    made = model.generate(
-        torch.tensor([prompt]), attention_mask=torch.ones(1, len(prompt), dtype=torch.long), max_new_tokens=TOKENS,
-        do_sample=False, eos_token_id=None, pad_token_id=0, return_dict_in_generate=True, output_logits=True,
-    )
-    logprobs = torch.log_softmax(torch.cat(made.logits).float(), -1).max(-1).values
-    return made.sequences[0, len(prompt):].tolist(), logprobs
-
-
-@pytest.mark.parametrize("name", ARCHITECTURES)
-def test_logprobs_and_samples_are_those_of_each_row_alone(name):
-    model = build(name)
-    with torch.no_grad():
-        found = response_logprobs(model, PROMPTS, RESPONSES, 1.0)
-    for i, (prompt, response) in enumerate(zip(PROMPTS, RESPONSES)):
-        distribution = torch.log_softmax(alone(model, [*prompt, *response[:-1]]), -1)[len(prompt) - 1:]
-        expected = distribution.gather(1, torch.tensor(response)[:, None])[:, 0]
-        torch.testing.assert_close(found.logprobs[i, : len(response)], expected, atol=1e-4, rtol=1e-5)
-    rows = [(str(i), prompt) for i, prompt in enumerate(PROMPTS)]
-    for drawn in sample(model, rows, 2, SamplingSettings(0.0, TOKENS, 0), stop_ids=frozenset(), rows_per_batch=5):
-        tokens, logprobs = greedy(model, list(drawn.prompt_ids))
-        assert list(drawn.response_ids) == tokens
-        torch.testing.assert_close(torch.tensor(drawn.logprobs), logprobs, atol=1e-4, rtol=1e-5)
-
-
-@pytest.mark.parametrize("name", ARCHITECTURES)
-def test_a_reward_model_of_any_architecture(name, tmp_path):
-    """Scores are w · h at each row's last token; so after a reload, and as the critic that starts from it."""
-    policy = build(name)
-    model = reward_model_from_policy(policy)
-    with torch.no_grad():
-        states = [backbone_of(policy)(input_ids=torch.tensor([row]), use_cache=False).last_hidden_state[0] for row in ROWS]
-        expected = torch.stack([state[-1] @ model.score.weight[0] for state in states])
-    torch.testing.assert_close(score(model, ROWS, 4), expected, atol=1e-4, rtol=1e-5)
-    model.save_pretrained(tmp_path)
-    again = load_reward_model(tmp_path)
-    assert again.config.architectures == [type(model).__name__]
-    torch.testing.assert_close(score(again, ROWS, 4), expected, atol=1e-4, rtol=1e-5)
-    batch = join(PROMPTS, RESPONSES)
-    for critic in (ValueModel.from_reward_model(again), SharedValue(policy)):
-        check_critic(policy, critic)
-        critic(batch).sum().backward()
-        assert all(p.grad is not None for p in critic.head.parameters())
+from models.reward_model import reward_class, reward_model_from_policy
+from tests.tiny_architectures import PROMPTS, RESPONSES, ROWS, SWITCH, alone, build
 
 
 def test_windows_that_stand_in_the_mask_alone():
@@ -133,8 +67,6 @@ def test_a_rollout_that_crosses_the_switch_reuses_no_logprobs():
 
 def test_a_head_whose_small_logits_hide_a_cap_is_not_plain():
     """Weights at the start give logits near 0, where a cap of 30 changes nothing yet."""
-    from models.logprobs import head_is_plain
-
     capped = build("Gemma2ForCausalLM", initializer_range=0.001)
     assert capped.config.final_logit_softcapping == 30.0 and not head_is_plain(capped)
     assert head_is_plain(build("LlamaForCausalLM"))
@@ -142,8 +74,6 @@ def test_a_head_whose_small_logits_hide_a_cap_is_not_plain():
 
 def test_a_model_that_is_no_causal_lm_makes_no_reward_model():
     from transformers import CLIPVisionConfig
-
-    from models.reward_model import reward_class
 
     with pytest.raises(ValueError, match="CLIPVisionConfig belongs to no causal language model"):
         reward_class(CLIPVisionConfig)

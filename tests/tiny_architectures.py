@@ -5,6 +5,7 @@ Windows, chunks and the lengths at which positions change are a few tokens, so t
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 import torch
@@ -124,6 +125,12 @@ OTHERS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 ARCHITECTURES = ALLOWED | HYBRIDS | OTHERS
 
+_DRAW = random.Random(0)
+# Rows longer than the windows; some beyond the switch of longrope, some that reach it while they are sampled.
+PROMPTS = [[_DRAW.randrange(3, VOCAB) for _ in range(length)] for length in (2, 7, 12, 12, 20, 3)]
+RESPONSES = [[_DRAW.randrange(3, VOCAB) for _ in range(length)] for length in (9, 1, 6, 3, 8, 2)]
+ROWS = [prompt + response for prompt, response in zip(PROMPTS, RESPONSES)]
+
 
 def config_of(name: str, **changes: Any) -> Any:
     kind, sizes = ARCHITECTURES[name]
@@ -134,3 +141,19 @@ def build(name: str, **changes: Any) -> PreTrainedModel:
     """The model in eval mode, with weights from seed 0."""
     torch.manual_seed(0)
     return AutoModelForCausalLM.from_config(config_of(name, **changes), dtype=torch.float32).eval()
+
+
+def alone(model: PreTrainedModel, row: list[int]) -> torch.Tensor:
+    """Logits (time, vocabulary) of one row by itself."""
+    with torch.no_grad():
+        return model(input_ids=torch.tensor([row]), use_cache=False).logits[0].float()
+
+
+def greedy(model: PreTrainedModel, prompt: list[int], tokens: int) -> tuple[list[int], torch.Tensor]:
+    """The most likely `tokens`, and their log-probs, as transformers generates them from one prompt."""
+    made = model.generate(
+        torch.tensor([prompt]), attention_mask=torch.ones(1, len(prompt), dtype=torch.long), max_new_tokens=tokens,
+        do_sample=False, eos_token_id=None, pad_token_id=0, return_dict_in_generate=True, output_logits=True,
+    )
+    logprobs = torch.log_softmax(torch.cat(made.logits).float(), -1).max(-1).values
+    return made.sequences[0, len(prompt):].tolist(), logprobs
