@@ -40,22 +40,14 @@ def unsupported(config: PreTrainedConfig, use: str) -> str | None:
 
     An architecture of which no miniature can be made is not refused here; the stages then find out by themselves.
     """
-    trial, name = TRIALS[use], (config.architectures or [type(config).__name__])[0]
-    reason = _no_causal_model(config)
-    model = None if reason else miniature(config)
-    if model is not None:
-        reason = _failure(trial, model)
+    name = (config.architectures or [type(config).__name__])[0]
+    if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING or getattr(config, "is_encoder_decoder", False):
+        return f"{name} is no causal language model of transformers; set model.path to one (GPT, Llama, Qwen …)"
+    model, (purpose, trial) = miniature(config), TRIALS[use]
+    reason = None if model is None else _failure(trial, model)
     if reason is None:
         return None
-    return f"{name} cannot be used for {use}: {reason}; set model.path to a model of another architecture"
-
-
-def _no_causal_model(config: PreTrainedConfig) -> str | None:
-    if getattr(config, "is_encoder_decoder", False):
-        return "it is an encoder with a decoder, not a causal language model"
-    if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
-        return f"transformers has no causal language model for {config.model_type}"
-    return None
+    return f"{name} cannot be used for {purpose}: {reason}; set model.path to a model of another architecture"
 
 
 def _failure(trial: Callable[[PreTrainedModel], None], model: PreTrainedModel) -> str | None:
@@ -63,8 +55,11 @@ def _failure(trial: Callable[[PreTrainedModel], None], model: PreTrainedModel) -
     try:
         with torch.random.fork_rng(devices=[]):
             trial(model)
+    except MemoryError:
+        raise  # says nothing about the architecture
     except Exception as error:  # whatever an architecture says to what it cannot do
-        return " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        text = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+        return " ".join(text.replace(";", ",").split())[:300]  # the way out begins at the first semicolon
     return None
 
 
@@ -132,10 +127,12 @@ def _reload(model: PreTrainedModel) -> None:
             _agree(_logits(again, row), _logits(model, row), "logits of the saved model")
 
 
-TRIALS: dict[str, Callable[[PreTrainedModel], None]] = {
-    "causal": _log_probs,
-    "sample": _samples,
-    "reward": _scores,
-    "ppo": _learning,
-    "package": _reload,
+# What the use is called, and how it is tried.
+TRIALS: dict[str, tuple[str, Callable[[PreTrainedModel], None]]] = {
+    "causal": ("SFT and DPO", _log_probs),
+    "sample": ("sampling", _samples),
+    "reward": ("a reward model", _scores),
+    "ppo": ("PPO", _learning),
+    "package": ("a package", _reload),
 }
+USES = tuple(TRIALS)

@@ -12,12 +12,13 @@ import hashlib
 import json
 import shutil
 from pathlib import Path
-from typing import Any, Sequence
+from typing import Any, Callable, Sequence
 
 import torch
 from transformers import AutoModelForCausalLM
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from models.precision import round_weights
 from models.weights import check_adapter, check_causal, check_model_directory, read_weights, readable
 
 ADAPTERS_FILE = "adapters.json"
@@ -36,8 +37,9 @@ def is_adapter_chain(path: Path) -> bool:
 
 
 def load_policy(path: Path, base: Path | None = None, dtype: str = "float32") -> PreTrainedModel:
-    """A causal LM in eval mode, dropout 0; a chain of adapters is merged into `base`.
+    """A causal LM in eval mode, dropout 0; a chain of adapters is merged into `base` in float32.
 
+    Either is rounded to `dtype` once, here: what is judged in it is, number for number, what `package` stores.
     Raises ValueError for a directory that is not a whole causal LM, or a chain without its base.
     """
     if not is_adapter_chain(path):
@@ -45,8 +47,8 @@ def load_policy(path: Path, base: Path | None = None, dtype: str = "float32") ->
         model = read_weights(AutoModelForCausalLM, path, _dtype(dtype))
         check_causal(model, path)
         return model
-    base = check_base(path, base)
-    return merge_adapters(load_policy(base, dtype=dtype), adapter_paths(path)).eval()
+    merged = merge_adapters(load_policy(check_base(path, base)), adapter_paths(path))
+    return round_weights(merged, _dtype(dtype)).eval()
 
 
 # --- adapter chains ---
@@ -73,7 +75,7 @@ def check_base(path: Path, base: Path | None) -> Path:
 
 
 def merge_adapters(model: PreTrainedModel, adapters: Sequence[Path]) -> PreTrainedModel:
-    """Fold LoRA adapters into the weights of `model`, one after the other.
+    """Fold LoRA adapters into the weights of `model`, one after the other; all of them can then be trained.
 
     Raises ValueError for an adapter that cannot be read, or that lacks some of its weights.
     """
@@ -83,7 +85,7 @@ def merge_adapters(model: PreTrainedModel, adapters: Sequence[Path]) -> PreTrain
         with readable(adapter):
             adapted = PeftModel.from_pretrained(model, str(adapter))
         check_adapter(adapted, adapter)
-        model = adapted.merge_and_unload()
+        model = adapted.merge_and_unload().requires_grad_(True)  # peft leaves what it merged into frozen
     return model
 
 
@@ -101,6 +103,26 @@ def save_policy(model: Any, tokenizer: PreTrainedTokenizerBase, out: Path, base:
     else:
         copy.deepcopy(model).merge_and_unload().save_pretrained(out)
     tokenizer.save_pretrained(out)
+
+
+def policy_writer(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, base: Path, start: Path
+) -> Callable[[Any, Path], None]:
+    """`save_policy` for a model that is about to be trained: `write(trained, out)`, with the configs that it has now.
+
+    Trainers write into them what is theirs alone (a mixture of experts' router outputs, PAD for a batch), in place.
+    """
+    configs = {id(config): config for config in (
+        model.config, model.config.get_text_config(), getattr(model, "generation_config", None)) if config is not None}
+    before = [(config, copy.deepcopy(vars(config))) for config in configs.values()]
+
+    def write(trained: Any, out: Path) -> None:
+        for config, values in before:
+            vars(config).clear()
+            vars(config).update(copy.deepcopy(values))
+        save_policy(trained, tokenizer, out, base, start)
+
+    return write
 
 
 def weights_hash(path: Path) -> str:

@@ -7,7 +7,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -105,6 +105,10 @@ class PpoTrainer:
         switches = crosses(policy, [len(ids) for _, ids in prompts], settings.max_new_tokens)
         self.reuse_logprobs: bool | None = None if settings.reuse_sampling_logprobs and not switches else False
 
+    def products(self) -> AbstractContextManager:
+        """What every forward pass of policy, reference and critic runs in: equal arithmetic, so that KL begins at 0."""
+        return self.settings.products(device_of(self.policy))
+
     def run(self) -> PpoResult:
         """Trains to the end, a guard, or a number that is not finite; resumes from `checkpoint_dir`."""
         with ExitStack() as stack:
@@ -172,8 +176,9 @@ class PpoTrainer:
 
     def _respond(self, batch: Sequence[tuple[str, Sequence[int]]]) -> list[Sample]:
         def some(rows: list[int]) -> list[Sample]:
-            return sample(self.policy, [batch[i] for i in rows], 1, self.sampling, stop_ids=self.stop_ids,
-                          rows_per_batch=self.settings.rows_per_batch)
+            with self.products():
+                return sample(self.policy, [batch[i] for i in rows], 1, self.sampling, stop_ids=self.stop_ids,
+                              rows_per_batch=self.settings.rows_per_batch)
 
         return processes.spread(some, len(batch))
 
@@ -206,8 +211,9 @@ class PpoTrainer:
 
     def _logprobs(self, model: nn.Module, prompt_ids, response_ids) -> Tensor:
         def compute(prompts, responses) -> Tensor:
-            return response_logprobs(model, prompts, responses, self.settings.temperature,
-                                     rows_per_batch=self.settings.rows_per_batch).logprobs
+            with self.products():
+                return response_logprobs(model, prompts, responses, self.settings.temperature,
+                                         rows_per_batch=self.settings.rows_per_batch).logprobs
 
         return self._over_rows(compute, prompt_ids, response_ids)
 
@@ -241,7 +247,8 @@ class PpoTrainer:
         values = torch.zeros(len(response_ids), max(len(response) for response in response_ids), device=device)
         sizes = [len(p) + len(r) for p, r in zip(prompt_ids, response_ids, strict=True)]
         for rows in by_length(sizes, self.settings.rows_per_batch):
-            part = self.value(join([prompt_ids[i] for i in rows], [response_ids[i] for i in rows], device))
+            with self.products():
+                part = self.value(join([prompt_ids[i] for i in rows], [response_ids[i] for i in rows], device))
             values[torch.tensor(rows, device=device), : part.shape[1]] = part
         return values
 

@@ -17,7 +17,9 @@ from transformers.modeling_layers import GenericForSequenceClassification
 
 from models.batching import backbone_of
 from models.loading import adapter_paths, check_base, is_adapter_chain, load_policy, merge_adapters
+from models.precision import round_weights
 from models.weights import check_model_directory, read_config, read_weights
+
 
 def load_reward_model(path: Path, base: Path | None = None, dtype: str = "float32") -> PreTrainedModel:
     """A sequence-classification model with one label, in eval mode.
@@ -28,10 +30,9 @@ def load_reward_model(path: Path, base: Path | None = None, dtype: str = "float3
     if not is_adapter_chain(path):
         check_model_directory(path)
         return read_weights(reward_class(type(read_config(path))), path, getattr(torch, dtype))
-    base = check_base(path, base)
     *backbone, head = adapter_paths(path)
-    policy = merge_adapters(load_policy(base, dtype=dtype), backbone)
-    return merge_adapters(reward_model_from_policy(policy), [head]).eval()
+    policy = merge_adapters(load_policy(check_base(path, base)), backbone)
+    return round_weights(merge_adapters(reward_model_from_policy(policy), [head]), getattr(torch, dtype)).eval()
 
 
 def reward_model_from_policy(policy: PreTrainedModel, seed: int = 0) -> PreTrainedModel:

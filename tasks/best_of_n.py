@@ -29,7 +29,7 @@ def best_of_n(
     """
     prepare_torch(cfg.runtime)
     prompts = read_jsonl(select_prompts)
-    tokenizer = load_tokenizer(sft)
+    tokenizer = load_tokenizer(sft, cfg.runtime.date)
     policy = load_policy(sft, model, cfg.runtime.dtype).to(device())
     settings = serving_settings(cfg.serving, cfg.runtime)
     samples = draw(policy, tokenizer, prompts, cfg.n, settings, cfg.serving.rows_per_batch)

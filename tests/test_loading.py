@@ -76,11 +76,12 @@ def test_a_directory_without_tokenizer_is_refused(broken):
 def test_prompt_and_response_make_the_templates_own_ids(name, end, request):
     """Our two halves joined are what the chat template renders for the whole conversation, up to the end of the turn."""
     tokenizer = chat_template.load_tokenizer(request.getfixturevalue(name))
-    ids = chat_template.encode_prompt(tokenizer, USER) + chat_template.encode_response(tokenizer, "It is five.")
-    whole = tokenizer.apply_chat_template([*USER, {"role": "assistant", "content": "It is five."}], tokenize=False)
+    turns = [*USER, {"role": "assistant", "content": "It is five."}]
+    prompt, response = chat_template.encode_example(tokenizer, turns)
+    ids, whole = prompt + response, tokenizer.apply_chat_template(turns, tokenize=False)
     assert whole.startswith(tokenizer.decode(ids)) and tokenizer.decode(ids).endswith(end)
     assert chat_template.end_of_turn(tokenizer) in chat_template.stop_ids(tokenizer)
-    assert chat_template.decode_response(tokenizer, chat_template.encode_response(tokenizer, "It is five.")) == "It is five."
+    assert chat_template.decode_response(tokenizer, response) == "It is five."
 
 
 def test_dropout_is_off_even_in_training_mode(gpt2):

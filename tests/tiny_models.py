@@ -35,6 +35,11 @@ def make_tokenizer(special: list[str], eos: str, pad: str, template: str) -> Pre
     return tokenizer
 
 
+def tokenizer_with(template: str) -> PreTrainedTokenizerFast:
+    """A tokenizer of Qwen2's shape with another chat template."""
+    return _tokenizer(["<|endoftext|>", "<|im_start|>", "<|im_end|>"], "<|im_end|>", "<|endoftext|>", template)
+
+
 def make_gpt2(path: Path) -> Path:
     """GPT-2's shape; PAD is EOS, as users of GPT-2 set it."""
     tokenizer = make_tokenizer(["<|endoftext|>"], "<|endoftext|>", "<|endoftext|>", GPT2_TEMPLATE)
