@@ -156,9 +156,9 @@ def test_a_survey_tells_all_of_it(data):  # noqa: F811
     cfg = config(preferences="prefs.jsonl").data
     found = survey(cfg, data, model=None).findings
     assert [(finding.count, finding.reason[:30]) for finding in found] == [
-        (2, "the response is empty"), (1, "it has no conversation and no "), (1, f"{data}/prompts.jsonl: id"[:30]),
-        (1, f"data file {data}"[:30])]  # fmt: skip
-    assert str(found[0]) == f"{data}/demos.jsonl, row 3: the response is empty"
+        (1, f"data file {data}"[:30]), (2, "the response is empty"), (1, "it has no conversation and no "),
+        (1, f"{data}/prompts.jsonl: id"[:30])]  # fmt: skip
+    assert str(found[1]) == f"{data}/demos.jsonl, row 3: the response is empty"
     write(data / "prompts.jsonl", [row for row in prompts() if row["split"] != "gate"])
     found = survey(config(bad_rows="skip").data, data, model=None)
     assert [finding.stops for finding in found.findings] == [False, False, True]

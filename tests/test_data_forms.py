@@ -122,6 +122,15 @@ def test_a_dialogue_of_several_turns():
         ("user", "a"), ("assistant", "b"), ("user", "c"), ("assistant", "d")]  # fmt: skip
 
 
+def test_marks_that_begin_with_the_second_turn_are_declared():
+    """HelpSteer2 writes only dialogues of several turns with marks, so not all rows have them."""
+    several = "Hello\n<extra_id_1>Assistant\nHello!\n<extra_id_1>User\n" + ASKED
+    rows = [{"prompt": prompt, "response_1": GOOD, "response_2": BAD, "preference_strength": -1}
+            for prompt in (several, ASKED)]  # fmt: skip
+    before = [{"role": "user", "content": "Hello"}, answer("Hello!")]
+    assert contents("preferences", *rows, columns={"marks": "nemo"}) == [[{**PAIR, "prompt": [*before, USER]}], [PAIR]]
+
+
 # --- forms ---
 
 @pytest.mark.parametrize(("row", "system"), [

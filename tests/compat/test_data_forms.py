@@ -144,7 +144,11 @@ REFUSED = {
     "unpaired (KTO)": {"prompt": "q", "completion": "a", "label": False},
     "unpaired (BeaverTails)": {"prompt": "q", "response": "a", "is_safe": False},
 }
-SEEN_IN = {"unpaired (KTO)": "trl-lib/kto-mix-14k", "unpaired (BeaverTails)": "PKU-Alignment/BeaverTails"}
+SEEN_IN = {
+    "hh, prompt apart": "Dahoas/full-hh-rlhf, Dahoas/rm-static",
+    "unpaired (KTO)": "trl-lib/kto-mix-14k",
+    "unpaired (BeaverTails)": "PKU-Alignment/BeaverTails",
+}
 
 
 @pytest.fixture(scope="module")
