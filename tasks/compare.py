@@ -34,7 +34,7 @@ def compare(
     check_raters(cfg)
     samples = read_jsonl(generate / "samples.jsonl") if cfg.given != "only" else []
     specs = [judge.model_dump() for judge in cfg.judges] if cfg.given != "only" else []
-    judges = make_pool(with_templates(specs), samples)
+    judges = make_pool(with_templates(specs), samples, cfg.runtime.date)
     groups, duplicates = samples_by_prompt(samples)
     log = CallLog()
     asker = make_asker(cfg, judges, log)
@@ -86,6 +86,8 @@ def comparison_row(pair: JudgedPair, judges: Sequence[Judge], cfg: CompareConfig
         "prompt": pair.prompt["prompt"],
         "chosen": _assistant(chosen["response"]),
         "rejected": _assistant(rejected["response"]),
+        "chosen_finished": chosen["finished"],
+        "rejected_finished": rejected["finished"],
         "score_gap": round(gap, 6),
         "soft_label": soft_label,
         "criteria": {"chosen": dict(chosen_ratings), "rejected": dict(rejected_ratings)},
@@ -118,8 +120,10 @@ def _assistant(text: str) -> list[dict[str, str]]:
 
 
 def given_row(row: Row) -> Row:
-    """A human comparison with the fields of a judged one."""
+    """A human comparison with the fields of a judged one; people end what they write."""
     defaults = {
+        "chosen_finished": True,
+        "rejected_finished": True,
         "score_gap": 0.0,
         "soft_label": 1.0,
         "criteria": {"chosen": {}, "rejected": {}},

@@ -110,14 +110,15 @@ def selected_before(
 
 def score_policy(cfg: GateConfig, policy: Path, base: Path, prompts: Sequence[Row], scorer: Scorer) -> list[Row]:
     """One scored answer per prompt, in the prompts' order, sampled as it would be served."""
-    tokenizer = load_tokenizer(policy)
+    tokenizer = load_tokenizer(policy, cfg.runtime.date)
     loaded = load_policy(policy, base, cfg.runtime.dtype).to(device())
     samples = draw(loaded, tokenizer, prompts, 1, serving_settings(cfg.serving, cfg.runtime), cfg.rows_per_batch)
-    texts = [row["response"] for row in sample_rows(samples, prompts, tokenizer, "")]
+    rows = sample_rows(samples, prompts, tokenizer, "")
+    texts, finished = ([row[name] for row in rows] for name in ("response", "finished"))
     return [
         {
             "prompt_id": prompt["id"], "root": prompt["root"], "text": text,
             "refuses": refuses(text, prompt_text(prompt)), **axes,
         }
-        for prompt, text, axes in zip(prompts, texts, scorer.score(prompts, texts), strict=True)
+        for prompt, text, axes in zip(prompts, texts, scorer.score(prompts, texts, finished), strict=True)
     ]

@@ -14,14 +14,17 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from models.control_tokens import control_marks, holds_mark
 from models.judges.human import COLUMNS, PREFERENCES
 from tasks.config.service import IntakeConfig
-from tasks.config.shared import DataConfig
+from tasks.config.shared import DataConfig, NearRepeatsConfig
 from tasks.data.collecting import Read, limited, read_kind
 from tasks.data.fields import fields_of, named
 from tasks.data.messages import CALLS, MEDIA, REASONING
 from tasks.data.reading import Reader
 from tasks.data.values import BadRow
+from tasks.errors import DataError
+from tasks.near_repeats import user_turns
 from tasks.prepare import HELD_OUT, KIND_SPLITS, files_of, shares_of, split_of
 from tasks.rows import Row, read_jsonl
 
@@ -34,11 +37,26 @@ ROLES = ("system", "user", "assistant")
 
 @dataclass(frozen=True)
 class Rules:
-    """The params that decide what a row is; `categories` are those that SFT has a weight for."""
+    """The params that decide what a row is; `categories` are those that SFT has a weight for.
+
+    marks: what the base's tokenizer takes for control tokens. They are kept as text; rows that hold some are counted.
+    """
 
     data: DataConfig
     intake: IntakeConfig
     categories: tuple[str, ...]
+    marks: frozenset[str] = frozenset()
+
+
+def marks_of(base: Path) -> frozenset[str]:
+    """What the tokenizer of a model directory takes for control tokens; nothing where the model is not here.
+
+    Raises DataError for a tokenizer's file that cannot be read.
+    """
+    try:
+        return control_marks(base)
+    except (OSError, ValueError) as error:
+        raise DataError(f"the tokenizer in {base} cannot be read: {' '.join(str(error).split())}") from None
 
 
 @dataclass(frozen=True)
@@ -91,6 +109,15 @@ class HeldData:
             self._read(folder, name, kind)
         self._read_verdicts(folder / rules.intake.verdicts)
 
+    @property
+    def near_repeats(self) -> NearRepeatsConfig:
+        """When a new row nearly repeats an evaluation prompt."""
+        return self._rules.data.near_repeats
+
+    def holds_mark(self, row: Row) -> bool:
+        """Whether a text in the row holds a control token of the base's tokenizer."""
+        return holds_mark(row, self._rules.marks)
+
     def file_for(self, kind: str) -> str | None:
         """The file that rows of a kind are added to; None where params name none."""
         return self._rules.intake.verdicts if kind == "verdicts" else files_of(self._rules.data).get(kind)
@@ -139,7 +166,7 @@ class HeldData:
         file.own_form |= read.marked or bool(getattr(self._rules.data.columns, kind))
         for row in read.rows:
             split = self._split(kind, row["root"], row.get("split"))
-            turns = _turns(row.get("prompt") or row["messages"])
+            turns = user_turns(row)
             if kind == richest(readers):
                 file.ids[row["id"]] = digest = digest_of(row)
                 file.digests.add(digest)
@@ -185,7 +212,7 @@ class HeldData:
         if "demonstrations" in readers and row["category"] not in self._rules.categories:
             raise BadRow(f"its category has no weight in sft.category_weights ({', '.join(self._rules.categories)})")
         splits = [split for reader in readers if (split := self._split(reader, row["root"], row.get("split")))]
-        turns = _turns(content.get("prompt") or content["messages"][:-1])
+        turns = user_turns(content)
         kept = {**fields, **content} if file.own_form else given
         return Candidate(kept, digest_of(content), row["root"], splits[0] if splits else None, turns)
 
@@ -246,10 +273,6 @@ def verdict_digest(row: Mapping[str, Any]) -> str:
 
 def _digest(content: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
-def _turns(messages: Iterable[Mapping[str, str]]) -> tuple[str, ...]:
-    return tuple(message["content"] for message in messages if message["role"] == "user")
 
 
 # --- checks ---

@@ -46,6 +46,18 @@ def pairs_at_most(cfg: CompareConfig, samples: int) -> int:
     return min(cfg.pairs_per_prompt, met)
 
 
+def questions_of_prompt(cfg: CompareConfig, samples: int, network: bool) -> tuple[int, int]:
+    """(ratings that each judge who rates is asked for, verdicts that each judge is), of a prompt with so many distinct
+    samples, at most. `network`: whether some judge is across a network.
+
+    Where calls are counted, responses are rated only for what needs ratings.
+    """
+    limited = cfg.budget.max_calls is not None or cfg.budget.max_cost is not None
+    rates = needs_ratings(cfg) or not (limited and network)
+    verdicts = 2 * pairs_at_most(cfg, samples) if cfg.labels == "verdicts" else 0
+    return samples if rates else 0, verdicts
+
+
 def samples_by_prompt(samples: Sequence[Row]) -> tuple[dict[str, list[Row]], int]:
     """(prompt id -> samples with distinct texts in index order, number of duplicates dropped)."""
     groups: dict[str, dict[str, Row]] = {}

@@ -1,5 +1,5 @@
-"""params.yaml as it is read: unknown and missing keys fail here, all of them, each in one line that names the key and the
-nearest right name, before anything heavy is imported."""
+"""params.yaml as it is read: unknown and missing keys fail here, all at once, each in one line that names the key and
+the nearest right name, before anything heavy is imported."""
 
 from __future__ import annotations
 

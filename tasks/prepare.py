@@ -9,29 +9,33 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tasks.config.shared import DataConfig, PrepareConfig
+from tasks.config.shared import DataConfig, NearRepeatsConfig, PrepareConfig
 from tasks.data.collecting import Finding, Read, and_more, check_ids, collect, keep_sayable, read_kind, refuse
 from tasks.data.rendering import Check, template_check
 from tasks.errors import DataError
+from tasks.near_repeats import HeldOut
 from tasks.rows import Row, write_jsonl
 
 HELD_OUT = ("select", "gate", "gold")
 KEPT_APART = ("gate", "select", "gold")  # the gate's prompts are the last to go
+HELDOUT_DEMONSTRATIONS = "heldout_demonstrations"
 KIND_SPLITS = {
     "demonstrations": ("sft",),
     "prompts": ("compare", "rl", "select", "gate"),
     "preferences": ("preferences", "gold"),
 }
 KIND_OF = {split: kind for kind, splits in KIND_SPLITS.items() for split in splits}
+KIND_OF[HELDOUT_DEMONSTRATIONS] = "demonstrations"
 
 
 def prepare(cfg: PrepareConfig, data: Path, model: Path, out: Path) -> dict[str, float]:
     """Write each split's file below `out`; demonstrations whose root falls into `select` are held out from training.
 
     Every row is rendered with the chat template of `model`. `skipped_KIND` counts bad rows and those that repeat a
-    held-out prompt, `tied_KIND` those all of whose answers are equally good, `marks_as_text_KIND` those with marks of
-    who speaks that are not the form of their file, `unused_KIND` rows in a split that nothing
-    of their kind is read from, by their own `split` or by their root.
+    held-out prompt, `near_repeats_SPLIT` rows that are left out of a split because they nearly repeat one
+    (data.near_repeats), `tied_KIND` those all of whose answers are equally good, `marks_as_text_KIND` those with marks
+    of who speaks that are not the form of their file, `unused_KIND` rows in a split that nothing of their kind is read
+    from, by their own `split` or by their root.
 
     Raises DataError naming file and row for a bad row (unless data.bad_rows is `skip`), duplicate ids, a question in
     two splits of which one is held out, or no data.
@@ -48,22 +52,22 @@ def write_splits(cfg: DataConfig, data: Path, out: Path, check: Check | None) ->
     split_rows = split_all(kinds, cfg)
     for kind, repeats in _take_out_repeats(split_rows, cfg).items():
         kinds[kind].repeats += repeats
-    _check_needed(split_rows, kinds)
-    _check_apart(split_rows)
-    written = _files(kinds, split_rows, cfg)
-    for name, rows in written.items():
-        write_jsonl(out / f"{name}.jsonl", rows)
-    return _metrics(kinds, split_rows, written["heldout_demonstrations"])
-
-
-def _files(
-    kinds: Mapping[str, Read], split_rows: Mapping[str, Sequence[Row]], cfg: DataConfig
-) -> dict[str, Sequence[Row]]:
-    """The rows of each file that is written, by its name."""
     heldout = _in_split("select", "demonstrations", kinds["demonstrations"].rows, cfg)
+    near_repeats, heldout = _take_out_near_repeats(split_rows, heldout, cfg.near_repeats)
+    for line in _near_repeat_lines(near_repeats):
+        print(line)
+    _check_needed(split_rows, kinds, near_repeats)
+    _check_apart(split_rows)
+    for name, rows in _files(split_rows, heldout).items():
+        write_jsonl(out / f"{name}.jsonl", rows)
+    return _metrics(kinds, split_rows, heldout, near_repeats)
+
+
+def _files(split_rows: Mapping[str, Sequence[Row]], heldout: Sequence[Row]) -> dict[str, Sequence[Row]]:
+    """The rows of each file that is written, by its name."""
     return {
         "demonstrations": split_rows["sft"],
-        "heldout_demonstrations": heldout,
+        HELDOUT_DEMONSTRATIONS: heldout,
         **{f"{split}_prompts": _one_per_prompt(split_rows[split]) for split in KIND_SPLITS["prompts"]},
         "preferences": split_rows["preferences"],
         "gold_preferences": split_rows["gold"],
@@ -97,8 +101,11 @@ def survey(cfg: DataConfig, data: Path, model: Path | None) -> Survey:
     split_rows = split_all(kinds, cfg)
     findings += _findings_of(lambda: _take_out_repeats(split_rows, cfg))
     _take_out_repeats(split_rows, cfg.model_copy(update={"bad_rows": "skip"}))
-    findings += _findings_of(lambda: _check_needed(split_rows, kinds)) + _findings_of(lambda: _check_apart(split_rows))
-    return Survey(_files(kinds, split_rows, cfg), findings)
+    heldout = _in_split("select", "demonstrations", kinds["demonstrations"].rows, cfg)
+    near_repeats, heldout = _take_out_near_repeats(split_rows, heldout, cfg.near_repeats)
+    findings += [Finding(line, stops=False) for line in _near_repeat_lines(near_repeats)]
+    findings += _findings_of(lambda: _check_needed(split_rows, kinds, near_repeats))
+    return Survey(_files(split_rows, heldout), findings + _findings_of(lambda: _check_apart(split_rows)))
 
 
 def _findings_of(step: Callable[[], Any]) -> list[Finding]:
@@ -182,8 +189,15 @@ def _one_per_prompt(rows: Sequence[Row]) -> list[Row]:
     return list(seen.values())
 
 
-def _check_needed(split_rows: Mapping[str, Sequence[Row]], kinds: Mapping[str, Read]) -> None:
+def _check_needed(
+    split_rows: Mapping[str, Sequence[Row]], kinds: Mapping[str, Read], near_repeats: Mapping[str, int]
+) -> None:
     for split in ("sft", "rl", "select", "gate"):
+        if not split_rows[split] and near_repeats[split]:
+            raise DataError(
+                f"all {near_repeats[split]} rows of the split {split!r} nearly repeat a held-out prompt; give variants "
+                "of one question one root, or raise data.near_repeats.resemblance and .containment"
+            )
         if not split_rows[split]:
             raise DataError(_why_empty(split, kinds[KIND_OF[split]].rows))
     if not split_rows["compare"] and not split_rows["preferences"]:
@@ -245,9 +259,37 @@ def _take_out_repeats(split_rows: dict[str, list[Row]], data: DataConfig) -> Cou
     return taken
 
 
+def _take_out_near_repeats(
+    split_rows: dict[str, list[Row]], heldout: list[Row], cfg: NearRepeatsConfig
+) -> tuple[Counter[str], list[Row]]:
+    """Takes rows that nearly repeat, under a root of their own, a row of a split that is held out.
+
+    Of two held-out splits the one named first in `KEPT_APART` keeps its row; held-out demonstrations answer questions of
+    `select`, and are kept apart from the gate. Returns how many rows went, by split, and those of `heldout` that stay.
+    """
+    rows_by_split = {**split_rows, HELDOUT_DEMONSTRATIONS: heldout}
+    taken: Counter[str] = Counter()
+    for place, held_out in enumerate(KEPT_APART):
+        prompts = HeldOut(cfg, rows_by_split[held_out])
+        passed = {*KEPT_APART[: place + 1], *([HELDOUT_DEMONSTRATIONS] if place else [])}
+        for split in rows_by_split.keys() - passed:
+            stay = [row for row in rows_by_split[split] if not prompts.is_repeated_by(row)]
+            taken[split] += len(rows_by_split[split]) - len(stay)
+            rows_by_split[split] = stay
+    split_rows.update({split: rows_by_split[split] for split in split_rows})
+    return taken, rows_by_split[HELDOUT_DEMONSTRATIONS]
+
+
+def _near_repeat_lines(near_repeats: Mapping[str, int]) -> list[str]:
+    """What is said of them, by split."""
+    return [f"{count} row(s) of {split} nearly repeat a held-out prompt and are left out (data.near_repeats)"
+            for split, count in sorted(near_repeats.items()) if count]
+
+
 def _metrics(
-    kinds: Mapping[str, Read], split_rows: Mapping[str, Sequence[Row]], heldout: Sequence[Row]
-) -> dict[str, float]:
+    kinds: Mapping[str, Read], split_rows: Mapping[str, Sequence[Row]], heldout: Sequence[Row],
+    near_repeats: Mapping[str, int],
+) -> dict[str, float]:  # fmt: skip
     counts: dict[str, float] = {f"rows_{split}": len(rows) for split, rows in split_rows.items()}
     counts.update({f"roots_{split}": len({row["root"] for row in rows}) for split, rows in split_rows.items()})
     counts.update({f"skipped_{kind}": read.skipped for kind, read in kinds.items()})
@@ -255,6 +297,10 @@ def _metrics(
     counts.update({f"marks_as_text_{kind}": read.marks_as_text for kind, read in kinds.items()})
     used = {kind: sum(len(split_rows[split]) for split in KIND_SPLITS[kind]) for kind in kinds}
     used["demonstrations"] += len(heldout)
+    for split, taken in sorted(near_repeats.items()):
+        counts[f"near_repeats_{split}"] = taken
+        if taken:
+            used[KIND_OF[split]] += taken
     counts.update({f"unused_{kind}": len(read.rows) - used[kind] - read.repeats for kind, read in kinds.items()})
     counts["rows_heldout_demonstrations"] = len(heldout)
     return counts

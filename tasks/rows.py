@@ -1,8 +1,13 @@
-"""Rows on disk: JSONL in and out, one object a line."""
+"""Rows on disk: JSONL in and out, one object a line.
+
+A line ends with a newline and nothing else. `str.splitlines` cuts at U+2028, U+2029, U+0085 and some control characters
+too, which stand in texts as they are: never use it on what a file holds.
+"""
 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -43,6 +48,20 @@ def parse_jsonl(lines: Iterable[str], name: str) -> list[Row]:
 def read_jsonl(path: Path) -> list[Row]:
     with open(path, encoding="utf-8-sig") as file:
         return parse_jsonl(file, str(path))
+
+
+def append_jsonl(path: Path, rows: Iterable[Row]) -> None:
+    """Add rows, with sorted keys, in one write: of two processes that append, neither cuts the other's lines.
+
+    A last line that a full disk or a kill has torn stays a line of its own.
+    """
+    text = "".join(json.dumps(row, ensure_ascii=False, sort_keys=True, allow_nan=False) + "\n" for row in rows)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "ab+", buffering=0) as file:
+        if text and file.seek(0, os.SEEK_END):
+            file.seek(-1, os.SEEK_END)
+            text = text if file.read(1) == b"\n" else "\n" + text
+        file.write(text.encode())
 
 
 def write_jsonl(path: Path, rows: Iterable[Row]) -> None:

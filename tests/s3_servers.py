@@ -23,7 +23,7 @@ from tests.import_closure import ROOT
 from tests.ports import free_port
 
 ENVIRONMENT = Path(os.environ.get("PLUMB_SERVICES", ROOT / ".services"))
-START_SECONDS = 30
+START_SECONDS = 120
 
 
 def program(name: str) -> str:

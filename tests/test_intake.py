@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from tasks.config.shared import DataConfig
+from tasks.config.shared import DataConfig, NearRepeatsConfig
 from tasks.held_data import Forgotten, digest_of
 from tasks.inbound import Parsed, Problem, parse
 from tasks.intake import Inbound, admit, append_rows
@@ -188,11 +188,11 @@ def test_objects_are_checked_against_each_other_in_order(folder):
     together = admit(
         [Inbound("a", "demonstrations", parsed[0]), Inbound("b", "demonstrations", parsed[1])],
         held(folder),
-        intake_config().near_repeats,
+        NearRepeatsConfig(**NEAR),
     )
     into = held(folder)
     apart = [
-        admit([Inbound(name, "demonstrations", p)], into, intake_config().near_repeats)[0]
+        admit([Inbound(name, "demonstrations", p)], into, NearRepeatsConfig(**NEAR))[0]
         for name, p in zip("ab", parsed, strict=True)
     ]
     assert together == apart
@@ -234,7 +234,7 @@ def test_a_new_prompt_of_the_gate_must_not_nearly_repeat_what_trains(shared):
     """
     news = [pair(i) for i in range(100, 150)]
     assert len(taken("preferences", *news, into=held(shared, **ONE_FILE)).rows) == 50
-    near = intake_config(near_repeats={**NEAR, "resemblance": 0.6}).near_repeats
+    near = NearRepeatsConfig(**{**NEAR, "resemblance": 0.6})
     parsed = parse("preferences/x.jsonl", lines(*news), intake_config())
     (outcome,) = admit([Inbound("o", "preferences", parsed)], held(shared, **ONE_FILE), near)
     assert outcome.rows == [] and len(outcome.problems) == 50
@@ -250,7 +250,7 @@ def test_of_two_new_rows_the_one_that_trains_goes(tmp_path):
     splits = {i: empty.candidate("preferences", pair(i), "o").split for i in range(200)}
     gate = next(i for i, split in splits.items() if split == "gate")
     trains = next(i for i, split in splits.items() if split == "preferences")
-    near = intake_config(near_repeats={**NEAR, "resemblance": 0.6}).near_repeats
+    near = NearRepeatsConfig(**{**NEAR, "resemblance": 0.6})
     for order in ([trains, gate], [gate, trains]):
         parsed = parse("preferences/x.jsonl", lines(*map(pair, order)), intake_config())
         (outcome,) = admit([Inbound("o", "preferences", parsed)], held(tmp_path / "nothing", **ONE_FILE), near)
@@ -337,5 +337,5 @@ def test_several_comparisons_in_one_row_stay_out(folder):
 
 
 def test_an_empty_parse_is_fine(folder):
-    (outcome,) = admit([Inbound("o", "demonstrations", Parsed([], []))], held(folder), intake_config().near_repeats)
+    (outcome,) = admit([Inbound("o", "demonstrations", Parsed([], []))], held(folder), NearRepeatsConfig(**NEAR))
     assert (outcome.rows, outcome.duplicates, outcome.problems) == ([], 0, [])

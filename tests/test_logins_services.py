@@ -14,7 +14,7 @@ from tests.service_processes import mlflow_server, prefect_server
 pytestmark = pytest.mark.services
 SERVING = """
 serving: {temperature: 0.7, max_new_tokens: 12, rows_per_batch: 8}
-runtime: {seed: 0, threads: 1, dtype: float32}
+runtime: {seed: 0, threads: 1, dtype: float32, date: "2026-01-01"}
 """
 USER = "ada"
 

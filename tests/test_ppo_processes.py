@@ -14,7 +14,8 @@ import torch
 from safetensors.torch import load_file
 
 from models import processes
-from models.loading import load_policy, reward_model_from_policy
+from models.loading import load_policy
+from models.reward_model import reward_model_from_policy
 from tasks.__main__ import run_stage
 from tasks.rows import read_jsonl, write_jsonl
 from tests.small_project import hearth_project
@@ -60,7 +61,7 @@ def test_two_processes_train_as_one(tmp_path, two, kind):
 @pytest.mark.slow
 def test_two_processes_run_the_stage(tmp_path, monkeypatch):
     """`accelerate launch -m tasks ppo` publishes what `python -m tasks ppo` does, once, and leaves nothing behind."""
-    folder = hearth_project(tmp_path / "project", ppo={"value_backbone": "shared", "snapshots": 1})
+    folder = hearth_project(tmp_path / "project", ppo={"value_backbone": "shared", "value_coefficient": 0.1, "snapshots": 1})
     for name in ("sft", "reward"):
         shutil.copytree(folder / "base", folder / "artifacts" / name)
     reward_model_from_policy(load_policy(folder / "base")).save_pretrained(folder / "artifacts" / "reward")

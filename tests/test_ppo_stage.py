@@ -12,9 +12,10 @@ import torch
 import yaml
 
 from models.chat_template import load_tokenizer
-from models.loading import load_policy, load_reward_model, reward_model_from_policy
+from models.loading import load_policy
 from models.ppo import PpoResult
 from models.ppo_settings import PpoSettings
+from models.reward_model import load_reward_model, reward_model_from_policy
 from tasks import ppo as ppo_stage
 from tasks.params import stage_config
 from tasks.errors import ConfigError, DataError, DivergedError, kind_of, one_line
@@ -84,7 +85,7 @@ def test_samples_before_during_and_after(inputs, tmp_path):
 
 @pytest.mark.parametrize("lora", [None, LORA], ids=["full", "lora"])
 def test_a_shared_critic_with_two_rewards(inputs, tmp_path, lora):
-    cfg = config(value_backbone="shared", rewards={"reward_model": 1.0, "length": -0.5}, lora=lora)
+    cfg = config(value_backbone="shared", value_coefficient=0.1, rewards={"reward_model": 1.0, "length": -0.5}, lora=lora)
     run(cfg, inputs, tmp_path)
     last = read_jsonl(tmp_path / "out" / "curves.jsonl")[-1]
     assert last["reward_length"] == pytest.approx(last["response_tokens"]) and "reward_reward_model" in last

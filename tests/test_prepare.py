@@ -17,13 +17,14 @@ from tasks.rows import read_jsonl
 HH = Path(__file__).parent.parent.parent / "shared" / "data" / "hh-rlhf" / "harmless-base-test.jsonl.gz"
 NO_COLUMNS = {"demonstrations": None, "prompts": None, "preferences": None}
 SHARES = {"sft": 0.3, "compare": 0.15, "rl": 0.2, "select": 0.1, "gate": 0.15, "preferences": 0.3, "gold": 0.2}
+NEAR = {"words": 3, "resemblance": 0.8, "containment": 0.9, "contained_words": 8}
 PAIR = {"prompt": "q?", "chosen": "good", "rejected": "bad"}
 
 
 def config(**changes) -> PrepareConfig:
     values = {"path": ".", "demonstrations": "demos.jsonl", "prompts": "prompts.jsonl", "preferences": None,
               "columns": NO_COLUMNS, "pairs": {"minimum_gap": 1.0}, "bad_rows": "refuse", "max_characters": None,
-              "splits": SHARES, **changes}
+              "near_repeats": NEAR, "splits": SHARES, **changes}
     return PrepareConfig(data=DataConfig(**values))
 
 

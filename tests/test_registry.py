@@ -185,6 +185,6 @@ def test_writers_in_several_processes_lose_nothing(client, tmp_path, machines):
     for worker in workers:
         worker.start()
     for worker in workers:
-        worker.join(120)
+        worker.join(600)
     assert [worker.exitcode for worker in workers] == [0, 0, 0]
     assert client.get_registered_model(NAME).tags["count"] == "9" and claims(client) == []

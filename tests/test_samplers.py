@@ -238,7 +238,7 @@ def test_generate_takes_its_answers_from_an_endpoint(served, monkeypatch, tmp_pa
     write_jsonl(prompts_file, [{"id": f"p{i}", "root": f"r{i}", "category": "instruction",
                                 "prompt": [{"role": "user", "content": f"Say {i}"}]} for i in range(2)])
     cfg = GenerateConfig(
-        runtime=RuntimeConfig(seed=0, threads=1, dtype="float32"), samples_per_prompt=2, temperatures=(0.7, 1.0),
+        runtime=RuntimeConfig(seed=0, threads=1, dtype="float32", date="2026-01-01"), samples_per_prompt=2, temperatures=(0.7, 1.0),
         max_new_tokens=8, rows_per_batch=2, sampler="openai", served_model=str(folder),
     )
     (tmp_path / "out").mkdir()
@@ -305,7 +305,7 @@ def test_an_endpoint_that_is_not_there_is_named(stand_in, monkeypatch):
         monkeypatch.setenv(URL_VARIABLE, f"http://127.0.0.1:{port}/v1")
         OpenAISampler("m", stand_in.tokenizer, 1).sample(asked(1), 1, SETTINGS)
     monkeypatch.delenv(URL_VARIABLE)
-    with pytest.raises(ValueError, match=f"{URL_VARIABLE}; it is ''"):
+    with pytest.raises(ValueError, match=f"{URL_VARIABLE}, which is ''; set it"):
         OpenAISampler("m", stand_in.tokenizer, 1)
     with pytest.raises(ValueError, match="set generate.served_model"):
         OpenAISampler(None, stand_in.tokenizer, 1)

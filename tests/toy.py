@@ -2,7 +2,6 @@
 
 import atexit
 import functools
-import json
 import os
 import shutil
 import signal
@@ -19,6 +18,7 @@ from flows import environment
 from flows.alignment.session import Session
 from flows.settings import read_settings
 from flows.graph.stages import Graph
+from tasks.rows import read_jsonl
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -257,7 +257,7 @@ class Marked:
             found[:] = [p for p in self.alive() if all(word in " ".join(_cmdline(p)) for word in words)]
             return bool(found)
 
-        wait_for(look, 60, self.describe)
+        wait_for(look, 300, self.describe)
         return found[0]
 
     def end(self) -> None:
@@ -281,7 +281,6 @@ def wait_for(condition, seconds: float, describe=lambda: "") -> None:
 
 
 def ledger(folder: Path) -> list[dict]:
-    path = folder / ".dvc" / "plumb-state" / "ledger.jsonl"
-    return [json.loads(line) for line in path.read_text().splitlines()]
+    return read_jsonl(folder / ".dvc" / "plumb-state" / "ledger.jsonl")
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from tasks.config.base import NonNegative, Positive, PositiveFloat, Rate, Section
 
@@ -25,6 +26,19 @@ class RuntimeConfig(Section):
     seed: NonNegative
     threads: Positive
     dtype: Literal["float32", "bfloat16"]
+    date: str
+
+    @field_validator("date")
+    @classmethod
+    def _is_a_day(cls, value: str) -> str:
+        """Raises ValueError unless it is a day as templates' `strftime_now` needs it."""
+        try:
+            day = date.fromisoformat(value)
+        except ValueError:
+            day = None
+        if day is None or day.isoformat() != value:
+            raise ValueError(f'{value!r} is no day; write it as "2026-01-31", in quotes')
+        return value
 
 
 class ServingConfig(Section):
@@ -47,6 +61,15 @@ class SplitShares(Section):
         if self.select + self.gate + self.gold >= 1:
             raise ValueError("select, gate and gold together must be below 1; the rest is what trains")
         return self
+
+
+class NearRepeatsConfig(Section):
+    """When a text nearly repeats a held-out prompt; see tasks/near_repeats.py."""
+
+    words: Positive
+    resemblance: Annotated[float, Field(gt=0, le=1)]
+    containment: Annotated[float, Field(gt=0, le=1)]
+    contained_words: Positive
 
 
 def _known_columns(columns: dict[str, str | list[str] | None]) -> dict[str, str | list[str] | None]:
@@ -90,6 +113,7 @@ class DataConfig(Section):
     pairs: PairsConfig
     bad_rows: Literal["refuse", "skip"]
     max_characters: Positive | None
+    near_repeats: NearRepeatsConfig
     splits: SplitShares
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from tasks.config.shared import CATEGORIES, SPLITS
 from tasks.data.values import BadRow, as_text, present, unpacked
+from tasks.near_repeats import words_of
 from tasks.rows import Row
 
 TRUE, FALSE = ("true", "yes", "y", "1", "1.0"), ("false", "no", "n", "0", "0.0")
@@ -84,9 +85,13 @@ def fields_of(source: Mapping[str, Any], columns: Mapping[str, Any] | None = Non
 
 
 def root_of(messages: list[dict[str, str]]) -> str:
-    """Variants of one question share their root: here, the first thing the user says, ignoring case and spaces."""
+    """Variants of one question share their root: here, the first thing the user says, by its words run together.
+
+    Case, width, spaces and punctuation make no difference; a text without any word is taken as it stands.
+    """
     first = next(m["content"] for m in messages if m["role"] == "user")
-    return hashlib.sha256(" ".join(first.lower().split()).encode()).hexdigest()[:16]
+    said = "".join(words_of(first)) or " ".join(first.split())
+    return hashlib.sha256(said.encode()).hexdigest()[:16]
 
 
 def named(given: Row, content: Row, default_id: str) -> Row:
