@@ -25,11 +25,14 @@ STRICT = (
 )
 # As Qwen 2.5 and Hermes: tools and calls are written.
 WITH_TOOLS = (
-    "{% if tools %}[tools]{% for t in tools %}{{ t | tojson }}{% endfor %}{% endif %}{% for m in messages %}[{{ m.role }}]"
-    "{{ m.content }}{% for c in m.tool_calls or [] %}[call]{{ c.function | tojson }}{% endfor %}[end]{% endfor %}"
+    "{% if tools %}[tools]{% for t in tools %}{{ t | tojson }}{% endfor %}{% endif %}{% for m in messages %}"
+    "[{{ m.role }}]{{ m.content }}{% for c in m.tool_calls or [] %}[call]{{ c.function | tojson }}{% endfor %}[end]{% endfor %}"
 )
 # As templates that were made for two roles and pass over all others.
-DEAF = "{% for m in messages %}{% if m.role in ('user', 'assistant') %}[{{ m.role }}]{{ m.content }}[end]{% endif %}{% endfor %}"
+DEAF = (
+    "{% for m in messages %}{% if m.role in ('user', 'assistant') %}[{{ m.role }}]{{ m.content }}[end]"
+    "{% endif %}{% endfor %}"
+)
 # As Qwen3 and R1: reasoning before the mark is taken out of earlier turns.
 THINKING = "{% for m in messages %}[{{ m.role }}]{{ m.content.split('</think>')[-1] }}[end]{% endfor %}"
 

@@ -39,9 +39,9 @@ class Finding:
 class Read:
     """Rows of one kind, each with its number in the file, and the bad ones by reason.
 
-    stops: whether a bad row stops `prepare`. tied: rows of the file all of whose answers are equally good; repeats: rows
-    that were taken out since they repeat a held-out prompt; marked: whether the file writes dialogues as text with marks
-    of who speaks; marks_as_text: rows with such marks where not all have them.
+    stops: whether a bad row stops `prepare`. tied: rows of the file all of whose answers are equally good; repeats:
+    rows that were taken out since they repeat a held-out prompt; marked: whether the file writes dialogues as text with
+    marks of who speaks; marks_as_text: rows with such marks where not all have them.
     """
 
     path: Path
@@ -106,7 +106,9 @@ def _rows_of(source: Source, default_id: str, max_characters: int | None) -> lis
     if source.bad:
         raise source.bad
     made = [named(source.given, limited(content, max_characters), default_id) for content in source.contents]
-    return [{**row, "id": f"{row['id']}#vs{place}"} for place, row in enumerate(made, start=1)] if len(made) > 1 else made
+    if len(made) == 1:
+        return made
+    return [{**row, "id": f"{row['id']}#vs{place}"} for place, row in enumerate(made, start=1)]
 
 
 def keep_sayable(read: Read, check: Check) -> None:
@@ -142,7 +144,7 @@ def _more_bad(first: Finding, others: Sequence[Finding]) -> str:
 
 
 def refuse(read: Read) -> None:
-    """Raises DataError for a bad row, unless such rows are left out, for ids that occur twice, or when no row is left."""
+    """Raises DataError for a bad row, unless such rows are left out, for ids that occur twice, or for no row at all."""
     if read.bad and read.stops:
         first, *others = read.bad.values()
         raise DataError(f"{first}; mend it, or set data.bad_rows to skip{_more_bad(first, others)}")
