@@ -14,8 +14,9 @@ from benchmarks.material import Material
 from benchmarks.measure import Comparison, Cost, alternate, timed, times_faster_at_least
 from models.best_of_n import winners
 from models.chat_template import decode_response, encode_example, encode_prompt, stop_ids
-from models.loading import load_policy, reward_model_from_policy
+from models.loading import load_policy
 from models.reward import score
+from models.reward_model import reward_model_from_policy
 from tasks import sft, training
 from tasks.machine import prepare_torch
 from tasks.rows import Row

@@ -38,7 +38,9 @@ class JudgeScorer:
         store, limit = Store(state_root() / STORE_FILE), Budget(**budget or {})
         self._asker = Asker(store, limit, asking_settings(asking), heard=self._log.heard)
 
-    def score(self, rows: Sequence[Row], responses: Sequence[str]) -> list[dict[str, float]]:
+    def score(
+        self, rows: Sequence[Row], responses: Sequence[str], finished: Sequence[bool] | None = None
+    ) -> list[dict[str, float]]:
         """One dict per (row, response); a pair that was rated before is not asked, and not counted, again.
 
         Raises ConfigError where the budget ends, and DataError where the judge rates some not at all: tests are paired,

@@ -13,9 +13,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tasks.config.service import NearRepeatsConfig
+from tasks.config.shared import NearRepeatsConfig
+from tasks.data.values import BadRow
 from tasks.errors import DataError
-from tasks.formats import BadRow
 from tasks.held_data import EVALUATION, Candidate, HeldData
 from tasks.inbound import Parsed, Problem
 from tasks.near_repeats import NearRepeats, Repeat

@@ -23,6 +23,7 @@ from tasks.machine import device, prepare_torch
 from tasks.monitoring import limit_of, monitor_settings
 from tasks.rows import Row, read_jsonl, write_jsonl
 from tasks.sampling import response_sums
+from tasks.sides import encode_side
 
 REFERENCE = "sft"
 MODELS = ("dpo", "ppo", "best_of_n")  # what the base says is nobody's hack
@@ -103,9 +104,7 @@ def measure_likelihoods(
     tokenizer = load_tokenizer(policy, cfg.runtime.date)
     loaded = load_policy(policy, base, cfg.runtime.dtype).to(device())
     said = [encode_example(tokenizer, row["messages"], row.get("tools")) for row in demonstrations]
-    preferred = [
-        encode_example(tokenizer, [*row["prompt"], row["chosen"][-1]], row.get("tools")) for row in comparisons
-    ]
+    preferred = [encode_side(tokenizer, row, "chosen") for row in comparisons]
     of_said, of_preferred = (_fitting_sums(cfg, loaded, pairs) for pairs in (said, preferred))
     known = [(value, len(response)) for value, (_, response) in zip(of_said, said, strict=True) if value is not None]
     notes = [

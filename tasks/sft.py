@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Mapping, Sequence
 
 from models.chat_template import Example, example, load_tokenizer
-from models.loading import load_policy, save_policy
+from models.loading import load_policy, policy_writer
 from tasks import training
 from tasks.config.training import SftConfig
 from tasks.errors import DataError
@@ -63,13 +63,14 @@ def sft(cfg: SftConfig, model: Path, demonstrations: Path, out: Path, checkpoint
         raise DataError("no demonstrations are left after sft.category_weights; raise a weight")
     encoded = examples(rows, tokenizer)
     tokenised = [labelled(one) for one in encoded]
-    policy = load_policy(model, dtype=cfg.runtime.dtype)
+    policy = load_policy(model)
     check_targets(cfg.lora, policy, "sft")
     lengths = [len(t["input_ids"]) for t in tokenised]
     training.check_lengths(lengths, [row["id"] for row in rows], cfg.max_length, "sft.max_length", policy)
+    write = policy_writer(policy, tokenizer, base=model, start=model)
     trainer = make_trainer(cfg, policy, tokenizer, tokenised, checkpoints)
     training.train(trainer, "sft", checkpoints)
-    save_policy(trainer.model, tokenizer, out, base=model, start=model)
+    write(trainer.model, out)
     training.write_curves(out / "curves.jsonl", trainer.state.log_history)
     return metrics(rows, encoded, trainer.state)
 
@@ -80,10 +81,13 @@ def make_trainer(cfg: SftConfig, policy: object, tokenizer: object, tokenised: S
     from trl import SFTConfig as Arguments
     from trl import SFTTrainer
 
+    class StageSftTrainer(training.StageTrainer, SFTTrainer):
+        pass
+
     arguments = training.trainer_arguments(
         Arguments, cfg, cfg.runtime, folder, dataset_kwargs={"skip_prepare_dataset": True}
     )
-    return SFTTrainer(
+    return StageSftTrainer(
         model=policy, args=arguments, train_dataset=Dataset.from_list(list(tokenised)), processing_class=tokenizer,
         peft_config=peft_config(cfg.lora, "CAUSAL_LM"),
     )

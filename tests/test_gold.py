@@ -76,9 +76,8 @@ def test_a_copy_of_the_gold_model_is_known_by_its_weights(tmp_path):
 
 
 def test_refusals(tmp_path):
-    cfg = config("gold", kind="reward_model", weights={})
-    with pytest.raises(ConfigError, match="gold.training is null"):
-        gold(cfg, tmp_path, tmp_path, tmp_path / "gold", tmp_path)
+    with pytest.raises(ConfigError, match="gold: kind is reward_model and training is null; give it the keys"):
+        config("gold", kind="reward_model", weights={})
     write_jsonl(tmp_path / "one.jsonl", [pair(0)])
     cfg = config("gold", kind="reward_model", weights={}, training=TRAINING)
     with pytest.raises(DataError, match="fewer than two roots"):

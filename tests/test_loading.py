@@ -8,7 +8,7 @@ import pytest
 import torch
 from transformers import AutoTokenizer
 
-from models import chat_template, loading
+from models import chat_template, loading, reward_model
 from tests.tiny_models import make_gpt2, make_qwen2
 
 USER = [{"role": "user", "content": "What is two plus three?"}]
@@ -142,8 +142,8 @@ def test_adapters_hold_no_path_of_the_machine(qwen2, tmp_path):
 
 def test_a_reward_model_comes_back_with_its_head(qwen2, tmp_path):
     tokenizer, ids = chat_template.load_tokenizer(qwen2), torch.tensor([[5, 6, 7]])
-    model = loading.reward_model_from_policy(loading.load_policy(qwen2), seed=1)
+    model = reward_model.reward_model_from_policy(loading.load_policy(qwen2), seed=1)
     loading.save_policy(model, tokenizer, tmp_path / "reward", base=qwen2, start=qwen2)
-    loaded = loading.load_reward_model(tmp_path / "reward")
+    loaded = reward_model.load_reward_model(tmp_path / "reward")
     states = [getattr(m, m.base_model_prefix)(ids).last_hidden_state for m in (model, loaded)]
     torch.testing.assert_close(model.score(states[0]), loaded.score(states[1]))

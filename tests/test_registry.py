@@ -124,7 +124,7 @@ def test_the_lock_leaves_nothing_behind(client, tmp_path):
 def test_another_machines_claim_keeps_out_until_it_is_old(client, tmp_path):
     registry.ensure_model(client, NAME)
     claim(client, "elsewhere")
-    with pytest.raises(ValueError, match="another machine holds the registry of toy since 0 s"):
+    with pytest.raises(ValueError, match=r"another machine holds the registry of toy since \d+ s"):
         with hold(client, NAME, tmp_path, wait=0.0):
             pass
     assert claims(client) == [f"{CLAIM}elsewhere"]
@@ -185,6 +185,6 @@ def test_writers_in_several_processes_lose_nothing(client, tmp_path, machines):
     for worker in workers:
         worker.start()
     for worker in workers:
-        worker.join(120)
+        worker.join(600)
     assert [worker.exitcode for worker in workers] == [0, 0, 0]
     assert client.get_registered_model(NAME).tags["count"] == "9" and claims(client) == []

@@ -277,7 +277,7 @@ def test_a_plain_align_meets_what_others_made_where_there_is_any(project, tmp_pa
 
 
 def run(place, tmp_path, name):
-    return running.run_stage(place, name, "v", tmp_path / "log" / place.name, 60, Processes(), pull=True)
+    return running.run_stage(place, name, "v", tmp_path / "log" / place.name, 600, Processes(), pull=True)
 
 
 def started(tmp_path) -> list[str]:

@@ -3,7 +3,6 @@
 import http.server
 import json
 import os
-import socket
 import subprocess
 import sys
 import threading
@@ -35,6 +34,7 @@ from tasks.generate import generate
 from tasks.params import read_params, stage_config
 from tasks.rows import read_jsonl, write_jsonl
 from tests.import_closure import ROOT
+from tests.ports import closed_port, free_port
 
 STOPS = frozenset({2, 3})
 SETTINGS = SamplingSettings(temperature=0.9, max_new_tokens=12, seed=5)
@@ -180,13 +180,7 @@ def test_vllm_gets_the_present_weights_and_a_seed_per_row(monkeypatch):
 # --- endpoints ---
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def wait_for(url, server, seconds=60):
+def wait_for(url, server, seconds=300):
     deadline = time.monotonic() + seconds
     while True:
         try:
@@ -307,11 +301,11 @@ def test_a_refusal_is_named_and_a_server_in_trouble_may_recover(stand_in, status
 
 
 def test_an_endpoint_that_is_not_there_is_named(stand_in, monkeypatch):
-    monkeypatch.setenv(URL_VARIABLE, f"http://127.0.0.1:{free_port()}/v1")
-    with pytest.raises(ConnectionError, match=URL_VARIABLE):
+    with closed_port() as port, pytest.raises(ConnectionError, match=URL_VARIABLE):
+        monkeypatch.setenv(URL_VARIABLE, f"http://127.0.0.1:{port}/v1")
         OpenAISampler("m", stand_in.tokenizer, 1).sample(asked(1), 1, SETTINGS)
     monkeypatch.delenv(URL_VARIABLE)
-    with pytest.raises(ValueError, match=f"{URL_VARIABLE}; it is ''"):
+    with pytest.raises(ValueError, match=f"{URL_VARIABLE}, which is ''; set it"):
         OpenAISampler("m", stand_in.tokenizer, 1)
     with pytest.raises(ValueError, match="set generate.served_model"):
         OpenAISampler(None, stand_in.tokenizer, 1)

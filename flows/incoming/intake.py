@@ -205,7 +205,7 @@ def _checked(
     for stored in new:
         reads.append(intake_objects.read_within(cfg, reads, stored, inbox, held))
         step(f"read {stored.name}")
-    checked = intake_objects.check(reads, held, inbox.bucket, cfg)
+    checked = intake_objects.check(reads, held, inbox.bucket)
     step("checked")
     return checked
 

@@ -31,15 +31,31 @@ def make_judge(
         from models.judges.openai import OpenAIJudge
 
         return OpenAIJudge(**settings)
+    check_files(spec)
     if kind == "hf":
         return _hf(**settings, date=date)
     if kind == "reward_model":
         return _reward_model(**settings, date=date)
     if kind == "human":
-        path = Path(settings["file"])
-        _check_hash(settings["name"], path, _file_hash(path), settings["sha256"])
-        return read_verdicts(settings["name"], path, samples)
+        return read_verdicts(settings["name"], Path(settings["file"]), samples)
     raise ValueError(f"judge {spec.get('name')!r} has kind {kind!r}; known kinds are {', '.join(JUDGE_KINDS)}")
+
+
+def check_files(spec: Mapping[str, Any]) -> None:
+    """Raises ValueError for a file or model of a judge that is not there, or not the one whose hash its settings state;
+    a model is not loaded for it."""
+    if spec["kind"] == "human":
+        path = Path(spec["file"])
+        if not path.is_file():
+            raise ValueError(f"judge {spec['name']!r}: {path} does not exist; set the judge's file to one that does")
+        _check_hash(spec["name"], path, _file_hash(path), spec["sha256"])
+    elif spec["kind"] in ("hf", "reward_model"):
+        from models.loading import weights_hash
+        from models.weights import check_model_directory
+
+        path = Path(spec["path"])
+        check_model_directory(path)
+        _check_hash(spec["name"], path, weights_hash(path), spec["sha256"])
 
 
 def make_pool(
@@ -73,11 +89,7 @@ def _remembered_oracle() -> Callable[[Mapping[str, Any], str], Mapping[str, floa
 
 def _hf(name: str, path: str, sha256: str, weights: Mapping[str, float], **more: Any) -> Judge:
     from models.judges.hf import HfJudge
-    from models.loading import weights_hash
-    from models.weights import check_model_directory
 
-    check_model_directory(Path(path))
-    _check_hash(name, Path(path), weights_hash(Path(path)), sha256)
     return HfJudge.load(name, Path(path), weights, **more)
 
 
@@ -86,11 +98,7 @@ def _reward_model(
 ) -> Judge:
     from models.chat_template import template_description
     from models.judges.reward_model import RewardModelJudge, RewardModelScorer
-    from models.loading import weights_hash
-    from models.weights import check_model_directory
 
-    check_model_directory(Path(path))
-    _check_hash(name, Path(path), weights_hash(Path(path)), sha256)
     scorer = RewardModelScorer.load(Path(path), None, rows_per_batch, date)
     description = {"kind": "reward_model", "name": name, "model": sha256, "epoch": epoch, "temperature": temperature,
                    **template_description(scorer.tokenizer)}
