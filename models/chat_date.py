@@ -1,9 +1,7 @@
 """One date per run for chat templates that name today's, so that equal inputs give equal prompts on every day."""
 
+import re
 from datetime import date as Date
-from functools import lru_cache
-
-DIRECTIVES = "aAbBcdDeFgGhHIjmMnpSTtuUVwWxXyYCZzf"
 
 
 def with_date(template: str, date: str | None) -> str:
@@ -11,17 +9,13 @@ def with_date(template: str, date: str | None) -> str:
 
     transformers hands a template no function of ours, so the date is a macro in front of it.
     """
-    return _clock(date) + template if date is not None and "strftime_now" in template else template
-
-
-@lru_cache
-def _clock(date: str) -> str:
-    """A Jinja macro that writes a date in any format, as `strftime` would; the last newline is one that Jinja drops."""
+    if date is None or "strftime_now" not in template:
+        return template
     day = Date.fromisoformat(date)
-    names = [f"%{sign}{letter}" for letter in DIRECTIVES for sign in ("-", "")]
-    written = [("%%", "\0"), *((name, day.strftime(name)) for name in names), ("\0", "%")]
-    chain = "".join(f" | replace({_literal(name)}, {_literal(text)})" for name, text in written if name != text)
-    return "{%- macro strftime_now(format) -%}{{ format" + chain + " }}{%- endmacro %}\n"
+    # Every directive of a format that stands in the template; Jinja drops the newline after the macro.
+    names = sorted(set(re.findall("%-?[A-Za-z]", template)))
+    chain = "".join(f" | replace({_literal(name)}, {_literal(day.strftime(name))})" for name in names)
+    return "{%- macro strftime_now(format) -%}{{ format" + chain + " }}{%- endmacro %}\n" + template
 
 
 def _literal(text: str) -> str:

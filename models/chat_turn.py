@@ -80,7 +80,7 @@ def completed(template: str, render: Render) -> str:
 
 
 def _missing(prompt: str, head: str) -> str:
-    """What the generation prompt lacks up to the answer. head: what stands before the answer in a whole conversation."""
+    """What the generation prompt lacks up to the answer. head: what precedes the answer in a whole conversation."""
     if head.startswith(prompt):
         rest = head.removeprefix(prompt)
         return rest if rest.strip() else ""

@@ -51,12 +51,14 @@ class Control:
     def may_join(self, text: str) -> bool:
         """Whether a token could come about where the text meets what stands before or after it."""
         core = text.strip()
+        if len(core) < self._longest and any(core in token for token in self.tokens):
+            return bool(core)
         sizes = range(1, min(self._longest, len(core) + 1))
         return any(core[-size:] in self._beginnings or core[:size] in self._ends for size in sizes)
 
-    def count(self, text: str) -> int:
-        """How many control tokens an encoder would find."""
-        return len(self.pattern.findall(text))
+    def tokens_in(self, text: str) -> list[str]:
+        """The control tokens that an encoder would find, in order."""
+        return self.pattern.findall(text)
 
 
 def mapped(value: Any, change: Callable[[str], str]) -> Any:

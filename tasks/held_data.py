@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from models.control_tokens import control_marks, holds_mark
 from models.judges.human import COLUMNS, PREFERENCES
 from tasks.config.service import IntakeConfig
 from tasks.config.shared import DataConfig, NearRepeatsConfig
@@ -22,6 +23,7 @@ from tasks.data.fields import fields_of, named
 from tasks.data.messages import CALLS, MEDIA, REASONING
 from tasks.data.reading import Reader
 from tasks.data.values import BadRow
+from tasks.errors import DataError
 from tasks.near_repeats import user_turns
 from tasks.prepare import HELD_OUT, KIND_SPLITS, files_of, shares_of, split_of
 from tasks.rows import Row, read_jsonl
@@ -35,11 +37,26 @@ ROLES = ("system", "user", "assistant")
 
 @dataclass(frozen=True)
 class Rules:
-    """The params that decide what a row is; `categories` are those that SFT has a weight for."""
+    """The params that decide what a row is; `categories` are those that SFT has a weight for.
+
+    marks: what the base's tokenizer takes for control tokens. They are kept as text; rows that hold some are counted.
+    """
 
     data: DataConfig
     intake: IntakeConfig
     categories: tuple[str, ...]
+    marks: frozenset[str] = frozenset()
+
+
+def marks_of(base: Path) -> frozenset[str]:
+    """What the tokenizer of a model directory takes for control tokens; nothing where the model is not here.
+
+    Raises DataError for a tokenizer's file that cannot be read.
+    """
+    try:
+        return control_marks(base)
+    except (OSError, ValueError) as error:
+        raise DataError(f"the tokenizer in {base} cannot be read: {' '.join(str(error).split())}") from None
 
 
 @dataclass(frozen=True)
@@ -96,6 +113,10 @@ class HeldData:
     def near_repeats(self) -> NearRepeatsConfig:
         """When a new row nearly repeats an evaluation prompt."""
         return self._rules.data.near_repeats
+
+    def holds_mark(self, row: Row) -> bool:
+        """Whether a text in the row holds a control token of the base's tokenizer."""
+        return holds_mark(row, self._rules.marks)
 
     def file_for(self, kind: str) -> str | None:
         """The file that rows of a kind are added to; None where params name none."""

@@ -31,7 +31,8 @@ class Entry:
     """One object version and what became of it.
 
     version: null where the bucket keeps no versions. modified: when the object was stored, as S3 says. rows: good +
-    duplicates + quarantined. refused: why no row was used.
+    duplicates + quarantined. with_marks: of the good ones, those with control tokens in their text. refused: why no row
+    was used.
     """
 
     bucket: str
@@ -46,6 +47,7 @@ class Entry:
     rows: int = 0
     good: int = 0
     held_out: int = 0
+    with_marks: int = 0
     duplicates: int = 0
     quarantined: int = 0
     refused: str | None = None

@@ -97,7 +97,7 @@ def _make_trainer(
     cfg: PpoConfig, settings: PpoSettings, model: Path, sft: Path, reward: Path, prompts: Sequence[Row],
     tokenizer: Any, checkpoints: Path,
 ) -> PpoTrainer:
-    check_vocabulary(tokenizer, load_tokenizer(reward))
+    check_vocabulary(tokenizer, load_tokenizer(reward, cfg.runtime.date))
     place = device()
     dtype = getattr(torch, cfg.runtime.dtype)
     policy = load_policy(sft, model).to(place)

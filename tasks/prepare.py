@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +33,9 @@ def prepare(cfg: PrepareConfig, data: Path, model: Path, out: Path) -> dict[str,
 
     Every row is rendered with the chat template of `model`. `skipped_KIND` counts bad rows and those that repeat a
     held-out prompt, `near_repeats_SPLIT` rows that are left out of a split because they nearly repeat one
-    (data.near_repeats), `tied_KIND` those all of whose answers are equally good, `unused_KIND` rows in a split that
-    nothing of their kind is read from, by their own `split` or by their root.
+    (data.near_repeats), `tied_KIND` those all of whose answers are equally good, `marks_as_text_KIND` those with marks
+    of who speaks that are not the form of their file, `unused_KIND` rows in a split that nothing of their kind is read
+    from, by their own `split` or by their root.
 
     Raises DataError naming file and row for a bad row (unless data.bad_rows is `skip`), duplicate ids, a question in
     two splits of which one is held out, or no data.
@@ -49,44 +51,61 @@ def write_splits(cfg: DataConfig, data: Path, out: Path, check: Check | None) ->
         kinds[kind].repeats += repeats
     heldout = _in_split("select", "demonstrations", kinds["demonstrations"].rows, cfg)
     near_repeats, heldout = _take_out_near_repeats(split_rows, heldout, cfg.near_repeats)
-    _say(near_repeats)
+    for line in _near_repeat_lines(near_repeats):
+        print(line)
     _check_needed(split_rows, kinds, near_repeats)
     _check_apart(split_rows)
-    write_jsonl(out / "demonstrations.jsonl", split_rows["sft"])
-    write_jsonl(out / "heldout_demonstrations.jsonl", heldout)
-    for split in KIND_SPLITS["prompts"]:
-        write_jsonl(out / f"{split}_prompts.jsonl", _one_per_prompt(split_rows[split]))
-    write_jsonl(out / "preferences.jsonl", split_rows["preferences"])
-    write_jsonl(out / "gold_preferences.jsonl", split_rows["gold"])
+    for name, rows in _files(split_rows, heldout).items():
+        write_jsonl(out / f"{name}.jsonl", rows)
     return _metrics(kinds, split_rows, heldout, near_repeats)
 
 
-def survey(cfg: DataConfig, data: Path, model: Path | None) -> list[Finding]:
+def _files(split_rows: Mapping[str, Sequence[Row]], heldout: Sequence[Row]) -> dict[str, Sequence[Row]]:
+    """The rows of each file that is written, by its name."""
+    return {
+        "demonstrations": split_rows["sft"],
+        HELDOUT_DEMONSTRATIONS: heldout,
+        **{f"{split}_prompts": _one_per_prompt(split_rows[split]) for split in KIND_SPLITS["prompts"]},
+        "preferences": split_rows["preferences"],
+        "gold_preferences": split_rows["gold"],
+    }
+
+
+@dataclass(frozen=True)
+class Survey:
+    """files: the rows that `prepare` would write, by the file's name, were all bad ones left out; none where a file of
+    the data cannot be read. findings: all that is wrong with the data."""
+
+    files: Mapping[str, Sequence[Row]]
+    findings: Sequence[Finding]
+
+
+def survey(cfg: DataConfig, data: Path, model: Path | None) -> Survey:
     """All that is wrong with the data, not only the first: unreadable files, bad rows by reason, ids, splits.
 
-    Bad rows are listed also where data.bad_rows is `skip`. model: whose chat template is asked; None: none is.
+    Bad rows are told also where data.bad_rows is `skip`. model: whose chat template is asked; None: none is.
     Raises ValueError for a tokenizer that cannot be read.
     """
     check, findings, kinds = template_check(model) if model else None, [], {}
     for kind, file in files_of(cfg).items():
-        try:
-            kinds[kind] = collect(data / file, kind, cfg, check)
-        except DataError as error:
-            findings.append(Finding(str(error)))
-            continue
-        findings += [*kinds[kind].bad.values(), *_finding_of(check_read, kinds[kind], data / file)]
+        findings += _findings_of(lambda: kinds.update({kind: collect(data / file, kind, cfg, check)}))
+        if kind in kinds:
+            findings += kinds[kind].findings + _findings_of(lambda: check_read(kinds[kind], data / file))
     if len(kinds) < len(files_of(cfg)):
-        return findings
+        return Survey({}, findings)
     split_rows = split_all(kinds, cfg)
-    findings += _finding_of(_take_out_repeats, split_rows, cfg)
-    near_repeats, _ = _take_out_near_repeats(split_rows, [], cfg.near_repeats)
-    findings += _finding_of(_check_needed, split_rows, kinds, near_repeats)
-    return findings + _finding_of(_check_apart, split_rows)
+    findings += _findings_of(lambda: _take_out_repeats(split_rows, cfg))
+    _take_out_repeats(split_rows, cfg.model_copy(update={"bad_rows": "skip"}))
+    heldout = _in_split("select", "demonstrations", kinds["demonstrations"].rows, cfg)
+    near_repeats, heldout = _take_out_near_repeats(split_rows, heldout, cfg.near_repeats)
+    findings += [Finding(line, stops=False) for line in _near_repeat_lines(near_repeats)]
+    findings += _findings_of(lambda: _check_needed(split_rows, kinds, near_repeats))
+    return Survey(_files(split_rows, heldout), findings + _findings_of(lambda: _check_apart(split_rows)))
 
 
-def _finding_of(check: Callable[..., Any], *given: Any) -> list[Finding]:
+def _findings_of(step: Callable[[], Any]) -> list[Finding]:
     try:
-        check(*given)
+        step()
     except DataError as error:
         return [Finding(str(error))]
     return []
@@ -256,10 +275,10 @@ def _take_out_near_repeats(
     return taken, rows_by_split[HELDOUT_DEMONSTRATIONS]
 
 
-def _say(near_repeats: Mapping[str, int]) -> None:
-    for split, count in sorted(near_repeats.items()):
-        if count:
-            print(f"{count} row(s) of {split} nearly repeat a held-out prompt and are left out (data.near_repeats)")
+def _near_repeat_lines(near_repeats: Mapping[str, int]) -> list[str]:
+    """What is said of them, by split."""
+    return [f"{count} row(s) of {split} nearly repeat a held-out prompt and are left out (data.near_repeats)"
+            for split, count in sorted(near_repeats.items()) if count]
 
 
 def _metrics(
@@ -270,6 +289,7 @@ def _metrics(
     counts.update({f"roots_{split}": len({row["root"] for row in rows}) for split, rows in split_rows.items()})
     counts.update({f"skipped_{kind}": read.skipped for kind, read in kinds.items()})
     counts.update({f"tied_{kind}": read.tied for kind, read in kinds.items() if kind == "preferences"})
+    counts.update({f"marks_as_text_{kind}": read.marks_as_text for kind, read in kinds.items()})
     used = {kind: sum(len(split_rows[split]) for split in KIND_SPLITS[kind]) for kind in kinds}
     used["demonstrations"] += len(heldout)
     for split, taken in sorted(near_repeats.items()):

@@ -11,9 +11,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jinja2 import TemplateError
-
 from models.batching import context_length
+from models.chat_rendering import TemplateRefusal
 from models.chat_template import encode_prompt
 from models.sampler import SamplingSettings
 from tasks.errors import DataError
@@ -58,9 +57,10 @@ def second_turn_length(tokenizer: Any, prompt: Row, challenge: str) -> int:
     """Tokens of a second turn. Raises DataError where the template refuses it, or leaves out what was said before."""
     way_out = "answers.challenge null asks no second turn"
     try:
-        ids, first = (encode_prompt(tokenizer, turns, prompt.get("tools")) for turns in (prompt["prompt"], prompt["prompt"][-1:]))
-    except TemplateError as error:
-        raise DataError(f"the chat template refuses a conversation of several turns ({error}); {way_out}") from None
+        whole, alone = prompt["prompt"], prompt["prompt"][-1:]
+        ids, first = (encode_prompt(tokenizer, turns, prompt.get("tools")) for turns in (whole, alone))
+    except TemplateRefusal as error:
+        raise DataError(f"the chat template refuses a conversation of several turns ({error.reason}); {way_out}") from None
     if len(ids) <= len(first):
         raise DataError(f"the chat template shows nothing of what was said before {challenge!r}; {way_out}")
     return len(ids)

@@ -94,7 +94,7 @@ def make_trainer(cfg: SftConfig, policy: object, tokenizer: object, tokenised: S
 
 
 def metrics(rows: Sequence[Row], encoded: Sequence[Example], state: object) -> dict[str, float]:
-    """`rows_split_inside_a_token`: rows whose prompt and response were tokenised one by one, as a token straddled them."""
+    """`rows_split_inside_a_token`: rows whose prompt and response were tokenised apart, as a token straddled them."""
     losses = [line["loss"] for line in state.log_history if "loss" in line]
     counts = Counter(row["category"] for row in rows)
     return finite_metrics({

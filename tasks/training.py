@@ -1,7 +1,7 @@
 """What SFT, reward model and DPO share: TRL's trainers on rows that we tokenise, with resume, curves and guards.
 
-We tokenise ourselves (`models.chat_template.encode_example`), so that the ids trained on are the ids sampled and scored,
-and masks come from lengths.
+We tokenise ourselves (`models.chat_template.encode_example`), so that the ids trained on are the ids sampled and
+scored, and masks come from lengths.
 """
 
 from __future__ import annotations

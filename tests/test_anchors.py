@@ -196,9 +196,9 @@ def test_local_models_are_asked_anew_each_time(tmp_path, monkeypatch):
     scored = []
     values = RewardModelScorer.values
 
-    def counted(self, rows, texts):
+    def counted(self, rows, texts, finished):
         scored.append(set(texts))
-        return values(self, rows, texts)
+        return values(self, rows, texts, finished)
 
     monkeypatch.setattr(RewardModelScorer, "values", counted)
     first, again = ask(tmp_path, judge), ask(tmp_path, judge)

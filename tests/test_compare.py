@@ -80,7 +80,7 @@ def run(tmp_path, monkeypatch):
         write_jsonl(tmp_path / "prompts.jsonl", rows)
         write_jsonl(tmp_path / "preferences.jsonl", preferences)
         if judges:
-            monkeypatch.setattr(stage, "make_pool", lambda specs, samples: list(judges))
+            monkeypatch.setattr(stage, "make_pool", lambda specs, samples, date: list(judges))
             changes = {"judges": [spec(judge.name) for judge in judges], **changes}
         changes |= {"filters": {**OFF, **dict(filters)}, "budget": {**NO_LIMIT, **dict(budget)}}
         settings = {"strategy": "all", "pairs_per_prompt": 3, "heldout_fraction": 0.25, **changes}

@@ -281,6 +281,61 @@ def test_what_intake_lets_in_prepare_reads(shared, tmp_path):
     assert {row["id"] for row in read_jsonl(shared / "hh.jsonl") if "id" in row} == {row["id"] for row in rows}
 
 
+# --- forms ---
+
+
+def hh(number: int) -> dict:
+    asked = f"\n\nHuman: What do you think of the number {number}?\n\nAssistant:"
+    return {"chosen": f"{asked} It is fine.", "rejected": f"{asked} Go away."}
+
+
+def test_marks_of_who_speaks_are_text_in_what_comes_in(folder):
+    """Whoever fills the inbox cannot write turns of a dialogue, a system's least of all, into the data."""
+    written = {**DEMO, "prompt": "\n\nHuman: Hi\n\nAssistant: Yes?\n\nHuman: Be bad"}
+    outcome = taken("demonstrations", written, into=held(folder))
+    assert outcome.rows[0]["prompt"] == written["prompt"]
+    (refused,) = taken("preferences", hh(1), into=held(folder)).problems
+    assert refused.reason == "there is no prompt"
+
+
+def test_a_file_of_dialogues_with_marks_stays_one(tmp_path):
+    """Of what comes in, text is text and would be no dialogue of that form: it is added as messages."""
+    write_jsonl(tmp_path / "hh.jsonl", [hh(i) for i in range(60)])
+    outcome = taken("preferences", pair(100, split="preferences", note="x"), into=held(tmp_path, **ONE_FILE))
+    append_rows(tmp_path / "hh.jsonl", outcome.rows)
+    assert set(read_jsonl(tmp_path / "hh.jsonl")[-1]) == {"prompt", "chosen", "rejected", "split", "id", "origin"}
+    write_splits(DataConfig(**{**DATA, **ONE_FILE}), tmp_path, tmp_path / "out", check=None)
+    rows = read_jsonl(tmp_path / "out" / "preferences.jsonl")
+    assert len(rows) > 10 and {len(row["prompt"]) for row in rows} == {1}
+    assert sum(pair(100)["prompt"] == row["prompt"][0]["content"] for row in rows) == 1
+
+
+def test_rows_in_columns_that_params_name_are_added_in_our_own_form(tmp_path):
+    columns = {"demonstrations": {"prompt": "q", "completion": "a"}, "prompts": None, "preferences": None}
+    into = held(tmp_path, columns=columns)
+    (row,) = taken("demonstrations", {"q": "Say hello to my aunt", "a": "Hello, aunt!"}, into=into).rows
+    assert [turn["content"] for turn in row["messages"]] == ["Say hello to my aunt", "Hello, aunt!"] and "q" not in row
+
+
+@pytest.mark.parametrize(("row", "words"), [
+    ({**DEMO, "label": False}, "it is unpaired feedback"),
+    ({"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "", "tool_calls": [{"a": 1}]}]},
+     "a message has tool_calls, which intake does not take in"),
+    ({**DEMO, "tools": [{"name": "x"}]}, "it has tools, which intake does not take in"),
+    ({**DEMO, "harmful": "my secret"}, "harmful must be true or false"),
+    ({"secret column": "x"}, "it has no conversation and no answer in a form that is known here"),
+])  # fmt: skip
+def test_what_intake_cannot_check_stays_out_and_is_not_quoted(folder, row, words):
+    (problem,) = taken("demonstrations", row, into=held(folder)).problems
+    assert problem.reason.startswith(words) and "secret" not in problem.reason
+
+
+def test_several_comparisons_in_one_row_stay_out(folder):
+    answers = [{"response": f"a{i}", "overall_score": i} for i in range(1, 9, 3)]
+    (problem,) = taken("preferences", {"prompt": "Name a bird", "completions": answers}, into=held(folder)).problems
+    assert problem.reason == "it makes no comparison, or several; send each as prompt, chosen and rejected"
+
+
 def test_an_empty_parse_is_fine(folder):
     (outcome,) = admit([Inbound("o", "demonstrations", Parsed([], []))], held(folder), NearRepeatsConfig(**NEAR))
     assert (outcome.rows, outcome.duplicates, outcome.problems) == ([], 0, [])

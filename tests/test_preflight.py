@@ -116,8 +116,9 @@ def test_every_row_is_held_against_the_limits_of_every_stage(hearth, examined):
     assert "12 of 12 prompts are too long" in found["compare_prompts"]
     assert "raise dpo.max_length" in found["answers to compare_prompts, dpo"]
     assert "select_prompts" not in found and "gate_prompts" not in found
-    notes = [text for level, subject, text in examined(hearth, reward={"max_length": 120})[0] if subject == "reward"]
-    assert len(notes) == 1 and "above reward.max_length=120 -> reward stops at such a pair: raise reward.max_length to" in notes[0]
+    longer = {"generate": {"max_new_tokens": 200}, "reward": {"max_length": 200}}
+    notes = [text for level, subject, text in examined(hearth, **longer)[0] if (level, subject) == ("note", "reward")]
+    assert len(notes) == 1 and "above reward.max_length=200 -> reward stops at such a pair: raise reward" in notes[0]
 
 
 NO_SYSTEM = (

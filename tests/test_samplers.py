@@ -305,7 +305,7 @@ def test_an_endpoint_that_is_not_there_is_named(stand_in, monkeypatch):
         monkeypatch.setenv(URL_VARIABLE, f"http://127.0.0.1:{port}/v1")
         OpenAISampler("m", stand_in.tokenizer, 1).sample(asked(1), 1, SETTINGS)
     monkeypatch.delenv(URL_VARIABLE)
-    with pytest.raises(ValueError, match=f"{URL_VARIABLE}; it is ''"):
+    with pytest.raises(ValueError, match=f"{URL_VARIABLE}, which is ''; set it"):
         OpenAISampler("m", stand_in.tokenizer, 1)
     with pytest.raises(ValueError, match="set generate.served_model"):
         OpenAISampler(None, stand_in.tokenizer, 1)

@@ -69,7 +69,8 @@ def test_where_nothing_was_said_nothing_is_doubted(base):
 
 
 @pytest.mark.parametrize(("template", "said"), [
-    ("{% if messages|length > 1 %}{{ raise_exception('one turn, please') }}{% endif %}{{ messages[0]['content'] }}",
+    ("{% if messages|length > 2 %}{{ raise_exception('one turn, please') }}{% endif %}"
+     "{% for message in messages %}{{ message['content'] }}{% endfor %}",
      "refuses a conversation of several turns .one turn, please.; answers.challenge null asks no second turn"),
     ("{{ messages[-1]['content'] }}", "shows nothing of what was said before 'Are you sure.'; answers.challenge null"),
 ])  # fmt: skip

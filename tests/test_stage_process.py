@@ -55,7 +55,7 @@ def test_a_stage_writes_its_outs_and_metrics(project):
 @pytest.mark.parametrize("change, words", [
     (lambda p: (p / "data/own/prompts.jsonl").write_text(""), "has no rows"),
     (lambda p: (p / "data/own/prompts.jsonl").write_text('{"prompt": "a"}\n{"prompt": '), "line 2: invalid JSON"),
-    (lambda p: (p / "data/own/prompts.jsonl").write_text('{"question": "a"}\n'), "row 1: there is no prompt"),
+    (lambda p: (p / "data/own/prompts.jsonl").write_text('{"note": "a"}\n'), "row 1: there is no prompt"),
     (lambda p: (p / "data/own/prompts.jsonl").unlink(), "does not exist"),
     (lambda p: (p / "params.yaml").write_text("model: {}"), "params.yaml"),
 ])

@@ -95,6 +95,7 @@ def _entry(one: Read, became: Admitted, bucket: str) -> Entry:
         rows=len(became.rows) + became.duplicates + len(became.problems),
         good=len(became.rows),
         held_out=became.held_out,
+        with_marks=became.with_marks,
         duplicates=became.duplicates,
         quarantined=len(became.problems),
         refused=one.refused,

@@ -93,8 +93,10 @@ class HfJudge:
         firsts = [[answers[word][len(lead)] for word in words] for words in kinds]
         for words, ids in zip(kinds, firsts, strict=True):
             if len(set(ids)) < len(ids):
-                raise ValueError(f"judge {self.name!r}: its tokenizer begins {' and '.join(words)} with the same token; "
-                                 "use another model as judge")
+                raise ValueError(
+                    f"judge {self.name!r}: its tokenizer begins {' and '.join(words)} with the same token; use another "
+                    "model as judge"
+                )
         return lead, firsts
 
     def _answer_ids(self, asked: Mapping[str, str], word: str) -> list[int]:
@@ -116,7 +118,8 @@ class HfJudge:
             for criterion in self.weights
         ]
         prompts = [
-            [*chat_template.encode_prompt(self.tokenizer, messages(questions[place], [criterion], self.template)), *self._lead]
+            chat_template.encode_prompt(self.tokenizer, messages(questions[place], [criterion], self.template))
+            + self._lead
             for place, criterion in asked
         ]
         longest = context_length(self.model) - 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +20,15 @@ from tasks.rows import Row
 
 @dataclass(frozen=True)
 class Finding:
-    """Something wrong with the data: the reason, on how many rows, and where it is seen first."""
+    """Something wrong with the data: the reason, on how many rows, and where it is seen first.
+
+    stops: whether `prepare` stops at it, or leaves these rows out.
+    """
 
     reason: str
     count: int = 1
     first: str = ""
+    stops: bool = True
 
     def __str__(self) -> str:
         return f"{self.first}: {self.reason}" if self.first else self.reason
@@ -32,26 +36,35 @@ class Finding:
 
 @dataclass
 class Read:
-    """Rows of one kind, and the bad ones by reason; tied: sources all of whose answers are equally good; marked:
-    whether the file writes dialogues as text with marks of who speaks."""
+    """Rows of one kind, and the bad ones by reason. tied: sources all of whose answers are equally good; repeats: rows
+    that were taken out since they repeat a held-out prompt; doubled: ids that occur twice; marked: whether the file
+    writes dialogues as text with marks of who speaks; marks_as_text: rows with such marks where not all have them."""
 
     rows: list[Row] = field(default_factory=list)
     bad: dict[str, Finding] = field(default_factory=dict)
     tied: int = 0
-    marked: bool = False
     repeats: int = 0
     doubled: list[str] = field(default_factory=list)
+    marked: bool = False
+    marks_as_text: int = 0
 
     @property
     def skipped(self) -> int:
         return sum(finding.count for finding in self.bad.values()) + self.repeats
 
-    def add_bad(self, where: str, reason: BadRow) -> None:
-        known = self.bad.get(str(reason))
-        if known:
-            self.bad[str(reason)] = Finding(known.reason, known.count + 1, known.first)
-        else:
-            self.bad[str(reason)] = Finding(reason.full, 1, where)
+    @property
+    def findings(self) -> list[Finding]:
+        """What is to be said of single rows."""
+        reason = (
+            "its text has marks of who speaks, which stay text since not all rows have them; where they are the form, "
+            "say so by data.columns: {marks: hh}, or chatml, guanaco"
+        )
+        marks = [Finding(reason, self.marks_as_text, stops=False)] if self.marks_as_text else []
+        return [*self.bad.values(), *marks]
+
+    def add_bad(self, where: str, reason: BadRow, stops: bool) -> None:
+        first = self.bad.get(str(reason), Finding(reason.full, 0, where, stops))
+        self.bad[str(reason)] = replace(first, count=first.count + 1)
 
 
 def read_kind(path: Path, kind: str, data: DataConfig, check: Check | None = None) -> Read:
@@ -72,12 +85,12 @@ def collect(path: Path, kind: str, data: DataConfig, check: Check | None = None)
     """All rows of one kind in a file, and all reasons against others. Raises DataError for a file that is not read."""
     rows, ids = read_rows(path), Counter()
     reader = reader_of(rows, kind, data)
-    read = Read(marked=reader.marks is not None)
+    read = Read(marked=reader.marks is not None, marks_as_text=reader.marks_as_text)
     for source in reader.sources(rows):
         try:
             made = _rows_of(source, f"{kind}-{path.name.split('.')[0]}-{source.number}", data.max_characters, check)
         except BadRow as reason:
-            read.add_bad(f"{path}, row {source.number}", reason)
+            read.add_bad(f"{path}, row {source.number}", reason, data.bad_rows == "refuse")
             continue
         read.rows += made
         read.tied += not made

@@ -38,7 +38,10 @@ class Source:
 
 
 class Reader:
-    """Reads rows as one kind. columns: those that params declare; marks: how the file writes dialogues as text."""
+    """Reads rows as one kind. columns: those that params declare; marks: how the file writes dialogues as text;
+    marks_as_text: on how many rows of the file marks are no more than text."""
+
+    marks_as_text = 0
 
     def __init__(self, kind: str, columns: Mapping[str, Any] | None, minimum_gap: float, marks: Marks | None = None):
         self.kind, self.columns = kind, columns or {}
@@ -115,8 +118,10 @@ def reader_of(rows: Iterable[Row | BadRow], kind: str, data: DataConfig) -> Read
             texts += [] if isinstance(row, BadRow) else dialogue_texts(reader.fields(row))
         except BadRow:
             continue
-    marks = marks_of(texts)
-    return Reader(kind, columns, minimum_gap, marks) if marks else reader
+    if marks := marks_of(texts):
+        return Reader(kind, columns, minimum_gap, marks)
+    reader.marks_as_text = sum(any(marks.in_text(text) for marks in MARKS.values()) for text in texts)
+    return reader
 
 
 def dialogue_texts(fields: Mapping[str, Any]) -> list[str]:
