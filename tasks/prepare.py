@@ -264,8 +264,8 @@ def _take_out_near_repeats(
 ) -> tuple[Counter[str], list[Row]]:
     """Takes rows that nearly repeat, under a root of their own, a row of a split that is held out.
 
-    Of two held-out splits the one named first in `KEPT_APART` keeps its row; held-out demonstrations answer questions of
-    `select`, and are kept apart from the gate. Returns how many rows went, by split, and those of `heldout` that stay.
+    Of two held-out splits the one named first in `KEPT_APART` keeps its row; held-out demonstrations answer questions
+    of `select`, and are kept apart from the gate. Returns how many rows went, by split, and the `heldout` that stay.
     """
     rows_by_split = {**split_rows, HELDOUT_DEMONSTRATIONS: heldout}
     taken: Counter[str] = Counter()
