@@ -16,5 +16,5 @@ def unsupported(config: Any, use: str) -> str | None:
     if type(config) not in AutoModelForCausalLM._model_mapping:
         return f"{name} is no causal language model of transformers; set model.path to one (GPT, Llama, Qwen …)"
     if use in WITH_A_HEAD and type(config) not in AutoModelForSequenceClassification._model_mapping:
-        return f"transformers has no reward model (sequence classifier) of {name}; set model.path to another architecture"
+        return f"transformers has no sequence classifier, so no reward model, of {name}; set model.path to another kind"
     return None

@@ -1,4 +1,4 @@
-"""The checks of the preflight: each finds, before anything is trained, what ended a run late; on sound data none does."""
+"""The checks of the preflight: each finds, before anything is trained, what ended a run late; sound data has none."""
 
 import copy
 import json
@@ -87,7 +87,8 @@ def test_a_sound_project_has_no_problem_and_its_thin_gate_is_a_note(hearth, exam
 
 def test_a_gate_that_cannot_show_its_effect_is_a_note(hearth, examined):
     """alpha / 2 looks = 0.025, power of each of one test 0.8: ((1.96 + 0.84) * 0.25 / 0.2)^2 is 12.3 prompts."""
-    gate = {"minimum_prompts": 5, "minimum_effect": 0.2, "guards": dict.fromkeys(("harmlessness", "honesty", "over_refusal"))}
+    guards = dict.fromkeys(("harmlessness", "honesty", "over_refusal"))
+    gate = {"minimum_prompts": 5, "minimum_effect": 0.2, "guards": guards}
     assert [text for _, _, text in examined(hearth, gate=gate)[0] if "minimum_effect" in text] == [
         "12 prompts cannot show gate.minimum_effect=0.2 with gate.power=0.8; at least 13 are needed, and more where "
         "answers differ much -> give more prompts, raise data.splits.gate, or ask for a larger effect"]
@@ -108,11 +109,13 @@ def test_scorers_of_hearth_on_other_data(foreign, examined):
 def test_every_row_is_held_against_the_limits_of_every_stage(hearth, examined):
     """The longest of each is named by its own stage's words; answers to come count with the prompt."""
     found = dict(problems(examined(
-        hearth, sft={"max_length": 60}, ppo={"max_new_tokens": 500}, dpo={"max_length": 20}, generate={"max_new_tokens": 511},
+        hearth, sft={"max_length": 60}, ppo={"max_new_tokens": 500}, dpo={"max_length": 20},
+        generate={"max_new_tokens": 511},
     )))
     assert "38 of 40 rows are longer than 60 tokens, the first is demo-" in found["demonstrations"]
     assert "raise sft.max_length" in found["demonstrations"]
-    assert "12 of 12 prompts are too long, the first is" in found["rl_prompts"] and "lower max_new_tokens" in found["rl_prompts"]
+    assert "12 of 12 prompts are too long, the first is" in found["rl_prompts"]
+    assert "lower max_new_tokens" in found["rl_prompts"]
     assert "12 of 12 prompts are too long" in found["compare_prompts"]
     assert "raise dpo.max_length" in found["answers to compare_prompts, dpo"]
     assert "select_prompts" not in found and "gate_prompts" not in found
@@ -163,7 +166,8 @@ def test_bad_rows_are_counted_and_do_not_hide_the_rest(copied, examined):
     broken = [{"id": f"x{i}", "messages": [{"role": "user", "content": "Hello"}]} for i in range(3)]
     write_jsonl(copied / "data" / "demonstrations.jsonl", [*rows, *broken])
     found = dict(problems(examined(copied, sft={"category_weights": {"instruction": 1.0, "safety": 1.0}})))
-    assert "row 41: it must end with an assistant's turn after a prompt (refused in all: 3 demonstrations)" in found["data"]
+    assert "row 41: it must end with an assistant's turn after a prompt" in found["data"]
+    assert "(refused in all: 3 demonstrations)" in found["data"]
     unweighted = [text for subject, text in problems(examined(copied, sft={"category_weights": {"instruction": 1.0}}))
                   if subject == "sft"]
     assert len(unweighted) == len({row["category"] for row in rows} - {"instruction"}) > 1, "each of them at once"
@@ -189,7 +193,8 @@ def test_human_comparisons_are_held_against_the_limits_of_all_who_train_on_them(
                 "gold": {"kind": "reward_model", "training": {**TRAINING, "max_length": 100, "lora": None}}}
     found = [(subject, text) for subject, text in problems(examined(copied, **sections)) if "preferences" in subject]
     assert [(subject, text.partition(",")[0]) for subject, text in found] == [
-        ("preferences", "1 of 20 rows are longer than 200 tokens"), ("preferences", "1 of 20 rows are longer than 150 tokens"),
+        ("preferences", "1 of 20 rows are longer than 200 tokens"),
+        ("preferences", "1 of 20 rows are longer than 150 tokens"),
         ("gold_preferences", "1 of 20 rows are longer than 100 tokens")]
     assert all(f"raise {name}.max_length" in text for name, (_, text) in zip(("reward", "dpo", "gold.training"), found))
 
@@ -200,7 +205,8 @@ def test_settings_that_fail_together(hearth, examined):
     assert any(subject == "compare" and "needs judges that rate" in text for subject, text in found)
     assert any(subject == "gold" and "positive sum" in text for subject, text in found)
     notes = examined(hearth, anchors={"file": "absent.jsonl"})[0]
-    assert ("note", "anchors", "anchors.file absent.jsonl does not exist -> correct it in params.yaml, or set it to null") in notes
+    text = "anchors.file absent.jsonl does not exist -> correct it in params.yaml, or set it to null"
+    assert ("note", "anchors", text) in notes
 
 
 def test_the_base_and_its_architecture(copied, hearth, examined):
@@ -211,7 +217,8 @@ def test_the_base_and_its_architecture(copied, hearth, examined):
     notes = [text for level, _, text in examined(hearth, promote={"allowed_architectures": ["LlamaForCausalLM"]})[0]]
     assert any("GPT2LMHeadModel is not in promote.allowed_architectures" in text for text in notes)
     config = copied / "base" / "config.json"
-    config.write_text(json.dumps({**json.loads(config.read_text()), "model_type": "vit", "architectures": ["ViTModel"]}))
+    other = {"model_type": "vit", "architectures": ["ViTModel"]}
+    config.write_text(json.dumps({**json.loads(config.read_text()), **other}))
     assert any("no causal language model" in text for _, text in problems(examined(copied)))
     (copied / "base" / "tokenizer_config.json").unlink()
     text = [text for _, text in problems(examined(copied)) if "tokenizer" in text]
@@ -240,9 +247,9 @@ def test_files_of_judges(tmp_path, hearth, examined):
     }
     found = examined(hearth, compare={"judges": [{**judge, "name": name} for name, judge in judges.items()]})
     said = dict(problems(found))
-    for name, expected in (("absent", "absent.csv does not exist"), ("other", "has sha256"), ("headless", "has no column first"),
-                           ("told", "is missing"), ("gone", "model directory gone does not exist"), ("changed", "has sha256")):
-        assert expected.replace("first", "") in said[f"compare.judges: {name}"], name
+    expected = {"absent": "absent.csv does not exist", "other": "has sha256", "headless": "has no column",
+                "told": "is missing", "gone": "model directory gone does not exist", "changed": "has sha256"}
+    assert [name for name, words in expected.items() if words not in said[f"compare.judges: {name}"]] == []
     assert "compare.judges: right" not in said
     assert found[1]["files"][str(model)] == file_digest(model)
     compare = {"judges": [{**judge, "name": name} for name, judge in judges.items()], "strategy": "random"}
@@ -292,7 +299,8 @@ def test_a_judge_that_talks_of_the_weather_or_refuses_its_key_or_is_not_there(he
         monkeypatch.setenv("PLUMB_JUDGE_URL", server.url)
         compare = {"judges": [ENDPOINT], "asking": FAST}
         text = dict(problems(examined(hearth, asks=True, compare=compare)))["compare.judges: remote"]
-        assert "an easy question 3 times without a verdict that can be read: 'I would rather talk of the weather.'" in text
+        assert "an easy question 3 times without a verdict that can be read" in text
+        assert "'I would rather talk of the weather.'" in text
         assert len(server.calls) == 3
         server.reset(Faults())
         server.key = "right"

@@ -24,8 +24,8 @@ LIGHT_TASKS = {"tasks"} | {
     for name in (
         "champion config config.base config.comparisons config.evaluation config.judges config.ppo config.sections "
         "config.service config.shared config.training contracts params plain_yaml progress errors state pipeline rows "
-        "reporting reporting.judge_card intake inbound held_data intake_ledger forgetting formats prepare judge_templates "
-        "preflight preflight.data preflight.outside judge_costs"
+        "reporting reporting.judge_card intake inbound held_data intake_ledger forgetting formats prepare "
+        "judge_templates preflight preflight.data preflight.outside judge_costs"
     ).split()
 }
 # Statistics on tables: numpy and scipy, no torch. The command line imports them inside the commands that need them.
