@@ -41,6 +41,16 @@ def length_mask(lengths: Tensor, width: int) -> Tensor:
     return torch.arange(width, device=lengths.device) < lengths[:, None]
 
 
+def right_padded_lengths(ids: Tensor, attention_mask: Tensor | None) -> Tensor:
+    """Real tokens (batch,) of each row of ids (batch, width). Raises ValueError for padding on the left."""
+    if attention_mask is None:
+        return torch.full((len(ids),), ids.shape[1], device=ids.device)
+    if ids.shape[1] > 1 and bool((attention_mask[:, 1:] > attention_mask[:, :-1]).any()):
+        raise ValueError("attention_mask has padding on the left, and rows are read from their first token on: set the"
+                         " tokenizer's padding_side to 'right'")
+    return attention_mask.sum(1)
+
+
 def by_length(lengths: Sequence[int], rows_per_batch: int) -> Iterator[list[int]]:
     """Yields lists of row numbers, shortest rows first, at most `rows_per_batch` each.
 
@@ -110,6 +120,15 @@ def hidden_states(backbone: nn.Module, ids: Tensor) -> Tensor:
     mask attention takes its fast causal path. Position ids are then 0, 1, 2, ... as the mask's cumulative sum gives.
     """
     return backbone(input_ids=ids, use_cache=False).last_hidden_state
+
+
+def counts_columns(model: nn.Module) -> bool:
+    """Whether attention is scaled by a token's column in the batch instead of by its position in the row (Llama 4).
+
+    It shows from thousands of columns on, so that no short probe could see it. Rows may then neither lie end to end nor
+    be padded on the left.
+    """
+    return bool(getattr(unwrapped(model).config.get_text_config(), "attn_temperature_tuning", False))
 
 
 def state_size(backbone: nn.Module) -> int:

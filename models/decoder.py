@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from transformers.cache_utils import DynamicCache, DynamicLayer, DynamicSlidingWindowLayer
 
-from models.batching import device_of, evaluating, pad_left, unwrapped
+from models.batching import counts_columns, device_of, evaluating, pad_left, unwrapped
 from models.kv_cache import GrowingLayer, grow_in_place
 from models.long_rope import switch_length
 
@@ -53,14 +53,15 @@ def may_mix(model: nn.Module, length: int, max_new_tokens: int) -> bool:
 
 
 def _in_columns(model: nn.Module) -> bool:
-    """Whether every layer of the model's own cache holds one column per token."""
+    """Whether every layer of the model's own cache holds one column per token, and any column may be a row's first."""
     inner = unwrapped(model)
     if inner not in _IN_COLUMNS:
         with evaluating(inner), torch.no_grad():
             out = inner(input_ids=torch.zeros(1, 1, dtype=torch.long, device=device_of(inner)), use_cache=True)
         cache = out.get("past_key_values")
         columns = (DynamicLayer, DynamicSlidingWindowLayer)
-        _IN_COLUMNS[inner] = isinstance(cache, DynamicCache) and all(type(layer) in columns for layer in cache.layers)
+        plain = isinstance(cache, DynamicCache) and all(type(layer) in columns for layer in cache.layers)
+        _IN_COLUMNS[inner] = plain and not counts_columns(inner)
     return _IN_COLUMNS[inner]
 
 

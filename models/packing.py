@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import AttentionInterface, AttentionMaskInterface
 
-from models.batching import evaluating, hidden_states, length_mask
+from models.batching import counts_columns, evaluating, hidden_states, length_mask
 from models.long_rope import on_each_side, switch_length
 
 IMPLEMENTATION = "packed_rows"
@@ -92,7 +92,7 @@ def can_pack(backbone: nn.Module) -> bool:
                 raise
             except Exception:  # whatever a model says to masks and positions that it does not expect
                 same = False  # the padded form always works
-        _PACKS[backbone] = same
+        _PACKS[backbone] = same and not counts_columns(backbone)
     return _PACKS[backbone]
 
 

@@ -19,6 +19,7 @@ from models.advantages import explained_variance
 from models.batching import by_length, device_of, evaluating, length_mask
 from models.kl import AdaptiveKl, FixedKl
 from models.logprobs import join, response_logprobs
+from models.long_rope import crosses
 from models.ppo_guards import breaches, tripped
 from models.ppo_settings import PpoSettings
 from models.ppo_update import check_finite, make_optimizer, set_learning_rate, trainable, update
@@ -101,7 +102,8 @@ class PpoTrainer:
             settings.kl_coefficient, settings.kl_target, settings.kl_horizon_episodes)
         self.history: list[dict[str, float]] = []
         self.scales = {signal.name: (0.0, 1.0) for signal in self.rewards}
-        self.reuse_logprobs: bool | None = None if settings.reuse_sampling_logprobs else False
+        switches = crosses(policy, [len(ids) for _, ids in prompts], settings.max_new_tokens)
+        self.reuse_logprobs: bool | None = None if settings.reuse_sampling_logprobs and not switches else False
 
     def products(self) -> AbstractContextManager:
         """What every forward pass of policy, reference and critic runs in: equal arithmetic, so that KL begins at 0."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.config.shared import DataConfig, NearRepeatsConfig, PrepareConfig
-from tasks.data.collecting import Finding, Read, and_more, check_read, collect, read_kind
+from tasks.data.collecting import Finding, Read, and_more, check_ids, collect, keep_sayable, read_kind, refuse
 from tasks.data.rendering import Check, template_check
 from tasks.errors import DataError
 from tasks.near_repeats import HeldOut
@@ -45,7 +45,10 @@ def prepare(cfg: PrepareConfig, data: Path, model: Path, out: Path) -> dict[str,
 
 def write_splits(cfg: DataConfig, data: Path, out: Path, check: Check | None) -> dict[str, float]:
     """What `prepare` does, with any check of single rows, or none."""
-    kinds = {kind: read_kind(data / file, kind, cfg, check) for kind, file in files_of(cfg).items()}
+    kinds = {kind: read_kind(data / file, kind, cfg) for kind, file in files_of(cfg).items()}
+    for read in kinds.values() if check else ():
+        keep_sayable(read, check)
+        refuse(read)
     split_rows = split_all(kinds, cfg)
     for kind, repeats in _take_out_repeats(split_rows, cfg).items():
         kinds[kind].repeats += repeats
@@ -88,9 +91,11 @@ def survey(cfg: DataConfig, data: Path, model: Path | None) -> Survey:
     """
     check, findings, kinds = template_check(model) if model else None, [], {}
     for kind, file in files_of(cfg).items():
-        findings += _findings_of(lambda: kinds.update({kind: collect(data / file, kind, cfg, check)}))
-        if kind in kinds:
-            findings += kinds[kind].findings + _findings_of(lambda: check_read(kinds[kind], data / file))
+        findings += _findings_of(lambda: kinds.update({kind: collect(data / file, kind, cfg)}))
+    for read in kinds.values():
+        if check:
+            keep_sayable(read, check)
+        findings += read.findings + _findings_of(lambda: check_ids(read))
     if len(kinds) < len(files_of(cfg)):
         return Survey({}, findings)
     split_rows = split_all(kinds, cfg)

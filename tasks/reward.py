@@ -8,6 +8,7 @@ from typing import Any, Sequence
 
 import torch
 
+from models.batching import backbone_of
 from models.chat_template import load_tokenizer
 from models.loading import load_policy, policy_writer
 from models.preference_baselines import bag_of_words_accuracy, length_accuracy
@@ -113,7 +114,7 @@ def make_trainer(
             return dataset
 
     if cfg.freeze_backbone:
-        getattr(untrained, untrained.base_model_prefix).requires_grad_(False)
+        backbone_of(untrained).requires_grad_(False)
     arguments = training.trainer_arguments(
         Arguments, cfg, runtime, folder, center_rewards_coefficient=cfg.centre or None
     )

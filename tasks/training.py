@@ -16,6 +16,7 @@ from transformers import PrinterCallback, TrainerCallback, TrainerControl, Train
 from transformers.trainer_utils import get_last_checkpoint
 
 from models.batching import context_length
+from models.long_rope import keep_sides_apart
 from tasks import progress
 from tasks.config.shared import RuntimeConfig
 from tasks.config.training import OptimizerConfig
@@ -167,6 +168,7 @@ def train(trainer: Any, stage: str, checkpoints: Path) -> None:
 
     Raises DivergedError at the first step whose gradient is not finite, and when the trainer stopped early.
     """
+    keep_sides_apart(trainer.model)
     trainer.remove_callback(PrinterCallback)
     for callback in (Report(), MarkComplete(), RefuseNonFinite(stage)):
         trainer.add_callback(callback)

@@ -5,6 +5,7 @@ Windows, chunks and the lengths at which positions change are a few tokens, so t
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 import torch
@@ -105,12 +106,30 @@ OTHERS: dict[str, tuple[str, dict[str, Any]]] = {
     "GPTJForCausalLM": ("gptj", GPT | {"rotary_dim": 4}),
     "Llama4ForCausalLM": ("llama4_text", SIZES | {
         "head_dim": HEAD, "num_local_experts": 4, "intermediate_size_mlp": 48, "attention_chunk_size": WINDOW,
-        "no_rope_layers": [1, 0], "floor_scale": 4, "layer_types": ["chunked_attention", "full_attention"]}),
+        "no_rope_layers": [1, 0], "floor_scale": SWITCH, "layer_types": ["chunked_attention", "full_attention"]}),
+    "Ministral3ForCausalLM": ("ministral3", SIZES | {"head_dim": HEAD, "sliding_window": None, "rope_parameters": {
+        "rope_type": "yarn", "rope_theta": 10000.0, "factor": 4.0, "original_max_position_embeddings": SWITCH,
+        "llama_4_scaling_beta": 0.1, "beta_fast": 32.0, "beta_slow": 1.0, "mscale": 1.0, "mscale_all_dim": 1.0}}),
     "MptForCausalLM": ("mpt", dict(vocab_size=VOCAB, d_model=32, n_heads=4, n_layers=2, max_seq_len=512,
                                    initializer_range=0.2)),
+    "Gemma3nForCausalLM": ("gemma3n_text", SIZES | {
+        "head_dim": HEAD, "num_hidden_layers": 4, "sliding_window": WINDOW, "num_kv_shared_layers": 2,
+        "layer_types": ["sliding_attention", "full_attention"] * 2, "vocab_size_per_layer_input": VOCAB,
+        "hidden_size_per_layer_input": 8, "laurel_rank": 4, "altup_num_inputs": 2,
+        "activation_sparsity_pattern": [0.0] * 4}),
+    "Gemma4ForCausalLM": ("gemma4_text", SIZES | {
+        "head_dim": HEAD, "num_hidden_layers": 4, "sliding_window": WINDOW, "num_kv_shared_layers": 2,
+        "layer_types": ["sliding_attention", "full_attention"] * 2, "vocab_size_per_layer_input": VOCAB,
+        "hidden_size_per_layer_input": 8, "global_head_dim": HEAD}),
     "PhimoeForCausalLM": ("phimoe", SIZES | {"num_local_experts": 4, "sliding_window": WINDOW}),
 }
 ARCHITECTURES = ALLOWED | HYBRIDS | OTHERS
+
+_DRAW = random.Random(0)
+# Rows longer than the windows; some beyond the switch of longrope, some that reach it while they are sampled.
+PROMPTS = [[_DRAW.randrange(3, VOCAB) for _ in range(length)] for length in (2, 7, 12, 12, 20, 3)]
+RESPONSES = [[_DRAW.randrange(3, VOCAB) for _ in range(length)] for length in (9, 1, 6, 3, 8, 2)]
+ROWS = [prompt + response for prompt, response in zip(PROMPTS, RESPONSES)]
 
 
 def config_of(name: str, **changes: Any) -> Any:
@@ -122,3 +141,19 @@ def build(name: str, **changes: Any) -> PreTrainedModel:
     """The model in eval mode, with weights from seed 0."""
     torch.manual_seed(0)
     return AutoModelForCausalLM.from_config(config_of(name, **changes), dtype=torch.float32).eval()
+
+
+def alone(model: PreTrainedModel, row: list[int]) -> torch.Tensor:
+    """Logits (time, vocabulary) of one row by itself."""
+    with torch.no_grad():
+        return model(input_ids=torch.tensor([row]), use_cache=False).logits[0].float()
+
+
+def greedy(model: PreTrainedModel, prompt: list[int], tokens: int) -> tuple[list[int], torch.Tensor]:
+    """The most likely `tokens`, and their log-probs, as transformers generates them from one prompt."""
+    made = model.generate(
+        torch.tensor([prompt]), attention_mask=torch.ones(1, len(prompt), dtype=torch.long), max_new_tokens=tokens,
+        do_sample=False, eos_token_id=None, pad_token_id=0, return_dict_in_generate=True, output_logits=True,
+    )
+    logprobs = torch.log_softmax(torch.cat(made.logits).float(), -1).max(-1).values
+    return made.sequences[0, len(prompt):].tolist(), logprobs

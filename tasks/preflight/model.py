@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
+from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoModelForCausalLM
 
 from models.architectures import USES, unsupported
+from models.reward_model import reward_class
 from tasks.lora import EVERY_LINEAR, check_targets
 from tasks.preflight.checks import NOTE, PROBLEM, Finding, check, refused
 from tasks.preflight.project import Project
@@ -36,14 +37,15 @@ def lora_targets(project: Project) -> Iterator[Finding]:
     gold = project.config("gold").training
     heads = {"reward": project.config("reward").lora, "gold.training": gold.lora if gold else None}
     trained = {stage: project.config(stage).lora for stage in ("sft", "dpo", "ppo")}
-    for loras, kind in ((trained, AutoModelForCausalLM), (heads, AutoModelForSequenceClassification)):
+    config = project.shape.config
+    for loras, build in ((trained, AutoModelForCausalLM.from_config), (heads, _with_head)):
         named = {section: lora for section, lora in loras.items() if lora is not None and lora.targets != EVERY_LINEAR}
-        if named and type(project.shape.config) in kind._model_mapping:
-            layers = _without_weights(kind, project.shape.config)
+        if named and type(config) in MODEL_FOR_CAUSAL_LM_MAPPING:
+            with torch.device("meta"):
+                layers = build(config)
             for section, lora in named.items():
                 yield from refused(section, lambda: check_targets(lora, layers, section))
 
 
-def _without_weights(kind: Any, config: Any) -> torch.nn.Module:
-    with torch.device("meta"):
-        return kind.from_config(config)
+def _with_head(config: Any) -> torch.nn.Module:
+    return reward_class(type(config))._from_config(config)

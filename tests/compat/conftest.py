@@ -18,7 +18,7 @@ PROPERTY = "compat_row"
 HEADS = {
     "data-forms": ("# Data forms that were tried", ("form", "seen in", "what becomes of it")),
     "chat-templates": ("# Chat templates that were tried", ("template", "end of an answer", "what holds")),
-    "architectures": ("# Architectures that were tried", ("architecture", "what works", "what is refused, and when")),
+    "architectures": ("# Architectures that were tried", ("architecture", "log-probs from", "samples from", "goes through")),
 }
 NOTE = "Written by `make test-compat ARGS=--write-docs` from the tests in tests/compat/; do not edit."
 
