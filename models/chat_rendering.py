@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from typing import Any
 
 from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase
+from transformers.utils.chat_template_utils import encode_marked_chat
 
 from models import plain_text
 from models.chat_date import with_date
 from models.chat_turn import Messages, Render, Turn, read_turn
 from models.control_tokens import template_tokens
-from models.plain_text import START, Control, Rendered
+from models.plain_text import Control, Rendered
 
 Tools = Sequence[Mapping[str, Any]] | None
 
@@ -31,12 +33,14 @@ class TemplateRefusal(ValueError):
 class Chat:
     """What is known of a tokenizer's template.
 
-    own: what an assistant's text may not hold; all: what others' may not.
+    own: what an assistant's text may not hold; all: what others' may not. ids: of those, by token, but for the unknown
+    token, which any text may become.
     """
 
     turn: Turn
     own: Control
     all: Control
+    ids: Mapping[str, int] = field(hash=False)
 
 
 def renderer(tokenizer: PreTrainedTokenizerBase, tools: Tools = None) -> Render:
@@ -64,7 +68,30 @@ def _read_chat(tokenizer: PreTrainedTokenizerBase, _template: str, _size: int) -
     template = tokenizer.get_chat_template()
     turn = read_turn(template, renderer(tokenizer), {*added, *special}, tokenizer.eos_token)
     own = special | turn.marks
-    return Chat(turn, Control(own), Control(own | template_tokens(added, [template])))
+    everything = Control(own | template_tokens(added, [template]))
+    ids = {token: tokenizer.convert_tokens_to_ids(token) for token in everything.tokens - {tokenizer.unk_token}}
+    return Chat(turn, Control(own), everything, ids)
+
+
+def encode(tokenizer: PreTrainedTokenizerBase, rendered: Rendered) -> list[int]:
+    """Token ids, with no control token that does not stand in the text.
+
+    Raises ValueError where the tokenizer makes one of other text: its normalizer folds characters, say.
+    """
+    if rendered.marked:
+        ids = encode_marked_chat(tokenizer, rendered.text)
+    else:
+        ids = tokenizer(rendered.text, add_special_tokens=False)["input_ids"]
+    chat = chat_of(tokenizer)
+    known = set(chat.ids.values())
+    made = Counter(token for token in ids if token in known)
+    written = Counter(chat.ids.get(token) for token in chat.all.tokens_in(rendered.text))
+    if forged := made - written:
+        raise ValueError(
+            f"the tokenizer makes the control token {tokenizer.convert_ids_to_tokens(min(forged))!r} of a text that only "
+            "resembles it, so it cannot be kept as text; take it out"
+        )
+    return ids
 
 
 def render_prompt(tokenizer: PreTrainedTokenizerBase, messages: Messages, tools: Tools = None) -> Rendered:
@@ -75,7 +102,7 @@ def render_prompt(tokenizer: PreTrainedTokenizerBase, messages: Messages, tools:
 def _render(
     tokenizer: PreTrainedTokenizerBase, messages: Messages, tools: Tools, generation_prompt: bool
 ) -> Rendered:
-    """What the template makes of a conversation; control tokens in its texts are marked."""
+    """What the template makes of a conversation; control tokens in its texts are broken."""
     chat, template = chat_of(tokenizer), tokenizer.get_chat_template(None, list(tools) if tools else None)
 
     def rendered(change: Callable[[str, Control], str]) -> str:
@@ -89,11 +116,11 @@ def _render(
     plain = rendered(lambda text, control: text)
     texts = [(text, control) for value, control in given for text in plain_text.texts_in(value)]
     if any(control.may_join(text) for text, control in texts):
-        broken = rendered(lambda text, control: control.mark_apart(text))
+        broken = rendered(lambda text, control: control.broken_off(text))
         if chat.all.tokens_in(broken) != chat.all.tokens_in(plain):  # one came about between texts
             return Rendered(broken, marked=True)
     if any(control.pattern.search(text) for text, control in texts):
-        return Rendered(rendered(lambda text, control: control.mark(text)), marked=True)
+        return Rendered(rendered(lambda text, control: control.broken(text)), marked=True)
     return Rendered(plain)
 
 
@@ -123,11 +150,11 @@ def render_response(
     before, tail = chat.turn.before, chat.turn.after + chat.turn.end if ended else ""
     plain = before + content + tail
     if chat.own.may_join(content):
-        broken = before + chat.own.mark_apart(content) + tail
+        broken = before + chat.own.broken_off(content) + tail
         if chat.all.tokens_in(prompt + broken) != chat.all.tokens_in(prompt + plain):
             return Rendered(broken, marked=True)
     if chat.own.pattern.search(content):
-        return Rendered(before + chat.own.mark(content) + tail, marked=True)
+        return Rendered(before + chat.own.broken(content) + tail, marked=True)
     return Rendered(plain)
 
 
@@ -144,7 +171,7 @@ def _structured_response(
             "cannot be trained; leave such fields out (answers are given without reasoning), or drop the row"
         )
     rest = whole.text[len(start):]
-    ends = [found for found in chat.own.pattern.finditer(rest) if rest[found.start() - 1: found.start()] != START]
+    ends = list(chat.own.pattern.finditer(rest))
     if ends and not rest[ends[-1].end():].strip():
         return Rendered(rest[: ends[-1].end() if ended else ends[-1].start()], whole.marked)
     return Rendered(rest + chat.turn.end * ended, whole.marked)

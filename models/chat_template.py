@@ -20,8 +20,7 @@ from typing import Any, NamedTuple
 from jinja2 import TemplateError, TemplateSyntaxError
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
-from models import plain_text
-from models.chat_rendering import Chat, Tools, chat_of, render_prompt, render_response, renderer
+from models.chat_rendering import Chat, Tools, chat_of, encode, render_prompt, render_response, renderer
 from models.chat_turn import ANSWER, USER, Messages, completed
 from models.plain_text import Rendered
 from models.weights import read_config, readable
@@ -127,7 +126,7 @@ def encode_prompt(tokenizer: PreTrainedTokenizerBase, messages: Messages, tools:
     Raises TemplateRefusal, a ValueError, for a conversation that the template refuses, and ValueError for a control
     token in a text that cannot be kept as text.
     """
-    return plain_text.encode(tokenizer, render_prompt(tokenizer, messages, tools))
+    return encode(tokenizer, render_prompt(tokenizer, messages, tools))
 
 
 def encode_example(
@@ -147,8 +146,8 @@ def example(
     """As `encode_example`, and whether prompt and response could not be told apart in the whole."""
     prompt = render_prompt(tokenizer, messages[:-1], tools)
     response = render_response(tokenizer, messages, tools, prompt.text, ended)
-    prompt_ids = plain_text.encode(tokenizer, prompt)
-    whole = plain_text.encode(tokenizer, Rendered(prompt.text + response.text, prompt.marked or response.marked))
+    prompt_ids = encode(tokenizer, prompt)
+    whole = encode(tokenizer, Rendered(prompt.text + response.text, prompt.marked or response.marked))
     ids = whole[len(prompt_ids):]
     apart = whole[: len(prompt_ids)] != prompt_ids or _blanks_are_lost(tokenizer, messages[-1], ids)
     return Example(prompt_ids, _encode_apart(tokenizer, response) if apart else ids, apart)
@@ -167,8 +166,8 @@ def _encode_apart(tokenizer: PreTrainedTokenizerBase, response: Rendered) -> lis
     """Token ids of a response by itself, after the blank that the tokenizer puts before every answer, if it does."""
     chat = chat_of(tokenizer)
     text = _lead(tokenizer, chat).removesuffix(chat.turn.before) + response.text
-    line = plain_text.encode(tokenizer, Rendered("\n"))
-    alone, within = (plain_text.encode(tokenizer, Rendered(t, response.marked)) for t in (text, "\n" + text))
+    line = encode(tokenizer, Rendered("\n"))
+    alone, within = (encode(tokenizer, Rendered(t, response.marked)) for t in (text, "\n" + text))
     return within[len(line):] if within[: len(line)] == line else alone
 
 
@@ -203,7 +202,7 @@ def _lead(tokenizer: PreTrainedTokenizerBase, chat: Chat) -> str:
     """What decoding puts before every answer: what the template does, and the blank of a tokenizer that starts anew."""
     prompt = renderer(tokenizer)(tokenizer.get_chat_template(), [USER], True)
     answered = prompt + chat.turn.before + ANSWER
-    prompt_ids, whole = (plain_text.encode(tokenizer, Rendered(text)) for text in (prompt, answered))
+    prompt_ids, whole = (encode(tokenizer, Rendered(text)) for text in (prompt, answered))
     if whole[: len(prompt_ids)] != prompt_ids:
         return chat.turn.before
     return _decode_within(tokenizer, whole[len(prompt_ids):]).partition(ANSWER)[0]

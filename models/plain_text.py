@@ -1,7 +1,8 @@
 """Text from outside stays text: a control token that someone writes into a message is spelled, never becomes the token.
 
-transformers wraps such places in private marks before rendering and encodes what stands between them without added
-tokens. Whatever holds none is encoded as the tokenizer does.
+Such a token is broken by a private mark after its first character, before the template is rendered. transformers drops
+the mark where it stands alone, and encodes what stands before and after it apart. Whatever holds none is encoded as the
+tokenizer does.
 """
 
 from __future__ import annotations
@@ -11,16 +12,13 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from transformers import PreTrainedTokenizerBase
-from transformers.utils.chat_template_utils import encode_marked_chat, mark_control_tokens
-
-# What `encode_marked_chat` drops where it stands alone, and breaks the text at.
-START, END = "\U000f0000", "\U000f0001"
+MARK = "\U000f0001"  # one of the two that `encode_marked_chat` knows; together they would mean something else
+PRIVATE = re.compile("[\U000f0000\U000f0001]")
 
 
 @dataclass(frozen=True)
 class Rendered:
-    """A text for the tokenizer. marked: whether private marks show what must be spelled."""
+    """A text for the tokenizer. marked: whether private marks show where it must be broken."""
 
     text: str
     marked: bool = False
@@ -33,20 +31,29 @@ class Control:
         self.tokens = frozenset(token for token in tokens if token.strip())
         longest_first = sorted(self.tokens, key=len, reverse=True)
         self.pattern = re.compile("|".join(map(re.escape, longest_first)) or "(?!)")
+        self._overlapping = re.compile(f"(?=({self.pattern.pattern}))")
         self._longest = max(map(len, self.tokens), default=0)
         self._beginnings = {token[:size] for token in self.tokens for size in range(1, len(token))}
         self._ends = {token[size:] for token in self.tokens for size in range(1, len(token))}
 
-    def mark(self, text: str) -> str:
-        """The text with marks around every control token in it."""
-        return mark_control_tokens(text, self.pattern)
+    def broken(self, text: str) -> str:
+        """The text with a mark within every control token in it. Raises ValueError for one of a single character."""
+        text = PRIVATE.sub("", text)
+        parts, done = [], 0
+        for found in self._overlapping.finditer(text):
+            if len(found.group(1)) == 1:
+                raise ValueError(f"a text holds the control token {found.group(1)!r}, which cannot be kept as text; "
+                                 "take it out")
+            parts.append(text[done: found.start() + 1])
+            done = found.start() + 1
+        return MARK.join([*parts, text[done:]])
 
-    def mark_apart(self, text: str) -> str:
-        """As `mark`, and lone marks at the text's edges, within its blanks, so that nothing joins it from outside."""
-        marked = self.mark(text)
-        core = marked.strip()
-        lead = marked[: marked.index(core)]
-        return f"{lead}{END}{core}{START}{marked[len(lead) + len(core):]}" if core else marked
+    def broken_off(self, text: str) -> str:
+        """As `broken`, with marks at the text's edges, within its blanks, so that nothing joins it from outside."""
+        broken = self.broken(text)
+        core = broken.strip()
+        lead = broken[: broken.index(core)]
+        return f"{lead}{MARK}{core}{MARK}{broken[len(lead) + len(core):]}" if core else broken
 
     def may_join(self, text: str) -> bool:
         """Whether a token could come about where the text meets what stands before or after it."""
@@ -57,7 +64,7 @@ class Control:
         return any(core[-size:] in self._beginnings or core[:size] in self._ends for size in sizes)
 
     def tokens_in(self, text: str) -> list[str]:
-        """The control tokens that an encoder would find, in order."""
+        """The control tokens that stand in a text, in order; broken ones do not."""
         return self.pattern.findall(text)
 
 
@@ -89,13 +96,3 @@ def check_keys(value: Any, control: Control) -> None:
     elif isinstance(value, Sequence) and not isinstance(value, str):
         for item in value:
             check_keys(item, control)
-
-
-def encode(tokenizer: PreTrainedTokenizerBase, rendered: Rendered) -> list[int]:
-    """Token ids. Raises ValueError for a control token that the tokenizer makes of the spelled text as well."""
-    if not rendered.marked:
-        return tokenizer(rendered.text, add_special_tokens=False)["input_ids"]
-    try:
-        return encode_marked_chat(tokenizer, rendered.text)
-    except ValueError as error:
-        raise ValueError(f"a text holds a control token that cannot be kept as text ({error}); take it out") from None

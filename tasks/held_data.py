@@ -162,7 +162,7 @@ class HeldData:
     def _read(self, folder: Path, name: str, kind: str) -> None:
         readers = tuple(reader for reader, other in files_of(self._rules.data).items() if other == name)
         file = self._files.setdefault(name, File(readers))
-        read = read_kind(folder / name, kind, self._rules.data) if (folder / name).is_file() else Read()
+        read = read_kind(folder / name, kind, self._rules.data) if (folder / name).is_file() else Read(folder / name)
         file.own_form |= read.marked or bool(getattr(self._rules.data.columns, kind))
         for row in read.rows:
             split = self._split(kind, row["root"], row.get("split"))

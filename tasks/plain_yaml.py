@@ -1,5 +1,7 @@
-"""YAML as the stages read it, with plain values. Refused is a key that stands twice, where PyYAML takes the last, and what
-DVC reads as another value."""
+"""YAML as the stages read it, with plain values.
+
+Refused is a key that stands twice, where PyYAML takes the last, and what DVC reads as another value.
+"""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.config.shared import DataConfig, NearRepeatsConfig, PrepareConfig
-from tasks.data.collecting import Finding, Read, and_more, check_read, collect, read_kind
+from tasks.data.collecting import Finding, Read, and_more, check_ids, collect, keep_sayable, read_kind, refuse
 from tasks.data.rendering import Check, template_check
 from tasks.errors import DataError
 from tasks.near_repeats import HeldOut
@@ -45,13 +45,17 @@ def prepare(cfg: PrepareConfig, data: Path, model: Path, out: Path) -> dict[str,
 
 def write_splits(cfg: DataConfig, data: Path, out: Path, check: Check | None) -> dict[str, float]:
     """What `prepare` does, with any check of single rows, or none."""
-    kinds = {kind: read_kind(data / file, kind, cfg, check) for kind, file in files_of(cfg).items()}
+    kinds = {kind: read_kind(data / file, kind, cfg) for kind, file in files_of(cfg).items()}
+    for read in kinds.values() if check else ():
+        keep_sayable(read, check)
+        refuse(read)
     split_rows = split_all(kinds, cfg)
     for kind, repeats in _take_out_repeats(split_rows, cfg).items():
         kinds[kind].repeats += repeats
     heldout = _in_split("select", "demonstrations", kinds["demonstrations"].rows, cfg)
     near_repeats, heldout = _take_out_near_repeats(split_rows, heldout, cfg.near_repeats)
-    _say(near_repeats)
+    for line in _near_repeat_lines(near_repeats):
+        print(line)
     _check_needed(split_rows, kinds, near_repeats)
     _check_apart(split_rows)
     for name, rows in _files(split_rows, heldout).items():
@@ -87,9 +91,11 @@ def survey(cfg: DataConfig, data: Path, model: Path | None) -> Survey:
     """
     check, findings, kinds = template_check(model) if model else None, [], {}
     for kind, file in files_of(cfg).items():
-        findings += _findings_of(lambda: kinds.update({kind: collect(data / file, kind, cfg, check)}))
-        if kind in kinds:
-            findings += kinds[kind].findings + _findings_of(lambda: check_read(kinds[kind], data / file))
+        findings += _findings_of(lambda: kinds.update({kind: collect(data / file, kind, cfg)}))
+    for read in kinds.values():
+        if check:
+            keep_sayable(read, check)
+        findings += read.findings + _findings_of(lambda: check_ids(read))
     if len(kinds) < len(files_of(cfg)):
         return Survey({}, findings)
     split_rows = split_all(kinds, cfg)
@@ -97,6 +103,7 @@ def survey(cfg: DataConfig, data: Path, model: Path | None) -> Survey:
     _take_out_repeats(split_rows, cfg.model_copy(update={"bad_rows": "skip"}))
     heldout = _in_split("select", "demonstrations", kinds["demonstrations"].rows, cfg)
     near_repeats, heldout = _take_out_near_repeats(split_rows, heldout, cfg.near_repeats)
+    findings += [Finding(line, stops=False) for line in _near_repeat_lines(near_repeats)]
     findings += _findings_of(lambda: _check_needed(split_rows, kinds, near_repeats))
     return Survey(_files(split_rows, heldout), findings + _findings_of(lambda: _check_apart(split_rows)))
 
@@ -257,8 +264,8 @@ def _take_out_near_repeats(
 ) -> tuple[Counter[str], list[Row]]:
     """Takes rows that nearly repeat, under a root of their own, a row of a split that is held out.
 
-    Of two held-out splits the one named first in `KEPT_APART` keeps its row; held-out demonstrations answer questions of
-    `select`, and are kept apart from the gate. Returns how many rows went, by split, and those of `heldout` that stay.
+    Of two held-out splits the one named first in `KEPT_APART` keeps its row; held-out demonstrations answer questions
+    of `select`, and are kept apart from the gate. Returns how many rows went, by split, and the `heldout` that stay.
     """
     rows_by_split = {**split_rows, HELDOUT_DEMONSTRATIONS: heldout}
     taken: Counter[str] = Counter()
@@ -273,10 +280,10 @@ def _take_out_near_repeats(
     return taken, rows_by_split[HELDOUT_DEMONSTRATIONS]
 
 
-def _say(near_repeats: Mapping[str, int]) -> None:
-    for split, count in sorted(near_repeats.items()):
-        if count:
-            print(f"{count} row(s) of {split} nearly repeat a held-out prompt and are left out (data.near_repeats)")
+def _near_repeat_lines(near_repeats: Mapping[str, int]) -> list[str]:
+    """What is said of them, by split."""
+    return [f"{count} row(s) of {split} nearly repeat a held-out prompt and are left out (data.near_repeats)"
+            for split, count in sorted(near_repeats.items()) if count]
 
 
 def _metrics(

@@ -49,10 +49,9 @@ def intake_config(**changes) -> IntakeConfig:
     return IntakeConfig(**{**INTAKE, **changes})
 
 
-def held(folder: Path, forgotten=Forgotten(), **data) -> HeldData:
-    return HeldData(
-        folder, Rules(DataConfig(**{**DATA, **data}), intake_config(), ("instruction", "safety")), forgotten
-    )
+def held(folder: Path, forgotten=Forgotten(), marks=frozenset(), **data) -> HeldData:
+    rules = Rules(DataConfig(**{**DATA, **data}), intake_config(), ("instruction", "safety"), marks)
+    return HeldData(folder, rules, forgotten)
 
 
 def lines(*rows) -> bytes:

@@ -8,8 +8,8 @@ import socket
 from collections.abc import Iterator
 
 HOST = "127.0.0.1"
-# Below what Linux (32768) and others hand out to connections that go out: whoever binds to port 0, closes the socket and
-# starts a server on that port seconds later may find it taken by a connection of somebody else.
+# Below what Linux (32768) and others hand out to connections that go out: whoever binds to port 0, closes the socket
+# and starts a server on that port seconds later may find it taken by a connection of somebody else.
 NEVER_HANDED_OUT = range(20_000, 30_000)
 
 

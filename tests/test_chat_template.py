@@ -1,12 +1,14 @@
 """Chat templates and tokenizers: where prompt and answer part, what ends a turn, and what is refused."""
 
 import ast
+import io
 import json
 from datetime import date
 from pathlib import Path
 
 import pytest
-from tokenizers import AddedToken
+import sentencepiece
+from tokenizers import AddedToken, normalizers
 from transformers import AutoTokenizer
 
 from models import chat_template, loading
@@ -21,7 +23,7 @@ from tasks.config.shared import RuntimeConfig
 from tasks.package import package
 from tests.compat.chat_families import BYTES, FAMILIES, Family, make_tokenizer
 from tests.test_loading import adapted
-from tests.tiny_models import QWEN_TEMPLATE, make_gpt2, make_qwen2
+from tests.tiny_models import QWEN_TEMPLATE, TEXT, make_gpt2, make_qwen2
 
 BY_NAME = {family.name: family for family in FAMILIES}
 USER = {"role": "user", "content": "What is two plus three?"}
@@ -191,8 +193,54 @@ def test_what_cannot_be_kept_as_text_is_refused(tmp_path):
     tokenizer = AutoTokenizer.from_pretrained(path)
     tokenizer.add_tokens([AddedToken("~", special=True)], special_tokens=True)
     tokenizer.save_pretrained(path)
-    with pytest.raises(ValueError, match="holds a control token that cannot be kept as text .*'~'.*; take it out"):
+    with pytest.raises(ValueError, match="a text holds the control token '~', which cannot be kept as text; take it out"):
         encode_prompt(load_tokenizer(path), [{"role": "user", "content": "about ~5"}])
+
+
+SPM_TEMPLATE = (
+    "{% for m in messages %}{{ '<|' + m.role + '|>\n' + m.content + eos_token + '\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|assistant|>\n' }}{% endif %}"
+)
+
+
+T5_IDS = {"pad_id": 0, "eos_id": 1, "unk_id": 2, "bos_id": -1}
+
+
+@pytest.fixture(params=[("bpe", "LlamaTokenizer", {}), ("unigram", "T5Tokenizer", T5_IDS)], ids=lambda kind: kind[0])
+def spm_only(request, tmp_path):
+    """A folder whose tokenizer is a SentencePiece model alone, as Llama's was, and sentencepiece's own reading of it."""
+    (kind, name, ids), model = request.param, io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(TEXT * 20), model_writer=model, vocab_size=380, model_type=kind, byte_fallback=True,
+        hard_vocab_limit=False, minloglevel=2, **ids,
+    )
+    (tmp_path / "tokenizer.model").write_bytes(model.getvalue())
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({
+        "tokenizer_class": name, "eos_token": "</s>", "unk_token": "<unk>", "chat_template": SPM_TEMPLATE,
+    }))
+    return tmp_path, sentencepiece.SentencePieceProcessor(model_proto=model.getvalue())
+
+
+def test_a_tokenizer_that_is_a_sentencepiece_model_alone_is_read(spm_only, tmp_path):
+    path, theirs = spm_only
+    tokenizer = load_tokenizer(path)
+    assert tokenizer("What is two?", add_special_tokens=False)["input_ids"] == theirs.encode("What is two?")
+    prompt_ids, response_ids = encode_example(tokenizer, [{"role": "user", "content": "Hi</s> you"}, answer("Yes.")])
+    assert prompt_ids.count(tokenizer.eos_token_id) == 1 and response_ids.count(tokenizer.eos_token_id) == 1
+    assert decode_response(tokenizer, response_ids) == "Yes."
+    tokenizer.save_pretrained(tmp_path / "stage")
+    assert (tmp_path / "stage/tokenizer.json").is_file()
+
+
+def test_a_text_that_a_normalizer_makes_a_control_token_of_is_refused(tmp_path):
+    """Full-width brackets are folded into plain ones before tokens that are looked for in normalised text."""
+    path = with_template(tmp_path, QWEN_TEMPLATE)
+    tokenizer = AutoTokenizer.from_pretrained(path)
+    tokenizer.backend_tokenizer.normalizer = normalizers.NFKC()
+    tokenizer.add_tokens([AddedToken("<turn>", special=True, normalized=True)], special_tokens=True)
+    tokenizer.save_pretrained(path)
+    with pytest.raises(ValueError, match="makes the control token '<turn>' of a text that only resembles it"):
+        encode_prompt(load_tokenizer(path), [{"role": "user", "content": "\uff1cturn\uff1e"}])
 
 
 def test_control_marks_are_read_without_a_tokenizer(tmp_path):

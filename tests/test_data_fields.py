@@ -122,8 +122,8 @@ def test_parquet_gives_the_rows_of_its_jsonl(data, tmp_path, writer):  # noqa: F
 def test_the_error_counts_the_other_bad_rows(data, tmp_path):  # noqa: F811
     bad = [{"prompt": "a", "completion": ""}, {"prompt": "b", "completion": " "}, {"prompt": "", "completion": "x"}]
     write(data / "demos.jsonl", demonstrations("sft", 4) + bad)
-    words = (r"demos.jsonl, row 5: the response is empty; mend it, or set data.bad_rows to skip. 2 more rows are bad: 1 "
-             r"for the same reason; 1 because there is no prompt \(row 7\)$")
+    words = (r"demos.jsonl, row 5: the response is empty; mend it, or set data.bad_rows to skip. 2 more rows are bad: "
+             r"1 for the same reason; 1 because there is no prompt \(row 7\)$")
     with pytest.raises(DataError, match=words):
         prepare(config(), data, tmp_path)
 
@@ -156,9 +156,9 @@ def test_a_survey_tells_all_of_it(data):  # noqa: F811
     cfg = config(preferences="prefs.jsonl").data
     found = survey(cfg, data, model=None).findings
     assert [(finding.count, finding.reason[:30]) for finding in found] == [
-        (2, "the response is empty"), (1, "it has no conversation and no "), (1, f"{data}/prompts.jsonl: id"[:30]),
-        (1, f"data file {data}"[:30])]  # fmt: skip
-    assert str(found[0]) == f"{data}/demos.jsonl, row 3: the response is empty"
+        (1, f"data file {data}"[:30]), (2, "the response is empty"), (1, "it has no conversation and no "),
+        (1, f"{data}/prompts.jsonl: id"[:30])]  # fmt: skip
+    assert str(found[1]) == f"{data}/demos.jsonl, row 3: the response is empty"
     write(data / "prompts.jsonl", [row for row in prompts() if row["split"] != "gate"])
     found = survey(config(bad_rows="skip").data, data, model=None)
     assert [finding.stops for finding in found.findings] == [False, False, True]
@@ -167,7 +167,8 @@ def test_a_survey_tells_all_of_it(data):  # noqa: F811
 
 
 def test_a_survey_gives_the_rows_that_are_written(data, tmp_path):  # noqa: F811
-    again = [{"id": f"again-{split}", "prompt": "What is it?", "split": split, "root": split} for split in ("gate", "rl")]
+    asked = {"prompt": "What is it?"}
+    again = [{"id": f"again-{split}", **asked, "split": split, "root": split} for split in ("gate", "rl")]
     write(data / "prompts.jsonl", prompts(*again, {"prompt": "\n\nHuman: x\n\nAssistant:", "split": "rl"}))
     found = survey(config().data, data, model=None)
     assert [(finding.stops, finding.reason[:26]) for finding in found.findings] == [
@@ -194,8 +195,8 @@ def test_rows_that_are_no_rows_never_raise_anything_else():
     draw = random.Random(0)
     values = [None, True, 0, -1.5, NAN, "", "x", [], [None], {}, {"a": []}, [{"role": "user"}], ["x", "y"], [1, 2],
               [{"role": 1, "content": 2}], [{"role": "user", "content": "hi"}], "\n\nHuman: a\n\nAssistant: b", b"x",
-              [{"response": "a", "overall_score": 1}, {"response": [], "overall_score": "x"}], datetime.date(2024, 1, 1),
-              "[1", '[{"role": 3}]', "<|im_start|>narrator\nx"]  # fmt: skip
+              [{"response": "a", "overall_score": 1}, {"response": [], "overall_score": "x"}],
+              datetime.date(2024, 1, 1), "[1", '[{"role": 3}]', "<|im_start|>narrator\nx"]  # fmt: skip
     columns = sorted({name for form in FORMS for one in form.columns.values()
                       for name in ([one] if isinstance(one, str) else one)} | {"system", "tools", "label"})  # fmt: skip
     readers, made = all_readers({}), 0

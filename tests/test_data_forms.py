@@ -122,6 +122,15 @@ def test_a_dialogue_of_several_turns():
         ("user", "a"), ("assistant", "b"), ("user", "c"), ("assistant", "d")]  # fmt: skip
 
 
+def test_marks_that_begin_with_the_second_turn_are_declared():
+    """HelpSteer2 writes only dialogues of several turns with marks, so not all rows have them."""
+    several = "Hello\n<extra_id_1>Assistant\nHello!\n<extra_id_1>User\n" + ASKED
+    rows = [{"prompt": prompt, "response_1": GOOD, "response_2": BAD, "preference_strength": -1}
+            for prompt in (several, ASKED)]  # fmt: skip
+    before = [{"role": "user", "content": "Hello"}, answer("Hello!")]
+    assert contents("preferences", *rows, columns={"marks": "nemo"}) == [[{**PAIR, "prompt": [*before, USER]}], [PAIR]]
+
+
 # --- forms ---
 
 @pytest.mark.parametrize(("row", "system"), [
@@ -158,9 +167,10 @@ TABLE = f"{ASKED}\n\nThe table is oak."
 
 
 @pytest.mark.parametrize(("row", "asked", "system"), [
-    ({"conversations": [{"from": "human", "value": ASKED}, {"from": "gpt", "value": GOOD, "weight": 1.0}]}, ASKED, False),
-    ({"system_prompt": "Be kind.", "conversations": [{"from": "human", "value": ASKED}, {"from": "gpt", "value": GOOD}]},
-     ASKED, True),
+    ({"conversations": [{"from": "human", "value": ASKED}, {"from": "gpt", "value": GOOD, "weight": 1.0}]},
+     ASKED, False),
+    ({"system_prompt": "Be kind.",
+      "conversations": [{"from": "human", "value": ASKED}, {"from": "gpt", "value": GOOD}]}, ASKED, True),
     ({"conversation": [{"input": ASKED, "output": GOOD}]}, ASKED, False),
     ({"prompt": ASKED, "prompt_id": "x", "messages": [USER, answer(GOOD)]}, ASKED, False),
     ({"instruction": ASKED, "input": "The table is oak.", "output": GOOD, "text": "Below is …"}, TABLE, False),
@@ -174,8 +184,8 @@ TABLE = f"{ASKED}\n\nThe table is oak."
      ASKED, False),
     ({"messages": json.dumps([USER, answer(GOOD)])}, ASKED, False),
     ({"text": f"### Human: {ASKED}\n### Assistant: {GOOD}"}, ASKED, False),
-], ids=["sharegpt", "openhermes", "capybara", "ultrachat", "alpaca", "alpaca-short", "dolly", "openorca", "gsm8k", "aya",
-        "null-columns", "parts", "json-text", "guanaco"])  # fmt: skip
+], ids=["sharegpt", "openhermes", "capybara", "ultrachat", "alpaca", "alpaca-short", "dolly", "openorca", "gsm8k",
+        "aya", "null-columns", "parts", "json-text", "guanaco"])  # fmt: skip
 def test_a_demonstration_of_a_public_form(row, asked, system):
     prompt = [*([BE_KIND] if system else []), {**USER, "content": asked}]
     assert contents("demonstrations", row) == [[{"messages": [*prompt, answer(GOOD)]}]]
@@ -247,7 +257,8 @@ def test_a_verdict_that_is_none_is_refused():
      {"item": {"q": ASKED, "replies": [{"text": BAD, "stars": 1}, {"text": GOOD, "stars": 5}]}}),
     ({"prompt": "q", "answers": ["a", "b"], "preference": "side"}, {"q": ASKED, "a": GOOD, "b": BAD, "side": -1}),
     ({"form": "orca-pairs", "chosen": "good"}, {"question": ASKED, "good": GOOD, "rejected": BAD}),
-    ({"prompt": "q", "chosen": "yes", "rejected": "no", "system": None}, {"q": ASKED, "yes": GOOD, "no": BAD, "system": "mt5"}),
+    ({"prompt": "q", "chosen": "yes", "rejected": "no", "system": None},
+     {"q": ASKED, "yes": GOOD, "no": BAD, "system": "mt5"}),
     ({"prompt": None, "chosen": "chosen", "rejected": "rejected"},
      {"prompt": "a note", "chosen": [USER, answer(GOOD)], "rejected": [USER, answer(BAD)]}),
 ], ids=["names", "paths", "columns", "form", "no-system", "no-prompt"])  # fmt: skip
@@ -259,7 +270,8 @@ def test_columns_that_params_name(columns, row):
     ("preferences", {"query": ASKED, "better": GOOD, "worse": BAD},
      "its columns are query, better, worse; say in params which is which, for example "
      "data.columns.preferences: {prompt: query, chosen: better, rejected: worse}"),
-    ("demonstrations", {"frage": ASKED, "reply": GOOD}, "data.columns.demonstrations: {prompt: frage, completion: reply}"),
+    ("demonstrations", {"frage": ASKED, "reply": GOOD},
+     "data.columns.demonstrations: {prompt: frage, completion: reply}"),
     ("demonstrations", {"turns": [{"who": "a"}]}, "data.columns.demonstrations: {messages: turns}"),
     ("prompts", {"title": ASKED, "n": 3}, "data.columns.prompts: {prompt: title}"),
     ("preferences", {"a": 1}, "data.columns.preferences: {prompt: PROMPT_COLUMN, chosen: CHOSEN_COLUMN"),
@@ -284,7 +296,7 @@ def test_columns_that_cannot_be(columns, words):
 
 @pytest.mark.parametrize(("messages", "words"), [
     ([USER, answer("One."), answer("Two.")], "it ends with two assistant's turns"),
-    ([USER, {"role": "narrator", "content": "x"}, answer(GOOD)], "a role is none of system, developer, user.*: 'narrator'"),
+    ([USER, {"role": "narrator", "content": "x"}, answer(GOOD)], "a role is none of system, developer.*: 'narrator'"),
     ([USER, {"role": "assistant", "content": [{"type": "image_url"}]}], "a part that is no text.*'image_url'"),
     ([USER, {**answer(GOOD), "reasoning_content": "Hm."}], "the answer has reasoning_content"),
     ([USER, {**answer(GOOD), "thinking": "Hm."}], "the answer has thinking"),

@@ -1,4 +1,4 @@
-"""No split of `prepare` nearly repeats what a held-out split asks: other marks, case or width, a word more, a longer text."""
+"""No split of `prepare` nearly repeats what a held-out split asks: other marks or width, a word more, a longer text."""
 
 import json
 
@@ -49,11 +49,12 @@ def leaks(found, held_out="gate"):
 def variants(number: int) -> list[str]:
     """One question as people write it: without and with a comma, without its mark, in other case and width."""
     plain = f"Please tell me what you know of thing number {number}"
-    return [f"{plain}?", plain, plain.replace("Please", "Please,") + "?", plain.upper() + " ?!", plain.replace("thing", "ｔｈｉｎｇ")]
+    wide = plain.replace("thing", "ｔｈｉｎｇ")
+    return [f"{plain}?", plain, plain.replace("Please", "Please,") + "?", plain.upper() + " ?!", wide]
 
 
 def test_four_hundred_questions_with_and_without_a_mark(tmp_path):
-    """By roots derived from two of the variants, 268 RL prompts and 472 demonstrations were those of the gate before."""
+    """Before, 311 of 642 RL prompts and 528 of 1,116 demonstrations were prompts of the gate but for such marks."""
     texts = [text for number in range(400) for text in variants(number)]
     demos = [{"prompt": text, "completion": f"It is {i}."} for i, text in enumerate(texts)]
     prefs = [{"prompt": text, "chosen": "Yes.", "rejected": "No."} for text in texts]
@@ -67,13 +68,13 @@ def test_four_hundred_questions_with_and_without_a_mark(tmp_path):
 
 
 def test_the_same_questions_under_roots_of_their_own(tmp_path):
-    """A team that numbers its rows: each variant is another question to it. What trains loses what the gate asks, and what
-    select asks word for word."""
+    """A team that numbers its rows: each variant is another question to it. What trains loses what the gate asks, and
+    what select asks word for word."""
     texts = [text for number in range(60) for text in variants(number)]
     splits_in_turn = ("gate", "rl", "select", "compare", "rl")
     prompts = [{"prompt": text, "root": f"p{i}", "split": splits_in_turn[i % 5]} for i, text in enumerate(texts)]
     other = [f"Say {word} to somebody else, slowly" for word in ("hello", "goodbye")]
-    prompts += [{"prompt": text, "root": text, "split": split} for text, split in zip(other, ("rl", "select"), strict=True)]
+    prompts += [{"prompt": text, "split": split} for text, split in zip(other, ("rl", "select"), strict=True)]
     demos = [{"prompt": text, "completion": "It is.", "root": f"d{i}", "split": "sft"} for i, text in enumerate(texts)]
     demos.append({"prompt": "Name a colour that you like", "completion": "Blue.", "split": "sft"})
     prefs = [{"prompt": text, "chosen": "Yes.", "rejected": "No.", "root": f"c{i}", "split": "preferences"}
@@ -84,8 +85,9 @@ def test_the_same_questions_under_roots_of_their_own(tmp_path):
     assert [leaks(found, held_out) for held_out in ("gate", "select")] == [{}, {}] and len(found["gate"]) == 60
     assert [len(found[split]) for split in ("sft", "rl", "select", "compare", "preferences")] == [1, 1, 1, 0, 1]
     counts = {split: metrics[f"near_repeats_{split}"] for split in ("sft", "rl", "select", "compare", "preferences")}
-    repeats = metrics["skipped_demonstrations"], metrics["skipped_prompts"], metrics["skipped_preferences"]
-    assert counts == {"sft": 180, "rl": 120, "select": 60, "compare": 60, "preferences": 180} and repeats == (120, 0, 120)
+    assert counts == {"sft": 180, "rl": 120, "select": 60, "compare": 60, "preferences": 180}
+    skipped = [metrics[f"skipped_{kind}"] for kind in ("demonstrations", "prompts", "preferences")]
+    assert skipped == [120, 0, 120]
     assert metrics["unused_demonstrations"] == metrics["unused_prompts"] == metrics["unused_preferences"] == 0
 
 
@@ -100,7 +102,7 @@ REPEATS = {
 @pytest.mark.parametrize("how", REPEATS)
 @pytest.mark.parametrize("held_out", ["gate", "select", "gold"])
 def test_each_split_is_kept_from_each_held_out_one(tmp_path, capsys, held_out, how):
-    """The same text in every split, each time under another root and with some more dots, as what repeats to the letter is
+    """The same text in every split, under another root each time, and with more dots, as what repeats to the letter is
     refused. Of two held-out splits gate goes before select, before gold; held-out demonstrations belong to select."""
     text, order, dots = REPEATS[how], ("gate", "select", "gold"), iter(range(1, 99))
 
@@ -108,13 +110,14 @@ def test_each_split_is_kept_from_each_held_out_one(tmp_path, capsys, held_out, h
         texts = {name: QUESTION.format("Prague") if name == held_out else text + "." * next(dots) for name in names}
         texts = {name: said for name, said in texts.items() if name not in order[: order.index(held_out)]}
         rest = [{"prompt": f"Tell me about {kind} {name}", "split": name, **more} for name in names]
-        return [{"prompt": said, "split": name, "root": f"{kind} {name}", **more} for name, said in texts.items()] + rest
+        same = [{"prompt": said, "split": name, "root": f"{kind} {name}", **more} for name, said in texts.items()]
+        return same + rest
 
     folder = write(tmp_path / "data", rows("demos", ("sft", "select"), completion="It is."),
                    rows("prompts", ("compare", "rl", "select", "gate")),
                    rows("prefs", ("preferences", "gold"), chosen="Yes.", rejected="No."))  # fmt: skip
     metrics = write_splits(data_config(), folder, tmp_path, None)
-    near = {name.removeprefix("near_repeats_"): count for name, count in metrics.items() if name.startswith("near_repeats_")}
+    near = {name.partition("near_repeats_")[2]: count for name, count in metrics.items() if "near_repeats_" in name}
     later = {split: 1 for split in order[order.index(held_out) + 1 :]}
     demonstrations = {"heldout_demonstrations": 1} if held_out == "gate" else {}
     wanted = {"sft": 1, "compare": 1, "rl": 1, "preferences": 1, **later, **demonstrations}

@@ -127,6 +127,12 @@ NO_SYSTEM = (
 )
 
 
+FROM_THE_LAST_QUESTION = (
+    "{% set last = namespace(at=0) %}{% for m in messages %}{% if m['role'] == 'user' %}{% set last.at = loop.index0 %}"
+    "{% endif %}{% endfor %}{% for m in messages[last.at:] %}{{ m['content'] }}<|endoftext|>{% endfor %}"
+)
+
+
 def with_template(folder, template):
     tokenizer = AutoTokenizer.from_pretrained(folder / "base")
     tokenizer.chat_template = template
@@ -142,18 +148,17 @@ def test_every_row_is_held_against_the_chat_template(tmp_path, examined):
                                                           {"role": "assistant", "content": "Me."}]}
     folder = others(tmp_path, rows, [*SAID, held])
     with_template(folder, NO_SYSTEM)
-    found = dict(problems(examined(folder)))
-    for split in ("compare", "rl", "select", "gate"):
-        text = found[f"{split}_prompts"]
-        assert f"the chat template refuses 1 of 6 rows, the first is {split}-3" in text and "no system turn" in text
-    assert "refuses 1 of 1 rows, the first is held" in found["heldout_demonstrations"]
+    found = [text for subject, text in problems(examined(folder)) if subject == "data"]
+    assert any("prompts.jsonl, row 4: the chat template refuses it: no system turn (4 rows)" in text for text in found)
+    assert any("demonstrations.jsonl, row 7: the chat template refuses it: no system turn" in text for text in found)
+    assert all(text.endswith("mend these rows, or set data.bad_rows to skip, which leaves them out") for text in found)
     with_template(folder, "{% for m in messages %}{{ m['content'] }")
-    found = dict(problems(examined(folder)))
-    assert "refuses 6 of 6 rows, the first is d0 (TemplateSyntaxError" in found["demonstrations"]
+    found = [text for _, text in problems(examined(folder)) if "template" in text]
+    assert len(found) == 1 and "is no Jinja (line 1:" in found[0] and "set tokenizer.chat_template" in found[0]
 
 
 def test_a_template_that_shows_no_second_turn(copied, examined):
-    with_template(copied, "{{ messages[-1]['content'] }}:{% if add_generation_prompt %} {% endif %}")
+    with_template(copied, FROM_THE_LAST_QUESTION)
     assert "shows nothing of what was said before 'Are you sure?'" in dict(problems(examined(copied)))["answers"]
     assert "answers" not in dict(problems(examined(copied, answers={"challenge": None})))
 
@@ -163,7 +168,7 @@ def test_bad_rows_are_counted_and_do_not_hide_the_rest(copied, examined):
     broken = [{"id": f"x{i}", "messages": [{"role": "user", "content": "Hello"}]} for i in range(3)]
     write_jsonl(copied / "data" / "demonstrations.jsonl", [*rows, *broken])
     found = dict(problems(examined(copied, sft={"category_weights": {"instruction": 1.0, "safety": 1.0}})))
-    assert "row 41: it must end with an assistant's turn after a prompt (refused in all: 3 demonstrations)" in found["data"]
+    assert "row 41: it must end with an assistant's turn after a prompt (3 rows)" in found["data"]
     unweighted = [text for subject, text in problems(examined(copied, sft={"category_weights": {"instruction": 1.0}}))
                   if subject == "sft"]
     assert len(unweighted) == len({row["category"] for row in rows} - {"instruction"}) > 1, "each of them at once"

@@ -221,6 +221,6 @@ def test_an_unreadable_file_is_named(data, tmp_path):
 
 def test_long_conversations_are_bad_rows(data, tmp_path):
     write(data / "prompts.jsonl", [{"prompt": f"ask {i}"} for i in range(200)] + [{"prompt": "x" * 300}])
-    with pytest.raises(DataError, match="row 201: the conversation has more characters than data.max_characters=100: 300"):
+    with pytest.raises(DataError, match="row 201: the conversation has more characters than data.max_.*=100: 300"):
         prepare(config(max_characters=100), data, tmp_path)
     assert prepare(config(max_characters=100, bad_rows="skip"), data, tmp_path)["skipped_prompts"] == 1

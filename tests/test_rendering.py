@@ -2,9 +2,13 @@
 
 import pytest
 
-from tasks.data.rendering import Template, template_check
+from tasks.data.rendering import Template
 from tasks.data.values import BadRow
-from tests.tiny_models import QWEN_TEMPLATE, make_gpt2, tokenizer_with
+from tasks.errors import DataError
+from tasks.prepare import prepare, survey
+from tests.test_prepare import config, write
+from tests.test_prepare_losses import data, prompts  # noqa: F401
+from tests.tiny_models import QWEN_TEMPLATE, tokenizer_with
 
 USER, ANSWER = {"role": "user", "content": "17 times 3?"}, {"role": "assistant", "content": "It is 51."}
 SYSTEM = {"role": "system", "content": "Be kind."}
@@ -21,11 +25,14 @@ STRICT = (
 )
 # As Qwen 2.5 and Hermes: tools and calls are written.
 WITH_TOOLS = (
-    "{% if tools %}[tools]{% for t in tools %}{{ t | tojson }}{% endfor %}{% endif %}{% for m in messages %}[{{ m.role }}]"
-    "{{ m.content }}{% for c in m.tool_calls or [] %}[call]{{ c.function | tojson }}{% endfor %}[end]{% endfor %}"
+    "{% if tools %}[tools]{% for t in tools %}{{ t | tojson }}{% endfor %}{% endif %}{% for m in messages %}"
+    "[{{ m.role }}]{{ m.content }}{% for c in m.tool_calls or [] %}[call]{{ c.function | tojson }}{% endfor %}[end]{% endfor %}"
 )
 # As templates that were made for two roles and pass over all others.
-DEAF = "{% for m in messages %}{% if m.role in ('user', 'assistant') %}[{{ m.role }}]{{ m.content }}[end]{% endif %}{% endfor %}"
+DEAF = (
+    "{% for m in messages %}{% if m.role in ('user', 'assistant') %}[{{ m.role }}]{{ m.content }}[end]"
+    "{% endif %}{% endfor %}"
+)
 # As Qwen3 and R1: reasoning before the mark is taken out of earlier turns.
 THINKING = "{% for m in messages %}[{{ m.role }}]{{ m.content.split('</think>')[-1] }}[end]{% endfor %}"
 
@@ -64,6 +71,20 @@ def test_what_a_template_can_say(template, row):
     check(template, row)
 
 
-def test_the_template_of_a_model_directory(tmp_path):
-    make_gpt2(tmp_path)
-    template_check(tmp_path)({"prompt": [USER]})
+def test_one_prompt_of_the_gate_that_the_template_refuses_stops_prepare(data, tmp_path):  # noqa: F811
+    """Not SFT, and not the gate after the whole graph; `bad_rows` says what becomes of it."""
+    tokenizer_with(STRICT).save_pretrained(tmp_path / "base")
+    write(data / "prompts.jsonl", prompts({"system": "Be kind.", "prompt": "gate 3", "split": "gate"}))
+    words = r"prompts.jsonl, row 9: the chat template refuses it: System role not supported; .* data.bad_rows to skip$"
+    with pytest.raises(DataError, match=words):
+        prepare(config(), data, tmp_path / "base", tmp_path / "out")
+    metrics = prepare(config(bad_rows="skip"), data, tmp_path / "base", tmp_path / "out")
+    assert metrics["skipped_prompts"] == 1 and metrics["rows_gate"] == 2
+    (finding,) = survey(config().data, data, tmp_path / "base").findings
+    assert (finding.count, finding.stops) == (1, True) and finding.first.endswith("prompts.jsonl, row 9")
+
+
+def test_a_tokenizer_without_a_template_is_no_bad_row(data, tmp_path):  # noqa: F811
+    tokenizer_with("").save_pretrained(tmp_path / "base")
+    with pytest.raises(ValueError, match="has no chat template"):
+        prepare(config(bad_rows="skip"), data, tmp_path / "base", tmp_path / "out")

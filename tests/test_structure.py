@@ -25,7 +25,7 @@ LIGHT_TASKS = {"tasks"} | {
         "champion config config.base config.comparisons config.evaluation config.judges config.ppo config.sections "
         "config.service config.shared config.training contracts params plain_yaml yaml_versions progress errors state "
         "pipeline rows reporting reporting.judge_card intake inbound held_data intake_ledger forgetting prepare "
-        "judge_templates preflight preflight.data preflight.outside judge_costs "
+        "judge_templates preflight preflight.outside judge_costs "
         "data data.collecting data.columns data.contents data.example data.fields data.forms data.marks data.messages "
         "data.reading data.rendering data.tables data.values"
     ).split()

@@ -9,7 +9,7 @@ from flows.alignment.plan import Planned
 from tasks.champion import is_there
 from tasks.judge_costs import Forecast, forecast, of_anchors
 from tasks.params import read_params, stage_config
-from tasks.preflight.data import prepared
+from tasks.prepare import survey
 
 JUDGING = ("compare", "judge", "evaluate", "gate")
 JUDGE_PARAM = ".judge"  # in the reason why a stage would run
@@ -23,10 +23,11 @@ def with_forecast(root: Path, planned: list[Planned]) -> tuple[list[Planned], li
     params = read_params(root / "params.yaml")
     if not _judges_cost(params):
         return planned, []
-    read = prepared(stage_config(params, "prepare"))
-    if not read.rows:
-        return planned, [f"No forecast of judges' calls: {read.problems[0]}"]
-    found = forecast(params, read.rows, is_there(root / "data" / "champion"))
+    data = stage_config(params, "prepare").data
+    read = survey(data, Path(data.path), model=None)  # no template is asked: it would take torch
+    if not read.files:
+        return planned, [f"No forecast of judges' calls: {read.findings[0]}"]
+    found = forecast(params, read.files, is_there(root / "data" / "champion"))
     found = {name: one for name, one in found.items() if name in names}
     return [replace(row, judged=found.get(row.name)) for row in planned], _in_words(found, params)
 

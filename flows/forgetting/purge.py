@@ -75,7 +75,8 @@ class Purge:
         record = _record(state)
         data = _data_params(root)
         columns = data.get("columns")
-        search = RowSearch(stones, _current_texts(root / data.get("path", "data"), RowSearch(stones, (), columns)), columns)
+        stay = _current_texts(root / data.get("path", "data"), RowSearch(stones, columns=columns))
+        search = RowSearch(stones, stay, columns)
         found = cls(state, stones, client=client, begun_ms=round(1000 * time.time()))
         cache = {md5: objects.cache_path(md5) for md5 in objects.all() if not md5.endswith(FOLDER_ENDING)}
         readable = {md5: path for md5, path in cache.items() if not _is_weights(path)}

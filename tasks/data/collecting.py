@@ -10,6 +10,7 @@ from typing import Any
 
 from tasks.config.shared import DataConfig
 from tasks.data.fields import named
+from tasks.data.marks import MARKS
 from tasks.data.reading import Source, reader_of
 from tasks.data.rendering import Check
 from tasks.data.tables import read_rows
@@ -36,15 +37,20 @@ class Finding:
 
 @dataclass
 class Read:
-    """Rows of one kind, and the bad ones by reason. tied: sources all of whose answers are equally good; repeats: rows
-    that were taken out since they repeat a held-out prompt; doubled: ids that occur twice; marked: whether the file
-    writes dialogues as text with marks of who speaks; marks_as_text: rows with such marks where not all have them."""
+    """Rows of one kind, each with its number in the file, and the bad ones by reason.
 
+    stops: whether a bad row stops `prepare`. tied: rows of the file all of whose answers are equally good; repeats:
+    rows that were taken out since they repeat a held-out prompt; marked: whether the file writes dialogues as text with
+    marks of who speaks; marks_as_text: rows with such marks where not all have them.
+    """
+
+    path: Path
+    stops: bool = True
     rows: list[Row] = field(default_factory=list)
+    numbers: list[int] = field(default_factory=list)
     bad: dict[str, Finding] = field(default_factory=dict)
     tied: int = 0
     repeats: int = 0
-    doubled: list[str] = field(default_factory=list)
     marked: bool = False
     marks_as_text: int = 0
 
@@ -57,59 +63,65 @@ class Read:
         """What is to be said of single rows."""
         reason = (
             "its text has marks of who speaks, which stay text since not all rows have them; where they are the form, "
-            "say so by data.columns: {marks: hh}, or chatml, guanaco"
+            f"say which in data.columns, as {{marks: hh}}; known are {', '.join(MARKS)}"
         )
         marks = [Finding(reason, self.marks_as_text, stops=False)] if self.marks_as_text else []
         return [*self.bad.values(), *marks]
 
-    def add_bad(self, where: str, reason: BadRow, stops: bool) -> None:
-        first = self.bad.get(str(reason), Finding(reason.full, 0, where, stops))
+    def add_bad(self, number: int, reason: BadRow) -> None:
+        first = self.bad.get(str(reason), Finding(reason.full, 0, f"{self.path}, row {number}", self.stops))
         self.bad[str(reason)] = replace(first, count=first.count + 1)
 
 
-def read_kind(path: Path, kind: str, data: DataConfig, check: Check | None = None) -> Read:
+def read_kind(path: Path, kind: str, data: DataConfig) -> Read:
     """All rows of one kind in a file, named and checked.
 
     Raises DataError naming file and row for a bad row (unless data.bad_rows is `skip`), for ids that occur twice, or
     when no row is left.
     """
-    read = collect(path, kind, data, check)
-    if read.bad and data.bad_rows == "refuse":
-        first, *others = read.bad.values()
-        raise DataError(f"{first}; mend it, or set data.bad_rows to skip{_more_bad(first, others)}")
-    check_read(read, path)
+    read = collect(path, kind, data)
+    refuse(read)
     return read
 
 
-def collect(path: Path, kind: str, data: DataConfig, check: Check | None = None) -> Read:
+def collect(path: Path, kind: str, data: DataConfig) -> Read:
     """All rows of one kind in a file, and all reasons against others. Raises DataError for a file that is not read."""
-    rows, ids = read_rows(path), Counter()
+    rows = read_rows(path)
     reader = reader_of(rows, kind, data)
-    read = Read(marked=reader.marks is not None, marks_as_text=reader.marks_as_text)
+    read = Read(path, data.bad_rows == "refuse", marked=reader.marks is not None, marks_as_text=reader.marks_as_text)
     for source in reader.sources(rows):
         try:
-            made = _rows_of(source, f"{kind}-{path.name.split('.')[0]}-{source.number}", data.max_characters, check)
+            made = _rows_of(source, f"{kind}-{path.name.split('.')[0]}-{source.number}", data.max_characters)
         except BadRow as reason:
-            read.add_bad(f"{path}, row {source.number}", reason, data.bad_rows == "refuse")
+            read.add_bad(source.number, reason)
             continue
         read.rows += made
+        read.numbers += [source.number] * len(made)
         read.tied += not made
-        ids.update(row["id"] for row in made)
-    read.doubled = [name for name, count in ids.items() if count > 1]
     return read
 
 
-def _rows_of(source: Source, default_id: str, max_characters: int | None, check: Check | None) -> list[Row]:
+def _rows_of(source: Source, default_id: str, max_characters: int | None) -> list[Row]:
     """The rows that one of the file makes, with ids of their own. Raises BadRow."""
     if source.bad:
         raise source.bad
-    made = []
-    for place, content in enumerate(source.contents, start=1):
-        row = named(source.given, limited(content, max_characters), default_id)
-        if check:
+    made = [named(source.given, limited(content, max_characters), default_id) for content in source.contents]
+    if len(made) == 1:
+        return made
+    return [{**row, "id": f"{row['id']}#vs{place}"} for place, row in enumerate(made, start=1)]
+
+
+def keep_sayable(read: Read, check: Check) -> None:
+    """Leave in `read` the rows that the chat template can say."""
+    numbered, read.rows, read.numbers = list(zip(read.numbers, read.rows, strict=True)), [], []
+    for number, row in numbered:
+        try:
             check(row)
-        made.append({**row, "id": f"{row['id']}#vs{place}"} if len(source.contents) > 1 else row)
-    return made
+        except BadRow as reason:
+            read.add_bad(number, reason)
+            continue
+        read.rows.append(row)
+        read.numbers.append(number)
 
 
 def limited(content: Row, max_characters: int | None) -> Row:
@@ -131,14 +143,23 @@ def _more_bad(first: Finding, others: Sequence[Finding]) -> str:
     return f". {total} more rows are bad: {'; '.join(more)}" if more else ""
 
 
-def check_read(read: Read, path: Path) -> None:
+def refuse(read: Read) -> None:
+    """Raises DataError for a bad row, unless such rows are left out, for ids that occur twice, or for no row at all."""
+    if read.bad and read.stops:
+        first, *others = read.bad.values()
+        raise DataError(f"{first}; mend it, or set data.bad_rows to skip{_more_bad(first, others)}")
+    check_ids(read)
+
+
+def check_ids(read: Read) -> None:
     """Raises DataError for ids that occur twice, or when no row is left."""
-    if read.doubled:
-        name, more = read.doubled[0], and_more(read.doubled)
-        raise DataError(f"{path}: id {name!r}{more} occurs more than once; ids must be unique")
+    doubled = [name for name, count in Counter(row["id"] for row in read.rows).items() if count > 1]
+    if doubled:
+        name, more = doubled[0], and_more(doubled)
+        raise DataError(f"{read.path}: id {name!r}{more} occurs more than once; ids must be unique")
     if not read.rows:
         reasons = {reason: finding.count for reason, finding in read.bad.items()}
-        raise DataError(f"{path}: every row was skipped ({reasons or 'all answers are tied'})")
+        raise DataError(f"{read.path}: every row was skipped ({reasons or 'all answers are tied'})")
 
 
 def and_more(found: Sequence[Any]) -> str:

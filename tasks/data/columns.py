@@ -11,7 +11,7 @@ Column = str | Sequence[str]  # a name, a path such as `completions.response`, o
 
 
 def look_up(row: Mapping[str, Any], column: Column) -> Any:
-    """What stands in a column; along a path, through mappings and, item by item, through lists. None where nothing is."""
+    """What stands in a column, along a path through mappings and, item by item, lists; None where nothing is."""
     if not isinstance(column, str):
         found = [look_up(row, one) for one in column]
         return None if all(one is None for one in found) else found

@@ -58,7 +58,7 @@ class Maker:
         if "chosen" in fields:
             return [self._pair(fields, fields["chosen"], fields["rejected"])]
         (top, best), *others = _best_first(fields)
-        clear = [answer for score, answer in others if top - score >= self.minimum_gap]
+        clear = [answer for score, answer in others if top - score >= self.minimum_gap and answer != best]
         return [self._pair(fields, best, answer) for answer in clear]
 
     def _pair(self, fields: Mapping[str, Any], better: Any, worse: Any) -> Row:
@@ -83,7 +83,7 @@ class Maker:
         if self.marks and isinstance(value, str):
             return self.marks.parse(value)
         if isinstance(value := unpacked(value), str):
-            raise BadRow("a conversation in one text needs marks of who speaks (data.columns: marks), or bring messages")
+            raise BadRow("a conversation in one text needs marks of who speaks (data.columns: marks), else messages")
         return as_messages(value, "user")
 
     def _prompt(self, fields: Mapping[str, Any]) -> Messages:
@@ -142,7 +142,8 @@ def _scores(fields: Mapping[str, Any], count: int) -> Sequence[float | None]:
         return [0.0] * count
     best = fields["best"] if "best" in fields else WINNERS.get(winner)
     if isinstance(best, bool) or best not in range(count):
-        raise BadRow("which answer is better is not said by its place or as model_a, model_b or tie", f"{best or winner!r}")
+        found = f"{fields.get('best', fields.get('winner'))!r}"
+        raise BadRow("which answer is better is not said by its place, or as model_a, model_b or tie", found)
     return [math.inf if place == best else 0.0 for place in range(count)]
 
 

@@ -15,30 +15,33 @@ from tasks.data.values import BadRow
 
 @dataclass(frozen=True)
 class Marks:
-    """`turn` matches the mark before a turn, with its role as the group; `end`, where there is one, ends a turn."""
+    """`turn` matches the mark before a turn, with its role as the group; `end`, where there is one, ends a turn.
+    before: whose words those before the first mark are; where they are the user's, a first question needs no mark."""
 
     seen_in: str
     turn: re.Pattern[str]
     roles: dict[str, str]
     end: str = ""
+    before: str = "system"
 
     def in_text(self, text: str) -> bool:
         """Whether a user's turn is marked in it."""
         return any(self.roles.get(found[1], found[1]) == "user" for found in self.turn.finditer(text))
 
     def parse(self, text: str) -> Messages:
-        """The turns of a dialogue; what stands before the first mark is the system's. Raises BadRow without a mark."""
+        """The turns of a dialogue. Raises BadRow where marks are missing, or the assistant begins."""
         before, *parts = self.turn.split(text)
-        if not parts:
+        if not parts and self.before != "user":
             raise BadRow("its text has no marks of who speaks, as the other rows of the file have")
-        system = [{"role": "system", "content": before.strip()}] if before.strip() else []
-        turns = [
+        first = [{"role": self.before, "content": before.strip()}] if before.strip() else []
+        turns = first + [
             {"role": self._role(role), "content": self._content(content)}
             for role, content in zip(parts[::2], parts[1::2], strict=True)
         ]
-        if turns[0]["role"] == "assistant":
+        speakers = [turn["role"] for turn in turns if turn["role"] != "system"]
+        if speakers[:1] != ["user"]:
             raise BadRow("the dialogue does not begin with a human turn")
-        return system + turns
+        return turns
 
     def prompt(self, text: str) -> Messages:
         """The turns of a prompt, which may end with the mark of the answer to come."""
@@ -82,6 +85,12 @@ MARKS = {
         "timdettmers/openassistant-guanaco",
         re.compile(r"(?:\A|\n)### ?(Human|Assistant): ?"),
         {"Human": "user", "Assistant": "assistant"},
+    ),
+    "nemo": Marks(
+        "nvidia/HelpSteer2, prompts of several turns",
+        re.compile(r"\n?<extra_id_1>(User|Assistant)\n"),
+        {"User": "user", "Assistant": "assistant"},
+        before="user",
     ),
 }
 

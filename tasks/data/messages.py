@@ -153,7 +153,7 @@ def check_conversation(messages: Messages) -> Messages:
     answer = messages[-1]
     for key in REASONING:
         if key in answer:
-            raise BadRow(f"the answer has {key}, and answers are trained without reasoning; leave the field out, or the row")
+            raise BadRow(f"the answer has {key}, and answers are trained without reasoning; leave out field or row")
     if not answer["content"].strip() and not any(key in answer for key in CALLS):
         raise BadRow("the response is empty")
     check_prompt(messages[:-1])

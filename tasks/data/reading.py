@@ -98,10 +98,10 @@ class Reader:
 
     def _together(self, group: list[tuple[int, Row, dict[str, Any]]]) -> Source:
         number, given, fields = group[0]
-        answers = {"answers": [one["completion"] for _, _, one in group], "scores": [one["score"] for _, _, one in group]}
+        answers, scores = ([one[name] for _, _, one in group] for name in ("completion", "score"))
         rest = {name: value for name, value in fields.items() if name not in ("completion", "score")}
         try:
-            return Source(number, given, self._make({**rest, **answers}))
+            return Source(number, given, self._make({**rest, "answers": answers, "scores": scores}))
         except BadRow as reason:
             return Source(number, given, bad=reason)
 

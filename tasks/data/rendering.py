@@ -40,8 +40,8 @@ class Template:
         self._tokenizer = tokenizer
 
     def check(self, row: Row) -> None:
-        """Raises BadRow for a row that the template refuses, in the template's own words, or whose turns, calls or tools
-        it leaves out. row: `{messages}`, `{prompt}` or `{prompt, chosen, rejected}`, maybe with `tools`."""
+        """Raises BadRow for a row that the template refuses, in the template's own words, or of which it leaves out a
+        turn, a call or tools. row: `{messages}`, `{prompt}` or `{prompt, chosen, rejected}`, maybe with `tools`."""
         for messages, is_prompt in _conversations(row):
             self._check_conversation(messages, row.get("tools"), is_prompt)
 

@@ -51,7 +51,8 @@ def _read_any(path: Path, parse: Callable[[Any], list[Any]]) -> list[Any]:
         try:
             table = pyarrow.parquet.read_table(path)
             features = _features(table.schema.metadata or {})
-            return without_nulls([{key: _decoded(row[key], features.get(key)) for key in row} for row in table.to_pylist()])
+            rows = table.to_pylist()
+            return without_nulls([{key: _decoded(row[key], features.get(key)) for key in row} for row in rows])
         except pyarrow.ArrowException as error:
             raise DataError(f"{path} cannot be read as Parquet: {' '.join(str(error).split())}") from None
     if path.name.endswith((".jsonl", ".jsonl.gz")):

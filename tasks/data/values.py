@@ -33,7 +33,7 @@ def present(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def without_nulls(value: Any) -> Any:
-    """A value of a Parquet file without the keys that only other rows have: there all structs of a column share keys."""
+    """A value of a Parquet file without the keys that only other rows have: all structs of a column share theirs."""
     if isinstance(value, Mapping):
         return {key: without_nulls(one) for key, one in value.items() if one is not None}
     return [without_nulls(one) for one in value] if isinstance(value, list) else value

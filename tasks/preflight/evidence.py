@@ -73,7 +73,7 @@ def _guards(cfg: GateConfig, pairs: Compared) -> Iterator[Finding]:
 @check
 def monitors(project: Project) -> Iterator[Finding]:
     limits = project.config("monitors").limits.get("perplexity")
-    rows = project.prepared.rows
+    rows = project.prepared.files
     if limits is not None and limits.relative is not None and rows and not rows["heldout_demonstrations"]:
         text = "no demonstration is held out, so perplexity is measured on those that trained SFT"
         yield Finding(NOTE, "monitors", text, "give demonstrations of roots that fall into select, or set their split")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -12,8 +12,8 @@ from models.chat_template import load_tokenizer
 from models.judges.tally import Tally
 from models.weights import check_model_directory, read_config
 from tasks.params import stage_config
-from tasks.preflight.data import Prepared, prepared
 from tasks.preflight.outside import file_digest, variable_digest
+from tasks.prepare import Survey, survey
 from tasks.rows import Row
 
 ROLES = ("sampler", "compare", "gold")  # who may be asked across a network: of generate, of compare, of the rest
@@ -82,9 +82,15 @@ class Project:
         return load_tokenizer(self.model_path)
 
     @cached_property
-    def prepared(self) -> Prepared:
-        return prepared(self.config("prepare"))
+    def prepared(self) -> Survey:
+        """What `prepare` would write. A template that cannot be read is asked of no row: `tokenizer` says so."""
+        data = self.config("prepare").data
+        try:
+            model = self.model_path if self.tokenizer else None
+        except ValueError:
+            model = None
+        return survey(data, Path(data.path), model)
 
-    def rows(self, name: str) -> list[Row]:
+    def rows(self, name: str) -> Sequence[Row]:
         """The rows of a file that `prepare` writes, by its stem; none where the data cannot be read."""
-        return self.prepared.rows.get(name, [])
+        return self.prepared.files.get(name, [])

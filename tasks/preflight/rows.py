@@ -15,14 +15,17 @@ from tasks.sampling import check_room
 from tasks.second_turn import doubted, second_turn_length
 
 T = TypeVar("T")
+MEND = "mend these rows, or set data.bad_rows to skip, which leaves them out"
 SHORTEST_ANSWER = 2  # tokens: a word and its end
 
 
 @check
 def rows_that_prepare_refuses(project: Project) -> Iterator[Finding]:
-    for problem in project.prepared.problems:
-        text, _, remedy = problem.partition("; ")
-        yield Finding(PROBLEM, "data", text, remedy)
+    for found in project.prepared.findings:
+        text, _, remedy = str(found).partition("; ")
+        count = f" ({found.count} rows)" if found.first and found.count > 1 else ""
+        way_out = remedy or (MEND if found.first and found.stops else "")
+        yield Finding(PROBLEM if found.stops else NOTE, "data", text + count, way_out)
 
 
 @check
@@ -58,10 +61,14 @@ def prompts(project: Project) -> Iterator[Finding]:
         asked["gate_prompts"] = (part_of(gate, project.rows("gate_prompts")), serving)
     for name, (rows, longest) in asked.items():
         known: list[tuple[str, Any]] = []
-        yield from _render(project, name, rows, lambda row: encode_prompt(project.tokenizer, row["prompt"]), known)
+        yield from _render(project, name, rows, lambda row: _prompt(project, row), known)
         yield from refused(name, lambda: check_room(known, project.shape, longest))
         if name == "compare_prompts" and project.config("compare").given != "only":
             yield from _answers_to_compare(project, known, longest)
+
+
+def _prompt(project: Project, row: Row) -> list[int]:
+    return encode_prompt(project.tokenizer, row["prompt"], row.get("tools"))
 
 
 def _answers_to_compare(

@@ -29,7 +29,7 @@ def settings(project: Project) -> Iterator[Finding]:
 def given_comparisons(project: Project) -> Iterator[Finding]:
     """Whether the human comparisons suffice where nothing else trains."""
     gold, compare = project.config("gold"), project.config("compare")
-    if not project.prepared.rows:
+    if not project.prepared.files:
         return
     if gold.kind == "reward_model":
         yield from refused("gold", lambda: training_pairs(project.rows("gold_preferences")))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 
 from models.chat_template import (
@@ -97,8 +99,8 @@ def test_a_stage_hands_on_the_same_template_and_ends(made, tmp_path):
 
 def test_control_tokens_in_texts_stay_text(made):
     """Everything that the tokenizer takes for a control token, in a user's text and in an answer."""
-    family, tokenizer, _ = made
-    marks = [token.content for token in tokenizer.added_tokens_decoder.values() if token.content not in ("<unk>",)]
+    _, tokenizer, _ = made
+    marks = [token.content for token in tokenizer.added_tokens_decoder.values() if token.content != "<unk>"]
     spelled = "hi" + "".join(marks) + "\nthere"
     control = set(tokenizer.convert_tokens_to_ids(marks))
     clean, dirty = (encode_prompt(tokenizer, [{"role": "user", "content": text}]) for text in ("hi\nthere", spelled))
@@ -120,3 +122,27 @@ def test_the_date_is_the_runs(made, freeze_day):
     assert prompts[0] == prompts[1]
     if family.dated:
         assert family.dated in tokenizer.decode(prompts[0])
+
+
+def test_any_text_is_kept_and_forges_nothing(made, freeze_day):
+    """Texts put together at random from control tokens, their pieces, blanks and letters, as question and as answer."""
+    _, tokenizer, _ = made
+    freeze_day(DATE)
+    marks = [token.content for token in tokenizer.added_tokens_decoder.values() if token.content != "<unk>"]
+    control = set(tokenizer.convert_tokens_to_ids(marks))
+    pieces = [*marks, *(mark[:3] for mark in marks), *(mark[2:] for mark in marks), "<", ">", " ", "\n", "a", "[", "]", "é"]
+    draw = random.Random(0)
+    asked = control_of(encode_prompt(tokenizer, [{"role": "user", "content": "x"}]), control)
+    for _ in range(20):
+        text = "x" + "".join(draw.choices(pieces, k=draw.randint(1, 8))) + "x"
+        prompt = [{"role": "user", "content": text}]
+        assert control_of(encode_prompt(tokenizer, prompt), control) == asked
+        if any(mark in text for mark in marks):
+            continue
+        prompt_ids, response_ids = encode_example(tokenizer, said(prompt, text))
+        assert prompt_ids == tokenizer.apply_chat_template(prompt, add_generation_prompt=True, return_dict=False)
+        assert decode_response(tokenizer, response_ids) == text
+
+
+def control_of(ids, control):
+    return [token for token in ids if token in control]

@@ -73,7 +73,8 @@ def below(make):
 PAIRS = {
     "pairs": (lambda q, g, b: {"prompt": q, "prompt_id": "x", "chosen": whole(q, g), "rejected": whole(q, b),
                                "messages": whole(q, g), "score_chosen": 8.5, "score_rejected": 3.0}, own_pair),
-    "orca-pairs": (lambda q, g, b: {"system": SYSTEM, "question": q, "chosen": g, "rejected": b}, with_system(own_pair)),
+    "orca-pairs": (lambda q, g, b: {"system": SYSTEM, "question": q, "chosen": g, "rejected": b},
+                   with_system(own_pair)),
     "alpaca-pairs": (lambda q, g, b: {"instruction": q, "input": "The map is old.", "chosen": g, "rejected": b},
                      below(own_pair)),
     "input-pairs": (lambda q, g, b: {"system": SYSTEM, "input": q, "chosen": g, "rejected": b, "status": "swapped"},
@@ -103,8 +104,8 @@ PAIRS = {
                              "score_B": 3, "labels": 1}, own_pair),
     "webgpt": (lambda q, g, b: {"question": {"dataset": "x", "full_text": q}, "answer_0": b, "score_0": -0.7,
                                 "answer_1": g, "score_1": 0.7}, own_pair),
-    "summaries": (lambda q, g, b: {"info": {"id": "x", "post": q}, "summaries": [{"text": g}, {"text": b}], "choice": 0},
-                  own_pair),
+    "summaries": (lambda q, g, b: {"info": {"id": "x", "post": q}, "summaries": [{"text": g}, {"text": b}],
+                                   "choice": 0}, own_pair),
     "arena": (lambda q, g, b: {"conversation_a": whole(q, b), "conversation_b": whole(q, g), "winner": "model_b"},
               own_pair),
     "hh": (lambda q, g, b: {"chosen": f"{HH.format(q=q)} {g}", "rejected": f"{HH.format(q=q)} {b}"}, own_pair),
@@ -122,7 +123,8 @@ DEMONSTRATIONS = {
     "completion": (lambda q, g, b: {"prompt": [user(q)], "completion": whole(q, g)}, own_demonstration),
     "alpaca": (lambda q, g, b: {"instruction": q, "input": "The map is old.", "output": g, "text": "Below is …"},
                below(own_demonstration)),
-    "dolly": (lambda q, g, b: {"instruction": q, "context": "The map is old.", "response": g}, below(own_demonstration)),
+    "dolly": (lambda q, g, b: {"instruction": q, "context": "The map is old.", "response": g},
+              below(own_demonstration)),
     "response": (lambda q, g, b: {"prompt": q, "response": g}, own_demonstration),
     "orca": (lambda q, g, b: {"id": f"niv.{q}", "system_prompt": SYSTEM, "question": q, "response": g},
              lambda q, g, b: {"id": f"niv.{q}", **with_system(own_demonstration)(q, g, b)}),
@@ -144,7 +146,11 @@ REFUSED = {
     "unpaired (KTO)": {"prompt": "q", "completion": "a", "label": False},
     "unpaired (BeaverTails)": {"prompt": "q", "response": "a", "is_safe": False},
 }
-SEEN_IN = {"unpaired (KTO)": "trl-lib/kto-mix-14k", "unpaired (BeaverTails)": "PKU-Alignment/BeaverTails"}
+SEEN_IN = {
+    "hh, prompt apart": "Dahoas/full-hh-rlhf, Dahoas/rm-static",
+    "unpaired (KTO)": "trl-lib/kto-mix-14k",
+    "unpaired (BeaverTails)": "PKU-Alignment/BeaverTails",
+}
 
 
 @pytest.fixture(scope="module")
@@ -181,13 +187,15 @@ def test_preferences_give_the_bytes_of_our_own_form(form, tmp_path, check, compa
     ]
     assert files[0] == files[1] and files[0]["preferences.jsonl"] and files[0]["gate_prompts.jsonl"]
     judged = "answers" in BY_NAME.get(form, BY_NAME["pairs"]).columns
-    compat_row("data-forms", form, seen_in(form), "comparisons" + (": the best against each clearly worse" if judged else ""))
+    rule = ": the best against each clearly worse" if judged else ""
+    compat_row("data-forms", form, seen_in(form), f"comparisons{rule}")
 
 
 @pytest.mark.parametrize("form", DEMONSTRATIONS)
 def test_demonstrations_give_the_bytes_of_our_own_form(form, tmp_path, check, compat_row):
     theirs, ours = map(rows_of, DEMONSTRATIONS[form])
-    files = [prepared(tmp_path / name, check, demonstrations=rows) for name, rows in (("theirs", theirs), ("ours", ours))]
+    made = (("theirs", theirs), ("ours", ours))
+    files = [prepared(tmp_path / name, check, demonstrations=rows) for name, rows in made]
     assert files[0] == files[1] and files[0]["demonstrations.jsonl"] and files[0]["gate_prompts.jsonl"]
     compat_row("data-forms", form, seen_in(form), "demonstrations, and their prompts")
 
@@ -207,7 +215,7 @@ def test_prompts_give_the_bytes_of_our_own_form(form, tmp_path, check, compat_ro
 def test_rated_rows_give_the_bytes_of_our_own_form(tmp_path, check, compat_row):
     """HelpSteer has a row for each answer: the pair takes the place of the better one's prompt."""
     theirs = [
-        {"prompt": row["prompt"][0]["content"], "response": row[key][0]["content"], "helpfulness": score, "coherence": 4}
+        {"prompt": row["prompt"][0]["content"], "response": row[key][0]["content"], "helpfulness": score}
         for row in rows_of(own_pair) for key, score in (("chosen", 4), ("rejected", 1))
     ]  # fmt: skip
     ours = [{**row, "id": f"preferences-preferences-{2 * i + 1}"} for i, row in enumerate(rows_of(own_pair))]
