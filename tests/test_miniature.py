@@ -59,5 +59,5 @@ def test_what_is_refused_is_named_with_the_way_out(kind, use, text):
 
 
 def test_sizes_that_hang_together_in_unknown_ways_are_left_to_the_stages():
-    config = AutoConfig.for_model("xlstm")
+    config = AutoConfig.for_model("dbrx")
     assert miniature(config) is None and unsupported(config, "reward") is None
