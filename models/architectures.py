@@ -6,6 +6,8 @@ gives by itself. So nothing here knows an architecture by name.
 
 from __future__ import annotations
 
+import functools
+import json
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -43,11 +45,16 @@ def unsupported(config: PreTrainedConfig, use: str) -> str | None:
     name = (config.architectures or [type(config).__name__])[0]
     if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING or getattr(config, "is_encoder_decoder", False):
         return f"{name} is no causal language model of transformers; set model.path to one (GPT, Llama, Qwen …)"
-    model, (purpose, trial) = miniature(config), TRIALS[use]
-    reason = None if model is None else _failure(trial, model)
+    reason = _reason(type(config), config.to_json_string(use_diff=False), use)
     if reason is None:
         return None
-    return f"{name} cannot be used for {purpose}: {reason}; set model.path to a model of another architecture"
+    return f"{name} cannot be used for {TRIALS[use][0]}: {reason}; set model.path to a model of another architecture"
+
+
+@functools.cache
+def _reason(kind: type[PreTrainedConfig], document: str, use: str) -> str | None:
+    model = miniature(kind.from_dict(json.loads(document)))
+    return None if model is None else _failure(TRIALS[use][1], model)
 
 
 def _failure(trial: Callable[[PreTrainedModel], None], model: PreTrainedModel) -> str | None:

@@ -77,17 +77,22 @@ def token_states(backbone: nn.Module, ids: Tensor, lengths: Tensor, read: Tensor
 
 
 def can_pack(backbone: nn.Module) -> bool:
-    """Whether packed rows give the backbone's own hidden states (not so for recurrent or exotic attention)."""
+    """Whether packed rows give the backbone's own hidden states (not so for recurrent or exotic attention).
+
+    Windows and chunks may be wider than these short rows: what they hide stands in the mask that is asked for, and
+    need not be seen here.
+    """
     if backbone not in _PACKS:
         device = next(backbone.parameters()).device
-        ids = torch.arange(6, device=device).view(2, 3) % backbone.config.get_text_config().vocab_size
-        lengths = torch.tensor([2, 3], device=device)
-        mask, read = length_mask(lengths, 3), torch.tensor([1, 3, 4], device=device)
+        ids = torch.arange(18, device=device).view(2, 9) % backbone.config.get_text_config().vocab_size
+        lengths = torch.tensor([5, 9], device=device)
+        mask, read = length_mask(lengths, 9), torch.tensor([4, 7, 13], device=device)
         with evaluating(backbone), torch.no_grad():
             try:
                 padded = hidden_states(backbone, ids)[mask][read]
                 error = (_packed_states(backbone, ids, mask, read) - padded).norm() / padded.norm()
-                same = bool(error < (1e-4 if padded.dtype == torch.float32 else 5e-2))
+                exact = padded.dtype == torch.float32 and not torch.is_autocast_enabled(device.type)
+                same = bool(error < (1e-4 if exact else 5e-2))
             except torch.OutOfMemoryError:
                 raise
             except Exception:  # whatever a model says to masks and positions that it does not expect
