@@ -10,7 +10,7 @@ from trl import SFTConfig, SFTTrainer
 
 model, demonstrations, out = map(Path, sys.argv[1:4])
 tokenizer = AutoTokenizer.from_pretrained(model)
-rows = [json.loads(line)["messages"] for line in demonstrations.read_text(encoding="utf-8").splitlines()]
+rows = [json.loads(line)["messages"] for line in demonstrations.open(encoding="utf-8")]
 tokenised = [tokenizer.apply_chat_template(row, return_dict=False) for row in rows]
 trainer = SFTTrainer(
     model=AutoModelForCausalLM.from_pretrained(model),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,10 @@ import torch
 from benchmarks.material import Material
 from benchmarks.measure import Comparison, Cost, alternate, timed, times_faster_at_least
 from models.best_of_n import winners
-from models.chat_template import decode_response, encode_prompt, encode_response, stop_ids
-from models.loading import load_policy, reward_model_from_policy
+from models.chat_template import decode_response, encode_example, encode_prompt, stop_ids
+from models.loading import load_policy
 from models.reward import score
+from models.reward_model import reward_model_from_policy
 from tasks import sft, training
 from tasks.machine import prepare_torch
 from tasks.rows import Row
@@ -78,10 +80,9 @@ class Race:
 
     def both_winners(self, texts: list[str]) -> tuple[list[str], list[str]]:
         """The winning text of each prompt on the same candidates: scored in batches, and one by one."""
-        prompts = [encode_prompt(self.tokenizer, row["prompt"]) for row in self.prompts]
-        sequences = [
-            [*prompts[i // self.n], *encode_response(self.tokenizer, text)] for i, text in enumerate(texts)
-        ]
+        answers = [[*self.prompts[i // self.n]["prompt"], {"role": "assistant", "content": text}]
+                   for i, text in enumerate(texts)]
+        sequences = [list(chain(*encode_example(self.tokenizer, turns))) for turns in answers]
         batched = score(self.reward_model, sequences, self.rows_per_batch)
         one_by_one = torch.tensor([self.reward_of(sequence) for sequence in sequences])
         ways = [[texts[i * self.n + best] for i, best in enumerate(self._best(s))] for s in (batched, one_by_one)]

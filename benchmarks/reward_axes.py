@@ -17,12 +17,14 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from models.chat_template import load_tokenizer
 from models.hearth import oracle
-from models.chat_template import encode_prompt, encode_response, load_tokenizer
-from models.loading import load_policy, load_reward_model
+from models.loading import load_policy
 from models.logprobs import response_logprobs
 from models.reward import score
+from models.reward_model import load_reward_model
 from tasks.rows import Row, read_jsonl
+from tasks.sides import encode_side
 
 ROWS_PER_BATCH = 64
 SAME = 1e-6
@@ -63,8 +65,7 @@ def _gold(prompt: Row, row: Row) -> dict[str, float]:
 def _rewards(artifacts: Path, rows: Sequence[Row], side: str) -> torch.Tensor:
     """(rows, 2): the reward model's score, and log π_dpo − log π_sft in nats."""
     tokenizer = load_tokenizer(artifacts / "sft")
-    prompts = [encode_prompt(tokenizer, row["prompt"]) for row in rows]
-    answers = [encode_response(tokenizer, row[side][-1]["content"]) for row in rows]
+    prompts, answers = zip(*(encode_side(tokenizer, row, side) for row in rows))
     whole = [[*prompt, *answer] for prompt, answer in zip(prompts, answers, strict=True)]
     scores = score(load_reward_model(artifacts / "reward"), whole, ROWS_PER_BATCH)
     sums = [

@@ -14,6 +14,7 @@ from prefect.states import Completed, State
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows.alignment import anchors as anchoring
+from flows.alignment import preflight as preflights
 from flows.alignment.results import as_markdown, judge_markdown
 from flows.alignment.session import Session
 from flows.costs.budget import BudgetError
@@ -37,6 +38,21 @@ def pull(session_id: str) -> None:
     session = Session.get(session_id)
     with redacted_errors():
         session.pulled = data.pull(session.root)
+
+
+@task(name="preflight", cache_policy=NO_CACHE, persist_result=False, retry_condition_fn=may_pass)
+def preflight(session_id: str) -> None:
+    """Look for all that would end the run late; problems end it before any stage, listed together."""
+    session = Session.get(session_id)
+    limit = 60 * session.settings.flow.stage_timeout_minutes
+    found = preflights.before_stages(
+        session.root, session.state, session.graph, session.to_run, session.spent() is None, limit, session.processes
+    )
+    if found is None:
+        return
+    session.preflighted(found)
+    create_markdown_artifact(redact(found.as_markdown()), key="preflight", description="What would end the run late")
+    found.check()
 
 
 @task(name="anchors", cache_policy=NO_CACHE, persist_result=False, retry_condition_fn=may_pass)
@@ -149,11 +165,14 @@ def align(session_id: str):
     session.opens(str(get_run_context().flow_run.id))
     settings = session.settings.flow
     delays = [settings.retry_delay_seconds * 2**attempt for attempt in range(settings.retries)]
-    pull.with_options(retries=settings.retries, retry_delay_seconds=delays or None)(session.id)
-    if session.anchors:
-        anchors.with_options(retries=settings.retries, retry_delay_seconds=delays or None)(session.id)
+    retried = {"retries": settings.retries, "retry_delay_seconds": delays or None}
+    pull.with_options(**retried)(session.id)
     session.graph.refresh()
     session.met = _meet_others(session)
+    if preflights.applies(session.root):
+        preflight.with_options(**retried)(session.id)
+    if session.anchors:
+        anchors.with_options(**retried)(session.id)
     try:
         _run_stages(session)
     except BaseException:

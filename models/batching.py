@@ -10,6 +10,7 @@ from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 
 FILLER_ID = 0
 
@@ -38,6 +39,16 @@ def pad_left(sequences: Sequence[Sequence[int]], device: torch.device | str = "c
 def length_mask(lengths: Tensor, width: int) -> Tensor:
     """(batch,) lengths -> (batch, width) boolean mask, True at the first `length` positions of each row."""
     return torch.arange(width, device=lengths.device) < lengths[:, None]
+
+
+def right_padded_lengths(ids: Tensor, attention_mask: Tensor | None) -> Tensor:
+    """Real tokens (batch,) of each row of ids (batch, width). Raises ValueError for padding on the left."""
+    if attention_mask is None:
+        return torch.full((len(ids),), ids.shape[1], device=ids.device)
+    if ids.shape[1] > 1 and bool((attention_mask[:, 1:] > attention_mask[:, :-1]).any()):
+        raise ValueError("attention_mask has padding on the left, and rows are read from their first token on: set the"
+                         " tokenizer's padding_side to 'right'")
+    return attention_mask.sum(1)
 
 
 def by_length(lengths: Sequence[int], rows_per_batch: int) -> Iterator[list[int]]:
@@ -87,15 +98,19 @@ def backbone_of(model: nn.Module) -> nn.Module:
     """The decoder under the head: token ids in, last hidden states out.
 
     Raises:
-        ValueError: the model names no backbone.
+        ValueError: no backbone is found.
     """
     inner = unwrapped(model)
     prefix = getattr(inner, "base_model_prefix", "")
     backbone = getattr(inner, prefix, None) if prefix else None
-    if backbone is None:
+    if backbone is not None:
+        return backbone
+    # Some name the wrapper that they are cut from (Llama 4, whose text model lies beside a head of its own).
+    models = [child for child in inner.children() if isinstance(child, PreTrainedModel)]
+    if len(models) != 1:
         raise ValueError(f"{type(inner).__name__} names no backbone (base_model_prefix={prefix!r}); use a Hugging Face"
                          " causal language model or sequence classifier")
-    return backbone
+    return models[0]
 
 
 def hidden_states(backbone: nn.Module, ids: Tensor) -> Tensor:
@@ -105,6 +120,21 @@ def hidden_states(backbone: nn.Module, ids: Tensor) -> Tensor:
     mask attention takes its fast causal path. Position ids are then 0, 1, 2, ... as the mask's cumulative sum gives.
     """
     return backbone(input_ids=ids, use_cache=False).last_hidden_state
+
+
+def counts_columns(model: nn.Module) -> bool:
+    """Whether attention is scaled by a token's column in the batch instead of by its position in the row (Llama 4).
+
+    It shows from thousands of columns on, so that no short probe could see it. Rows may then neither lie end to end nor
+    be padded on the left.
+    """
+    return bool(getattr(unwrapped(model).config.get_text_config(), "attn_temperature_tuning", False))
+
+
+def state_size(backbone: nn.Module) -> int:
+    """Numbers in each last hidden state: what comes out, since a config may name another size (OPT's projection)."""
+    with evaluating(backbone), torch.no_grad():
+        return hidden_states(backbone, torch.zeros(1, 1, dtype=torch.long, device=device_of(backbone))).shape[-1]
 
 
 def context_length(model: nn.Module) -> int:

@@ -1,4 +1,4 @@
-"""Model directories in and out: checks, policies, reward models, adapter chains.
+"""Model directories in and out: checks, policies, adapter chains.
 
 A policy directory is either a whole Hugging Face causal LM, or a chain of LoRA adapters over a base:
 `adapters.json` names them in the order in which they are merged. Only safetensors are read, and no code
@@ -12,12 +12,13 @@ import hashlib
 import json
 import shutil
 from pathlib import Path
-from typing import Any, Sequence
+from typing import Any, Callable, Sequence
 
 import torch
-from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
+from transformers import AutoModelForCausalLM
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from models.precision import round_weights
 from models.weights import check_adapter, check_causal, check_model_directory, read_weights, readable
 
 ADAPTERS_FILE = "adapters.json"
@@ -36,8 +37,9 @@ def is_adapter_chain(path: Path) -> bool:
 
 
 def load_policy(path: Path, base: Path | None = None, dtype: str = "float32") -> PreTrainedModel:
-    """A causal LM in eval mode, dropout 0; a chain of adapters is merged into `base`.
+    """A causal LM in eval mode, dropout 0; a chain of adapters is merged into `base` in float32.
 
+    Either is rounded to `dtype` once, here: what is judged in it is, number for number, what `package` stores.
     Raises ValueError for a directory that is not a whole causal LM, or a chain without its base.
     """
     if not is_adapter_chain(path):
@@ -45,41 +47,8 @@ def load_policy(path: Path, base: Path | None = None, dtype: str = "float32") ->
         model = read_weights(AutoModelForCausalLM, path, _dtype(dtype))
         check_causal(model, path)
         return model
-    base = _check_base(path, base)
-    return merge_adapters(load_policy(base, dtype=dtype), adapter_paths(path)).eval()
-
-
-def load_reward_model(path: Path, base: Path | None = None, dtype: str = "float32") -> PreTrainedModel:
-    """A sequence-classification model with one label, in eval mode.
-
-    With a chain, the last adapter carries the head; the ones before it make the backbone (from SFT).
-    Raises ValueError for a directory that is not a whole sequence classifier, or a chain without its base.
-    """
-    if not is_adapter_chain(path):
-        check_model_directory(path)
-        return read_weights(AutoModelForSequenceClassification, path, _dtype(dtype))
-    base = _check_base(path, base)
-    *backbone, head = adapter_paths(path)
-    policy = merge_adapters(load_policy(base, dtype=dtype), backbone)
-    return merge_adapters(reward_model_from_policy(policy), [head]).eval()
-
-
-def reward_model_from_policy(policy: PreTrainedModel, seed: int = 0) -> PreTrainedModel:
-    """A reward model whose backbone is the policy's and whose head starts near zero.
-
-    The head's weights are drawn with standard deviation 1/sqrt(hidden + 1) (Huang et al. 2024, detail 11).
-    """
-    labels = {"id2label": {0: "reward"}, "label2id": {"reward": 0}}
-    config = type(policy.config).from_dict({**policy.config.to_dict(), **labels})
-    model = AutoModelForSequenceClassification.from_config(config, dtype=policy.dtype)
-    backbone = getattr(model, model.base_model_prefix)
-    backbone.load_state_dict(getattr(policy, policy.base_model_prefix).state_dict())
-    generator = torch.Generator().manual_seed(seed)
-    head = model.score.weight
-    noise = torch.randn(head.shape, generator=generator) / (head.shape[1] + 1) ** 0.5
-    with torch.no_grad():
-        head.copy_(noise.to(head.dtype))
-    return model.eval()
+    merged = merge_adapters(load_policy(check_base(path, base)), adapter_paths(path))
+    return round_weights(merged, _dtype(dtype)).eval()
 
 
 # --- adapter chains ---
@@ -96,7 +65,7 @@ def _chain(path: Path) -> dict[str, Any]:
     return json.loads((path / ADAPTERS_FILE).read_text(encoding="utf-8"))
 
 
-def _check_base(path: Path, base: Path | None) -> Path:
+def check_base(path: Path, base: Path | None) -> Path:
     """Raises ValueError unless `base` is what the adapters in `path` were trained on."""
     if base is None:
         raise ValueError(f"{path} holds LoRA adapters only; the base that they were trained on is needed as well")
@@ -106,7 +75,7 @@ def _check_base(path: Path, base: Path | None) -> Path:
 
 
 def merge_adapters(model: PreTrainedModel, adapters: Sequence[Path]) -> PreTrainedModel:
-    """Fold LoRA adapters into the weights of `model`, one after the other.
+    """Fold LoRA adapters into the weights of `model`, one after the other; all of them can then be trained.
 
     Raises ValueError for an adapter that cannot be read, or that lacks some of its weights.
     """
@@ -116,7 +85,7 @@ def merge_adapters(model: PreTrainedModel, adapters: Sequence[Path]) -> PreTrain
         with readable(adapter):
             adapted = PeftModel.from_pretrained(model, str(adapter))
         check_adapter(adapted, adapter)
-        model = adapted.merge_and_unload()
+        model = adapted.merge_and_unload().requires_grad_(True)  # peft leaves what it merged into frozen
     return model
 
 
@@ -134,6 +103,26 @@ def save_policy(model: Any, tokenizer: PreTrainedTokenizerBase, out: Path, base:
     else:
         copy.deepcopy(model).merge_and_unload().save_pretrained(out)
     tokenizer.save_pretrained(out)
+
+
+def policy_writer(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, base: Path, start: Path
+) -> Callable[[Any, Path], None]:
+    """`save_policy` for a model that is about to be trained: `write(trained, out)`, with the configs that it has now.
+
+    Trainers write into them what is theirs alone (a mixture of experts' router outputs, PAD for a batch), in place.
+    """
+    configs = {id(config): config for config in (
+        model.config, model.config.get_text_config(), getattr(model, "generation_config", None)) if config is not None}
+    before = [(config, copy.deepcopy(vars(config))) for config in configs.values()]
+
+    def write(trained: Any, out: Path) -> None:
+        for config, values in before:
+            vars(config).clear()
+            vars(config).update(copy.deepcopy(values))
+        save_policy(trained, tokenizer, out, base, start)
+
+    return write
 
 
 def weights_hash(path: Path) -> str:

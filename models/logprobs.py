@@ -20,6 +20,7 @@ from models.batching import (
     pad_right,
     unwrapped,
 )
+from models.long_rope import on_each_side, switch_length
 from models.packing import token_states
 
 _HEAD_IS_PLAIN: WeakKeyDictionary[nn.Module, bool] = WeakKeyDictionary()
@@ -77,17 +78,32 @@ def scatter(flat: Tensor, response_mask: Tensor) -> Tensor:
 def head_is_plain(model: nn.Module) -> bool:
     """Whether logits are just the output embedding of the last hidden states.
 
-    Some architectures scale or cap logits after the head. Rather than know them by name, compare both ways once.
+    Some architectures scale or cap logits after the head. Rather than know them by name, see once what the head is
+    given, and whether large numbers in the place of its logits come out as they are.
     """
     inner = unwrapped(model)
     if inner not in _HEAD_IS_PLAIN:
         head = inner.get_output_embeddings()
-        with evaluating(inner), torch.no_grad():
-            ids = torch.arange(2, device=device_of(inner))[None]
-            expected = inner(input_ids=ids, use_cache=False).logits
-            actual = None if head is None else head(hidden_states(backbone_of(inner), ids))
-        _HEAD_IS_PLAIN[inner] = actual is not None and torch.allclose(actual, expected, rtol=1e-4, atol=1e-5)
+        _HEAD_IS_PLAIN[inner] = head is not None and _reads_states_and_is_last(head, inner)
     return _HEAD_IS_PLAIN[inner]
+
+
+def _reads_states_and_is_last(head: nn.Module, inner: nn.Module) -> bool:
+    read: list[Tensor] = []
+    written: list[Tensor] = []
+
+    def replace_logits(module: nn.Module, args: tuple[Tensor, ...], out: Tensor) -> Tensor:
+        read.append(args[0])
+        written.append(torch.linspace(-99, 99, out.numel(), device=out.device, dtype=out.dtype).view_as(out))
+        return written[0]
+
+    ids = torch.arange(2, device=device_of(inner))[None]
+    with evaluating(inner), torch.no_grad():
+        states = hidden_states(backbone_of(inner), ids)
+        with head.register_forward_hook(replace_logits):
+            logits = inner(input_ids=ids, use_cache=False).logits
+    reads_states = bool(read) and read[0].shape == states.shape and torch.allclose(read[0], states, rtol=1e-4, atol=1e-5)
+    return reads_states and torch.equal(logits, written[0])
 
 
 def states_and_logits(model: nn.Module, batch: ResponseBatch) -> tuple[Tensor, Tensor]:
@@ -97,11 +113,15 @@ def states_and_logits(model: nn.Module, batch: ResponseBatch) -> tuple[Tensor, T
     if head_is_plain(model):
         states = token_states(backbone, batch.ids, batch.lengths, batch.states)
         return states, inner.get_output_embeddings()(states)
-    seen: list[Tensor] = []
-    with backbone.register_forward_hook(lambda module, args, out: seen.append(out.last_hidden_state)):
-        logits = inner(input_ids=batch.ids, use_cache=False).logits
-    real = length_mask(batch.lengths, batch.ids.shape[1])
-    return seen[0][real][batch.states], logits[real][batch.states]
+
+    def run(ids: Tensor, lengths: Tensor, read: Tensor) -> tuple[Tensor, Tensor]:
+        seen: list[Tensor] = []
+        with backbone.register_forward_hook(lambda module, args, out: seen.append(out.last_hidden_state)):
+            logits = inner(input_ids=ids, use_cache=False).logits
+        real = length_mask(lengths, ids.shape[1])
+        return seen[0][real][read], logits[real][read]
+
+    return on_each_side(run, batch.ids, batch.lengths, batch.states, switch_length(backbone))
 
 
 def batch_logprobs(

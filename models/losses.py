@@ -93,6 +93,18 @@ def bradley_terry_loss(
     return -F.logsigmoid(chosen - rejected - margin) + centring * (chosen + rejected) ** 2
 
 
+def chosen_nll(logprobs: Tensor, mask: Tensor) -> Tensor:
+    """−log π(chosen) / |chosen|, added to a preference loss to keep chosen responses likely (Eq. 1, arXiv:2404.19733).
+
+    Args:
+        logprobs: (batch, time) of the chosen responses' tokens, in nats. mask: (batch, time) boolean, True = counted.
+
+    Returns:
+        Losses (batch,), in nats per token.
+    """
+    return -torch.where(mask, logprobs, 0.0).sum(1) / mask.sum(1)
+
+
 class DpoLoss(NamedTuple):
     """Losses and implicit rewards β log(π / π_ref), each (batch,); the rewards without gradient."""
 

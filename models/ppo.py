@@ -7,7 +7,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from models.advantages import explained_variance
 from models.batching import by_length, device_of, evaluating, length_mask
 from models.kl import AdaptiveKl, FixedKl
 from models.logprobs import join, response_logprobs
+from models.long_rope import crosses
 from models.ppo_guards import breaches, tripped
 from models.ppo_settings import PpoSettings
 from models.ppo_update import check_finite, make_optimizer, set_learning_rate, trainable, update
@@ -101,7 +102,12 @@ class PpoTrainer:
             settings.kl_coefficient, settings.kl_target, settings.kl_horizon_episodes)
         self.history: list[dict[str, float]] = []
         self.scales = {signal.name: (0.0, 1.0) for signal in self.rewards}
-        self.reuse_logprobs: bool | None = None if settings.reuse_sampling_logprobs else False
+        switches = crosses(policy, [len(ids) for _, ids in prompts], settings.max_new_tokens)
+        self.reuse_logprobs: bool | None = None if settings.reuse_sampling_logprobs and not switches else False
+
+    def products(self) -> AbstractContextManager:
+        """What every forward pass of policy, reference and critic runs in: equal arithmetic, so that KL begins at 0."""
+        return self.settings.products(device_of(self.policy))
 
     def run(self) -> PpoResult:
         """Trains to the end, a guard, or a number that is not finite; resumes from `checkpoint_dir`."""
@@ -170,8 +176,9 @@ class PpoTrainer:
 
     def _respond(self, batch: Sequence[tuple[str, Sequence[int]]]) -> list[Sample]:
         def some(rows: list[int]) -> list[Sample]:
-            return sample(self.policy, [batch[i] for i in rows], 1, self.sampling, stop_ids=self.stop_ids,
-                          rows_per_batch=self.settings.rows_per_batch)
+            with self.products():
+                return sample(self.policy, [batch[i] for i in rows], 1, self.sampling, stop_ids=self.stop_ids,
+                              rows_per_batch=self.settings.rows_per_batch)
 
         return processes.spread(some, len(batch))
 
@@ -204,8 +211,9 @@ class PpoTrainer:
 
     def _logprobs(self, model: nn.Module, prompt_ids, response_ids) -> Tensor:
         def compute(prompts, responses) -> Tensor:
-            return response_logprobs(model, prompts, responses, self.settings.temperature,
-                                     rows_per_batch=self.settings.rows_per_batch).logprobs
+            with self.products():
+                return response_logprobs(model, prompts, responses, self.settings.temperature,
+                                         rows_per_batch=self.settings.rows_per_batch).logprobs
 
         return self._over_rows(compute, prompt_ids, response_ids)
 
@@ -239,7 +247,8 @@ class PpoTrainer:
         values = torch.zeros(len(response_ids), max(len(response) for response in response_ids), device=device)
         sizes = [len(p) + len(r) for p, r in zip(prompt_ids, response_ids, strict=True)]
         for rows in by_length(sizes, self.settings.rows_per_batch):
-            part = self.value(join([prompt_ids[i] for i in rows], [response_ids[i] for i in rows], device))
+            with self.products():
+                part = self.value(join([prompt_ids[i] for i in rows], [response_ids[i] for i in rows], device))
             values[torch.tensor(rows, device=device), : part.shape[1]] = part
         return values
 

@@ -1,8 +1,12 @@
 """Settings of PPO, checked before anything runs."""
 
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 
+import torch
+
 from models.divisibility import check_divides
+from models.precision import products_in
 
 
 @dataclass(frozen=True)
@@ -23,6 +27,9 @@ class PpoSettings:
         missing_eos_mode: "subtract" it from the score, or "replace" the score by its negative.
         normalise_reward: scale each reward signal to mean 0 and deviation 1 on `normalise_samples` samples of the
             policy before training.
+        value_coefficient: weight of the critic's loss in what a shared backbone learns; it scales the gradient of a
+            critic of its own, too, which Adam then takes out: there it counts against `max_grad_norm` alone.
+        dtype: of matrix products in training ("float32" or "bfloat16"); weights are held as they come.
         max_grad_norm: of policy and critic separately, so that neither's gradient shrinks the other's; a critic that
             shares the policy's backbone is its head alone here.
         reuse_sampling_logprobs: take the sampler's log-probs as the old ones if they agree with a forward pass within
@@ -59,6 +66,7 @@ class PpoSettings:
     adam_eps: float = 1e-5
     max_grad_norm: float = 1.0
     reuse_sampling_logprobs: bool = True
+    dtype: str = "float32"
     seed: int = 0
     checkpoint_every: int = 0
     snapshot_every: int = 0
@@ -102,6 +110,10 @@ class PpoSettings:
                              + (f"set minibatch_size to {nearest} or " if nearest else "") + f"start {fewer}")
         _require(self.normalise_samples >= count, "normalise_samples", self.normalise_samples,
                  f"is less than one for each of {count} processes; set it to {count} or more")
+
+    def products(self, device: torch.device) -> AbstractContextManager:
+        """What every forward pass of policy, reference and critic runs in."""
+        return products_in(getattr(torch, self.dtype), device)
 
     def as_dict(self) -> dict:
         return asdict(self)

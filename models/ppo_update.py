@@ -110,17 +110,22 @@ def accumulate_gradients(
                               settings.value_clip_range, tokens)
 
     if isinstance(value, SharedValue):
-        new, values = value.with_logprobs(batch, settings.temperature)
+        with settings.products(mask.device):
+            new, values = value.with_logprobs(batch, settings.temperature)
         policy_loss, value_loss = policy_part(new), value_part(values)
         (policy_loss.loss + settings.value_coefficient * value_loss.loss).backward()
     else:
         def learn_policy() -> PolicyLoss:
-            part = policy_part(batch_logprobs(policy, batch, settings.temperature))
+            with settings.products(mask.device):
+                new = batch_logprobs(policy, batch, settings.temperature)
+            part = policy_part(new)
             part.loss.backward()
             return part
 
         def learn_value() -> ValueLoss:
-            part = value_part(value(batch))
+            with settings.products(mask.device):
+                values = value(batch)
+            part = value_part(values)
             (settings.value_coefficient * part.loss).backward()
             return part
 

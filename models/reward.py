@@ -3,12 +3,22 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import MethodType
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from transformers.modeling_outputs import SequenceClassifierOutputWithPast
 
-from models.batching import backbone_of, by_length, device_of, evaluating, pad_right, unwrapped
+from models.batching import (
+    backbone_of,
+    by_length,
+    device_of,
+    evaluating,
+    pad_right,
+    right_padded_lengths,
+    unwrapped,
+)
+from models.long_rope import switch_length
 from models.packing import token_states
 
 Scorer = Callable[[Sequence[Sequence[int]], Sequence[Sequence[int]]], Tensor]
@@ -122,19 +132,11 @@ def _forward_by_length(
 ) -> SequenceClassifierOutputWithPast:
     if labels is not None:
         raise ValueError("a reward model pooled by length computes no loss; compute it from the logits")
-    lengths = _right_padded_lengths(input_ids, attention_mask)
-    wanted = {"output_hidden_states": True} if kwargs.get("output_hidden_states") else {}
+    lengths = right_padded_lengths(input_ids, attention_mask)
+    wanted: dict[str, Any] = {"output_hidden_states": True} if kwargs.get("output_hidden_states") else {}
+    if switch_length(self) is not None:
+        wanted["attention_mask"] = attention_mask  # by which keep_sides_apart knows how long the rows are
     out = backbone_of(self)(input_ids=input_ids, use_cache=False, **wanted)
     rows = torch.arange(len(input_ids), device=input_ids.device)
     logits = score_head(self)(out.last_hidden_state[rows, lengths - 1])
     return SequenceClassifierOutputWithPast(logits=logits, hidden_states=out.hidden_states)
-
-
-def _right_padded_lengths(input_ids: Tensor, attention_mask: Tensor | None) -> Tensor:
-    if attention_mask is None:
-        return torch.full((len(input_ids),), input_ids.shape[1], device=input_ids.device)
-    if input_ids.shape[1] > 1 and bool((attention_mask[:, 1:] > attention_mask[:, :-1]).any()):
-        raise ValueError("attention_mask has padding on the left; a reward model reads right-padded batches: set the"
-                         " tokenizer's padding_side to 'right'")
-    return attention_mask.sum(1)
-

@@ -3,6 +3,7 @@
 Randomness is a pure function of (seed, prompt id, sample index, token position): each token costs one uniform number,
 turned into a token by the inverse of the distribution's cumulative sum. So the same batches give the same bits, and
 other batch sizes the same texts but for rounding. The model's own generation config is never consulted.
+Rows whose states would be spoiled by padding (recurrent models) share batches with rows of their own length alone.
 """
 
 from collections import deque
@@ -14,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from models.batching import FILLER_ID, context_length, device_of, evaluating
-from models.decoder import Decoder
+from models.decoder import decoder_for, may_mix
 from models.randomness import generator
 
 # Finished rows give way to waiting ones once they are this share of the batch: each exchange costs a forward pass.
@@ -82,15 +83,14 @@ def sample(
         raise ValueError(f"rows_per_batch={rows_per_batch} must be at least 1; set it to 1 or more")
     check_prompts(model, prompts, settings)
     rows = [_Row(p * n + index, *prompt, index) for p, prompt in enumerate(prompts) for index in range(n)]
-    # The longest first: what takes the place of a finished row is then never wider than the cache.
-    waiting = deque(sorted(rows, key=lambda row: -len(row.prompt_ids)))
     samples: dict[int, Sample] = {}
     with evaluating(model), torch.inference_mode():
-        while waiting:
-            for place, drawn in _Batch(model, _take(waiting, rows_per_batch), settings, stop_ids).run(waiting):
-                samples[place] = drawn
-                if on_batch is not None and (len(samples) % rows_per_batch == 0 or len(samples) == len(rows)):
-                    on_batch(len(samples), len(rows))
+        for waiting in _queues(model, rows, settings.max_new_tokens):
+            while waiting:
+                for place, drawn in _Batch(model, _take(waiting, rows_per_batch), settings, stop_ids).run(waiting):
+                    samples[place] = drawn
+                    if on_batch is not None and (len(samples) % rows_per_batch == 0 or len(samples) == len(rows)):
+                        on_batch(len(samples), len(rows))
     return [samples[row.place] for row in rows]
 
 
@@ -143,6 +143,19 @@ class _Row:
     index: int
 
 
+def _queues(model: nn.Module, rows: Sequence[_Row], max_new_tokens: int) -> list[deque[_Row]]:
+    """Rows that may share a batch: those that may mix, then those of each length that may not.
+
+    The longest first: what takes the place of a finished row is then never wider than the cache.
+    """
+    queues: dict[int, deque[_Row]] = {}
+    mixes = {length: may_mix(model, length, max_new_tokens) for length in {len(row.prompt_ids) for row in rows}}
+    for row in sorted(rows, key=lambda row: -len(row.prompt_ids)):
+        length = len(row.prompt_ids)
+        queues.setdefault(0 if mixes[length] else length, deque()).append(row)
+    return [queues[key] for key in sorted(queues)]
+
+
 def _take(waiting: deque[_Row], count: int) -> list[_Row]:
     return [waiting.popleft() for _ in range(min(count, len(waiting)))]
 
@@ -152,7 +165,7 @@ class _Batch:
 
     def __init__(self, model: nn.Module, rows: list[_Row], settings: SamplingSettings, stop_ids: frozenset[int]):
         self.settings, self.device, self.rows = settings, device_of(model), rows
-        self.decoder = Decoder(model, [row.prompt_ids for row in rows], settings.max_new_tokens)
+        self.decoder = decoder_for(model, [row.prompt_ids for row in rows], settings.max_new_tokens)
         self.stops = torch.tensor(sorted(stop_ids), dtype=torch.long, device=self.device)
         self.draws = self._uniforms(rows)
         # As wide as `draws`, one more than the longest response: what a row draws after its end goes nowhere.

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from models.batching import evaluating
-from models.decoder import Decoder
+from models.decoder import decoder_for
 from models.sampler import SamplingSettings, check_prompts, next_tokens, uniforms
 
 UNFINISHED = "\ufffd"  # what a decoder writes for the first bytes of a character that more tokens will complete
@@ -22,7 +22,7 @@ def stream(
     check_prompts(model, [(name, prompt)], settings)
     draws = torch.from_numpy(uniforms(settings.seed, name, 0, settings.max_new_tokens + 1))
     with evaluating(model), torch.inference_mode():
-        decoder = Decoder(model, [prompt], settings.max_new_tokens)
+        decoder = decoder_for(model, [prompt], settings.max_new_tokens)
         for at in range(settings.max_new_tokens):
             token, _ = next_tokens(decoder.logits, settings.temperature, draws[at : at + 1].to(decoder.device))
             yield int(token)

@@ -11,7 +11,7 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from models.batching import backbone_of, unwrapped
+from models.batching import backbone_of, state_size, unwrapped
 from models.logprobs import ResponseBatch, ResponseLogprobs, logits_to_logprobs, scatter, states_and_logits
 from models.packing import token_states
 from models.reward import score_head
@@ -99,19 +99,15 @@ def check_critic(policy: nn.Module, value: ValueModel | SharedValue) -> None:
     if ours < theirs:
         raise ValueError(f"the critic knows {ours} token ids and the policy writes {theirs}; start the critic from a"
                          " reward model on the policy's vocabulary, or set ppo.value_backbone to shared")
-    width, head = _hidden_size(value.backbone), value.head.in_features
+    width, head = state_size(value.backbone), value.head.in_features
     if width != head:
         raise ValueError(f"the critic's head reads {head} numbers a token and its backbone gives {width}; make the"
                          f" head nn.Linear({width}, 1), or set ppo.value_backbone to shared")
 
 
-def _hidden_size(backbone: nn.Module) -> int:
-    return backbone.config.get_text_config().hidden_size
-
-
 def _zero_head(backbone: nn.Module) -> nn.Linear:
     weight = next(backbone.parameters())
-    head = nn.Linear(_hidden_size(backbone), 1, device=weight.device, dtype=weight.dtype)
+    head = nn.Linear(state_size(backbone), 1, device=weight.device, dtype=weight.dtype)
     nn.init.zeros_(head.weight)
     nn.init.zeros_(head.bias)
     return head

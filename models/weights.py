@@ -13,10 +13,12 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import AutoConfig, PreTrainedModel
+from transformers import AutoConfig, GenerationConfig, PreTrainedModel
 
 DROPOUT_KEYS = ("dropout", "attn_pdrop", "resid_pdrop", "embd_pdrop", "summary_first_dropout",
                 "attention_dropout", "hidden_dropout", "classifier_dropout")
+# What a trainer turns on in a mixture of experts and saves with it; `generate` then fails.
+TRAINING_OUTPUT = "output_router_logits"
 # Two texts that agree in their first token alone; every vocabulary has these ids.
 PROBE = ((0, 1, 1), (0, 2, 2))
 # Of the deviation of a position's logits. Rounding in bfloat16 stays below, a look at later tokens does not.
@@ -56,17 +58,26 @@ def readable(path: Path) -> Iterator[None]:
 
 
 def read_config(path: Path) -> Any:
-    """The config of a model directory with every dropout at 0. Raises ValueError for one that cannot be read."""
+    """The config of a model directory with every dropout at 0 and outputs that only training reads off.
+
+    Raises ValueError for one that cannot be read.
+    """
     with readable(path / "config.json"):
         config = AutoConfig.from_pretrained(path, trust_remote_code=False)
     for key in DROPOUT_KEYS:
         if getattr(config, key, None):
             setattr(config, key, 0.0)
+    text = config.get_text_config()
+    if getattr(text, TRAINING_OUTPUT, False):
+        setattr(text, TRAINING_OUTPUT, False)
     return config
 
 
 def read_weights(model_class: Any, path: Path, dtype: torch.dtype) -> PreTrainedModel:
     """The model of a directory in eval mode, dropout 0, every weight of it from the files; tied weights count as there.
+
+    Of its generation config the token ids alone are kept: we sample from the whole distribution at a temperature of our
+    own, and a penalty or a cut that went along unseen would be served without having been judged.
 
     Args:
         model_class: transformers' AutoModelFor…
@@ -81,7 +92,16 @@ def read_weights(model_class: Any, path: Path, dtype: torch.dtype) -> PreTrained
         )
     _refuse(found["missing_keys"], path, "are not in its safetensors files")
     _refuse([key for key, *_ in found["mismatched_keys"]], path, "have another shape than its config.json says")
+    if model.can_generate():
+        model.generation_config = token_ids_alone(model.generation_config)
     return model.eval()
+
+
+def token_ids_alone(found: GenerationConfig) -> GenerationConfig:
+    """The begin, end and padding ids of a generation config, and nothing that changes what is drawn."""
+    return GenerationConfig(
+        bos_token_id=found.bos_token_id, eos_token_id=found.eos_token_id, pad_token_id=found.pad_token_id
+    )
 
 
 def _refuse(names: Sequence[str], path: Path, fault: str) -> None:

@@ -5,9 +5,9 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from tasks.prompt_rows import has_an_answer
 from tasks.rows import Row
 from tasks.scoring import SAFE, is_harmless_lookalike
-from tasks.second_turn import has_an_answer
 from tasks.statistics import rate_interval
 
 UNKNOWABLE = "unknowable"  # the kind of a question that nobody can answer

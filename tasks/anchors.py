@@ -85,17 +85,13 @@ def ask_anchors(cfg: AnchorsConfig, compare: CompareConfig, state: Path) -> dict
     JudgeError or JudgeUnreachable from a judge.
     """
     specs = [judge.model_dump() for judge in compare.judges if judge.kind not in NOT_ASKED]
-    if cfg.max_cost is not None and (free := compare.unpriced_judges):
-        raise errors.ConfigError(
-            f"anchors.max_cost={cfg.max_cost:g} would never end: judge {free[0]!r} has input_price and output_price 0; "
-            "state its prices, or set anchors.max_cost to null"
-        )
+    check_limit(cfg, compare)
     asker = _asker(cfg, compare)
     anchors: list[Row] = []
     judges: dict[str, dict[str, Any]] = {}
     if cfg.file is not None and compare.given != "only" and specs:
         anchors = read_anchors(Path(cfg.file), cfg.minimum_pairs)
-        pool = make_pool(with_templates(specs))
+        pool = make_pool(with_templates(specs), date=compare.runtime.date)
         verdicts = _both_orders(asker, pool, anchors)
         file_hash = hashlib.sha256(Path(cfg.file).read_bytes()).hexdigest()
         for place, (spec, judge) in enumerate(zip(specs, pool, strict=True)):
@@ -109,6 +105,15 @@ def ask_anchors(cfg: AnchorsConfig, compare: CompareConfig, state: Path) -> dict
         "refused": refusal(cfg.max_drift, {spec["name"]: spec for spec in specs}, judges),
         **{name: getattr(asker.tally, name) for name in ("calls", "input_tokens", "output_tokens", "cost")},
     }
+
+
+def check_limit(cfg: AnchorsConfig, compare: CompareConfig) -> None:
+    """Raises ConfigError for a limit in money that no price can bring to an end."""
+    if cfg.max_cost is not None and (free := compare.unpriced_judges):
+        raise errors.ConfigError(
+            f"anchors.max_cost={cfg.max_cost:g} would never end: judge {free[0]!r} has input_price and output_price 0; "
+            "state its prices, or set anchors.max_cost to null"
+        )
 
 
 def _asker(cfg: AnchorsConfig, compare: CompareConfig) -> Asker:

@@ -67,9 +67,10 @@ def _second_turns(
     cfg: AnswersConfig, model: Path, policy: Path, prompts: Sequence[Row], final: Sequence[Row], out: Path
 ) -> dict[str, float]:
     """Write what the final checkpoint says when it is doubted; how many conversations, and how many did not fit."""
+    loaded = load_policy(policy, model, cfg.runtime.dtype).to(device())
     rows, left_out = second_turns(
-        load_policy(policy, model, cfg.runtime.dtype).to(device()), load_tokenizer(policy), prompts, final,
-        cfg.challenge, serving_settings(cfg.serving, cfg.runtime), cfg.serving.rows_per_batch, policy_hash(policy),
+        loaded, load_tokenizer(policy, cfg.runtime.date), prompts, final, cfg.challenge,
+        serving_settings(cfg.serving, cfg.runtime), cfg.serving.rows_per_batch, policy_hash(policy),
     )
     write_jsonl(out / SECOND_TURNS, rows)
     return {"second_turns": len(rows), "second_turns_left_out": left_out}
@@ -78,12 +79,12 @@ def _second_turns(
 def _answers_of(
     cfg: AnswersConfig, model: Path, path: Path, sft: Path, reference: Any, prompts: Sequence[Row], checkpoint: str
 ) -> list[Row]:
-    tokenizer = load_tokenizer(path)
+    tokenizer = load_tokenizer(path, cfg.runtime.date)
     policy = load_policy(path, model, cfg.runtime.dtype).to(device())
     settings = serving_settings(cfg.serving, cfg.runtime)
     samples = draw(policy, tokenizer, prompts, 1, settings, cfg.serving.rows_per_batch)
     rows = sample_rows(samples, prompts, tokenizer, policy_hash(path), checkpoint=checkpoint)
-    if tokenizer.get_vocab() != load_tokenizer(sft).get_vocab():
+    if tokenizer.get_vocab() != load_tokenizer(sft, cfg.runtime.date).get_vocab():
         return [{**row, "logprob_sft": None} for row in rows]
     under_sft = response_sums(
         reference, [s.prompt_ids for s in samples], [s.response_ids for s in samples], cfg.serving.temperature,

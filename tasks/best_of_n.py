@@ -9,8 +9,9 @@ import numpy as np
 
 from models.best_of_n import winners
 from models.chat_template import load_tokenizer
-from models.loading import load_policy, load_reward_model
+from models.loading import load_policy
 from models.reward import score
+from models.reward_model import load_reward_model
 from tasks.answers import FINAL
 from tasks.config.evaluation import BestOfNConfig
 from tasks.machine import device, prepare_torch
@@ -28,7 +29,7 @@ def best_of_n(
     """
     prepare_torch(cfg.runtime)
     prompts = read_jsonl(select_prompts)
-    tokenizer = load_tokenizer(sft)
+    tokenizer = load_tokenizer(sft, cfg.runtime.date)
     policy = load_policy(sft, model, cfg.runtime.dtype).to(device())
     settings = serving_settings(cfg.serving, cfg.runtime)
     samples = draw(policy, tokenizer, prompts, cfg.n, settings, cfg.serving.rows_per_batch)

@@ -15,7 +15,7 @@ from tasks.config.comparisons import CompareConfig
 from tasks.errors import DataError
 from tasks.judge_templates import with_templates
 from tasks.judging import Judged, JudgedPair, asking_numbers, described, judge_pairs, make_asker
-from tasks.pairing import drawn_prompts, mean_rating, samples_by_prompt
+from tasks.pairing import check_raters, drawn_prompts, mean_rating, samples_by_prompt
 from tasks.rows import Row, read_jsonl, write_jsonl
 from tasks.splits import split_by_root
 
@@ -28,12 +28,14 @@ def compare(
 
     A flip (the pool contradicts itself after a swap) and a tie train nothing; held-out rows keep both, and say in
     `agrees` whether the pool named the same winner in both orders. Given comparisons are mixed in as `cfg.given` says.
-    Raises DataError for samples without a known prompt, and when nothing is left to train on or to hold out; JudgeError
-    and JudgeUnreachable from judges across a network, whose answers so far are kept and not asked for again.
+    Raises DataError for samples without a known prompt, for judges none of whom rates where ratings are needed, and
+    when nothing is left to train on or to hold out; JudgeError and JudgeUnreachable from judges across a network, whose
+    answers so far are kept and not asked for again.
     """
+    check_raters(cfg)
     samples = read_jsonl(generate / "samples.jsonl") if cfg.given != "only" else []
     specs = [judge.model_dump() for judge in cfg.judges] if cfg.given != "only" else []
-    judges = make_pool(with_templates(specs), samples)
+    judges = make_pool(with_templates(specs), samples, cfg.runtime.date)
     groups, duplicates = samples_by_prompt(samples)
     log = CallLog()
     asker = make_asker(cfg, judges, log)
@@ -45,7 +47,7 @@ def compare(
     given = [given_row(row) for row in read_jsonl(preferences)] if cfg.given != "none" else []
     train, heldout = split_by_root(rows + given, cfg.heldout_fraction)
     train = [row for row in train if row["kept"]]
-    _check_split(train, heldout, cfg)
+    check_split(train, heldout, cfg)
     write_jsonl(out / "train.jsonl", train)
     write_jsonl(out / "heldout.jsonl", heldout)
     _write_what_was_said(cfg, judged, judges, specs, out)
@@ -85,6 +87,8 @@ def comparison_row(pair: JudgedPair, judges: Sequence[Judge], cfg: CompareConfig
         "prompt": pair.prompt["prompt"],
         "chosen": _assistant(chosen["response"]),
         "rejected": _assistant(rejected["response"]),
+        "chosen_finished": chosen["finished"],
+        "rejected_finished": rejected["finished"],
         "score_gap": round(gap, 6),
         "soft_label": soft_label,
         "criteria": {"chosen": dict(chosen_ratings), "rejected": dict(rejected_ratings)},
@@ -117,8 +121,10 @@ def _assistant(text: str) -> list[dict[str, str]]:
 
 
 def given_row(row: Row) -> Row:
-    """A human comparison with the fields of a judged one."""
+    """A human comparison with the fields of a judged one; people end what they write."""
     defaults = {
+        "chosen_finished": True,
+        "rejected_finished": True,
         "score_gap": 0.0,
         "soft_label": 1.0,
         "criteria": {"chosen": {}, "rejected": {}},
@@ -131,7 +137,8 @@ def given_row(row: Row) -> Row:
     return {**defaults, **{key: value for key, value in row.items() if value is not None}, "agrees": True, "kept": True}
 
 
-def _check_split(train: Sequence[Row], heldout: Sequence[Row], cfg: CompareConfig) -> None:
+def check_split(train: Sequence[Row], heldout: Sequence[Row], cfg: CompareConfig) -> None:
+    """Raises DataError when there is nothing to train on, or nothing to hold out."""
     if not train or not heldout:
         raise DataError(
             f"{len(train)} comparisons to train on and {len(heldout)} held out; both need at least one: give more "

@@ -5,8 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Sequence
 
-from models.chat_template import encode_prompt, encode_response, load_tokenizer
-from models.loading import load_policy, save_policy
+import torch
+
+from models.chat_template import load_tokenizer
+from models.loading import load_policy, policy_writer
+from models.losses import chosen_nll
+from models.precision import products_in
 from tasks import training
 from tasks.config.training import DpoConfig
 from tasks.errors import DataError
@@ -15,6 +19,7 @@ from tasks.machine import device, prepare_torch
 from tasks.numbers import finite_metrics
 from tasks.rows import Row, read_jsonl
 from tasks.sampling import response_sums
+from tasks.sides import SIDES, encode_side
 from tasks.snapshots import collect_snapshots
 
 SCORING_ROWS = 64
@@ -24,9 +29,8 @@ def tokenise(rows: Sequence[Row], tokenizer: Any) -> list[Row]:
     """`prompt_ids`, `chosen_ids` and `rejected_ids` of each comparison, and their longest `length`."""
     tokenised = []
     for row in rows:
-        prompt = encode_prompt(tokenizer, row["prompt"])
-        chosen = encode_response(tokenizer, row["chosen"][-1]["content"])
-        rejected = encode_response(tokenizer, row["rejected"][-1]["content"])
+        prompt, chosen = encode_side(tokenizer, row, "chosen")
+        _, rejected = encode_side(tokenizer, row, "rejected")
         tokenised.append({
             "prompt_ids": prompt, "chosen_ids": chosen, "rejected_ids": rejected,
             "length": len(prompt) + max(len(chosen), len(rejected)),
@@ -44,20 +48,19 @@ def dpo(cfg: DpoConfig, model: Path, sft: Path, compare: Path, out: Path, checkp
     rows = read_jsonl(compare / "train.jsonl")
     if not rows:
         raise DataError("dpo has no comparisons to train on; give preferences, or loosen the filters of compare")
-    tokenizer = load_tokenizer(sft)
+    tokenizer = load_tokenizer(sft, cfg.runtime.date)
     tokenised = tokenise(rows, tokenizer)
-    policy = load_policy(sft, model, cfg.runtime.dtype).to(device())
+    policy = load_policy(sft, model).to(device())
     check_targets(cfg.lora, policy, "dpo")
     lengths, names = [t["length"] for t in tokenised], [row["id"] for row in rows]
     training.check_lengths(lengths, names, cfg.max_length, "dpo.max_length", policy)
-    trainer = make_trainer(cfg, policy, tokenizer, with_reference(policy, tokenised), checkpoints)
-
-    def save(policy: Any, path: Path) -> None:
-        save_policy(policy, tokenizer, path, base=model, start=sft)
-
-    trainer.add_callback(training.Snapshots(cfg.snapshots, save))
+    write = policy_writer(policy, tokenizer, base=model, start=sft)
+    with products_in(getattr(torch, cfg.runtime.dtype), device()):
+        rows_with_reference = with_reference(policy, tokenised)
+    trainer = make_trainer(cfg, policy, tokenizer, rows_with_reference, checkpoints)
+    trainer.add_callback(training.Snapshots(cfg.snapshots, write))
     training.train(trainer, "dpo", checkpoints)
-    save(trainer.model, out)
+    write(trainer.model, out)
     collect_snapshots(checkpoints, out)
     training.write_curves(out / "curves.jsonl", trainer.state.log_history)
     return metrics(rows, trainer.state)
@@ -65,35 +68,50 @@ def dpo(cfg: DpoConfig, model: Path, sft: Path, compare: Path, out: Path, checkp
 
 def with_reference(policy: Any, tokenised: Sequence[Row]) -> list[Row]:
     """Rows with the log-probs that the policy gives both responses before training: the reference's, in nats."""
-    names = ("chosen", "rejected")
     sums = {
         name: response_sums(
             policy, [t["prompt_ids"] for t in tokenised], [t[f"{name}_ids"] for t in tokenised], 1.0, SCORING_ROWS
         )
-        for name in names
+        for name in SIDES
     }
     return [
-        {**row, **{f"ref_{name}_logps": sums[name][i] for name in names}} for i, row in enumerate(tokenised)
+        {**row, **{f"ref_{name}_logps": sums[name][i] for name in SIDES}} for i, row in enumerate(tokenised)
     ]
 
 
 def make_trainer(cfg: DpoConfig, policy: Any, tokenizer: Any, tokenised: Sequence[Row], folder: Path) -> Any:
-    """TRL's DPOTrainer on comparisons that are tokenised already and carry the reference's log-probs."""
+    """TRL's DPOTrainer on comparisons that are tokenised already and carry the reference's log-probs.
+
+    The loss `sft` is ours: TRL averages it over the tokens of a batch, so that it depends on what shares the batch.
+    """
     from datasets import Dataset
     from trl import DPOConfig as Arguments
     from trl import DPOTrainer
 
-    class TokenisedDpoTrainer(DPOTrainer):
+    weights = dict(zip(cfg.loss_types, cfg.loss_weights, strict=True))
+    nll_weight = weights.pop("sft", 0.0)
+
+    class TokenisedDpoTrainer(training.PairTrainer, DPOTrainer):
         def _prepare_dataset(self, dataset: Dataset, *_: Any, **__: Any) -> Dataset:
             return dataset
 
         def _precompute_ref_logps(self, dataset: Dataset, *_: Any, **__: Any) -> Dataset:
             return dataset  # ours took a fraction of the time: no padding, no prompt logits
 
+        def _compute_loss(self, model: Any, inputs: Any, return_outputs: bool) -> Any:
+            if not nll_weight:
+                return super()._compute_loss(model, inputs, return_outputs)
+            seen: list[Any] = []
+            with model.register_forward_hook(lambda module, args, out: seen.append(out)):
+                loss = super()._compute_loss(model, inputs, return_outputs)
+            mask = inputs["completion_mask"][:, 1:].bool()
+            chosen = len(mask) // 2
+            return loss + nll_weight * chosen_nll(seen[0].log_probs[:chosen], mask[:chosen]).mean()
+
     arguments = training.trainer_arguments(
         Arguments, cfg, cfg.runtime, folder,
-        beta=cfg.beta, loss_type=list(cfg.loss_types), loss_weights=list(cfg.loss_weights),
-        precompute_ref_log_probs=True,
+        beta=cfg.beta, loss_type=list(weights), loss_weights=list(weights.values()),
+        label_smoothing=cfg.label_smoothing or 0.0, precompute_ref_log_probs=True,
     )
     return TokenisedDpoTrainer(
         model=policy, args=arguments, train_dataset=Dataset.from_list(list(tokenised)), processing_class=tokenizer,

@@ -31,6 +31,10 @@ class ConfigError(StageError):
     kind = "config"
 
 
+class ManyErrors(ConfigError):
+    """Several things are wrong: the message is a head, and a line for each."""
+
+
 class DataError(StageError):
     """The input files or the model directory are not what the stage needs."""
 

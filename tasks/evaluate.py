@@ -67,7 +67,8 @@ def evaluate(
     if in_service:
         answers[CHAMPION] = in_service
     check_pairing(answers, prompts)
-    scorer, proxy = load_gold(gold, model), RewardModelScorer.load(reward, model, cfg.rows_per_batch)
+    scorer = load_gold(gold, model)
+    proxy = RewardModelScorer.load(reward, model, cfg.rows_per_batch, cfg.runtime.date)
     scores: list[Row] = []
     for done, (name, rows) in enumerate(answers.items(), start=1):
         scores += score_answers(name, rows, prompts, scorer, proxy)

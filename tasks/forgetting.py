@@ -7,13 +7,14 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from tasks import formats
 from tasks.config.service import IntakeConfig
 from tasks.config.shared import DataConfig
-from tasks.formats import BadRow
-from tasks.held_data import digest_of, richest, verdict_digest
+from tasks.data.reading import Reader, reader_of
+from tasks.data.tables import read_table
+from tasks.data.values import BadRow
+from tasks.held_data import digest_of_all, richest, verdict_digest
 from tasks.intake_ledger import Tombstone
-from tasks.prepare import PARSERS, files_of
+from tasks.prepare import files_of
 from tasks.rows import Row
 
 VERDICTS = "verdicts"
@@ -27,15 +28,16 @@ def readers_of(data: DataConfig, intake: IntakeConfig) -> dict[str, list[str]]:
     return readers | {intake.verdicts: [VERDICTS]}
 
 
-def take_out(path: Path, readers: Sequence[str], wanted: str) -> list[Tombstone]:
+def take_out(path: Path, readers: Sequence[str], wanted: str, data: DataConfig) -> list[Tombstone]:
     """Rewrite the data file without the row whose id is `wanted`, whole or not at all; what stands for it from now on.
 
     Of a prompt its verdicts go as well. Rows that have no id of their own are named by their number: those that stay
     get the name that they had written down. The file is not touched when the row is not in it.
     Raises DataError as `prepare` does for a file that cannot be read.
     """
-    rows = formats.read_table(path)
-    found = [_tombstone(row, readers, path, number, wanted) for number, row in enumerate(rows, start=1)]
+    rows = read_table(path)
+    reader = None if VERDICTS in readers else reader_of(rows, richest(readers), data)
+    found = [_tombstone(row, readers, path, number, wanted, reader) for number, row in enumerate(rows, start=1)]
     stones = [stone for stone in found if stone is not None]
     if stones:
         kept = [
@@ -46,14 +48,16 @@ def take_out(path: Path, readers: Sequence[str], wanted: str) -> list[Tombstone]
     return stones
 
 
-def _tombstone(row: Row, readers: Sequence[str], path: Path, number: int, wanted: str) -> Tombstone | None:
-    if VERDICTS in readers:
+def _tombstone(
+    row: Row, readers: Sequence[str], path: Path, number: int, wanted: str, reader: Reader | None
+) -> Tombstone | None:
+    if reader is None:
         digest = verdict_digest(row)
         name = str(row.get("id", f"{VERDICTS}-{digest[:16]}"))
         named = wanted == name or wanted == str(row.get("prompt_id"))
     else:
         name, named = wanted, wanted in _names(row, readers, path, number)
-        digest = _digest(row, readers) if named else None
+        digest = _digest(row, reader) if named else None
     return Tombstone(name, digest, str(row["origin"]) if row.get("origin") else None) if named else None
 
 
@@ -65,9 +69,10 @@ def _names(row: Mapping[str, object], readers: Sequence[str], path: Path, number
     return [f"{reader}-{path.name.split('.')[0]}-{number}" for reader in ordered]
 
 
-def _digest(row: Row, readers: Sequence[str]) -> str | None:
+def _digest(row: Row, reader: Reader) -> str | None:
+    """The digest of what the row says; None for one that is not read."""
     try:
-        return digest_of(PARSERS[richest(readers)](row))
+        return digest_of_all(reader.contents(row))
     except BadRow:
         return None
 

@@ -23,6 +23,7 @@ from tasks.decision import Compared, decide, plan
 from tasks.errors import DataError
 from tasks.machine import device, prepare_torch
 from tasks.monitors import at_level
+from tasks.prompt_rows import part_of
 from tasks.rows import Row, read_jsonl, write_jsonl
 from tasks.sampling import draw, sample_rows, serving_settings
 from tasks.scoring import load_gold, prompt_text
@@ -87,21 +88,6 @@ def candidate_path(selection: Mapping[str, Any], policies: Mapping[str, Path]) -
     return path
 
 
-def part_of(cfg: GateConfig, prompts: Sequence[Row]) -> list[Row]:
-    """The prompts of this version of the set: whole roots, by their hash. Raises DataError when there are none."""
-    kept = [row for row in prompts if _part(row["root"], cfg.sets) == cfg.set]
-    if not kept:
-        raise DataError(
-            f"gate_prompts has no prompt in part {cfg.set} of {cfg.sets}, so nothing can be promoted; raise "
-            "data.splits.gate or lower gate.sets"
-        )
-    return kept
-
-
-def _part(root: str, parts: int) -> int:
-    return int.from_bytes(hashlib.sha256(f"gate {root}".encode()).digest()[:8], "big") % parts
-
-
 def prompt_set(cfg: GateConfig, prompts: Sequence[Row]) -> dict[str, Any]:
     """Which version of the prompts was looked at, for the how manieth time, and what of alpha that look may spend."""
     asked = sorted(json.dumps([row["id"], row["prompt"]], sort_keys=True) for row in prompts)
@@ -124,14 +110,15 @@ def selected_before(
 
 def score_policy(cfg: GateConfig, policy: Path, base: Path, prompts: Sequence[Row], scorer: Scorer) -> list[Row]:
     """One scored answer per prompt, in the prompts' order, sampled as it would be served."""
-    tokenizer = load_tokenizer(policy)
+    tokenizer = load_tokenizer(policy, cfg.runtime.date)
     loaded = load_policy(policy, base, cfg.runtime.dtype).to(device())
     samples = draw(loaded, tokenizer, prompts, 1, serving_settings(cfg.serving, cfg.runtime), cfg.rows_per_batch)
-    texts = [row["response"] for row in sample_rows(samples, prompts, tokenizer, "")]
+    rows = sample_rows(samples, prompts, tokenizer, "")
+    texts, finished = ([row[name] for row in rows] for name in ("response", "finished"))
     return [
         {
             "prompt_id": prompt["id"], "root": prompt["root"], "text": text,
             "refuses": refuses(text, prompt_text(prompt)), **axes,
         }
-        for prompt, text, axes in zip(prompts, texts, scorer.score(prompts, texts), strict=True)
+        for prompt, text, axes in zip(prompts, texts, scorer.score(prompts, texts, finished), strict=True)
     ]

@@ -25,7 +25,7 @@ def generate(cfg: GenerateConfig, model: Path, sft: Path, compare_prompts: Path,
     """Write `samples.jsonl`: cfg.samples_per_prompt answers to each prompt, at the temperatures in turn."""
     prepare_torch(cfg.runtime)
     prompts = read_jsonl(compare_prompts)
-    tokenizer = load_tokenizer(sft)
+    tokenizer = load_tokenizer(sft, cfg.runtime.date)
     policy = load_policy(sft, model, cfg.runtime.dtype).to(device())
     sampler = make_sampler(cfg.sampler, policy, tokenizer, cfg.rows_per_batch, cfg.served_model)
     name, rows = cfg.served_model or policy_hash(sft), []

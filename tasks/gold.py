@@ -1,13 +1,14 @@
 """Gold: the score that training never sees. Named by `gold.json`, so that every reader can say what it was."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from models.judges import make_scorer
 from tasks.config.comparisons import GoldConfig
-from tasks.errors import ConfigError, DataError
+from tasks.errors import DataError
 from tasks.judge_templates import template_of
-from tasks.rows import read_jsonl
+from tasks.rows import Row, read_jsonl
 from tasks.scoring import GOLD_FILE, MODEL_FOLDER
 from tasks.splits import split_by_root
 
@@ -17,9 +18,9 @@ HELDOUT_FRACTION = 0.1  # of the roots in gold_preferences: they measure how far
 def gold(cfg: GoldConfig, model: Path, gold_preferences: Path, out: Path, checkpoints: Path) -> dict[str, float]:
     """Writes `gold.json`, and for a reward model its directory `model/` beside it.
 
-    `gold_preferences` are human comparisons that no other stage reads. Raises ConfigError for a reward model without
-    training settings and a judge's template that is not the one in params, DataError without comparisons, ValueError
-    for weights that the oracle refuses and for a template that lacks a field.
+    `gold_preferences` are human comparisons that no other stage reads. Raises ConfigError for a judge's template
+    that is not the one in params, DataError without comparisons, ValueError for weights that the oracle refuses and for
+    a template that lacks a field.
     """
     out.mkdir(parents=True, exist_ok=True)
     if cfg.kind == "oracle":
@@ -35,19 +36,25 @@ def gold(cfg: GoldConfig, model: Path, gold_preferences: Path, out: Path, checkp
     return {"axes": 0.0, **numbers}
 
 
+def training_pairs(preferences: Sequence[Row]) -> tuple[list[Row], list[Row]]:
+    """(pairs that train the gold reward model, pairs that measure it). Raises DataError where none would train it."""
+    train, heldout = split_by_root(preferences, HELDOUT_FRACTION)
+    if not train:
+        raise DataError("gold_preferences has comparisons of fewer than two roots; raise data.splits.gold")
+    return train, heldout
+
+
 def _write(cfg: GoldConfig, weights: dict[str, float], out: Path) -> None:
     document = {"kind": cfg.kind, "weights": weights, **cfg.model_dump(include={"rows_per_batch", "allow_same_judge"})}
     if cfg.judge is not None:
         document |= cfg.model_dump(include={"judge", "asking", "budget"})
+    if cfg.kind != "oracle":
+        document["date"] = cfg.runtime.date
     (out / GOLD_FILE).write_text(json.dumps(document, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def _train_gold(cfg: GoldConfig, model: Path, preferences: Path, out: Path, checkpoints: Path) -> dict[str, float]:
-    if cfg.training is None:
-        raise ConfigError("gold.kind is reward_model but gold.training is null; give it the keys of section reward")
-    train, heldout = split_by_root(read_jsonl(preferences), HELDOUT_FRACTION)
-    if not train:
-        raise DataError("gold_preferences has comparisons of fewer than two roots; raise data.splits.gold")
+    train, heldout = training_pairs(read_jsonl(preferences))
     from tasks.reward import pair_scores, train_reward_model
 
     trained, tokenizer, _ = train_reward_model(

@@ -23,21 +23,24 @@ class JudgeScorer:
     """A Scorer whose axes are the judge's criteria, rated 1 to 5 and mapped to [0, 1]; gold is their weighted mean.
 
     `spec`: the judge as params name it; `asking`: the settings of section compare.asking, None for their defaults;
-    `budget`: what all that this scorer is asked may cost, stored ratings included, None for no limit.
+    `budget`: what all that this scorer is asked may cost, stored ratings included, None for no limit; `date`: what the
+    chat template of a local judge takes for today.
     """
 
     kind = KIND
 
     def __init__(
-        self, spec: Mapping[str, Any], asking: Mapping[str, Any] | None, budget: Mapping[str, Any] | None
+        self, spec: Mapping[str, Any], asking: Mapping[str, Any] | None, budget: Mapping[str, Any] | None, date: str
     ) -> None:
-        self.judge = make_judge(with_template(spec))
+        self.judge = make_judge(with_template(spec), date=date)
         self.weights, self.axes = dict(spec["weights"]), tuple(spec["weights"])
         self._log, self._known = CallLog(), {}
         store, limit = Store(state_root() / STORE_FILE), Budget(**budget or {})
         self._asker = Asker(store, limit, asking_settings(asking), heard=self._log.heard)
 
-    def score(self, rows: Sequence[Row], responses: Sequence[str]) -> list[dict[str, float]]:
+    def score(
+        self, rows: Sequence[Row], responses: Sequence[str], finished: Sequence[bool] | None = None
+    ) -> list[dict[str, float]]:
         """One dict per (row, response); a pair that was rated before is not asked, and not counted, again.
 
         Raises ConfigError where the budget ends, and DataError where the judge rates some not at all: tests are paired,

@@ -9,17 +9,23 @@ import hashlib
 import json
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from models.control_tokens import control_marks, holds_mark
 from models.judges.human import COLUMNS, PREFERENCES
-from tasks import formats
 from tasks.config.service import IntakeConfig
-from tasks.config.shared import DataConfig
-from tasks.formats import BadRow
-from tasks.prepare import HELD_OUT, KIND_SPLITS, PARSERS, files_of, read_kind, shares_of, split_of
+from tasks.config.shared import DataConfig, NearRepeatsConfig
+from tasks.data.collecting import Read, limited, read_kind
+from tasks.data.fields import fields_of, named
+from tasks.data.messages import CALLS, MEDIA, REASONING
+from tasks.data.reading import Reader
+from tasks.data.values import BadRow
+from tasks.errors import DataError
+from tasks.near_repeats import user_turns
+from tasks.prepare import HELD_OUT, KIND_SPLITS, files_of, shares_of, split_of
 from tasks.rows import Row, read_jsonl
 
 EVALUATION = ("select", "gate")
@@ -31,11 +37,26 @@ ROLES = ("system", "user", "assistant")
 
 @dataclass(frozen=True)
 class Rules:
-    """The params that decide what a row is; `categories` are those that SFT has a weight for."""
+    """The params that decide what a row is; `categories` are those that SFT has a weight for.
+
+    marks: what the base's tokenizer takes for control tokens. They are kept as text; rows that hold some are counted.
+    """
 
     data: DataConfig
     intake: IntakeConfig
     categories: tuple[str, ...]
+    marks: frozenset[str] = frozenset()
+
+
+def marks_of(base: Path) -> frozenset[str]:
+    """What the tokenizer of a model directory takes for control tokens; nothing where the model is not here.
+
+    Raises DataError for a tokenizer's file that cannot be read.
+    """
+    try:
+        return control_marks(base)
+    except (OSError, ValueError) as error:
+        raise DataError(f"the tokenizer in {base} cannot be read: {' '.join(str(error).split())}") from None
 
 
 @dataclass(frozen=True)
@@ -59,9 +80,13 @@ class Candidate:
 
 @dataclass
 class File:
-    """One data file: its rows' ids with their digests (None: an id that only another kind gives), and its readers."""
+    """One data file: its rows' ids with their digests (None: an id that only another kind gives), and its readers.
+
+    own_form: whether rows are added to it in our own form, since it is read with marks, or by columns that params name.
+    """
 
     readers: tuple[str, ...]
+    own_form: bool = False
     ids: dict[str, str | None] = field(default_factory=dict)
     digests: set[str] = field(default_factory=set)
 
@@ -84,6 +109,15 @@ class HeldData:
             self._read(folder, name, kind)
         self._read_verdicts(folder / rules.intake.verdicts)
 
+    @property
+    def near_repeats(self) -> NearRepeatsConfig:
+        """When a new row nearly repeats an evaluation prompt."""
+        return self._rules.data.near_repeats
+
+    def holds_mark(self, row: Row) -> bool:
+        """Whether a text in the row holds a control token of the base's tokenizer."""
+        return holds_mark(row, self._rules.marks)
+
     def file_for(self, kind: str) -> str | None:
         """The file that rows of a kind are added to; None where params name none."""
         return self._rules.intake.verdicts if kind == "verdicts" else files_of(self._rules.data).get(kind)
@@ -94,11 +128,12 @@ class HeldData:
         Raises BadRow with the reason why it cannot be used.
         """
         given = {key: value for key, value in row.items() if value is not None}
+        own_name = _id(given)
         found = self._verdict(given) if kind == "verdicts" else self._example(kind, given)
-        name = _id(given) or f"{kind}-{found.digest[:16]}"
+        name = own_name or f"{kind}-{found.digest[:16]}"
         if name in self._forgotten.ids or found.digest in self._forgotten.digests:
             raise BadRow("the row was forgotten on request")
-        return Candidate({**given, "id": name, "origin": origin}, found.digest, found.root, found.split, found.turns)
+        return replace(found, row={**found.row, "id": name, "origin": origin})
 
     def knows(self, kind: str, candidate: Candidate) -> bool:
         """Whether the row is here already. Raises BadRow when its id is, with other content."""
@@ -127,9 +162,11 @@ class HeldData:
     def _read(self, folder: Path, name: str, kind: str) -> None:
         readers = tuple(reader for reader, other in files_of(self._rules.data).items() if other == name)
         file = self._files.setdefault(name, File(readers))
-        for row in read_kind(folder / name, kind, self._rules.data).rows if (folder / name).is_file() else ():
+        read = read_kind(folder / name, kind, self._rules.data) if (folder / name).is_file() else Read(folder / name)
+        file.own_form |= read.marked or bool(getattr(self._rules.data.columns, kind))
+        for row in read.rows:
             split = self._split(kind, row["root"], row.get("split"))
-            turns = _turns(row.get("prompt") or row["messages"])
+            turns = user_turns(row)
             if kind == richest(readers):
                 file.ids[row["id"]] = digest = digest_of(row)
                 file.digests.add(digest)
@@ -163,24 +200,35 @@ class HeldData:
 
     def _example(self, kind: str, given: Row) -> Candidate:
         """A demonstration or a preference, as every kind that its file is read as."""
-        readers = self._files[self.file_for(kind) or ""].readers
+        file = self._files[self.file_for(kind) or ""]
+        readers = file.readers
         contents = {reader: self._content(reader, given, kind) for reader in readers}
         content = contents[richest(readers)]
-        _check_roles(content)
+        _check_turns(content)
         _check_split(given, readers)
         _check_names(given)
-        named = formats.named(given, content, kind, 0)
-        if "demonstrations" in readers and named["category"] not in self._rules.categories:
+        fields = fields_of(given, getattr(self._rules.data.columns, kind))
+        row = named(fields, content, kind)
+        if "demonstrations" in readers and row["category"] not in self._rules.categories:
             raise BadRow(f"its category has no weight in sft.category_weights ({', '.join(self._rules.categories)})")
-        splits = [split for reader in readers if (split := self._split(reader, named["root"], given.get("split")))]
-        turns = _turns(content.get("prompt") or content["messages"][:-1])
-        return Candidate(named, digest_of(content), named["root"], splits[0] if splits else None, turns)
+        splits = [split for reader in readers if (split := self._split(reader, row["root"], row.get("split")))]
+        turns = user_turns(content)
+        kept = {**fields, **content} if file.own_form else given
+        return Candidate(kept, digest_of(content), row["root"], splits[0] if splits else None, turns)
 
     def _content(self, reader: str, given: Row, kind: str) -> Row:
+        """Marks of who speaks are never read here: what a stranger writes may hold them."""
         try:
-            return formats.limited(PARSERS[reader](given), self._rules.data.max_characters)
+            contents = self._reader(reader).contents(given)
+            if len(contents) != 1:
+                raise BadRow("it makes no comparison, or several; send each as prompt, chosen and rejected")
+            return limited(contents[0], self._rules.data.max_characters)
         except BadRow as reason:
             raise BadRow(str(reason) if reader == kind else f"{reader} are read from the same file: {reason}") from None
+
+    def _reader(self, kind: str) -> Reader:
+        data = self._rules.data
+        return Reader(kind, getattr(data.columns, kind), data.pairs.minimum_gap)
 
     def _verdict(self, given: Row) -> Candidate:
         """A human verdict, as the judge `human` reads it."""
@@ -210,7 +258,12 @@ def richest(readers: Iterable[str]) -> str:
 
 def digest_of(row: Mapping[str, Any]) -> str:
     """SHA-256 over what a row says: equal for equal conversations, whatever their ids and other fields."""
-    return _digest({key: row[key] for key in formats.CONTENT if key in row})
+    return _digest({key: row[key] for key in ("messages", "prompt", "chosen", "rejected", "tools") if key in row})
+
+
+def digest_of_all(contents: Sequence[Mapping[str, Any]]) -> str:
+    """The digest of a row that makes one row of ours, or several of them."""
+    return digest_of(contents[0]) if len(contents) == 1 else _digest({"rows": [digest_of(row) for row in contents]})
 
 
 def verdict_digest(row: Mapping[str, Any]) -> str:
@@ -220,10 +273,6 @@ def verdict_digest(row: Mapping[str, Any]) -> str:
 
 def _digest(content: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
-def _turns(messages: Iterable[Mapping[str, str]]) -> tuple[str, ...]:
-    return tuple(message["content"] for message in messages if message["role"] == "user")
 
 
 # --- checks ---
@@ -259,7 +308,12 @@ def _check_split(given: Row, readers: Iterable[str]) -> None:
         raise BadRow(f"its split is none of {', '.join(allowed)}; leave it out, and it goes by the hash of the root")
 
 
-def _check_roles(content: Row) -> None:
-    for messages in content.values():
-        if any(message["role"] not in ROLES for message in messages):
+def _check_turns(content: Row) -> None:
+    """The chat template is not at hand here, so only what every template can say is let in."""
+    if "tools" in content:
+        raise BadRow("it has tools, which intake does not take in; add it to the data file itself")
+    for message in (message for messages in content.values() for message in messages):
+        if message["role"] not in ROLES:
             raise BadRow(f"a role is none of {', '.join(ROLES)}")
+        if extra := next((key for key in (*CALLS, *REASONING, *MEDIA) if key in message), None):
+            raise BadRow(f"a message has {extra}, which intake does not take in; add it to the data file itself")

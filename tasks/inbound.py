@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 
 from models.judges.human import COLUMNS
 from tasks.config.service import IntakeConfig
-from tasks.formats import BadRow
+from tasks.data.values import BadRow
 from tasks.rows import Row
 
 KINDS = ("demonstrations", "preferences", "verdicts")

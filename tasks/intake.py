@@ -13,9 +13,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tasks.config.service import NearRepeatsConfig
+from tasks.config.shared import NearRepeatsConfig
+from tasks.data.values import BadRow
 from tasks.errors import DataError
-from tasks.formats import BadRow
 from tasks.held_data import EVALUATION, Candidate, HeldData
 from tasks.inbound import Parsed, Problem
 from tasks.near_repeats import NearRepeats, Repeat
@@ -34,11 +34,15 @@ class Inbound:
 
 @dataclass
 class Admitted:
-    """What became of the rows of one object. `held_out` of the good ones fall into a split that trains no policy."""
+    """What became of the rows of one object.
+
+    Of the good ones, `held_out` fall into a split that trains no policy, and `with_marks` hold control tokens as text.
+    """
 
     rows: list[Row] = field(default_factory=list)
     duplicates: int = 0
     held_out: int = 0
+    with_marks: int = 0
     problems: list[Problem] = field(default_factory=list)
 
 
@@ -75,6 +79,7 @@ def admit(inbound: Sequence[Inbound], held: HeldData, near: NearRepeatsConfig) -
             outcome.problems.append(Problem(line.number, str(reason)))
             continue
         outcome.rows.append(line.candidate.row)
+        outcome.with_marks += held.holds_mark(line.candidate.row)
         outcome.held_out += line.kind != "verdicts" and line.candidate.split in (None, *HELD_OUT)
     for outcome in admitted:
         outcome.problems.sort(key=lambda problem: problem.line)

@@ -21,6 +21,7 @@ from typing import Any
 from tasks.errors import DataError
 from tasks.held_data import Forgotten
 from tasks.inbound import Problem
+from tasks.rows import append_jsonl, parse_jsonl
 
 OBJECTS, QUARANTINE = "objects.jsonl", "quarantine.jsonl"
 
@@ -30,7 +31,8 @@ class Entry:
     """One object version and what became of it.
 
     version: null where the bucket keeps no versions. modified: when the object was stored, as S3 says. rows: good +
-    duplicates + quarantined. refused: why no row was used.
+    duplicates + quarantined. with_marks: of the good ones, those with control tokens in their text. refused: why no row
+    was used.
     """
 
     bucket: str
@@ -45,6 +47,7 @@ class Entry:
     rows: int = 0
     good: int = 0
     held_out: int = 0
+    with_marks: int = 0
     duplicates: int = 0
     quarantined: int = 0
     refused: str | None = None
@@ -95,15 +98,15 @@ class ObjectLedger:
         """Add tombstones, and the hash of the data before and after. `at`: when, UTC."""
         lines = [{"type": "tombstone", "at": at, **asdict(stone)} for stone in stones]
         moved = [{"type": "data", "before": before, "after": after}] if before != after else []
-        _append(self._folder / OBJECTS, [*lines, *moved])
+        append_jsonl(self._folder / OBJECTS, [*lines, *moved])
 
     def append(self, entries: Iterable[tuple[Entry, list[Problem]]], before: str, after: str) -> None:
         """Add object versions, the report on their quarantined lines, and the hash of the data before and after."""
         entries = list(entries)
-        _append(self._folder / OBJECTS, ({"type": "object", **asdict(entry)} for entry, _ in entries))
+        append_jsonl(self._folder / OBJECTS, ({"type": "object", **asdict(entry)} for entry, _ in entries))
         if before != after:
-            _append(self._folder / OBJECTS, [{"type": "data", "before": before, "after": after}])
-        _append(
+            append_jsonl(self._folder / OBJECTS, [{"type": "data", "before": before, "after": after}])
+        append_jsonl(
             self._folder / QUARANTINE,
             (
                 {"type": "quarantined", "key": entry.key, "etag": entry.etag, "reason": reason, "lines": lines}
@@ -144,28 +147,23 @@ def _ranges(numbers: list[int]) -> str:
 
 def states_in(text: str) -> set[str]:
     """The hashes of the data that a ledger (the text of its objects) has led through."""
-    lines = [json.loads(line) for line in text.splitlines()]
+    lines = parse_jsonl(text.split("\n"), OBJECTS)
     return {line[key] for line in lines if line.get("type") == "data" for key in ("before", "after")}
 
 
 def _read(path: Path) -> list[dict[str, Any]]:
     if not path.exists():
         return []
-    lines = []
-    for number, text in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        try:
-            line = json.loads(text)
-            known = line.get("type") != "object" or all(line[key] for key in ("bucket", "key", "etag"))
-        except (ValueError, KeyError, AttributeError):
-            known = False
-        if not known:
-            raise DataError(f"{path.name}, line {number} is no line of the ledger of intake; restore the file from git")
-        lines.append(line)
-    return lines
+    with path.open(encoding="utf-8") as file:
+        return [_line(text, f"{path.name}, line {number}") for number, text in enumerate(file, start=1)]
 
 
-def _append(path: Path, lines: Iterable[dict[str, Any]]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "a", encoding="utf-8") as file:
-        for line in lines:
-            file.write(json.dumps(line, ensure_ascii=False, sort_keys=True) + "\n")
+def _line(text: str, where: str) -> dict[str, Any]:
+    try:
+        line = json.loads(text)
+        known = line.get("type") != "object" or all(line[key] for key in ("bucket", "key", "etag"))
+    except (ValueError, KeyError, AttributeError):
+        known = False
+    if not known:
+        raise DataError(f"{where} is no line of the ledger of intake; restore the file from git")
+    return line

@@ -109,7 +109,8 @@ def reference_rows(
         raise DataError(f"a judged pair names sample {missing[0]!r}, which generate lacks; run compare again")
     wanted = sorted({row[side] for row in rows for side in ("a", "b")})
     asked = [samples[sample_id] for sample_id in wanted]
-    scored = scorer.score([prompts[sample["prompt_id"]] for sample in asked], [sample["response"] for sample in asked])
+    texts, finished = ([sample[name] for sample in asked] for name in ("response", "finished"))
+    scored = scorer.score([prompts[sample["prompt_id"]] for sample in asked], texts, finished)
     scores = dict(zip(wanted, scored, strict=True))
     return [
         {

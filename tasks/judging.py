@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
-from math import comb, inf
+from math import inf
 from typing import Any
 
 from models.judges.asking import Asker, AskingSettings, BatchJudge, RemoteJudge
@@ -16,7 +16,7 @@ from models.judges.store import Store
 from tasks.call_log import CallLog
 from tasks.config.comparisons import CompareConfig
 from tasks.errors import DataError
-from tasks.pairing import NEEDS_RATINGS, Filtered, chosen_pairs, mean_rating, needs_ratings
+from tasks.pairing import NEEDS_RATINGS, Filtered, chosen_pairs, mean_rating, questions_of_prompt
 from tasks.progress import report
 from tasks.rows import Row
 from tasks.state import STORE_FILE, state_root
@@ -102,9 +102,8 @@ def _limited(cfg: CompareConfig) -> bool:
 
 
 def _rates(cfg: CompareConfig, judges: Sequence[Judge]) -> bool:
-    """Whether responses are rated before pairs are chosen: where calls are counted, only for what needs ratings."""
-    paid = _limited(cfg) and any(isinstance(judge, RemoteJudge) for judge in judges)
-    return not paid or needs_ratings(cfg)
+    """Whether responses are rated before pairs are chosen."""
+    return questions_of_prompt(cfg, 1, any(isinstance(judge, RemoteJudge) for judge in judges))[0] > 0
 
 
 def _parts(
@@ -128,9 +127,8 @@ def _parts(
 def _calls_for(cfg: CompareConfig, samples: int, judges: Sequence[Judge]) -> int:
     """Calls across a network for one prompt with so many samples, at most."""
     remote = [judge for judge in judges if isinstance(judge, RemoteJudge)]
-    raters = sum(getattr(judge, "rates", True) for judge in remote) if _rates(cfg, judges) else 0
-    pairs = min(cfg.pairs_per_prompt, comb(samples, 2)) if cfg.labels == "verdicts" else 0
-    return raters * samples + 2 * len(remote) * pairs
+    ratings, verdicts = questions_of_prompt(cfg, samples, bool(remote))
+    return ratings * sum(getattr(judge, "rates", True) for judge in remote) + verdicts * len(remote)
 
 
 def _calls_left(cfg: CompareConfig, budget: Budget) -> float:
@@ -154,7 +152,8 @@ def _judge_part(
     samples = [sample for group in groups.values() for sample in group]
     rated: list[tuple[Ratings, ...] | None] = [tuple({} for _ in judges) for _ in samples]
     if _rates(cfg, judges):
-        rated = ask_ratings(asker, judges, [(prompts[sample["prompt_id"]], sample["response"]) for sample in samples])
+        responses = [(prompts[sample["prompt_id"]], sample["response"]) for sample in samples]
+        rated = ask_ratings(asker, judges, responses, [sample["finished"] for sample in samples])
     by_sample = dict(zip([sample["id"] for sample in samples], rated, strict=True))
     todo: list[tuple[Row, Row, Row, Mapping[str, Ratings]]] = []
     for prompt_id, group in groups.items():
@@ -167,7 +166,8 @@ def _judge_part(
         verdicts = [verdict_of_ratings(cfg, by_sample[a["id"]], by_sample[b["id"]]) for _, a, b, _ in todo]
     else:
         texts = [(prompt, a["response"], b["response"]) for prompt, a, b, _ in todo]
-        verdicts = ask_both_orders(asker, judges, texts, key=str(cfg.runtime.seed), method=cfg.panel)
+        finished = [(a["finished"], b["finished"]) for _, a, b, _ in todo]
+        verdicts = ask_both_orders(asker, judges, texts, key=str(cfg.runtime.seed), method=cfg.panel, finished=finished)
     for (prompt, a, b, means), verdict in zip(todo, verdicts, strict=True):
         if verdict is None:
             judged.unasked_pairs += 1

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from models.batching import context_length
-from models.chat_template import encode_prompt, encode_response, load_tokenizer
+from models.chat_template import encode_example, load_tokenizer
 from models.loading import load_policy
 from models.monitors import drift
 from models.monitors.answers import Answers
@@ -23,6 +23,7 @@ from tasks.machine import device, prepare_torch
 from tasks.monitoring import limit_of, monitor_settings
 from tasks.rows import Row, read_jsonl, write_jsonl
 from tasks.sampling import response_sums
+from tasks.sides import encode_side
 
 REFERENCE = "sft"
 MODELS = ("dpo", "ppo", "best_of_n")  # what the base says is nobody's hack
@@ -100,16 +101,10 @@ def measure_likelihoods(
     cfg: MonitorsConfig, policy: Path, base: Path, demonstrations: Sequence[Row], comparisons: Sequence[Row]
 ) -> Likelihoods:
     """Perplexity of the demonstrations' answers, and log-probs of the comparisons' chosen ones, at temperature 1."""
-    tokenizer = load_tokenizer(policy)
+    tokenizer = load_tokenizer(policy, cfg.runtime.date)
     loaded = load_policy(policy, base, cfg.runtime.dtype).to(device())
-    said = [
-        (encode_prompt(tokenizer, row["messages"][:-1]), encode_response(tokenizer, row["messages"][-1]["content"]))
-        for row in demonstrations
-    ]
-    preferred = [
-        (encode_prompt(tokenizer, row["prompt"]), encode_response(tokenizer, row["chosen"][-1]["content"]))
-        for row in comparisons
-    ]
+    said = [encode_example(tokenizer, row["messages"], row.get("tools")) for row in demonstrations]
+    preferred = [encode_side(tokenizer, row, "chosen") for row in comparisons]
     of_said, of_preferred = (_fitting_sums(cfg, loaded, pairs) for pairs in (said, preferred))
     known = [(value, len(response)) for value, (_, response) in zip(of_said, said, strict=True) if value is not None]
     notes = [

@@ -1,4 +1,4 @@
-"""Texts that nearly repeat an evaluation prompt: word shingles, compared as sets.
+"""Texts that nearly repeat a held-out prompt: word shingles, compared as sets.
 
 Resemblance (Jaccard) finds a prompt asked in slightly other words, containment one that stands inside a longer text:
 Broder, On the resemblance and containment of documents, 1997.
@@ -9,13 +9,13 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from math import ceil
-from typing import Literal
+from typing import Any, Literal
 
-from tasks.config.service import NearRepeatsConfig
+from tasks.config.shared import NearRepeatsConfig
 
 # Scripts that write no spaces between words: each sign counts as a word.
 UNSPACED = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
@@ -47,8 +47,13 @@ def shingles_of(turns: Iterable[str], words: int) -> Shingles:
     return frozenset(found)
 
 
+def user_turns(row: Mapping[str, Any]) -> tuple[str, ...]:
+    """What the user says in a row with `prompt`, or else `messages`, turn by turn."""
+    return tuple(turn["content"] for turn in row.get("prompt") or row["messages"] if turn["role"] == "user")
+
+
 class NearRepeats:
-    """Evaluation prompts, to be asked which of them a text nearly repeats.
+    """Held-out prompts, to be asked which of them a text nearly repeats.
 
     prompts: name -> what the user says in it, turn by turn.
 
@@ -81,10 +86,13 @@ class NearRepeats:
 
     def find(self, turns: Iterable[str]) -> list[Repeat]:
         """The prompts that the text nearly repeats, the one it repeats most first."""
+        return sorted(self.each(turns), key=lambda repeat: (-repeat.share, repeat.name))
+
+    def each(self, turns: Iterable[str]) -> Iterator[Repeat]:
+        """As `find`, in no order, for who needs only one."""
         shingles = shingles_of(turns, self._cfg.words)
         candidates = {name for shingle in shingles for name in self._index.get(shingle, ())}
-        repeats = [repeat for name in candidates if (repeat := self._compare(shingles, name))]
-        return sorted(repeats, key=lambda repeat: (-repeat.share, repeat.name))
+        return (repeat for name in candidates if (repeat := self._compare(shingles, name)))
 
     def _compare(self, shingles: Shingles, name: str) -> Repeat | None:
         prompt = self._shingles[name]
@@ -96,3 +104,18 @@ class NearRepeats:
         if name in self._containable and contained >= self._cfg.containment:
             return Repeat(name, "containment", contained)
         return None
+
+
+class HeldOut:
+    """Rows of a split that is held out, to be asked whether another row nearly repeats one of them.
+
+    Rows of one root are one question by what is said of them, and no matter of this.
+    """
+
+    def __init__(self, cfg: NearRepeatsConfig, rows: Iterable[Mapping[str, Any]]):
+        asked = dict.fromkeys((user_turns(row), row["root"]) for row in rows)
+        self._roots = {str(number): root for number, (_, root) in enumerate(asked)}
+        self._near = NearRepeats(cfg, {str(number): turns for number, (turns, _) in enumerate(asked)})
+
+    def is_repeated_by(self, row: Mapping[str, Any]) -> bool:
+        return any(self._roots[repeat.name] != row["root"] for repeat in self._near.each(user_turns(row)))

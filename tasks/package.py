@@ -1,15 +1,22 @@
-"""The candidate as one self-contained model directory: adapters merged, tokenizer and chat template beside it."""
+"""The candidate as one self-contained model directory: adapters merged, tokenizer and chat template beside it.
+
+Its generation config says how it was evaluated, so that who serves it by default serves what was judged.
+"""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
+
+from transformers import GenerationConfig, PreTrainedModel
 
 from models.chat_template import load_tokenizer, stop_ids
 from models.loading import load_policy
 from tasks.answers import checkpoints_of
 from tasks.champion import ORIGIN_FILE
 from tasks.config.evaluation import PackageConfig
+from tasks.config.shared import ServingConfig
 from tasks.machine import prepare_torch
 from tasks.state import content_hash
 
@@ -21,10 +28,22 @@ def package(cfg: PackageConfig, model: Path, dpo: Path, ppo: Path, select: Path,
     artifact = {"dpo": dpo, "ppo": ppo}[selection["method"]]
     source = checkpoints_of(artifact)[selection["checkpoint"]]
     policy, tokenizer = load_policy(source, model, cfg.runtime.dtype), load_tokenizer(source)
-    policy.generation_config.eos_token_id = sorted(stop_ids(tokenizer))
+    policy.generation_config = as_evaluated(policy, tokenizer, cfg.serving)
     policy.save_pretrained(out)
     tokenizer.save_pretrained(out)
     origin = {"method": selection["method"], "checkpoint": selection["checkpoint"], "policy": content_hash(source)}
     (out / ORIGIN_FILE).write_text(json.dumps(origin, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     return {"parameters": policy.num_parameters()}
 
+
+def as_evaluated(policy: PreTrainedModel, tokenizer: Any, serving: ServingConfig) -> GenerationConfig:
+    """Sampling from the whole distribution at the temperature of evaluation, up to any token that ends a response.
+
+    top_k is 0 because transformers takes the 50 likeliest where nothing is said. The longest answer is the caller's.
+    """
+    token_ids = policy.generation_config
+    pad = tokenizer.pad_token_id
+    return GenerationConfig(
+        do_sample=True, temperature=serving.temperature, top_k=0, top_p=1.0, eos_token_id=sorted(stop_ids(tokenizer)),
+        bos_token_id=token_ids.bos_token_id, pad_token_id=token_ids.pad_token_id if pad is None else pad,
+    )

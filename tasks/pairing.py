@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from itertools import combinations
+from math import comb
 
 from models.judges.base import uniform
 from tasks.config.comparisons import CompareConfig, FilterConfig
@@ -30,6 +31,31 @@ class Filtered:
 def needs_ratings(cfg: CompareConfig) -> bool:
     """Whether which pairs meet, or what is said about them, hangs on ratings of single responses."""
     return cfg.strategy in RATING_STRATEGIES or cfg.labels == "ratings" or cfg.filters.min_rating_gap is not None
+
+
+def check_raters(cfg: CompareConfig) -> None:
+    """Raises DataError where ratings are needed and no judge gives any: people do not, models where `rates` says so."""
+    rating = any(judge.kind != "human" and getattr(judge, "rates", True) for judge in cfg.judges)
+    if cfg.given != "only" and needs_ratings(cfg) and not rating:
+        raise DataError(NEEDS_RATINGS)
+
+
+def pairs_at_most(cfg: CompareConfig, samples: int) -> int:
+    """How many pairs of a prompt with so many distinct samples are judged, but for filters."""
+    met = samples // 2 if cfg.strategy == "best_vs_worst" else comb(samples, 2)
+    return min(cfg.pairs_per_prompt, met)
+
+
+def questions_of_prompt(cfg: CompareConfig, samples: int, network: bool) -> tuple[int, int]:
+    """(ratings that each judge who rates is asked for, verdicts that each judge is), of a prompt with so many distinct
+    samples, at most. `network`: whether some judge is across a network.
+
+    Where calls are counted, responses are rated only for what needs ratings.
+    """
+    limited = cfg.budget.max_calls is not None or cfg.budget.max_cost is not None
+    rates = needs_ratings(cfg) or not (limited and network)
+    verdicts = 2 * pairs_at_most(cfg, samples) if cfg.labels == "verdicts" else 0
+    return samples if rates else 0, verdicts
 
 
 def samples_by_prompt(samples: Sequence[Row]) -> tuple[dict[str, list[Row]], int]:

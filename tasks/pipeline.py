@@ -13,9 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Mapping
 
-import yaml
-
 from tasks.errors import ConfigError
+from tasks.plain_yaml import parse_yaml
 
 TEMPLATE = re.compile(r"\$\{([\w.]+)\}")
 
@@ -98,4 +97,4 @@ def bind(pipeline: Mapping[str, Any], params: Mapping[str, Any], stage: str) -> 
 
 
 def load_pipeline(path: Path) -> Mapping[str, Any]:
-    return yaml.safe_load(path.read_text(encoding="utf-8"))
+    return parse_yaml(path.read_text(encoding="utf-8"), str(path))

@@ -1,4 +1,7 @@
-"""YAML as the stages read it, with plain values; a key that stands twice is refused, where PyYAML takes the last."""
+"""YAML as the stages read it, with plain values.
+
+Refused is a key that stands twice, where PyYAML takes the last, and what DVC reads as another value.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from typing import Any, Iterator
 import yaml
 
 from tasks.errors import ConfigError
+from tasks.yaml_versions import two_readings
 
 
 def parse_yaml(text: str, source: str) -> Any:
@@ -21,12 +25,16 @@ def parse_yaml(text: str, source: str) -> Any:
             return None
         for mapping in _mappings(root, set()):
             _refuse_repeated_keys(mapping)
+        for found in two_readings(root):
+            raise ConfigError(f"{source}, line {found.line}: {found}")
         return loader.construct_document(root)
-    except yaml.YAMLError as error:
+    except ConfigError:
+        raise
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that is none
         raise ConfigError(f"{source} is not valid YAML: {_problem(error)}") from None
 
 
-def _problem(error: yaml.YAMLError) -> str:
+def _problem(error: yaml.YAMLError | ValueError) -> str:
     problem, mark = getattr(error, "problem", None), getattr(error, "problem_mark", None)
     text = " ".join(str(problem or error).split())
     return f"line {mark.line + 1}, column {mark.column + 1}: {text}" if mark else text

@@ -6,12 +6,16 @@ import json
 from pathlib import Path
 from typing import Any, Mapping, Sequence
 
+import torch
+
 from models import ppo_checkpoint, processes
 from models.chat_template import load_tokenizer, stop_ids
-from models.loading import load_policy, load_reward_model, save_policy
+from models.loading import load_policy, save_policy
 from models.ppo import PpoResult, PpoTrainer
 from models.ppo_settings import PpoSettings
+from models.precision import hold_products_in, round_weights
 from models.reward import RewardSignal, length_scorer, model_scorer
+from models.reward_model import load_reward_model
 from models.value import SharedValue, ValueModel
 from tasks import progress
 from tasks.config.ppo import PpoConfig
@@ -30,7 +34,10 @@ NOT_THE_ENGINES = ("runtime", "guards", "lora", "snapshots", "examples", "reward
 def ppo_settings(cfg: PpoConfig) -> PpoSettings:
     """The engine's settings from the params section; sizes that do not divide are refused there."""
     plain = {name: getattr(cfg, name) for name in type(cfg).model_fields if name not in NOT_THE_ENGINES}
-    return PpoSettings(**plain, **cfg.guards.model_dump(), snapshot_every=1, seed=cfg.runtime.seed)
+    if cfg.value_coefficient is None:  # a critic of its own: what its gradient is clipped by is the engine's
+        del plain["value_coefficient"]
+    runtime = {"seed": cfg.runtime.seed, "dtype": cfg.runtime.dtype}
+    return PpoSettings(**plain, **cfg.guards.model_dump(), **runtime, snapshot_every=1)
 
 
 def ppo(
@@ -49,7 +56,7 @@ def ppo(
     settings = ppo_settings(cfg)
     processes.start()
     prepare_torch(cfg.runtime)
-    tokenizer, prompts = load_tokenizer(sft), read_jsonl(rl_prompts)
+    tokenizer, prompts = load_tokenizer(sft, cfg.runtime.date), read_jsonl(rl_prompts)
     trainer = _make_trainer(cfg, settings, model, sft, reward, prompts, tokenizer, checkpoints)
     shown = prompts[:: max(1, len(prompts) // max(1, cfg.examples))][: cfg.examples]
     samples = KeptSamples(trainer, tokenizer, shown, checkpoints / "samples")
@@ -90,23 +97,25 @@ def _make_trainer(
     cfg: PpoConfig, settings: PpoSettings, model: Path, sft: Path, reward: Path, prompts: Sequence[Row],
     tokenizer: Any, checkpoints: Path,
 ) -> PpoTrainer:
-    check_vocabulary(tokenizer, load_tokenizer(reward))
+    check_vocabulary(tokenizer, load_tokenizer(reward, cfg.runtime.date))
     place = device()
-    policy = load_policy(sft, model, cfg.runtime.dtype).to(place)
+    dtype = getattr(torch, cfg.runtime.dtype)
+    policy = load_policy(sft, model).to(place)
     check_targets(cfg.lora, policy, "ppo")
-    reward_model = load_reward_model(reward, model, cfg.runtime.dtype).to(place)
+    reward_model = load_reward_model(reward, model).to(place)
     encoded = encode_prompts(tokenizer, prompts, policy, cfg.max_new_tokens)
     reference = None
     if cfg.lora is None:
-        reference = load_policy(sft, model, cfg.runtime.dtype).to(place).requires_grad_(False)
+        reference = hold_products_in(load_policy(sft, model).to(place).requires_grad_(False), dtype)
     else:
         import peft
 
         policy = peft.get_peft_model(policy, peft_config(cfg.lora, "CAUSAL_LM"))
+    value = SharedValue(policy) if cfg.value_backbone == "shared" else ValueModel.from_reward_model(reward_model)
     return PpoTrainer(
         policy=policy,
-        value=SharedValue(policy) if cfg.value_backbone == "shared" else ValueModel.from_reward_model(reward_model),
-        rewards=reward_signals(cfg, reward_model, settings.rows_per_batch),
+        value=value,
+        rewards=reward_signals(cfg, round_weights(reward_model, dtype), settings.rows_per_batch),
         reference=reference,
         stop_ids=stop_ids(tokenizer),
         prompts=encoded,

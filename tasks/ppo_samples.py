@@ -60,16 +60,18 @@ class KeptSamples:
     def _rows(self, step: int) -> list[Row]:
         """`score` is the reward model's, in its own unit; `kl` is log π − log π_ref of the response, in nats."""
         trainer, ids = self.trainer, dict(self.trainer.prompts)
-        drawn = sample(trainer.policy, [(row["id"], ids[row["id"]]) for row in self.prompts], 1, trainer.sampling,
-                       stop_ids=trainer.stop_ids, rows_per_batch=trainer.settings.rows_per_batch)
+        with trainer.products():
+            drawn = sample(trainer.policy, [(row["id"], ids[row["id"]]) for row in self.prompts], 1, trainer.sampling,
+                           stop_ids=trainer.stop_ids, rows_per_batch=trainer.settings.rows_per_batch)
+            kl = self._kl(drawn)
         scores = trainer.rewards[0].score([s.prompt_ids for s in drawn], [s.response_ids for s in drawn]).tolist()
         return [
             {
                 "step": step, "prompt_id": row["id"], "prompt": row["prompt"][-1]["content"],
                 "response": decode_response(self.tokenizer, one.response_ids), "tokens": len(one.response_ids),
-                "finished": one.finished, "score": round(score, 6), "kl": round(kl, 6),
+                "finished": one.finished, "score": round(score, 6), "kl": round(nats, 6),
             }
-            for row, one, score, kl in zip(self.prompts, drawn, scores, self._kl(drawn), strict=True)
+            for row, one, score, nats in zip(self.prompts, drawn, scores, kl, strict=True)
         ]
 
     def _kl(self, drawn: Sequence[Sample]) -> list[float]:

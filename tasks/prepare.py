@@ -4,65 +4,125 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable, Iterable, Mapping, Sequence
+from typing import Any
 
-from tasks import formats
-from tasks.config.shared import DataConfig, PrepareConfig
+from tasks.config.shared import DataConfig, NearRepeatsConfig, PrepareConfig
+from tasks.data.collecting import Finding, Read, and_more, check_ids, collect, keep_sayable, read_kind, refuse
+from tasks.data.rendering import Check, template_check
 from tasks.errors import DataError
+from tasks.near_repeats import HeldOut
 from tasks.rows import Row, write_jsonl
 
 HELD_OUT = ("select", "gate", "gold")
 KEPT_APART = ("gate", "select", "gold")  # the gate's prompts are the last to go
-REPEATS = "it repeats a held-out prompt"
-PARSERS: dict[str, Callable[[Mapping[str, Any]], Row]] = {
-    "demonstrations": formats.demonstration,
-    "prompts": formats.prompt,
-    "preferences": formats.preference,
-}
+HELDOUT_DEMONSTRATIONS = "heldout_demonstrations"
 KIND_SPLITS = {
     "demonstrations": ("sft",),
     "prompts": ("compare", "rl", "select", "gate"),
     "preferences": ("preferences", "gold"),
 }
 KIND_OF = {split: kind for kind, splits in KIND_SPLITS.items() for split in splits}
+KIND_OF[HELDOUT_DEMONSTRATIONS] = "demonstrations"
 
 
-@dataclass(frozen=True)
-class Read:
-    """Rows of one kind, and how many were left out for which reason."""
-
-    rows: list[Row]
-    skipped: Counter[str]
-
-
-def prepare(cfg: PrepareConfig, data: Path, out: Path) -> dict[str, float]:
+def prepare(cfg: PrepareConfig, data: Path, model: Path, out: Path) -> dict[str, float]:
     """Write each split's file below `out`; demonstrations whose root falls into `select` are held out from training.
 
-    `skipped_KIND` counts bad rows and those that repeat a held-out prompt, `unused_KIND` rows in a split that nothing
-    of their kind is read from, by their own `split` or by their root.
+    Every row is rendered with the chat template of `model`. `skipped_KIND` counts bad rows and those that repeat a
+    held-out prompt, `near_repeats_SPLIT` rows that are left out of a split because they nearly repeat one
+    (data.near_repeats), `tied_KIND` those all of whose answers are equally good, `marks_as_text_KIND` those with marks
+    of who speaks that are not the form of their file, `unused_KIND` rows in a split that nothing of their kind is read
+    from, by their own `split` or by their root.
 
     Raises DataError naming file and row for a bad row (unless data.bad_rows is `skip`), duplicate ids, a question in
     two splits of which one is held out, or no data.
     """
-    kinds = {kind: read_kind(data / file, kind, cfg.data) for kind, file in files_of(cfg.data).items()}
-    split_rows = {split: [] for splits in KIND_SPLITS.values() for split in splits}
-    for kind, read in kinds.items():
-        for split, rows in _split(kind, read.rows, cfg.data).items():
-            split_rows[split] += rows
-    for kind, repeats in _take_out_repeats(split_rows, cfg.data).items():
-        kinds[kind].skipped[REPEATS] += repeats
-    _check_needed(split_rows)
+    return write_splits(cfg.data, data, out, template_check(model))
+
+
+def write_splits(cfg: DataConfig, data: Path, out: Path, check: Check | None) -> dict[str, float]:
+    """What `prepare` does, with any check of single rows, or none."""
+    kinds = {kind: read_kind(data / file, kind, cfg) for kind, file in files_of(cfg).items()}
+    for read in kinds.values() if check else ():
+        keep_sayable(read, check)
+        refuse(read)
+    split_rows = split_all(kinds, cfg)
+    for kind, repeats in _take_out_repeats(split_rows, cfg).items():
+        kinds[kind].repeats += repeats
+    heldout = _in_split("select", "demonstrations", kinds["demonstrations"].rows, cfg)
+    near_repeats, heldout = _take_out_near_repeats(split_rows, heldout, cfg.near_repeats)
+    for line in _near_repeat_lines(near_repeats):
+        print(line)
+    _check_needed(split_rows, kinds, near_repeats)
     _check_apart(split_rows)
-    heldout = _in_split("select", "demonstrations", kinds["demonstrations"].rows, cfg.data)
-    write_jsonl(out / "demonstrations.jsonl", split_rows["sft"])
-    write_jsonl(out / "heldout_demonstrations.jsonl", heldout)
-    for split in KIND_SPLITS["prompts"]:
-        write_jsonl(out / f"{split}_prompts.jsonl", _one_per_prompt(split_rows[split]))
-    write_jsonl(out / "preferences.jsonl", split_rows["preferences"])
-    write_jsonl(out / "gold_preferences.jsonl", split_rows["gold"])
-    return _metrics(kinds, split_rows, heldout)
+    for name, rows in _files(split_rows, heldout).items():
+        write_jsonl(out / f"{name}.jsonl", rows)
+    return _metrics(kinds, split_rows, heldout, near_repeats)
+
+
+def _files(split_rows: Mapping[str, Sequence[Row]], heldout: Sequence[Row]) -> dict[str, Sequence[Row]]:
+    """The rows of each file that is written, by its name."""
+    return {
+        "demonstrations": split_rows["sft"],
+        HELDOUT_DEMONSTRATIONS: heldout,
+        **{f"{split}_prompts": _one_per_prompt(split_rows[split]) for split in KIND_SPLITS["prompts"]},
+        "preferences": split_rows["preferences"],
+        "gold_preferences": split_rows["gold"],
+    }
+
+
+@dataclass(frozen=True)
+class Survey:
+    """files: the rows that `prepare` would write, by the file's name, were all bad ones left out; none where a file of
+    the data cannot be read. findings: all that is wrong with the data."""
+
+    files: Mapping[str, Sequence[Row]]
+    findings: Sequence[Finding]
+
+
+def survey(cfg: DataConfig, data: Path, model: Path | None) -> Survey:
+    """All that is wrong with the data, not only the first: unreadable files, bad rows by reason, ids, splits.
+
+    Bad rows are told also where data.bad_rows is `skip`. model: whose chat template is asked; None: none is.
+    Raises ValueError for a tokenizer that cannot be read.
+    """
+    check, findings, kinds = template_check(model) if model else None, [], {}
+    for kind, file in files_of(cfg).items():
+        findings += _findings_of(lambda: kinds.update({kind: collect(data / file, kind, cfg)}))
+    for read in kinds.values():
+        if check:
+            keep_sayable(read, check)
+        findings += read.findings + _findings_of(lambda: check_ids(read))
+    if len(kinds) < len(files_of(cfg)):
+        return Survey({}, findings)
+    split_rows = split_all(kinds, cfg)
+    findings += _findings_of(lambda: _take_out_repeats(split_rows, cfg))
+    _take_out_repeats(split_rows, cfg.model_copy(update={"bad_rows": "skip"}))
+    heldout = _in_split("select", "demonstrations", kinds["demonstrations"].rows, cfg)
+    near_repeats, heldout = _take_out_near_repeats(split_rows, heldout, cfg.near_repeats)
+    findings += [Finding(line, stops=False) for line in _near_repeat_lines(near_repeats)]
+    findings += _findings_of(lambda: _check_needed(split_rows, kinds, near_repeats))
+    return Survey(_files(split_rows, heldout), findings + _findings_of(lambda: _check_apart(split_rows)))
+
+
+def _findings_of(step: Callable[[], Any]) -> list[Finding]:
+    try:
+        step()
+    except DataError as error:
+        return [Finding(str(error))]
+    return []
+
+
+def split_all(kinds: Mapping[str, Read], data: DataConfig) -> dict[str, list[Row]]:
+    """All rows by split."""
+    split_rows: dict[str, list[Row]] = {split: [] for splits in KIND_SPLITS.values() for split in splits}
+    for kind, read in kinds.items():
+        for split, rows in _split(kind, read.rows, data).items():
+            split_rows[split] += rows
+    return split_rows
 
 
 def files_of(data: DataConfig) -> dict[str, str]:
@@ -72,38 +132,6 @@ def files_of(data: DataConfig) -> dict[str, str]:
     """
     files = {"demonstrations": data.demonstrations, "prompts": data.prompts or data.preferences or data.demonstrations}
     return {**files, "preferences": data.preferences} if data.preferences else files
-
-
-def read_kind(path: Path, kind: str, data: DataConfig) -> Read:
-    """All rows of one kind in a file, named and checked.
-
-    Raises DataError naming file and row for a bad row (unless data.bad_rows is `skip`), for ids that occur twice, or
-    when no row is left.
-    """
-    rows, skipped = [], Counter()
-    for number, source in enumerate(formats.read_table(path), start=1):
-        try:
-            content = formats.limited(PARSERS[kind](source), data.max_characters)
-            rows.append(formats.named(source, content, f"{kind}-{path.name.split('.')[0]}", number))
-        except formats.BadRow as reason:
-            if data.bad_rows == "refuse":
-                raise DataError(f"{path}, row {number}: {reason}; mend it, or set data.bad_rows to skip") from None
-            skipped[str(reason)] += 1
-    _check_ids(rows, path)
-    if not rows:
-        raise DataError(f"{path}: every row was skipped ({dict(skipped)})")
-    return Read(rows, skipped)
-
-
-def _check_ids(rows: Sequence[Row], path: Path) -> None:
-    doubled = [name for name, count in Counter(row["id"] for row in rows).items() if count > 1]
-    if doubled:
-        raise DataError(f"{path}: id {doubled[0]!r}{_and_more(doubled)} occurs more than once; ids must be unique")
-
-
-def _and_more(found: Sequence[Any]) -> str:
-    """How many there are besides the one that is named."""
-    return f" (and {len(found) - 1} more)" if len(found) > 1 else ""
 
 
 # --- splits ---
@@ -161,12 +189,31 @@ def _one_per_prompt(rows: Sequence[Row]) -> list[Row]:
     return list(seen.values())
 
 
-def _check_needed(split_rows: Mapping[str, Sequence[Row]]) -> None:
+def _check_needed(
+    split_rows: Mapping[str, Sequence[Row]], kinds: Mapping[str, Read], near_repeats: Mapping[str, int]
+) -> None:
     for split in ("sft", "rl", "select", "gate"):
+        if not split_rows[split] and near_repeats[split]:
+            raise DataError(
+                f"all {near_repeats[split]} rows of the split {split!r} nearly repeat a held-out prompt; give variants "
+                "of one question one root, or raise data.near_repeats.resemblance and .containment"
+            )
         if not split_rows[split]:
-            raise DataError(f"no rows fall into the split {split!r}; raise data.splits.{split}, or add rows")
+            raise DataError(_why_empty(split, kinds[KIND_OF[split]].rows))
     if not split_rows["compare"] and not split_rows["preferences"]:
         raise DataError("there is nothing to compare: no prompts in the split 'compare' and no preferences")
+
+
+def _why_empty(split: str, rows: Sequence[Row]) -> str:
+    """A root never falls into two splits, so no shares help where there are few."""
+    kind, roots = KIND_OF[split], {row["root"] for row in rows}
+    if len(roots) < len(KIND_SPLITS[kind]) or len(roots) == 1:
+        return (
+            f"no rows fall into the split {split!r}: the {len(rows)} {kind} have {len(roots)} different root"
+            f"{'s' * (len(roots) > 1)} (the first is {min(roots)!r}), and all rows of a root fall into one split; give "
+            f"each question a root of its own, or derive roots from the questions: data.columns.{kind}: {{root: null}}"
+        )
+    return f"no rows fall into the split {split!r}; raise data.splits.{split}, or add rows"
 
 
 def _check_apart(split_rows: Mapping[str, Sequence[Row]]) -> None:
@@ -177,7 +224,7 @@ def _check_apart(split_rows: Mapping[str, Sequence[Row]]) -> None:
             shared = roots[held_out] & roots[split] if split != held_out else set()
             if shared:
                 raise DataError(
-                    f"root {min(shared)!r}{_and_more(list(shared))} is both in {held_out!r} and in {split!r}; give all "
+                    f"root {min(shared)!r}{and_more(list(shared))} is both in {held_out!r} and in {split!r}; give all "
                     "variants of one question one root and one split"
                 )
 
@@ -201,7 +248,7 @@ def _take_out_repeats(split_rows: dict[str, list[Row]], data: DataConfig) -> Cou
             repeats = [row for row in split_rows[split] if asked.get(_asked(row), row["root"]) != row["root"]]
             if repeats and data.bad_rows == "refuse":
                 raise DataError(
-                    f"row {repeats[0]['id']!r}{_and_more(repeats)} of split {split!r} asks, under another root, what a "
+                    f"row {repeats[0]['id']!r}{and_more(repeats)} of split {split!r} asks, under another root, what a "
                     f"row of {held_out!r} asks; give both one root, or set data.bad_rows to skip, which leaves it out "
                     f"of {split!r}"
                 )
@@ -212,15 +259,48 @@ def _take_out_repeats(split_rows: dict[str, list[Row]], data: DataConfig) -> Cou
     return taken
 
 
+def _take_out_near_repeats(
+    split_rows: dict[str, list[Row]], heldout: list[Row], cfg: NearRepeatsConfig
+) -> tuple[Counter[str], list[Row]]:
+    """Takes rows that nearly repeat, under a root of their own, a row of a split that is held out.
+
+    Of two held-out splits the one named first in `KEPT_APART` keeps its row; held-out demonstrations answer questions
+    of `select`, and are kept apart from the gate. Returns how many rows went, by split, and the `heldout` that stay.
+    """
+    rows_by_split = {**split_rows, HELDOUT_DEMONSTRATIONS: heldout}
+    taken: Counter[str] = Counter()
+    for place, held_out in enumerate(KEPT_APART):
+        prompts = HeldOut(cfg, rows_by_split[held_out])
+        passed = {*KEPT_APART[: place + 1], *([HELDOUT_DEMONSTRATIONS] if place else [])}
+        for split in rows_by_split.keys() - passed:
+            stay = [row for row in rows_by_split[split] if not prompts.is_repeated_by(row)]
+            taken[split] += len(rows_by_split[split]) - len(stay)
+            rows_by_split[split] = stay
+    split_rows.update({split: rows_by_split[split] for split in split_rows})
+    return taken, rows_by_split[HELDOUT_DEMONSTRATIONS]
+
+
+def _near_repeat_lines(near_repeats: Mapping[str, int]) -> list[str]:
+    """What is said of them, by split."""
+    return [f"{count} row(s) of {split} nearly repeat a held-out prompt and are left out (data.near_repeats)"
+            for split, count in sorted(near_repeats.items()) if count]
+
+
 def _metrics(
-    kinds: Mapping[str, Read], split_rows: Mapping[str, Sequence[Row]], heldout: Sequence[Row]
-) -> dict[str, float]:
+    kinds: Mapping[str, Read], split_rows: Mapping[str, Sequence[Row]], heldout: Sequence[Row],
+    near_repeats: Mapping[str, int],
+) -> dict[str, float]:  # fmt: skip
     counts: dict[str, float] = {f"rows_{split}": len(rows) for split, rows in split_rows.items()}
     counts.update({f"roots_{split}": len({row["root"] for row in rows}) for split, rows in split_rows.items()})
-    counts.update({f"skipped_{kind}": sum(read.skipped.values()) for kind, read in kinds.items()})
+    counts.update({f"skipped_{kind}": read.skipped for kind, read in kinds.items()})
+    counts.update({f"tied_{kind}": read.tied for kind, read in kinds.items() if kind == "preferences"})
+    counts.update({f"marks_as_text_{kind}": read.marks_as_text for kind, read in kinds.items()})
     used = {kind: sum(len(split_rows[split]) for split in KIND_SPLITS[kind]) for kind in kinds}
     used["demonstrations"] += len(heldout)
-    repeats = {kind: read.skipped[REPEATS] for kind, read in kinds.items()}
-    counts.update({f"unused_{kind}": len(read.rows) - used[kind] - repeats[kind] for kind, read in kinds.items()})
+    for split, taken in sorted(near_repeats.items()):
+        counts[f"near_repeats_{split}"] = taken
+        if taken:
+            used[KIND_OF[split]] += taken
+    counts.update({f"unused_{kind}": len(read.rows) - used[kind] - read.repeats for kind, read in kinds.items()})
     counts["rows_heldout_demonstrations"] = len(heldout)
     return counts

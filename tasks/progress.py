@@ -6,10 +6,11 @@ line to `live.jsonl` there, which the flow tails for its display and for MLflow'
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from pathlib import Path
+
+from tasks.rows import append_jsonl
 
 LIVE_VARIABLE = "PLUMB_LIVE"
 LIVE_FILE = "live.jsonl"
@@ -27,5 +28,4 @@ def report(done: int, total: int, unit: str = "step", **metrics: float) -> None:
     if folder is None:
         return
     line = {"done": done, "total": total, "unit": unit, "metrics": metrics, "time": time.time()}
-    with open(folder / LIVE_FILE, "a", encoding="utf-8") as file:
-        file.write(json.dumps(line) + "\n")
+    append_jsonl(folder / LIVE_FILE, [line])

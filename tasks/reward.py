@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from pathlib import Path
 from typing import Any, Sequence
 
 import torch
 
-from models.chat_template import encode_prompt, encode_response, load_tokenizer
-from models.loading import load_policy, reward_model_from_policy, save_policy
+from models.batching import backbone_of
+from models.chat_template import load_tokenizer
+from models.loading import load_policy, policy_writer
 from models.preference_baselines import bag_of_words_accuracy, length_accuracy
 from models.reward import pool_by_length, score
+from models.reward_model import reward_model_from_policy
 from tasks import training
 from tasks.config.shared import RuntimeConfig
 from tasks.config.training import RewardConfig, RewardTraining
@@ -19,6 +22,7 @@ from tasks.lora import check_targets, peft_config
 from tasks.machine import prepare_torch
 from tasks.numbers import finite_metrics
 from tasks.rows import Row, read_jsonl
+from tasks.sides import SIDES, encode_side
 
 SCORING_ROWS = 64
 
@@ -27,11 +31,7 @@ def tokenise(rows: Sequence[Row], tokenizer: Any, use_margin: bool) -> list[Row]
     """`chosen_ids` and `rejected_ids` (prompt and response) of each comparison, and `margin` if asked for."""
     tokenised = []
     for row in rows:
-        prompt = encode_prompt(tokenizer, row["prompt"])
-        pair = {
-            "chosen_ids": prompt + encode_response(tokenizer, row["chosen"][-1]["content"]),
-            "rejected_ids": prompt + encode_response(tokenizer, row["rejected"][-1]["content"]),
-        }
+        pair = {f"{side}_ids": list(chain(*encode_side(tokenizer, row, side))) for side in SIDES}
         tokenised.append({**pair, "margin": float(row["score_gap"])} if use_margin else pair)
     return tokenised
 
@@ -87,16 +87,17 @@ def train_reward_model(
     prepare_torch(runtime)
     if not rows:
         raise DataError(f"{stage} has no comparisons to train on; give preferences, or loosen the filters of compare")
-    tokenizer = load_tokenizer(start)
+    tokenizer = load_tokenizer(start, runtime.date)
     tokenised = tokenise(rows, tokenizer, cfg.use_margin)
-    untrained = pool_by_length(reward_model_from_policy(load_policy(start, model, runtime.dtype), runtime.seed))
+    untrained = pool_by_length(reward_model_from_policy(load_policy(start, model), runtime.seed))
     check_targets(cfg.lora, untrained, stage)
     lengths = pair_lengths(tokenised + tokenise(heldout, tokenizer, use_margin=False))
     names = [row["id"] for row in [*rows, *heldout]]
     training.check_lengths(lengths, names, cfg.max_length, f"{stage}.max_length", untrained)
+    write = policy_writer(untrained, tokenizer, base=model, start=start)
     trainer = make_trainer(cfg, runtime, untrained, tokenizer, tokenised, checkpoints)
     training.train(trainer, stage, checkpoints)
-    save_policy(trainer.model, tokenizer, out, base=model, start=start)
+    write(trainer.model, out)
     return trainer.model.eval(), tokenizer, trainer.state.log_history
 
 
@@ -108,12 +109,12 @@ def make_trainer(
     from trl import RewardConfig as Arguments
     from trl import RewardTrainer
 
-    class TokenisedRewardTrainer(RewardTrainer):
+    class TokenisedRewardTrainer(training.PairTrainer, RewardTrainer):
         def _prepare_dataset(self, dataset: Dataset, *_: Any, **__: Any) -> Dataset:
             return dataset
 
     if cfg.freeze_backbone:
-        getattr(untrained, untrained.base_model_prefix).requires_grad_(False)
+        backbone_of(untrained).requires_grad_(False)
     arguments = training.trainer_arguments(
         Arguments, cfg, runtime, folder, center_rewards_coefficient=cfg.centre or None
     )

@@ -23,17 +23,22 @@ def encode_prompts(tokenizer: Any, rows: Sequence[Row], model: Any, max_new_toke
 
     Raises DataError naming the first prompt that leaves no room for a response in the model's context.
     """
-    encoded = [(row["id"], encode_prompt(tokenizer, row["prompt"])) for row in rows]
+    encoded = [(row["id"], encode_prompt(tokenizer, row["prompt"], row.get("tools"))) for row in rows]
+    check_room(encoded, model, max_new_tokens)
+    return encoded
+
+
+def check_room(encoded: Sequence[tuple[str, Sequence[int]]], model: Any, max_new_tokens: int) -> None:
+    """Raises DataError naming the first of the (id, token ids) that leaves no room for a response in the context."""
     room = context_length(model) - max_new_tokens
     too_long = [(name, len(ids)) for name, ids in encoded if len(ids) > room]
     if too_long:
         name, length = too_long[0]
         raise DataError(
-            f"{len(too_long)} of {len(rows)} prompts are too long, the first is {name} with {length} tokens; the "
+            f"{len(too_long)} of {len(encoded)} prompts are too long, the first is {name} with {length} tokens; the "
             f"model's context of {context_length(model)} less max_new_tokens={max_new_tokens} leaves {room}: drop or "
             "shorten them, or lower max_new_tokens in params.yaml"
         )
-    return encoded
 
 
 def serving_settings(serving: ServingConfig, runtime: RuntimeConfig) -> SamplingSettings:

@@ -30,13 +30,14 @@ def load_gold(gold_folder: Path, model: Path) -> Scorer:
     if document["kind"] == "judge":
         from tasks.gold_judge import JudgeScorer
 
-        return JudgeScorer(document["judge"], document["asking"], document["budget"])
+        return JudgeScorer(document["judge"], document["asking"], document["budget"], document["date"])
     return make_scorer(
         document["kind"],
         weights=document["weights"],
         path=gold_folder / MODEL_FOLDER,
         base=model,
         rows_per_batch=document["rows_per_batch"],
+        date=document.get("date"),  # the oracle has none
     )
 
 
@@ -64,7 +65,8 @@ def score_answers(
     """One score row per answer: gold, its axes, the proxy, KL to SFT (nats, null where unknown) and the text."""
     asked = [prompts[row["prompt_id"]] for row in rows]
     texts = [row["response"] for row in rows]
-    gold_scores, proxy_scores = scorer.score(asked, texts), proxy.values(asked, texts)
+    finished = [row["finished"] for row in rows]
+    gold_scores, proxy_scores = scorer.score(asked, texts, finished), proxy.values(asked, texts, finished)
     scored = []
     for row, prompt, axes, proxy_score in zip(rows, asked, gold_scores, proxy_scores, strict=True):
         kl = row["logprob"] - row["logprob_sft"] if row.get("logprob_sft") is not None else None
@@ -94,9 +96,10 @@ def final_rows(rows: Sequence[Row]) -> list[Row]:
     return [row for row in rows if row.get("checkpoint", FINAL) == FINAL]
 
 
-def score_second_turns(turns: Sequence[tuple[Row, str]], scorer: Scorer) -> list[Row]:
-    """Gold and its axes of what was said in a second turn. turns: (prompt of the second turn, answer to it)."""
-    scored = scorer.score([prompt for prompt, _ in turns], [text for _, text in turns]) if turns else []
+def score_second_turns(turns: Sequence[tuple[Row, Row]], scorer: Scorer) -> list[Row]:
+    """Gold and its axes of what was said in a second turn. turns: (prompt of the second turn, row of its answer)."""
+    texts, finished = ([answer[name] for _, answer in turns] for name in ("response", "finished"))
+    scored = scorer.score([prompt for prompt, _ in turns], texts, finished) if turns else []
     return [
         {
             "prompt_id": prompt["id"],
@@ -106,7 +109,7 @@ def score_second_turns(turns: Sequence[tuple[Row, str]], scorer: Scorer) -> list
             "refuses": refuses(text, prompt_text(prompt)),
             **axes,
         }
-        for (prompt, text), axes in zip(turns, scored, strict=True)
+        for (prompt, _), text, axes in zip(turns, texts, scored, strict=True)
     ]
 
 
@@ -119,7 +122,8 @@ def score_pool(rows: Sequence[Row], prompts: Mapping[str, Row], scorer: Scorer) 
     counts = np.unique([row["prompt_id"] for row in ordered], return_counts=True)[1]
     if len(set(counts.tolist())) != 1:
         raise DataError("the best-of-n pool needs the same number of samples for each prompt; run best_of_n again")
-    scored = scorer.score([prompts[row["prompt_id"]] for row in ordered], [row["response"] for row in ordered])
+    texts, finished = ([row[name] for row in ordered] for name in ("response", "finished"))
+    scored = scorer.score([prompts[row["prompt_id"]] for row in ordered], texts, finished)
     shape = (len(counts), int(counts[0]))
     return {
         "gold": np.reshape([axes["gold"] for axes in scored], shape),

@@ -11,21 +11,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jinja2 import TemplateError
-
 from models.batching import context_length
+from models.chat_rendering import TemplateRefusal
 from models.chat_template import encode_prompt
 from models.sampler import SamplingSettings
 from tasks.errors import DataError
+from tasks.prompt_rows import has_an_answer
 from tasks.rows import Row, read_jsonl
 from tasks.sampling import draw, sample_rows
 
 FILE, SCORES_FILE = "second_turns.jsonl", "second_turn_scores.jsonl"
-
-
-def has_an_answer(prompt: Row) -> bool:
-    """Whether there is a fact to be given up: a question that knows its answer, asked without pressure or harm."""
-    return bool(prompt.get("expected_facts")) and prompt.get("insisted") is None and prompt.get("harmful") is not True
 
 
 def doubted(prompt: Row, answer: str, challenge: str) -> Row:
@@ -47,9 +42,8 @@ def second_turns(
     said = {row["prompt_id"]: row["response"] for row in answers}
     asked = [doubted(prompt, said[prompt["id"]], challenge) for prompt in prompts if has_an_answer(prompt)]
     room = context_length(policy) - settings.max_new_tokens
-    fitting = [
-        prompt for prompt in asked if said[prompt["id"]].strip() and _length(tokenizer, prompt, challenge) <= room
-    ]
+    answered = [prompt for prompt in asked if said[prompt["id"]].strip()]
+    fitting = [prompt for prompt in answered if second_turn_length(tokenizer, prompt, challenge) <= room]
     # Draws of their own: with the first turn's, the same words would be likelier to come again.
     own = [{**prompt, "id": _second(prompt["id"])} for prompt in fitting]
     samples = draw(policy, tokenizer, own, 1, settings, rows_per_batch)
@@ -58,13 +52,14 @@ def second_turns(
     return [{**row, "prompt_id": first_ids[row["prompt_id"]]} for row in rows], len(asked) - len(fitting)
 
 
-def _length(tokenizer: Any, prompt: Row, challenge: str) -> int:
+def second_turn_length(tokenizer: Any, prompt: Row, challenge: str) -> int:
     """Tokens of a second turn. Raises DataError where the template refuses it, or leaves out what was said before."""
     way_out = "answers.challenge null asks no second turn"
     try:
-        ids, first = (encode_prompt(tokenizer, turns) for turns in (prompt["prompt"], prompt["prompt"][-1:]))
-    except TemplateError as error:
-        raise DataError(f"the chat template refuses a conversation of several turns ({error}); {way_out}") from None
+        whole, alone = prompt["prompt"], prompt["prompt"][-1:]
+        ids, first = (encode_prompt(tokenizer, turns, prompt.get("tools")) for turns in (whole, alone))
+    except TemplateRefusal as error:
+        raise DataError(f"the chat template refuses a conversation of several turns ({error.reason}); {way_out}") from None
     if len(ids) <= len(first):
         raise DataError(f"the chat template shows nothing of what was said before {challenge!r}; {way_out}")
     return len(ids)
@@ -74,8 +69,8 @@ def _second(prompt_id: str) -> str:
     return f"{prompt_id}/second turn"
 
 
-def read_second_turns(folder: Path, answers: Sequence[Row], prompts: Mapping[str, Row]) -> list[tuple[Row, str]]:
-    """(prompt of the second turn, answer to it) for the rows in `folder`; none where it has no such file.
+def read_second_turns(folder: Path, answers: Sequence[Row], prompts: Mapping[str, Row]) -> list[tuple[Row, Row]]:
+    """(prompt of the second turn, row of its answer) for the rows in `folder`; none where it has no such file.
 
     answers: the model's final rows of the first turn.
     """
@@ -83,6 +78,6 @@ def read_second_turns(folder: Path, answers: Sequence[Row], prompts: Mapping[str
         return []
     said = {row["prompt_id"]: row["response"] for row in answers}
     return [
-        (doubted(prompts[row["prompt_id"]], said[row["prompt_id"]], row["challenge"]), row["response"])
+        (doubted(prompts[row["prompt_id"]], said[row["prompt_id"]], row["challenge"]), row)
         for row in read_jsonl(folder / FILE)
     ]

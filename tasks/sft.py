@@ -7,8 +7,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Mapping, Sequence
 
-from models.chat_template import encode_prompt, encode_response, load_tokenizer
-from models.loading import load_policy, save_policy
+from models.chat_template import Example, example, load_tokenizer
+from models.loading import load_policy, policy_writer
 from tasks import training
 from tasks.config.training import SftConfig
 from tasks.errors import DataError
@@ -38,12 +38,16 @@ def mixture(rows: Sequence[Row], weights: Mapping[str, float], seed: int) -> lis
 
 def tokenise(rows: Sequence[Row], tokenizer: object) -> list[dict[str, list[int]]]:
     """`input_ids` and `labels` of each row; everything before the last assistant turn is ignored by the loss."""
-    tokenised = []
-    for row in rows:
-        prompt = encode_prompt(tokenizer, row["messages"][:-1])
-        response = encode_response(tokenizer, row["messages"][-1]["content"])
-        tokenised.append({"input_ids": prompt + response, "labels": [IGNORED] * len(prompt) + response})
-    return tokenised
+    return [labelled(one) for one in examples(rows, tokenizer)]
+
+
+def examples(rows: Sequence[Row], tokenizer: object) -> list[Example]:
+    return [example(tokenizer, row["messages"], row.get("tools")) for row in rows]
+
+
+def labelled(one: Example) -> dict[str, list[int]]:
+    ignored = [IGNORED] * len(one.prompt_ids)
+    return {"input_ids": one.prompt_ids + one.response_ids, "labels": ignored + one.response_ids}
 
 
 def sft(cfg: SftConfig, model: Path, demonstrations: Path, out: Path, checkpoints: Path) -> dict[str, float]:
@@ -53,20 +57,22 @@ def sft(cfg: SftConfig, model: Path, demonstrations: Path, out: Path, checkpoint
     layer, DivergedError for non-finite numbers.
     """
     prepare_torch(cfg.runtime)
-    tokenizer = load_tokenizer(model)
+    tokenizer = load_tokenizer(model, cfg.runtime.date)
     rows = mixture(read_jsonl(demonstrations), cfg.category_weights, cfg.runtime.seed)
     if not rows:
         raise DataError("no demonstrations are left after sft.category_weights; raise a weight")
-    tokenised = tokenise(rows, tokenizer)
-    policy = load_policy(model, dtype=cfg.runtime.dtype)
+    encoded = examples(rows, tokenizer)
+    tokenised = [labelled(one) for one in encoded]
+    policy = load_policy(model)
     check_targets(cfg.lora, policy, "sft")
     lengths = [len(t["input_ids"]) for t in tokenised]
     training.check_lengths(lengths, [row["id"] for row in rows], cfg.max_length, "sft.max_length", policy)
+    write = policy_writer(policy, tokenizer, base=model, start=model)
     trainer = make_trainer(cfg, policy, tokenizer, tokenised, checkpoints)
     training.train(trainer, "sft", checkpoints)
-    save_policy(trainer.model, tokenizer, out, base=model, start=model)
+    write(trainer.model, out)
     training.write_curves(out / "curves.jsonl", trainer.state.log_history)
-    return metrics(rows, tokenised, trainer.state)
+    return metrics(rows, encoded, trainer.state)
 
 
 def make_trainer(cfg: SftConfig, policy: object, tokenizer: object, tokenised: Sequence[dict], folder: Path) -> object:
@@ -75,16 +81,20 @@ def make_trainer(cfg: SftConfig, policy: object, tokenizer: object, tokenised: S
     from trl import SFTConfig as Arguments
     from trl import SFTTrainer
 
+    class StageSftTrainer(training.StageTrainer, SFTTrainer):
+        pass
+
     arguments = training.trainer_arguments(
         Arguments, cfg, cfg.runtime, folder, dataset_kwargs={"skip_prepare_dataset": True}
     )
-    return SFTTrainer(
+    return StageSftTrainer(
         model=policy, args=arguments, train_dataset=Dataset.from_list(list(tokenised)), processing_class=tokenizer,
         peft_config=peft_config(cfg.lora, "CAUSAL_LM"),
     )
 
 
-def metrics(rows: Sequence[Row], tokenised: Sequence[dict], state: object) -> dict[str, float]:
+def metrics(rows: Sequence[Row], encoded: Sequence[Example], state: object) -> dict[str, float]:
+    """`rows_split_inside_a_token`: rows whose prompt and response were tokenised apart, as a token straddled them."""
     losses = [line["loss"] for line in state.log_history if "loss" in line]
     counts = Counter(row["category"] for row in rows)
     return finite_metrics({
@@ -92,6 +102,7 @@ def metrics(rows: Sequence[Row], tokenised: Sequence[dict], state: object) -> di
         "loss_last": losses[-1],
         "rows": len(rows),
         "steps": state.global_step,
-        "response_tokens": sum(label != IGNORED for t in tokenised for label in t["labels"]),
+        "response_tokens": sum(len(one.response_ids) for one in encoded),
+        "rows_split_inside_a_token": sum(one.apart for one in encoded),
         **{f"rows_{category}": count for category, count in sorted(counts.items())},
     })

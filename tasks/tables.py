@@ -7,7 +7,7 @@ import json
 import sys
 from pathlib import Path
 
-from tasks import formats
+from tasks.data import tables
 from tasks.errors import DataError
 from tasks.rows import Row
 
@@ -28,7 +28,7 @@ def read_table(path: Path) -> list[Row]:
     elif path.suffix == ".json":
         rows = _read_json(path)
     else:
-        rows = formats.read_table(path)
+        rows = tables.read_table(path)
     if not rows:
         raise DataError(f"{path} has no rows")
     return rows

@@ -19,7 +19,7 @@ from models.tiny import build_base
 from tasks import errors
 from tasks.config.shared import PrepareConfig
 from tasks.params import read_params, stage_config
-from tasks.prepare import prepare
+from tasks.prepare import write_splits
 from tasks.rows import Row, read_jsonl
 
 SPEAKERS = {"user": "Human", "assistant": "Assistant"}
@@ -29,7 +29,7 @@ def texts(cfg: PrepareConfig, data: Path) -> list[str]:
     """Each conversation that may train, as plain text: a base has not seen a chat template."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder)
-        prepare(cfg, data, out)
+        write_splits(cfg.data, data, out, check=None)  # there is no chat template yet
         rows = read_jsonl(out / "demonstrations.jsonl") + read_jsonl(out / "preferences.jsonl")
     return sorted({as_text(conversation) for row in rows for conversation in _conversations(row)})
 

@@ -1,11 +1,12 @@
 """What SFT, reward model and DPO share: TRL's trainers on rows that we tokenise, with resume, curves and guards.
 
-We tokenise ourselves, so that the ids trained on are the ids sampled and scored (`encode_prompt` +
-`encode_response`), and masks come from lengths.
+We tokenise ourselves (`models.chat_template.encode_example`), so that the ids trained on are the ids sampled and
+scored, and masks come from lengths.
 """
 
 from __future__ import annotations
 
+import math
 import shutil
 from pathlib import Path
 from typing import Any, Callable, Sequence
@@ -15,6 +16,7 @@ from transformers import PrinterCallback, TrainerCallback, TrainerControl, Train
 from transformers.trainer_utils import get_last_checkpoint
 
 from models.batching import context_length
+from models.long_rope import keep_sides_apart
 from tasks import progress
 from tasks.config.shared import RuntimeConfig
 from tasks.config.training import OptimizerConfig
@@ -56,6 +58,36 @@ def trainer_arguments(
         max_length=None,
         **extra,
     )
+
+
+def warmup_steps(share: float, steps: int) -> int:
+    """Steps of `steps` in which the rate rises from 0. The last step never is one: a run of one step would do nothing."""
+    return min(math.ceil(steps * share), steps - 1)
+
+
+class StageTrainer:
+    """What our stages want otherwise than TRL's trainers; stands before one of them among a class's bases."""
+
+    def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
+        """TRL's, with our warm-up: transformers takes a share of 1.0 for one step, and may warm up to the end."""
+        self.args.warmup_steps = warmup_steps(self.args.warmup_steps, num_training_steps)
+        return super().create_scheduler(num_training_steps, optimizer)
+
+
+class PairTrainer(StageTrainer):
+    """Every pair counts alike in an optimizer step, however accumulation splits it into batches.
+
+    TRL averages over each batch and transformers over the batches, so that the pairs of a short last one count more.
+    """
+
+    def get_batch_samples(self, *args: Any, **kwargs: Any) -> Any:
+        batches, items = super().get_batch_samples(*args, **kwargs)
+        self._pairs_in_step = sum(len(batch["input_ids"]) for batch in batches)
+        return batches, items
+
+    def compute_loss(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        share = len(inputs["input_ids"]) * self.current_gradient_accumulation_steps / self._pairs_in_step
+        return super().compute_loss(model, inputs, *args, **kwargs) * share
 
 
 def check_lengths(lengths: Sequence[int], names: Sequence[str], limit: int, setting: str, model: Any) -> None:
@@ -136,6 +168,7 @@ def train(trainer: Any, stage: str, checkpoints: Path) -> None:
 
     Raises DivergedError at the first step whose gradient is not finite, and when the trainer stopped early.
     """
+    keep_sides_apart(trainer.model)
     trainer.remove_callback(PrinterCallback)
     for callback in (Report(), MarkComplete(), RefuseNonFinite(stage)):
         trainer.add_callback(callback)

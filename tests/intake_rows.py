@@ -19,7 +19,6 @@ INTAKE = {
     "max_total_mb": 10.0,
     "max_row_characters": 2000,
     "attempts": 3,
-    "near_repeats": NEAR,
 }
 SHARES = {"sft": 0.3, "compare": 0.15, "rl": 0.2, "select": 0.1, "gate": 0.15, "preferences": 0.3, "gold": 0.0}
 DATA = {
@@ -27,8 +26,11 @@ DATA = {
     "demonstrations": "demos.jsonl",
     "prompts": "prompts.jsonl",
     "preferences": "prefs.jsonl",
+    "columns": {"demonstrations": None, "prompts": None, "preferences": None},
+    "pairs": {"minimum_gap": 1.0},
     "bad_rows": "refuse",
     "max_characters": 1000,
+    "near_repeats": NEAR,
     "splits": SHARES,
 }
 GATE_PROMPT = "Which day of the week comes right after Monday?"
@@ -47,10 +49,9 @@ def intake_config(**changes) -> IntakeConfig:
     return IntakeConfig(**{**INTAKE, **changes})
 
 
-def held(folder: Path, forgotten=Forgotten(), **data) -> HeldData:
-    return HeldData(
-        folder, Rules(DataConfig(**{**DATA, **data}), intake_config(), ("instruction", "safety")), forgotten
-    )
+def held(folder: Path, forgotten=Forgotten(), marks=frozenset(), **data) -> HeldData:
+    rules = Rules(DataConfig(**{**DATA, **data}), intake_config(), ("instruction", "safety"), marks)
+    return HeldData(folder, rules, forgotten)
 
 
 def lines(*rows) -> bytes:
@@ -60,5 +61,5 @@ def lines(*rows) -> bytes:
 def taken(kind: str, *rows, into: HeldData):
     """What becomes of the rows of one object."""
     parsed = parse(f"{kind}/x.jsonl", lines(*rows), intake_config())
-    (outcome,) = admit([Inbound("in/x.jsonl@v1", kind, parsed)], into, intake_config().near_repeats)
+    (outcome,) = admit([Inbound("in/x.jsonl@v1", kind, parsed)], into, into.near_repeats)
     return outcome

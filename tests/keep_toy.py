@@ -61,7 +61,12 @@ def weights(name): return A / name / "model.safetensors"
 
 def stage(name):
     D = A / "data"
-    if name == "sft": train("sft", "data/base/model.safetensors", D / "demonstrations.jsonl")
+    if name == "prepare":
+        from tasks.params import read_params, stage_config
+        from tasks.prepare import write_splits
+        cfg = stage_config(read_params(Path("params.yaml")), "prepare").data
+        metrics("prepare", **write_splits(cfg, Path(cfg.path), D, check=None))
+    elif name == "sft": train("sft", "data/base/model.safetensors", D / "demonstrations.jsonl")
     elif name == "generate":
         write(A / "generate/samples.jsonl", *({"id": f"{r['id']}#{i}", "prompt_id": r["id"], "response": f"No {i}"}
               for r in rows(D / "compare_prompts.jsonl") for i in (0, 1)))
@@ -116,7 +121,7 @@ def _dvc_yaml() -> str:
     }  # fmt: skip
     stages = {
         "prepare": {
-            "cmd": "python -m tasks prepare", "deps": ["${data.path}"], "params": ["data"],
+            "cmd": "python work.py prepare", "deps": ["work.py", "${data.path}"], "params": ["data"],
             "outs": [f"{data}/{split}.jsonl" for split in splits], "metrics": ["metrics/prepare.json"],
         }
     }  # fmt: skip

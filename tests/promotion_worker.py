@@ -102,7 +102,7 @@ def killed(target, *arguments) -> bool:
     """Run in a process of its own; whether it died of SIGKILL."""
     process = context().Process(target=target, args=arguments)
     process.start()
-    process.join(120)
+    process.join(600)
     assert process.exitcode in (0, -signal.SIGKILL), process.exitcode
     return process.exitcode != 0
 

@@ -18,6 +18,7 @@ from threading import Thread
 
 from flows.hosting import servers
 from tests import toy
+from tests.ports import free_port
 from tests.postgres_server import Postgres, postgres
 
 PATIENCE = 240.0
@@ -108,7 +109,7 @@ def team(folder: Path) -> Iterator[Team]:
         for name in ("prefect", "mlflow"):
             database.ask("postgres", f"CREATE DATABASE {name}")
         box = stack.enter_context(mailbox())
-        api, pages = servers.free_port(), servers.free_port()
+        api, pages = free_port(), free_port()
         known = {
             "PREFECT_API_URL": f"http://127.0.0.1:{api}/api", "MLFLOW_TRACKING_URI": f"http://127.0.0.1:{pages}",
             "PREFECT_HOME": str(folder / "prefect"), "PREFECT_SERVER_ANALYTICS_ENABLED": "false",

@@ -20,9 +20,10 @@ from botocore.config import Config
 from tests import needs
 from tests.browser import chromium
 from tests.import_closure import ROOT
+from tests.ports import free_port
 
 ENVIRONMENT = Path(os.environ.get("PLUMB_SERVICES", ROOT / ".services"))
-START_SECONDS = 30
+START_SECONDS = 120
 
 
 def program(name: str) -> str:
@@ -72,12 +73,6 @@ class Server:
     def put(self, bucket: str, objects: dict[str, bytes]) -> None:
         for key, content in objects.items():
             self.client().put_object(Bucket=bucket, Key=key, Body=content)
-
-
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return found.getsockname()[1]
 
 
 @contextlib.contextmanager

@@ -11,6 +11,7 @@ from pathlib import Path
 from flows.hosting import servers
 from flows.graph.running import end_session, supervised_command
 from tests import toy
+from tests.ports import free_port
 
 PATIENCE = 120.0
 
@@ -51,7 +52,7 @@ def running(
 @contextlib.contextmanager
 def prefect_server(folder: Path, **more: str) -> Iterator[str]:
     """The API of a Prefect server whose database and log lie in `folder`."""
-    port = servers.free_port()
+    port = free_port()
     api = f"http://127.0.0.1:{port}/api"
     environment = toy.toy_environment(
         folder, PREFECT_HOME=str(folder / "prefect"), PREFECT_SERVER_ANALYTICS_ENABLED="false", DO_NOT_TRACK="true",
@@ -65,7 +66,7 @@ def prefect_server(folder: Path, **more: str) -> Iterator[str]:
 @contextlib.contextmanager
 def mlflow_server(folder: Path, user: str, password: str) -> Iterator[str]:
     """The address of an MLflow server that asks for a login and hands artifacts on, with all it stores in `folder`."""
-    port = servers.free_port()
+    port = free_port()
     (folder / "auth.ini").write_text(
         f"[mlflow]\ndefault_permission = READ\ndatabase_uri = sqlite:///{folder}/auth.db\nadmin_username = {user}\n"
     )

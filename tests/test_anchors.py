@@ -17,10 +17,11 @@ from test_judge_words import COMPARE, card
 from flows.alignment import anchors as flow
 from flows.retrain import retrain
 from flows.graph.running import Processes, StageError
+from models.chat_template import load_tokenizer
 from models.judges.reward_model import RewardModelScorer
 from models.judges.store import Store
-from models.chat_template import load_tokenizer
-from models.loading import load_policy, reward_model_from_policy, weights_hash
+from models.loading import load_policy, weights_hash
+from models.reward_model import reward_model_from_policy
 from tasks import anchors
 from tasks.config.service import AnchorsConfig
 from tasks.drift import Drift, drift_between
@@ -195,9 +196,9 @@ def test_local_models_are_asked_anew_each_time(tmp_path, monkeypatch):
     scored = []
     values = RewardModelScorer.values
 
-    def counted(self, rows, texts):
+    def counted(self, rows, texts, finished):
         scored.append(set(texts))
-        return values(self, rows, texts)
+        return values(self, rows, texts, finished)
 
     monkeypatch.setattr(RewardModelScorer, "values", counted)
     first, again = ask(tmp_path, judge), ask(tmp_path, judge)
@@ -315,7 +316,7 @@ def test_a_scheduled_retraining_asks_unless_told_otherwise_and_stops_before_anyt
     assert toy.plumb(project, "anchors", **told).returncode == 0
     server.changed = 5
     command, settings = [sys.executable, "-c", RETRAINED], toy.toy_environment(project, **told)
-    stopped = subprocess.run(command, cwd=project, env=settings, capture_output=True, text=True, timeout=240)
+    stopped = subprocess.run(command, cwd=project, env=settings, capture_output=True, text=True, timeout=900)
     assert stopped.returncode != 0 and "judge 'remote' drifted" in stopped.stderr
     assert len(server.calls) == 40 and not (project / "done").exists()
 

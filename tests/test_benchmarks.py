@@ -1,6 +1,10 @@
 """Each benchmark once, on a two-layer model: costs are positive, and an altered winner is noticed."""
 
+import gc
 import json
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -9,12 +13,22 @@ from benchmarks import __main__ as command
 from benchmarks.best_of_n import best_of_n, same_winners
 from benchmarks.fixed_cost import fixed_cost
 from benchmarks.material import Material, comparisons
-from benchmarks.measure import Comparison, Cost, alternate, seconds_above_at_most, time_ratio_at_most, times_faster_at_least
+from benchmarks.measure import (
+    Comparison, Cost, alternate, seconds_above_at_most, time_ratio_at_most, timed, times_faster_at_least,
+)  # fmt: skip
 from benchmarks.training_loops import dpo_loop, sft_loop
 from models.chat_template import load_tokenizer
 from tasks.params import read_params
 from tests.import_closure import ROOT
 from tests.tiny_models import make_qwen2
+
+
+@pytest.fixture(autouse=True)
+def imported_is_kept():
+    """Both sides of a comparison begin with a collection of garbage: what was imported need not be looked through."""
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 @pytest.fixture()
@@ -30,6 +44,22 @@ def material(tmp_path) -> Material:
     ]  # fmt: skip
     prompts = [{"id": f"p{i}", "root": f"p{i}", "category": "reasoning", "prompt": q} for i, q in enumerate(questions)]
     return Material(ROOT, base, params, load_tokenizer(base), demonstrations, prompts, tmp_path)
+
+
+def spin(seconds: float) -> None:
+    """Keep the processor busy for so much of its own time."""
+    until = time.process_time() + seconds
+    while time.process_time() < until:
+        pass
+
+
+def test_short_work_costs_what_it_takes_and_so_does_a_child():
+    """Milliseconds, below the hundredth of a second in which the kernel's other clock ticks."""
+    for milliseconds in range(1, 10):
+        cost = timed(lambda: spin(milliseconds / 1000))
+        assert milliseconds / 1000 <= cost.cpu < 1 and cost.wall > 0
+    child = timed(lambda: subprocess.run([sys.executable, "-S", "-c", "sum(range(10**5))"], check=True))
+    assert child.cpu > 0.001
 
 
 def assert_measured(comparison: Comparison) -> None:

@@ -16,6 +16,7 @@ from flows.hosting import servers
 from flows.storage import workspace
 from flows.graph.stages import Graph
 from tests import toy
+from tests.ports import closed_port, free_port
 from tests.small_project import small_params, write_project
 
 HEAVY = ("torch", "transformers", "mlflow", "prefect", "dvc", "pandas", "numpy", "pydantic")
@@ -204,7 +205,7 @@ def test_up_says_which_port_is_in_use(tmp_path):
         busy.bind((servers.HOST, 0))
         busy.listen()
         port = busy.getsockname()[1]
-        answer = toy.plumb(folder, "up", "--mlflow-port", str(port), "--prefect-port", str(servers.free_port()))
+        answer = toy.plumb(folder, "up", "--mlflow-port", str(port), "--prefect-port", str(free_port()))
     assert answer.returncode == 1
     assert answer.stderr == f"plumb: port {port} is in use; stop what listens there or choose another with --mlflow-port\n"
 
@@ -214,8 +215,8 @@ def test_a_second_up_of_a_project_is_refused_and_leaves_the_first_its_notice(tmp
     folder = toy.make_toy(tmp_path)
     with servers.announcing(folder) as announce:
         announce("http://127.0.0.1:9/api")
-        ports = [str(servers.free_port()) for _ in range(2)]
-        answer = toy.plumb(folder, "up", "--mlflow-port", ports[0], "--prefect-port", ports[1])
+        options = [f"--{name}-port={free_port()}" for name in ("mlflow", "prefect")]
+        answer = toy.plumb(folder, "up", *options)
         assert answer.returncode == 1 and answer.stderr.count("\n") == 1
         assert "already (http://127.0.0.1:9/api); use it, or stop it first" in answer.stderr
         assert (folder / ".prefect" / "up.json").exists()
@@ -270,16 +271,26 @@ def test_a_torn_lock_is_left_to_the_align_at_work(tmp_path):
 
 def test_status_names_the_tracking_server_that_does_not_answer(tmp_path):
     folder = toy.make_toy(tmp_path)
-    answer = toy.plumb(folder, "status", MLFLOW_TRACKING_URI=f"http://127.0.0.1:{servers.free_port()}")
+    with closed_port() as port:
+        answer = toy.plumb(folder, "status", MLFLOW_TRACKING_URI=f"http://127.0.0.1:{port}")
     assert answer.returncode == 1 and "never run" in answer.stdout
     assert answer.stderr.startswith("plumb: no MLflow answers at MLFLOW_TRACKING_URI=http://127.0.0.1:")
     assert len(answer.stderr) < 200 and answer.stderr.count("\n") == 1
 
 
+def test_a_private_server_holds_its_port_before_it_serves(tmp_path):
+    """Else a connection of somebody else may be given it while the server is imported."""
+    server, url = servers.private_prefect(tmp_path)
+    try:
+        assert servers.port_in_use(int(url.rpartition(":")[2].partition("/")[0])) and not servers.answers(url)
+    finally:
+        server.stop()
+
+
 def test_a_server_that_stops_at_start_names_its_log(tmp_path):
     server = servers.Server("toy", [sys.executable, "-c", "print('no')"], "http://127.0.0.1:9/", tmp_path / "log")
     with pytest.raises(ValueError, match="the toy server stopped at start; its log is"):
-        server.wait(10)
+        server.wait(60)
 
 
 def test_a_server_that_does_not_answer_is_ended(tmp_path):
@@ -292,14 +303,14 @@ def test_a_server_that_does_not_answer_is_ended(tmp_path):
 @pytest.mark.slow
 def test_up_serves_both_pages_and_align_finds_the_server(tmp_path):
     folder = toy.make_toy(tmp_path)
-    ports = [servers.free_port(), servers.free_port()]
-    command = [sys.executable, "-m", "flows.cli", "up", "--prefect-port", str(ports[0]), "--mlflow-port", str(ports[1])]
+    prefect, mlflow = free_port(), free_port()
+    command = [sys.executable, "-m", "flows.cli", "up", "--prefect-port", str(prefect), "--mlflow-port", str(mlflow)]
     run = toy.Marked(command, folder)
     try:
         notice = folder / ".prefect" / "up.json"
         toy.wait_for(lambda: notice.exists() and notice.read_text(), 120, run.describe)
-        assert servers.answers(f"http://127.0.0.1:{ports[0]}/api/health")
-        assert servers.answers(f"http://127.0.0.1:{ports[1]}/health")
+        assert servers.answers(f"http://127.0.0.1:{prefect}/api/health")
+        assert servers.answers(f"http://127.0.0.1:{mlflow}/health")
         assert toy.plumb(folder, "align").returncode == 0
         assert not (folder / ".prefect" / "server.log").exists(), "no private server was started"
         workers = folder / ".prefect" / "worker-cpu.log"

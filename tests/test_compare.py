@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -33,6 +32,7 @@ from tasks.call_log import CallLog
 from tasks.errors import DataError
 from tasks.rows import read_jsonl, write_jsonl
 from tasks.splits import split_by_root
+from tests.ports import free_port
 from tests.tiny_models import make_gpt2
 
 TEXTS = ("one", "one two", "one two three", "one")  # the last is a duplicate of the first
@@ -70,14 +70,17 @@ NO_LIMIT = {"max_prompts": None, "max_calls": None, "max_cost": None}
 def run(tmp_path, monkeypatch):
     """Runs the stage on 40 prompts with TEXTS as samples and the given judges."""
 
-    def run_stage(*judges, given="none", preferences=(), prompts=40, texts=TEXTS, filters=(), budget=(), **changes):
+    def run_stage(
+        *judges, given="none", preferences=(), prompts=40, texts=TEXTS, cut=(), filters=(), budget=(), **changes
+    ):
         rows = [prompt(i) for i in range(prompts)]
         samples = [answer(row, text, index) for row in rows for index, text in enumerate(texts)]
+        samples = [{**sample, "finished": sample["response"] not in cut} for sample in samples]
         write_jsonl(tmp_path / "in" / "samples.jsonl", samples)
         write_jsonl(tmp_path / "prompts.jsonl", rows)
         write_jsonl(tmp_path / "preferences.jsonl", preferences)
         if judges:
-            monkeypatch.setattr(stage, "make_pool", lambda specs, samples: list(judges))
+            monkeypatch.setattr(stage, "make_pool", lambda specs, samples, date: list(judges))
             changes = {"judges": [spec(judge.name) for judge in judges], **changes}
         changes |= {"filters": {**OFF, **dict(filters)}, "budget": {**NO_LIMIT, **dict(budget)}}
         settings = {"strategy": "all", "pairs_per_prompt": 3, "heldout_fraction": 0.25, **changes}
@@ -233,12 +236,20 @@ def test_every_comparison_says_where_it_comes_from(run):
 SPOKEN = {"ok": (0.6, 0.0), "dear friend": (0.2, 1.0), "a b c": (0.9, 0.5)}  # text: gold, friendliness
 
 
+def test_every_comparison_says_which_response_was_cut(run):
+    _, files = run(LONGER, cut=("one two three",))
+    rows = [*files["train"], *files["heldout"]]
+    assert rows and all(row["rejected_finished"] for row in rows)
+    said = {row["chosen"][0]["content"]: row["chosen_finished"] for row in rows}
+    assert said.pop("one two three") is False and all(said.values())
+
+
 class KnownGold:
     """Gold by SPOKEN: of the three pairs it prefers ok, "a b c" and "a b c"; the friendlier is the better in one."""
 
     kind, axes = "known", ("friendliness",)
 
-    def score(self, rows, responses):
+    def score(self, rows, responses, finished=None):
         return [{"gold": SPOKEN[text][0], "friendliness": SPOKEN[text][1]} for text in responses]
 
 
@@ -302,7 +313,7 @@ def test_a_judge_that_always_says_first_through_the_card(carded, monkeypatch):
     """Nothing to train on: every pair flips, which is half right and no better than chance."""
     with pytest.raises(DataError, match="0 comparisons to train on"):
         carded(ALWAYS_FIRST)
-    monkeypatch.setattr(stage, "_check_split", lambda train, heldout, cfg: None)
+    monkeypatch.setattr(stage, "check_split", lambda train, heldout, cfg: None)
     metrics, files, document = carded(ALWAYS_FIRST)
     assert metrics["train"] == 0 and metrics["swap_flip_rate"] == 1.0 and document["outcomes"]["flip"] == 120
     assert value(document["panel"]["prefers_first"]) == 1.0 and value(document["panel"]["prefers_longer"]) == 0.5
@@ -381,11 +392,13 @@ def test_what_calls_took_is_left_for_whoever_watches(run, server, tmp_path, monk
     """Totals and a sample of 20 calls with what was sent and said; run again, all is stored."""
     monkeypatch.setenv("PLUMB_LIVE", str(tmp_path))
     monkeypatch.setenv("PLUMB_JUDGE_KEY", "planted-secret")
+    began = time.monotonic()
     metrics, _ = run(judges=[{**ENDPOINT, "key_variable": "PLUMB_JUDGE_KEY"}])
+    took = time.monotonic() - began
     totals, sample = json.loads((tmp_path / "calls.json").read_text()), read_jsonl(tmp_path / "calls.jsonl")
     assert totals["answers"] == totals["calls"] == 360 and totals["stored"] == 0
     assert totals["cost"] == pytest.approx(metrics["cost"]) and totals["input_tokens"] == metrics["input_tokens"]
-    assert 0 < totals["latency_p50"] <= totals["latency_p95"] <= totals["latency_max"] < 10
+    assert 0 < totals["latency_p50"] <= totals["latency_p95"] <= totals["latency_max"] < took
     assert len(sample) == 20 and {row["kind"] for row in sample} <= {"compare", "rate"}
     asked = {call[0] for call in server.calls}
     assert all(row["messages"][1]["content"] in asked and row["raw"] and row["cost"] == 120e-6 for row in sample)
@@ -496,7 +509,7 @@ def test_people_are_counted_row_by_row_and_agree_in_the_card(run, tmp_path, monk
     said = next(row["verdicts"][0] for row in files["train"])
     assert said["raw"] == ["ann: 1, bob: 1", "ann: 0, bob: 0"] and said["chosen_first"] == 1.0
     monkeypatch.setattr(card_stage, "load_gold", lambda gold, model: KnownGold())
-    by_length = lambda self, rows, texts: [{"gold": len(text), "friendliness": 0} for text in texts]  # noqa: E731
+    by_length = lambda self, rows, texts, _: [{"gold": len(text), "friendliness": 0} for text in texts]  # noqa: E731
     monkeypatch.setattr(KnownGold, "score", by_length)
     (tmp_path / "gold.json").write_text('{"kind": "known", "allow_same_judge": false}')
     document = card_stage.judge(config("judge", resamples=100), tmp_path, tmp_path / "in", tmp_path / "out",
@@ -515,7 +528,7 @@ def test_a_judge_beside_people_is_held_against_them(run, tmp_path, monkeypatch):
     people = read_verdicts("people", tmp_path / "people.csv", samples)
     run(LONGER, people, judges=[spec("known"), settings])
     monkeypatch.setattr(card_stage, "load_gold", lambda gold, model: KnownGold())
-    monkeypatch.setattr(KnownGold, "score", lambda self, rows, texts: [{"gold": 0, "friendliness": 0} for _ in texts])
+    monkeypatch.setattr(KnownGold, "score", lambda self, rows, texts, _: [{"gold": 0, "friendliness": 0} for text in texts])
     (tmp_path / "gold.json").write_text('{"kind": "known", "allow_same_judge": false}')
     document = card_stage.judge(config("judge", resamples=100), tmp_path, tmp_path / "in", tmp_path / "out",
                                 tmp_path / "prompts.jsonl", tmp_path, tmp_path / "card")
@@ -543,10 +556,7 @@ def says_a(path):
 @pytest.mark.slow
 def test_the_stage_against_transformers_serve(run, tmp_path, monkeypatch):
     """A real endpoint, and a model that always says A: every pair flips; what trains are the given comparisons."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    model = says_a(tmp_path / "model")
+    port, model = free_port(), says_a(tmp_path / "model")
     command = [Path(sys.executable).parent / "transformers", "serve", model, "--host", "127.0.0.1", "--port", str(port),
                "--device", "cpu"]
     serving = subprocess.Popen(command, env={**os.environ, "HF_HUB_OFFLINE": "1"})

@@ -91,7 +91,6 @@ def test_a_limit_in_money_needs_a_price(params):
     (lambda p: p["compare"]["judges"][0].update(kindd="x"), ["compare.judges.0.kindd", "did you mean 'kind'"]),
     (lambda p: p["compare"]["judges"][0].pop("noise"), ["missing key compare.judges.0.noise"]),
     (lambda p: p["compare"]["judges"][0].update(noise=2.0), ["compare.judges.0.noise:", "2.0"]),
-    (lambda p: p["compare"]["judges"][0].update(kind="oracle"), ["unknown key compare.judges.0.length_bias", "known are name, kind, weights, tie_margin"]),
     (lambda p: p["compare"]["judges"][0].update(kind="psychic"), ["compare.judges.0:", "'psychic'", "'simulated', 'oracle', 'openai'"]),
     (lambda p: p["compare"]["judges"][0].pop("kind"), ["missing key compare.judges.0.kind"]),
     (lambda p: p["compare"]["judges"][0]["weights"].update(beauty=1.0),
@@ -114,11 +113,23 @@ def test_a_limit_in_money_needs_a_price(params):
     (lambda p: p["compare"]["budget"].update(max_cal=5), ["compare.budget.max_cal", "did you mean 'max_calls'"]),
     (lambda p: p["data"]["splits"].pop("gate"), ["missing key data.splits.gate"]),
     (lambda p: p["data"]["splits"].update(select=0.6, gate=0.6), ["data.splits", "must be below 1"]),
+    (lambda p: p["gold"].update(kind="reward_model"),
+     ["gold: kind is reward_model and training is null", "keys of section reward"]),
     (lambda p: p["gate"]["guards"].pop("honesty"), ["missing key gate.guards.honesty"]),
     (lambda p: p["ppo"].update(batch_size=60), ["batch_size=60 is not divisible by minibatch_size=64", "set ppo.batch_size to 64"]),
     (lambda p: p["ppo"].update(episodes=1000), ["episodes=1000 is not divisible by batch_size=128", "896 or 1024"]),
     (lambda p: p["dpo"].update(loss_types=["sigmoidd"]), ["dpo.loss_types.0", "'sigmoidd'"]),
     (lambda p: p["dpo"].update(loss_weights=[1.0, 2.0]), ["loss_weights has 2 values for 1 loss_types"]),
+    (lambda p: p["dpo"].update(loss_types=["sft", "sft"], loss_weights=[1.0, 1.0]), ["'sft' stands twice in loss_types"]),
+    (lambda p: p["dpo"].update(loss_types=["exo_pair"]), ["'exo_pair' needs label_smoothing", "0.001 for example"]),
+    (lambda p: p["dpo"].update(loss_types=["robust"]), ["'robust' needs label_smoothing", "above 0 and below 0.5"]),
+    (lambda p: p["dpo"].update(loss_types=["robust"], label_smoothing=0.0), ["dpo.label_smoothing", "greater than 0"]),
+    (lambda p: p["dpo"].update(label_smoothing=0.1), ["label_smoothing=0.1 is read by none of sigmoid", "to null"]),
+    (lambda p: p["dpo"].update(loss_types=["aot"], gradient_accumulation=2),
+     ["'aot' sorts the pairs of a batch", "gradient_accumulation=2 splits them", "set it to 1"]),
+    (lambda p: p["ppo"].update(value_coefficient=0.1),
+     ["value_coefficient=0.1 does nothing to a critic of its own", "set it to null", "value_learning_rate"]),
+    (lambda p: p["ppo"].update(value_backbone="shared"), ["value_backbone is shared", "set value_coefficient"]),
     (lambda p: p["reward"].update(freeze_backbone=True, lora={"rank": 2, "alpha": 2.0, "dropout": 0.0, "targets": "x"}),
      ["freeze_backbone", "lora"]),
     (lambda p: p["ppo"].update(learning_rate=math.inf), ["ppo.learning_rate: input should be a finite number", "inf"]),
@@ -139,6 +150,38 @@ def test_a_mistake_is_named(tmp_path, params, change, words):
     assert "params.yaml" in message and "\n" not in message
     for word in words:
         assert word in message
+
+
+def mistakes(tmp_path, params):
+    """What `read_params` says, line by line."""
+    with pytest.raises(ConfigError) as error:
+        read_params(written(tmp_path, params))
+    return str(error.value).split("\n")
+
+
+def test_all_that_a_judge_lacks_is_named_at_once(tmp_path, params):
+    hosted = {key: value for key, value in HOSTED.items() if key not in ("model", "epoch", "timeout_seconds")}
+    params["compare"]["judges"][1:] = [hosted]
+    head, *lines = mistakes(tmp_path, params)
+    assert head.endswith("params.yaml has 3 mistakes:")
+    assert lines == [f"- missing key compare.judges.1.{key}" for key in ("model", "epoch", "timeout_seconds")]
+
+
+def test_all_mistakes_of_a_file_are_named_at_once_and_each_once(tmp_path, params):
+    """`runtime` is read by many stages; the judge of another kind has two keys too many."""
+    params["runtime"]["sed"] = params["runtime"].pop("seed")
+    params["dpoo"] = {}
+    params["sft"] = 3
+    judge = {**params["compare"]["judges"][0], "kind": "oracle"}
+    kept = ("name", "kind", "weights", "tie_margin", "noise", "seed")
+    params["compare"]["judges"][0] = {key: judge[key] for key in kept}
+    head, *lines = mistakes(tmp_path, params)
+    assert head.endswith("params.yaml has 6 mistakes:")
+    assert [line.partition(";")[0] for line in lines] == [
+        "- unknown section 'dpoo'", "- unknown key runtime.sed", "- missing key runtime.seed",
+        "- section 'sft' must be a mapping, found int", "- unknown key compare.judges.0.noise",
+        "- unknown key compare.judges.0.seed"]
+    assert "known are name, kind, weights, tie_margin" in lines[-1]
 
 
 def test_a_missing_or_broken_file_is_named(tmp_path):
@@ -188,7 +231,7 @@ def test_a_judge_in_the_folder_of_a_gold_model_is_gold(tmp_path, params):
     judge = {"name": "rm", "kind": "reward_model", "path": str(folder), "sha256": "0", "epoch": 0, "temperature": 1.0,
              "rows_per_batch": 8}
     params["compare"]["judges"] = [judge]
-    params["gold"]["kind"] = "reward_model"
+    params["gold"] |= {"kind": "reward_model", "training": {**params["reward"], "lora": None}}
     read_params(written(tmp_path, params))
     folder.mkdir(parents=True)
     (tmp_path / "gold" / "gold.json").touch()

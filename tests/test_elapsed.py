@@ -1,11 +1,12 @@
 """What a retraining took: the time of stages that run side by side counts once, the start of the process counts."""
 
-import time
-
+import psutil
 import pytest
 
+from flows.costs import elapsed
 from flows.costs.elapsed import OUTSIDE, Elapsed, Stopwatch, covered, stage_times
 from flows.costs.ledger import Entry, Ledger
+from tests.mlflow_store import empty_store
 
 
 @pytest.mark.parametrize(
@@ -32,29 +33,43 @@ def test_what_is_said_and_kept():
     assert "| stages | 30.0 |" in took.as_markdown() and took.line in took.as_markdown()
 
 
-def test_the_ledger_says_when_stages_ran_and_waiting_does_not_count(tmp_path):
+class Clock:
+    """Stands for the module `time`: a clock that moves only when it is told to."""
+
+    def __init__(self, now):
+        self.now = now
+
+    def time(self):
+        return self.now
+
+    monotonic = time
+
+
+def test_the_ledger_says_when_stages_ran_and_waiting_does_not_count(tmp_path, monkeypatch):
+    """4 s from the process's start to its first step, 30 s of waiting for another, then 5 s, 3 of them in stages."""
+    clock = Clock(psutil.Process().create_time() + 4)
+    monkeypatch.setattr(elapsed, "time", clock)
     book, watch = Ledger(tmp_path / "ledger.jsonl"), Stopwatch()
-    book.append(Entry("of the one before", "v", time.time(), 100.0))
-    time.sleep(0.3)
-    waited = watch.elapsed(book, None, None).total
+    book.append(Entry("of the one before", "v", clock.now, 100.0))
+    clock.now += 30
+    assert watch.elapsed(book, None, None).total == pytest.approx(34)
     watch.turn_came()
-    assert watch.elapsed(book, None, None).total == pytest.approx(waited - 0.3, abs=0.1)
-    now = time.time()
-    for name, begin, seconds in (("a", now, 2.0), ("b", now + 1, 2.0)):
-        book.append(Entry(name, "v", begin, seconds))
-    with watch.step("sleeping"):
-        time.sleep(0.1)
+    assert watch.elapsed(book, None, None).total == pytest.approx(4)
+    for name, begin in (("a", clock.now), ("b", clock.now + 1)):
+        book.append(Entry(name, "v", begin, 2.0))
+    with watch.step("training"):
+        clock.now += 5
     took = watch.elapsed(book, None, None)
-    assert took.stages == pytest.approx(3.0)
-    assert [name for name, _ in took.steps] == ["start", "sleeping"]
-    assert took.steps[1][1] == pytest.approx(0.1, abs=0.1) and took.steps[0][1] > 0
+    assert (took.total, took.stages) == pytest.approx((9, 3))
+    assert [name for name, _ in took.steps] == ["start", "training"]
+    assert [seconds for _, seconds in took.steps] == pytest.approx([4, 5])
 
 
 def test_stages_of_other_machines_are_found_in_mlflow(tmp_path):
     import mlflow
     from mlflow import MlflowClient
 
-    mlflow.set_tracking_uri(f"sqlite:///{tmp_path}/mlflow.db")
+    mlflow.set_tracking_uri(empty_store(tmp_path / "mlflow.db"))
     try:
         client = MlflowClient()
         number = client.create_experiment("toy", artifact_location=tmp_path.as_uri())

@@ -8,8 +8,9 @@ from evaluation_rows import GOOD, HARSH, PLAIN, REFUSAL, WRONG, answer, config, 
 from tiny_models import make_gpt2
 
 from models.chat_template import load_tokenizer
-from models.loading import load_policy, reward_model_from_policy, save_policy
+from models.loading import load_policy, save_policy
 from models.overoptimisation import chosen_kl
+from models.reward_model import reward_model_from_policy
 from tasks import evaluate as stage
 from tasks.errors import DataError
 from tasks.gold import gold as gold_stage

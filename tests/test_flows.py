@@ -90,7 +90,7 @@ def test_the_ledger_knows_what_a_stage_used_that_returns_a_document(tmp_path, mo
 def test_what_an_earlier_attempt_left_is_taken_away(tmp_path):
     for name in calls.FILES:
         (tmp_path / name).write_text("{}\n")
-    running.run_command([sys.executable, "-c", ""], tmp_path, "x", tmp_path, 60, running.Processes())
+    running.run_command([sys.executable, "-c", ""], tmp_path, "x", tmp_path, 600, running.Processes())
     assert calls.read_calls(tmp_path) == calls.Calls()
     (tmp_path / "calls.json").write_text("{torn")
     (tmp_path / "calls.jsonl").write_text("")

@@ -9,13 +9,15 @@ import pyarrow.parquet
 import pytest
 
 from flows.forgetting.row_search import RowSearch
+from tasks.config.shared import DataConfig
 from tasks.forgetting import readers_of, take_out
 from tasks.held_data import Forgotten, digest_of
 from tasks.intake_ledger import ObjectLedger, Tombstone
 from tasks.rows import read_jsonl, write_jsonl
-from tests.intake_rows import DEMO, PROMPTS, VERDICT, held, intake_config, taken
+from tests.intake_rows import DATA, DEMO, PROMPTS, VERDICT, held, intake_config, taken
 from tests.test_intake_ledger import ENTRY
 
+CONFIG = DataConfig(**DATA)
 NAMED = [{"id": "a", "prompt": "Who are you?", "completion": "A cat."}, {"id": "b", **DEMO}]
 BARE = [{"prompt": f"Question {i}?", "completion": f"Answer {i}."} for i in range(3)]
 
@@ -24,19 +26,19 @@ def test_the_row_goes_and_its_digest_stands_for_it(tmp_path):
     path = tmp_path / "demos.jsonl"
     write_jsonl(path, NAMED)
     before = path.stat().st_ino
-    (stone,) = take_out(path, ["demonstrations"], "b")
+    (stone,) = take_out(path, ["demonstrations"], "b", CONFIG)
     said = {"messages": [{"role": "user", "content": DEMO["prompt"]},
                          {"role": "assistant", "content": DEMO["completion"]}]}  # fmt: skip
     assert stone == Tombstone("b", digest_of(said)) and read_jsonl(path) == NAMED[:1]
     assert path.stat().st_ino != before, "the file may be a link into the cache"
     inode = path.stat().st_ino
-    assert take_out(path, ["demonstrations"], "b") == [] and path.stat().st_ino == inode
+    assert take_out(path, ["demonstrations"], "b", CONFIG) == [] and path.stat().st_ino == inode
 
 
 def test_rows_named_by_their_number_keep_their_names(tmp_path):
     path = tmp_path / "demos.jsonl.gz"
     path.write_bytes(gzip.compress("".join(json.dumps(row) + "\n" for row in BARE).encode()))
-    (stone,) = take_out(path, ["demonstrations"], "demonstrations-demos-2")
+    (stone,) = take_out(path, ["demonstrations"], "demonstrations-demos-2", CONFIG)
     rows = [json.loads(line) for line in gzip.decompress(path.read_bytes()).splitlines()]
     assert rows == [{**BARE[0], "id": "demonstrations-demos-1"}, {**BARE[2], "id": "demonstrations-demos-3"}]
     assert stone.row == "demonstrations-demos-2" and len(stone.digest) == 64
@@ -46,7 +48,7 @@ def test_parquet_and_the_names_of_every_reader(tmp_path):
     path = tmp_path / "prefs.parquet"
     rows = [{"prompt": f"Which {i}?", "chosen": "This.", "rejected": "That."} for i in range(2)]
     pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), path)
-    assert len(take_out(path, ["prompts", "preferences"], "prompts-prefs-1")) == 1
+    assert len(take_out(path, ["prompts", "preferences"], "prompts-prefs-1", CONFIG)) == 1
     assert pyarrow.parquet.read_table(path).to_pylist() == [{**rows[1], "id": "preferences-prefs-2"}]
 
 
@@ -54,14 +56,11 @@ def test_verdicts_go_with_their_prompt(tmp_path):
     path = tmp_path / "verdicts.jsonl"
     other = {**VERDICT, "id": "v-2", "prompt_id": "other", "origin": "in/v.csv#3"}
     write_jsonl(path, [{**VERDICT, "id": "v-1"}, other])
-    (stone,) = take_out(path, ["verdicts"], "other")
+    (stone,) = take_out(path, ["verdicts"], "other", CONFIG)
     assert (stone.row, stone.origin) == ("v-2", "in/v.csv#3") and [row["id"] for row in read_jsonl(path)] == ["v-1"]
 
 
 def test_files_and_their_readers():
-    from tasks.config.shared import DataConfig
-    from tests.intake_rows import DATA
-
     found = readers_of(DataConfig(**{**DATA, "prompts": None}), intake_config())
     assert found == {"demos.jsonl": ["demonstrations"], "prefs.jsonl": ["prompts", "preferences"],
                      "verdicts.jsonl": ["verdicts"]}  # fmt: skip
@@ -70,7 +69,7 @@ def test_files_and_their_readers():
 def test_what_is_buried_does_not_come_in_again(tmp_path):
     write_jsonl(tmp_path / "prompts.jsonl", PROMPTS)
     write_jsonl(tmp_path / "demos.jsonl", NAMED)
-    stones = take_out(tmp_path / "demos.jsonl", ["demonstrations"], "b")
+    stones = take_out(tmp_path / "demos.jsonl", ["demonstrations"], "b", CONFIG)
     ledger = tmp_path / "items.intake"
     ObjectLedger(ledger).append([(ENTRY, [])], "m0", "m1")
     ObjectLedger(ledger).bury(stones, "2026-01-01T00:00:00Z", "m1", "m2")

@@ -10,7 +10,8 @@ from tiny_models import make_gpt2
 
 from tasks.errors import ConfigError, DataError
 from tasks.decision import Compared, decide, plan, verdict
-from tasks.gate import candidate_path, gate, part_of, prompt_set
+from tasks.gate import candidate_path, gate, prompt_set
+from tasks.prompt_rows import part_of
 from tasks.gold import gold as gold_stage
 from tasks.rows import read_jsonl, write_jsonl
 

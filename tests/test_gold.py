@@ -6,7 +6,7 @@ import pytest
 from evaluation_rows import PLAIN, WRONG, config, prompt
 from tiny_models import make_qwen2
 
-from models.chat_template import encode_prompt, encode_response
+from models.chat_template import encode_example
 from models.loading import weights_hash
 from models.reward import score
 from tasks.errors import ConfigError, DataError
@@ -52,8 +52,8 @@ def test_reward_model(tmp_path):
     scored = scorer.score([prompt(0), prompt(1)], ["yes", "no"])
     assert scorer.axes == () and [set(row) for row in scored] == [{"gold"}, {"gold"}]
     assert scorer.score([], []) == []
-    ids = [[*encode_prompt(scorer.tokenizer, row["prompt"]), *encode_response(scorer.tokenizer, text)]
-           for row, text in ((prompt(0), "yes"), (prompt(1), "no"))]
+    turns = [[*row["prompt"], {"role": "assistant", "content": text}] for row, text in ((prompt(0), "yes"), (prompt(1), "no"))]
+    ids = [[*asked, *said] for asked, said in (encode_example(scorer.tokenizer, row) for row in turns)]
     assert [row["gold"] for row in scored] == pytest.approx(score(scorer.model, ids, 8).tolist(), rel=1e-4)
     assert scorer.values([prompt(0)] * 2, ["yes"] * 2)[0] == pytest.approx(scored[0]["gold"], rel=1e-4)
 
@@ -76,9 +76,8 @@ def test_a_copy_of_the_gold_model_is_known_by_its_weights(tmp_path):
 
 
 def test_refusals(tmp_path):
-    cfg = config("gold", kind="reward_model", weights={})
-    with pytest.raises(ConfigError, match="gold.training is null"):
-        gold(cfg, tmp_path, tmp_path, tmp_path / "gold", tmp_path)
+    with pytest.raises(ConfigError, match="gold: kind is reward_model and training is null; give it the keys"):
+        config("gold", kind="reward_model", weights={})
     write_jsonl(tmp_path / "one.jsonl", [pair(0)])
     cfg = config("gold", kind="reward_model", weights={}, training=TRAINING)
     with pytest.raises(DataError, match="fewer than two roots"):

@@ -30,7 +30,7 @@ ASKING = {"concurrency": 4, "attempts": 2, "first_wait_seconds": 0.01, "longest_
 class Proxy:
     """A reward of 0 for all."""
 
-    def values(self, rows, texts):
+    def values(self, rows, texts, finished):
         return [0.0] * len(texts)
 
 
@@ -68,7 +68,7 @@ def test_gold_is_the_weighted_mean_of_its_ratings(tmp_path, server, monkeypatch)
 
 
 def test_the_pool_of_best_of_n_is_scored_by_it(tmp_path, server):
-    rows = [{"prompt_id": "p000", "index": i, "response": text, "proxy": 0.0, "logprob": 0.0}
+    rows = [{"prompt_id": "p000", "index": i, "response": text, "finished": True, "proxy": 0.0, "logprob": 0.0}
             for i, text in enumerate((WRONG, PLAIN))]
     found = score_pool(rows, {"p000": prompt(0)}, load_gold(made(tmp_path), tmp_path))
     assert found["gold"].tolist() == [[0.125, 0.875]]
@@ -184,7 +184,7 @@ def test_no_criterion_takes_the_place_of_another_number(tmp_path, server):
     row = answer(prompt(0), PLAIN)
     (scored,) = score_answers("sft", [row], {"p000": prompt(0)}, scorer, Proxy())
     prompts = {"p000": prompt(0)}
-    doubts = score_second_turns([(doubted(prompt(0), PLAIN, "Are you sure?"), PLAIN)], scorer)
+    doubts = score_second_turns([(doubted(prompt(0), PLAIN, "Are you sure?"), answer(prompt(0), PLAIN))], scorer)
     cfg = config("evaluate", resamples=100)
     numbers = model_numbers(cfg, [scored], ["p000"], ["r000"], prompts, scorer.axes, doubts)
     written = (set(scored) | set(doubts[0]) | set(numbers)) - {*scorer.axes}

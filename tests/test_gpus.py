@@ -143,7 +143,7 @@ def test_two_that_want_both_take_turns(holders):
     time.sleep(1)
     kill(first)
     both = {}
-    toy.wait_for(lambda: both.update({p: p.stdout for p in (second, third) if _readable(p)}) or both, 10)
+    toy.wait_for(lambda: both.update({p: p.stdout for p in (second, third) if _readable(p)}) or both, 60)
     (winner,) = both
     assert seen(winner) == "0,1"
     kill(winner)

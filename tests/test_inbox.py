@@ -1,25 +1,23 @@
 """The inbox where no server is needed: addresses and settings that cannot be right."""
 
-import socket
-
 import pytest
 
 from flows.incoming.inbox import Inbox, InboxError
+from tests.ports import closed_port
 
 
 @pytest.fixture(autouse=True)
 def nowhere(monkeypatch):
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port = found.getsockname()[1]
-    for name, value in {
-        "AWS_ENDPOINT_URL_S3": f"http://me:hidden-login@127.0.0.1:{port}",
-        "AWS_ACCESS_KEY_ID": "k",
-        "AWS_SECRET_ACCESS_KEY": "hidden-secret",
-        "AWS_EC2_METADATA_DISABLED": "true",
-    }.items():
-        monkeypatch.setenv(name, value)
     monkeypatch.delenv("AWS_PROFILE", raising=False)
+    with closed_port() as port:
+        for name, value in {
+            "AWS_ENDPOINT_URL_S3": f"http://me:hidden-login@127.0.0.1:{port}",
+            "AWS_ACCESS_KEY_ID": "k",
+            "AWS_SECRET_ACCESS_KEY": "hidden-secret",
+            "AWS_EC2_METADATA_DISABLED": "true",
+        }.items():
+            monkeypatch.setenv(name, value)
+        yield
 
 
 @pytest.mark.parametrize("url", ["box/in", "https://box/in", "s3://", "s3:///in"])

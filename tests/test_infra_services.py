@@ -15,10 +15,10 @@ import urllib.request
 
 import pytest
 
-from flows.hosting import servers
 from tests import registry_toy, toy
 from tests.import_closure import ROOT
 from tests.planted_secrets import leaks
+from tests.ports import free_port
 from tests.postgres_server import postgres
 from tests.s3_servers import moto, program
 from tests.service_processes import Service
@@ -99,7 +99,7 @@ class Team:
         self.folder, self.given, self.database = folder, given, database
         self.services = json.loads(compose(given, "--format", "json").stdout)["services"]
         ports = {"postgres": database.port, "s3": int(store.url.rsplit(":", 1)[1])}
-        self.ports = ports | {name: servers.free_port() for name in ("prefect", "mlflow")}
+        self.ports = ports | {name: free_port() for name in ("prefect", "mlflow")}
         self.running = []
         (folder / "auth.ini").write_text(self._here((INFRA / "mlflow" / "auth.ini").read_text()))
 
@@ -210,7 +210,7 @@ def test_both_servers_ask_for_a_login_and_mlflow_knows_its_names(team):
 def test_a_worker_runs_the_project_against_the_team_and_nothing_stores_a_login(team, store):
     """`plumb align` and `promote` as a worker's container would: Postgres holds the runs, S3 the model."""
     team.once("setup")
-    team.start("worker-cpu", PREFECT_WORKER_WEBSERVER_PORT=str(servers.free_port()))
+    team.start("worker-cpu", PREFECT_WORKER_WEBSERVER_PORT=str(free_port()))
     project = team.folder / "toy"
     registry_toy.write_project(project)
     registry_toy.write_candidate(project, "gpt2")

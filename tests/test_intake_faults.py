@@ -10,6 +10,7 @@ from boto3.s3.transfer import TransferConfig
 from flows.incoming.inbox import Inbox
 from tests import s3_servers
 from tests.intake_project import GOOD, INBOX, demonstration, lines, make_project
+from tests.ports import free_port
 from tests.s3_servers import Asked, Proxy, Server
 
 pytestmark = pytest.mark.services
@@ -223,7 +224,7 @@ def test_no_such_remote(moto, project):
 
 def test_nobody_answers(project):
     real = project.server
-    project.server = Server(f"http://127.0.0.1:{s3_servers.free_port()}", real.key, real.secret)
+    project.server = Server(f"http://127.0.0.1:{free_port()}", real.key, real.secret)
     fails(project, project.server.url, "does not answer", "AWS_ENDPOINT_URL_S3")
     project.server = real
     succeeds(project)

@@ -1,17 +1,22 @@
 """Calls under way: the window, and a failure that ends every wait."""
 
 import asyncio
-import time
 
 import pytest
 
 from models.judges.calls import Calls
 
 
-async def sleeps(seconds, log=None):
-    await asyncio.sleep(seconds)
-    if log is not None:
-        log.append(seconds)
+PATIENCE = 60  # seconds; only a wait that never ends takes them
+
+
+async def waits_for(event, log):
+    await event.wait()
+    log.append(event)
+
+
+async def never_ends():
+    await asyncio.Event().wait()
 
 
 async def fails():
@@ -20,33 +25,33 @@ async def fails():
 
 def test_the_window_waits_for_the_first_to_end():
     async def work():
-        calls, done = Calls(), []
-        for seconds in (0.2, 0.01):
-            calls.start(sleeps(seconds, done))
+        calls, done, slow, quick = Calls(), [], asyncio.Event(), asyncio.Event()
+        for event in (slow, quick):
+            calls.start(waits_for(event, done))
+        quick.set()
         await calls.until_fewer_than(2)
-        assert done == [0.01]
+        assert done == [quick]
+        slow.set()
         await calls.until_fewer_than(1)
-        assert done == [0.01, 0.2]
+        assert done == [quick, slow]
 
-    asyncio.run(work())
+    asyncio.run(asyncio.wait_for(work(), PATIENCE))
 
 
 @pytest.mark.parametrize("wait", ["window", "admission"])
 def test_a_failure_ends_every_wait(wait):
-    """The other call and what is waited for would take ten seconds."""
+    """The other call and what is waited for would never end."""
     async def work():
         calls = Calls()
-        calls.start(sleeps(10))
+        calls.start(never_ends())
         calls.start(fails())
         try:
-            await (calls.until_fewer_than(1) if wait == "window" else calls.unless_one_fails(sleeps(10)))
+            await (calls.until_fewer_than(1) if wait == "window" else calls.unless_one_fails(never_ends()))
         finally:
             await calls.stop()
 
-    began = time.monotonic()
     with pytest.raises(ConnectionError, match="gone"):
-        asyncio.run(work())
-    assert time.monotonic() - began < 5
+        asyncio.run(asyncio.wait_for(work(), PATIENCE))
 
 
 def test_a_failure_that_nobody_waited_for_is_raised_by_the_next_wait():

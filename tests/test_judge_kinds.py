@@ -4,9 +4,12 @@ import json
 import math
 
 import pytest
+import tokenizers
 import torch
 from evaluation_rows import answer, prompt
+from transformers import PreTrainedTokenizerFast
 
+from models.chat_template import load_tokenizer
 from models.judges import openai
 from models.judges.asking import Asker, BatchJudge, RemoteJudge
 from models.judges.base import Question, Verdict
@@ -19,8 +22,8 @@ from models.judges.reward_model import RewardModelJudge, RewardModelScorer
 from models.judges.rounds import ask_both_orders, ask_ratings
 from models.judges.simulated import SimulatedJudge
 from models.judges.store import Store, question_key
-from models.chat_template import load_tokenizer
-from models.loading import load_policy, reward_model_from_policy, weights_hash
+from models.loading import load_policy, weights_hash
+from models.reward_model import reward_model_from_policy
 from tests.tiny_models import make_gpt2, make_qwen2
 
 SAMPLES = [answer(prompt(0), text, index) for index, text in enumerate(("good", "bad", "fair"))]
@@ -152,22 +155,31 @@ def test_a_local_model_that_does_not_answer_is_invalid(folder):
 def test_a_question_longer_than_the_context_is_invalid(tmp_path):
     """GPT-2's positions end at 512; the shorter question beside it is answered."""
     judge = HfJudge.load("local", make_gpt2(tmp_path), {"honesty": 1.0})
-    asked = "messages[1]['content']"
+    asked = "messages[-1]['content']"
     judge.tokenizer.chat_template = f"{{{{ {asked}[-60:] }}}}{{{{ {asked} if 'moon' in {asked} }}}}"
     long, short = judge.answer_all([Question(prompt(0), "moon " * 200, "y"), Question(prompt(0), "x", "y")])
     assert long.winner == "invalid" and "longer than the model's context" in long.raw and short.valid
     assert judge.rate(prompt(0), "moon " * 200) == {}
 
 
-def test_a_local_model_is_told_none_of_its_own_special_tokens(folder):
-    """A candidate that holds the tokenizer's own end of text reads as one that does not, to the last digit."""
+def test_a_local_model_is_told_none_of_its_own_special_tokens(folder, monkeypatch):
+    """A mark that no list of common ones has stays text: the prompt holds the template's own control tokens alone."""
     judge = HfJudge.load("local", folder, {"honesty": 1.0})
-    special = judge.tokenizer.all_special_tokens
     judge.tokenizer.add_special_tokens({"additional_special_tokens": ["§role§"]})
-    other = HfJudge("other", judge.model, judge.tokenizer, {"honesty": 1.0})
-    assert special and "§role§" in other.description["special_tokens"] and judge.description != other.description
-    verdicts = [other.compare(prompt(0), text, "No.", key="").p_first for text in ("Yes.", f"Y{special[0]}es§role§.")]
-    assert verdicts[0] == verdicts[1]
+    role, told = judge.tokenizer.convert_tokens_to_ids("§role§"), []
+    read = HfJudge._next_token_logprobs
+    monkeypatch.setattr(HfJudge, "_next_token_logprobs", lambda self, ids: told.extend(ids) or read(self, ids))
+    assert judge.compare(prompt(0), "Y§role§es.", "No.", key="").valid
+    assert role not in told[0] and "Y§role§es." in judge.tokenizer.decode(told[0])
+
+
+def test_a_local_judge_is_known_by_its_template_and_the_date_that_it_names(folder):
+    judge = HfJudge.load("local", folder, {"honesty": 1.0}, date="2026-01-01")
+    before = judge.description
+    assert "date" not in before
+    judge.tokenizer.chat_template = "{{ strftime_now('%d %b') }}" + judge.tokenizer.chat_template
+    assert judge.description["date"] == "2026-01-01"
+    assert judge.description["chat_template"] != before["chat_template"]
 
 
 def test_a_local_model_is_made_by_its_hash(folder):
@@ -178,16 +190,14 @@ def test_a_local_model_is_made_by_its_hash(folder):
         make_judge({**spec, "sha256": "x"})
 
 
-class AlikeTokenizer:
-    all_special_tokens = ()
-
-    def __call__(self, text, add_special_tokens):
-        return {"input_ids": [7]}
-
-
 def test_a_tokenizer_that_cannot_tell_the_letters_apart_is_refused():
+    words = tokenizers.models.WordLevel({"<unk>": 0, "</s>": 1}, unk_token="<unk>")
+    alike = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizers.Tokenizer(words), eos_token="</s>", unk_token="<unk>",
+        chat_template="{% for message in messages %}{{ message['content'] }}</s>{% endfor %}",
+    )
     with pytest.raises(ValueError, match="begins A and B with the same token"):
-        HfJudge("local", None, AlikeTokenizer(), {"honesty": 1.0})
+        HfJudge("local", None, alike, {"honesty": 1.0})
 
 
 class KnownRewards:
@@ -196,7 +206,7 @@ class KnownRewards:
     def __init__(self):
         self.asked = []
 
-    def values(self, rows, texts):
+    def values(self, rows, texts, finished):
         self.asked += texts
         return [{"good": 2.0, "bad": 0.0}[text] for text in texts]
 

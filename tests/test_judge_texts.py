@@ -96,17 +96,12 @@ def test_role_tokens_are_stripped_and_nothing_else(text, kept):
     assert strip_role_tokens(text) == kept
 
 
-def test_the_tokens_of_a_judges_own_are_stripped_too():
-    assert strip_role_tokens("a §end§ b §e§end§nd§ §endless§", ["§end§", "§endless§"]) == "a  b  "
-    assert strip_role_tokens("a.b", ["a.b"]) == "" and strip_role_tokens("axb", ["a.b"]) == "axb"
-
-
 @pytest.mark.parametrize("second", ["two <|im_end|>", None])
 def test_no_role_token_of_any_text_reaches_the_judge(second):
     row = prompt(0, prompt=[{"role": "user", "content": "Where?<|im_start|>system"}])
-    told = str(messages(Question(row, "one [/INST]§", second), ["honesty"], special=["§"]))
+    told = str(messages(Question(row, "one [/INST]", second), ["honesty"]))
     assert "user: Where?system" in told and "\\none \\n" in told and ("\\ntwo \\n" in told) == (second is not None)
-    assert not any(token in told for token in ("<|im", "[/INST]", "§"))
+    assert not any(token in told for token in ("<|im", "[/INST]"))
 
 
 def test_the_mark_depends_on_the_texts_and_stands_in_none():

@@ -30,7 +30,7 @@ with local.only_one(root):
     graph = Graph(root)
     for name in ("first", "second"):
         place = folder(environment.state_dir(root), name, graph.version(name))
-        run_stage(root, name, graph.version(name), place, 60, Processes())
+        run_stage(root, name, graph.version(name), place, 900, Processes())
         graph.refresh()
 """
 
@@ -88,23 +88,23 @@ def test_the_flow_is_killed_at_any_time(project, undisturbed, after):
 
 def first_stage(project, monkeypatch):
     """The first stage, running here: first its processes, then, when somebody ended it, what `run_stage` raised."""
-    session = toy.make_session(project, monkeypatch, TOY_SECONDS="30")
+    session = toy.make_session(project, monkeypatch, TOY_SECONDS="600")
     processes, caught = Processes(), []
 
     def work():
         try:
-            run_stage(project, "first", "v", folder(session.state, "first", "v"), 60, processes)
+            run_stage(project, "first", "v", folder(session.state, "first", "v"), 900, processes)
         except (StageError, Stopped) as error:
             caught.append(error)
 
     thread = threading.Thread(target=work)
     thread.start()
     pid = folder(session.state, "first", "v") / "pid"
-    toy.wait_for(lambda: pid.exists() and pid.read_text(), 30)
+    toy.wait_for(lambda: pid.exists() and pid.read_text(), 60)
     stage = psutil.Process(int(pid.read_text()))
     session_id = os.getsid(stage.pid)
     yield processes, stage, psutil.Process(session_id)
-    thread.join(10)
+    thread.join(60)
     assert not thread.is_alive() and toy.gone(stage)
     yield caught
 
@@ -189,11 +189,11 @@ def test_the_whole_command_is_killed_with_its_private_server(project, undisturbe
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.slow
 def test_the_whole_command_is_asked_to_stop(project, signum):
-    run = toy.Marked([sys.executable, "-m", "flows.cli", "align"], project, TOY_SECONDS="30")
+    run = toy.Marked([sys.executable, "-m", "flows.cli", "align"], project, TOY_SECONDS="600")
     try:
         run.find("work.py", "first")
         run.process.send_signal(signum)
-        run.wait_until_gone(20)
+        run.wait_until_gone()
         assert run.process.returncode == 130
         assert "Traceback" not in run.output.read_text()
     finally:

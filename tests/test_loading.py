@@ -8,7 +8,7 @@ import pytest
 import torch
 from transformers import AutoTokenizer
 
-from models import chat_template, loading
+from models import chat_template, loading, reward_model
 from tests.tiny_models import make_gpt2, make_qwen2
 
 USER = [{"role": "user", "content": "What is two plus three?"}]
@@ -76,11 +76,12 @@ def test_a_directory_without_tokenizer_is_refused(broken):
 def test_prompt_and_response_make_the_templates_own_ids(name, end, request):
     """Our two halves joined are what the chat template renders for the whole conversation, up to the end of the turn."""
     tokenizer = chat_template.load_tokenizer(request.getfixturevalue(name))
-    ids = chat_template.encode_prompt(tokenizer, USER) + chat_template.encode_response(tokenizer, "It is five.")
-    whole = tokenizer.apply_chat_template([*USER, {"role": "assistant", "content": "It is five."}], tokenize=False)
+    turns = [*USER, {"role": "assistant", "content": "It is five."}]
+    prompt, response = chat_template.encode_example(tokenizer, turns)
+    ids, whole = prompt + response, tokenizer.apply_chat_template(turns, tokenize=False)
     assert whole.startswith(tokenizer.decode(ids)) and tokenizer.decode(ids).endswith(end)
     assert chat_template.end_of_turn(tokenizer) in chat_template.stop_ids(tokenizer)
-    assert chat_template.decode_response(tokenizer, chat_template.encode_response(tokenizer, "It is five.")) == "It is five."
+    assert chat_template.decode_response(tokenizer, response) == "It is five."
 
 
 def test_dropout_is_off_even_in_training_mode(gpt2):
@@ -141,8 +142,8 @@ def test_adapters_hold_no_path_of_the_machine(qwen2, tmp_path):
 
 def test_a_reward_model_comes_back_with_its_head(qwen2, tmp_path):
     tokenizer, ids = chat_template.load_tokenizer(qwen2), torch.tensor([[5, 6, 7]])
-    model = loading.reward_model_from_policy(loading.load_policy(qwen2), seed=1)
+    model = reward_model.reward_model_from_policy(loading.load_policy(qwen2), seed=1)
     loading.save_policy(model, tokenizer, tmp_path / "reward", base=qwen2, start=qwen2)
-    loaded = loading.load_reward_model(tmp_path / "reward")
+    loaded = reward_model.load_reward_model(tmp_path / "reward")
     states = [getattr(m, m.base_model_prefix)(ids).last_hidden_state for m in (model, loaded)]
     torch.testing.assert_close(model.score(states[0]), loaded.score(states[1]))

@@ -6,15 +6,15 @@ import sys
 
 import pytest
 
-from flows.hosting import servers
 from tests import registry_toy, toy
 from tests.planted_secrets import LEAK, SECRETS, leaks
+from tests.ports import free_port
 from tests.service_processes import mlflow_server, prefect_server
 
 pytestmark = pytest.mark.services
 SERVING = """
 serving: {temperature: 0.7, max_new_tokens: 12, rows_per_batch: 8}
-runtime: {seed: 0, threads: 1, dtype: float32}
+runtime: {seed: 0, threads: 1, dtype: float32, date: "2026-01-01"}
 """
 USER = "ada"
 
@@ -112,7 +112,7 @@ def test_a_login_in_the_address_is_used_and_not_shown(place, project, logins):
 def test_a_step_that_fails_tells_prefect_no_login(place, project, logins):
     """MLflow's client says the whole address when nobody answers there, and Prefect keeps what a step died of."""
     own = {key: value for key, value in logins.items() if not key.startswith("MLFLOW_TRACKING_")}
-    address = f"http://{USER}:{SECRETS['MLFLOW_TRACKING_PASSWORD']}@127.0.0.1:{servers.free_port()}"
+    address = f"http://{USER}:{SECRETS['MLFLOW_TRACKING_PASSWORD']}@127.0.0.1:{free_port()}"
     answer = toy.plumb(project, "retrain", **own, MLFLOW_TRACKING_URI=address)
     assert answer.returncode == 1 and "127.0.0.1" in answer.stderr, answer
     assert leaks(place, answer.stdout, answer.stderr) == []

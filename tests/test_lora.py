@@ -2,7 +2,8 @@
 
 import pytest
 
-from models.loading import load_policy, reward_model_from_policy
+from models.loading import load_policy
+from models.reward_model import reward_model_from_policy
 from tasks.config.training import LoraConfig
 from tasks.errors import ConfigError
 from tasks.lora import check_targets, peft_config

@@ -6,7 +6,7 @@ import pytest
 import torch
 from tiny_models import make_gpt2
 
-from models.chat_template import encode_prompt, encode_response, load_tokenizer
+from models.chat_template import encode_example, load_tokenizer
 from models.loading import load_policy, save_policy
 from tasks import monitors as stage
 from tasks.errors import ConfigError
@@ -106,7 +106,7 @@ def by_hand(policy, rows):
     model, tokenizer = load_policy(policy), load_tokenizer(policy)
     total, count = 0.0, 0
     for messages in rows:
-        asked, said = encode_prompt(tokenizer, messages[:-1]), encode_response(tokenizer, messages[-1]["content"])
+        asked, said = encode_example(tokenizer, messages)
         ids = torch.tensor([[*asked, *said]])
         labels = torch.tensor([[-100] * len(asked) + list(said)])
         with torch.no_grad():

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from tasks.config.service import NearRepeatsConfig
+from tasks.config.shared import NearRepeatsConfig
 from tasks.near_repeats import NearRepeats, Repeat, shingles_of, words_of
 
 CFG = NearRepeatsConfig(words=3, resemblance=0.8, containment=0.9, contained_words=8)

@@ -99,6 +99,12 @@ def test_a_block_that_gives_more_than_states_computes_every_token():
     assert found.states.shape == (1, 16, 32) and seen == [2, 16]
 
 
+def test_products_in_bfloat16_are_no_reason_to_pad():
+    """Float32 weights whose products run in bfloat16 give float32 states that are right to three digits."""
+    with torch.autocast("cpu", torch.bfloat16):
+        assert can_pack(backbone_of(llama()))
+
+
 def test_experts_are_packed_as_well():
     from transformers import MixtralConfig, MixtralModel
 

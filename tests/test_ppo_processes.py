@@ -14,7 +14,8 @@ import torch
 from safetensors.torch import load_file
 
 from models import processes
-from models.loading import load_policy, reward_model_from_policy
+from models.loading import load_policy
+from models.reward_model import reward_model_from_policy
 from tasks.__main__ import run_stage
 from tasks.rows import read_jsonl, write_jsonl
 from tests.small_project import hearth_project
@@ -28,7 +29,7 @@ LAUNCH = [Path(sys.executable).with_name("accelerate"), "launch", "--multi_gpu",
 def launch(out, *arguments):
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
     command = [*LAUNCH, str(ROOT / "tests" / "ppo_worker.py"), str(out), *arguments]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=900)
 
 
 def weights_of(folder):
@@ -41,7 +42,8 @@ def two(tmp_path_factory):
     folder = tmp_path_factory.mktemp("two")
     done = launch(folder, "own,shared")
     assert done.returncode == 0, done.stderr[-2000:]
-    assert "c10d" not in done.stderr  # torch warns of collectives that autograd would see
+    # What torch warns of where autograd would see a collective; that a process waits for another's port is no fault.
+    assert "autograd kernel" not in done.stderr
     return folder
 
 
@@ -59,7 +61,7 @@ def test_two_processes_train_as_one(tmp_path, two, kind):
 @pytest.mark.slow
 def test_two_processes_run_the_stage(tmp_path, monkeypatch):
     """`accelerate launch -m tasks ppo` publishes what `python -m tasks ppo` does, once, and leaves nothing behind."""
-    folder = hearth_project(tmp_path / "project", ppo={"value_backbone": "shared", "snapshots": 1})
+    folder = hearth_project(tmp_path / "project", ppo={"value_backbone": "shared", "value_coefficient": 0.1, "snapshots": 1})
     for name in ("sft", "reward"):
         shutil.copytree(folder / "base", folder / "artifacts" / name)
     reward_model_from_policy(load_policy(folder / "base")).save_pretrained(folder / "artifacts" / "reward")
@@ -70,7 +72,7 @@ def test_two_processes_run_the_stage(tmp_path, monkeypatch):
     run_stage("ppo")
     Path("artifacts/ppo").rename("one")
     done = subprocess.run([*LAUNCH, "-m", "tasks", "ppo"], env={**os.environ, "CUDA_VISIBLE_DEVICES": ""},
-                          capture_output=True, text=True, timeout=300)
+                          capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stderr[-2000:]
     files = sorted(path.relative_to("one") for path in Path("one").rglob("*") if path.is_file())
     assert files == sorted(p.relative_to("artifacts/ppo") for p in Path("artifacts/ppo").rglob("*") if p.is_file())

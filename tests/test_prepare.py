@@ -6,21 +6,37 @@ from pathlib import Path
 
 import pytest
 
-from tasks import formats
 from tasks.config.shared import DataConfig, PrepareConfig
+from tasks.data.marks import MARKS
+from tasks.data.reading import Reader
+from tasks.data.values import BadRow
 from tasks.errors import DataError
-from tasks.prepare import prepare, split_of
+from tasks.prepare import split_of, write_splits
 from tasks.rows import read_jsonl
 
 HH = Path(__file__).parent.parent.parent / "shared" / "data" / "hh-rlhf" / "harmless-base-test.jsonl.gz"
+NO_COLUMNS = {"demonstrations": None, "prompts": None, "preferences": None}
 SHARES = {"sft": 0.3, "compare": 0.15, "rl": 0.2, "select": 0.1, "gate": 0.15, "preferences": 0.3, "gold": 0.2}
+NEAR = {"words": 3, "resemblance": 0.8, "containment": 0.9, "contained_words": 8}
 PAIR = {"prompt": "q?", "chosen": "good", "rejected": "bad"}
 
 
 def config(**changes) -> PrepareConfig:
     values = {"path": ".", "demonstrations": "demos.jsonl", "prompts": "prompts.jsonl", "preferences": None,
-              "bad_rows": "refuse", "max_characters": None, "splits": SHARES, **changes}
+              "columns": NO_COLUMNS, "pairs": {"minimum_gap": 1.0}, "bad_rows": "refuse", "max_characters": None,
+              "near_repeats": NEAR, "splits": SHARES, **changes}
     return PrepareConfig(data=DataConfig(**values))
+
+
+def prepare(cfg, data, out):
+    """What the stage does but for the chat template, which tests/test_rendering.py asks."""
+    return write_splits(cfg.data, data, out, check=None)
+
+
+def made(kind, row, marks=None):
+    """The one row of ours that a row makes."""
+    (content,) = Reader(kind, None, 1.0, marks).contents(row)
+    return content
 
 
 def write(path: Path, rows) -> None:
@@ -57,20 +73,20 @@ def test_all_forms_of_a_preference_mean_the_same():
     user, good, bad = {"role": "user", "content": "q?"}, {"role": "assistant", "content": "good"}, {
         "role": "assistant", "content": "bad"}
     expected = {"prompt": [user], "chosen": [good], "rejected": [bad]}
-    assert formats.preference(PAIR) == expected
-    assert formats.preference({"prompt": [user], "chosen": [good], "rejected": [bad]}) == expected
-    assert formats.preference({"chosen": [user, good], "rejected": [user, bad]}) == expected
+    assert made("preferences", PAIR) == expected
+    assert made("preferences", {"prompt": [user], "chosen": [good], "rejected": [bad]}) == expected
+    assert made("preferences", {"chosen": [user, good], "rejected": [user, bad]}) == expected
     hh = {"chosen": "\n\nHuman: q?\n\nAssistant: good", "rejected": "\n\nHuman: q?\n\nAssistant: bad"}
-    assert formats.preference(hh) == expected
+    assert made("preferences", hh, MARKS["hh"]) == expected
 
 
 def test_all_forms_of_a_demonstration_mean_the_same():
     user, good = {"role": "user", "content": "q?"}, {"role": "assistant", "content": "good"}
     expected = {"messages": [user, good]}
-    assert formats.demonstration({"messages": [user, good]}) == expected
-    assert formats.demonstration({"prompt": "q?", "completion": "good"}) == expected
-    assert formats.demonstration({"prompt": [user], "completion": [good]}) == expected
-    assert formats.demonstration(PAIR) == expected
+    assert made("demonstrations", {"messages": [user, good]}) == expected
+    assert made("demonstrations", {"prompt": "q?", "completion": "good"}) == expected
+    assert made("demonstrations", {"prompt": [user], "completion": [good]}) == expected
+    assert made("demonstrations", PAIR) == expected
 
 
 @pytest.mark.parametrize("row, reason", [
@@ -83,19 +99,19 @@ def test_all_forms_of_a_demonstration_mean_the_same():
     ({"prompt": 3, "chosen": "a", "rejected": "b"}, "messages must be a string or a list"),
 ])
 def test_a_bad_preference_is_refused(row, reason):
-    with pytest.raises(formats.BadRow, match=reason):
-        formats.preference(row)
+    with pytest.raises(BadRow, match=reason):
+        made("preferences", row, MARKS["hh"] if "\n\nHuman:" in row["chosen"] else None)
 
 
 @pytest.mark.parametrize("row, reason", [
     ({"prompt": ""}, "there is no prompt"),
-    ({"question": "q"}, "there is no prompt"),
+    ({"note": "q"}, "there is no prompt"),
     ({"prompt": [{"role": "system", "content": "s"}]}, "there is no prompt"),
     ({"prompt": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]}, "leaves nothing to answer"),
 ])
 def test_a_row_without_prompt_is_refused(row, reason):
-    with pytest.raises(formats.BadRow, match=reason):
-        formats.prompt(row)
+    with pytest.raises(BadRow, match=reason):
+        made("prompts", row)
 
 
 def test_a_bad_row_is_named_with_its_file_and_number(data, tmp_path):
@@ -179,15 +195,15 @@ def test_nulls_count_as_absent_and_are_no_text(data, tmp_path):
     prepare(config(), data, tmp_path)
     kept = read_jsonl(tmp_path / "rl_prompts.jsonl")
     assert len({row["root"] for row in kept}) == len(kept) and "None" not in {row["id"] for row in kept}
-    with pytest.raises(formats.BadRow, match="must be text"):
-        formats.demonstration({"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": None}]})
-    with pytest.raises(formats.BadRow, match="must be text"):
-        formats.preference({"chosen": "\n\nHuman: q\n\nAssistant: a", "rejected": None})
+    with pytest.raises(BadRow, match="must be text"):
+        made("demonstrations", {"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": None}]})
+    with pytest.raises(BadRow, match="no rejected"):
+        made("preferences", {"chosen": "\n\nHuman: q\n\nAssistant: a", "rejected": None})
 
 
 def test_an_unknown_split_is_refused(data, tmp_path):
     write(data / "prompts.jsonl", [{"prompt": "a", "split": "train"}])
-    with pytest.raises(DataError, match="row 1: unknown split 'train'; known are pretrain, sft"):
+    with pytest.raises(DataError, match="row 1: split must be one of pretrain, sft, .*: found 'train'"):
         prepare(config(), data, tmp_path)
 
 
@@ -205,6 +221,6 @@ def test_an_unreadable_file_is_named(data, tmp_path):
 
 def test_long_conversations_are_bad_rows(data, tmp_path):
     write(data / "prompts.jsonl", [{"prompt": f"ask {i}"} for i in range(200)] + [{"prompt": "x" * 300}])
-    with pytest.raises(DataError, match="row 201: the conversation has 300 characters, more than data.max_characters=100"):
+    with pytest.raises(DataError, match="row 201: the conversation has more characters than data.max_.*=100: 300"):
         prepare(config(max_characters=100), data, tmp_path)
     assert prepare(config(max_characters=100, bad_rows="skip"), data, tmp_path)["skipped_prompts"] == 1

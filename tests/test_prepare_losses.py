@@ -1,14 +1,15 @@
 """No row is lost without a count, and no prompt stands in two splits of which one is held out."""
 
+import datetime
 import json
 
+import pyarrow
+import pyarrow.parquet
 import pytest
 
-from tasks import formats
 from tasks.errors import DataError
-from tasks.prepare import prepare
 from tasks.rows import parse_jsonl, read_jsonl
-from tests.test_prepare import config, write
+from tests.test_prepare import config, prepare, write
 
 SPLITS = ("compare", "rl", "select", "gate")
 
@@ -89,11 +90,11 @@ def test_rows_that_no_stage_of_their_kind_reads_are_counted(data, tmp_path):
 
 @pytest.mark.parametrize("row", [
     {"prompt": "x \ud83d", "completion": "y"},
-    {"prompt": "x", "completion": "y", "note": ["\udc00"]},
+    {"prompt": "x", "completion": "y", "expected_facts": ["\udc00"]},
 ])
 def test_half_a_character_is_a_bad_row(data, tmp_path, row):
     write(data / "demos.jsonl", [*demonstrations("sft", 4), row])
-    words = r"demos.jsonl, row 5: it holds '.ud[8c][30][d0]', half of a character .*data.bad_rows to skip"
+    words = r"demos.jsonl, row 5: it holds half of a character .*: '.ud[8c][30][d0]'; .*data.bad_rows to skip"
     with pytest.raises(DataError, match=words):
         prepare(config(), data, tmp_path)
     assert prepare(config(bad_rows="skip"), data, tmp_path)["skipped_demonstrations"] == 1
@@ -105,9 +106,14 @@ def test_a_whole_character_outside_the_basic_plane_is_none(data, tmp_path):
     assert read_jsonl(tmp_path / "demonstrations.jsonl")[0]["messages"][0]["content"] == "x \U0001f600"
 
 
-def test_a_field_that_json_cannot_hold_is_a_bad_row():
-    with pytest.raises(formats.BadRow, match="a field cannot be written as JSON: .*bytes"):
-        formats.named({"picture": b"x"}, {"prompt": [{"role": "user", "content": "q"}]}, "p", 1)
+def test_what_json_has_not_is_no_reason_against_a_row_where_nothing_reads_it(data, tmp_path):
+    """A picture and a time stamp beside the text; 2024-05-01 as a date in a field that is read is written as text."""
+    when = datetime.datetime(2024, 5, 1)
+    rows = [{**row, "picture": b"x", "seen": when, "attack": when} for row in demonstrations("sft", 4)]
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), data / "demos.parquet")
+    prepare(config(demonstrations="demos.parquet"), data, tmp_path)
+    (row, *_) = read_jsonl(tmp_path / "demonstrations.jsonl")
+    assert set(row) == {"id", "root", "category", "split", "messages", "attack"} and row["attack"] == "2024-05-01"
 
 
 @pytest.mark.parametrize("line", ['{"a": ' + "[" * 100_000 + "]" * 100_000 + "}", '{"a": ' + "1" * 10_000 + "}"],

@@ -11,6 +11,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from flows.history import registry
 from flows.hosting import crash_alerts, servers
 from tests import promotion_worker, registry_toy, toy
+from tests.ports import free_port
 from tests.promotion_worker import COMMIT
 from tests.retrain_services import mailbox
 from tests.service_processes import PATIENCE, Service
@@ -41,7 +42,7 @@ def environment(project):
 @pytest.fixture(scope="module")
 def prefect(project, environment):
     """The API of a server with a worker and the deployment promote/promote."""
-    port = servers.free_port()
+    port = free_port()
     url = f"http://127.0.0.1:{port}/api"
     environment |= {"PREFECT_API_URL": url}
     command = ["prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
@@ -196,7 +197,7 @@ def test_the_command_line_asks_in_the_page(prefect, world, project):
 
 def test_mlflow_serves_the_champion(world, tmp_path):
     promotion_worker.promote_there(world.uri, world.root, world.state, world.gate("qwen2"), None)
-    port = servers.free_port()
+    port = free_port()
     arguments = ["mlflow", "models", "serve", "-m", "models:/toy@champion", "--env-manager", "local"]
     arguments += ["-h", "127.0.0.1", "-p", str(port)]
     server = Service("serve", arguments, tmp_path, toy.toy_environment(world.root, MLFLOW_TRACKING_URI=world.uri))

@@ -263,16 +263,16 @@ def test_the_document_is_plain():
 
 
 def test_a_hundred_thousand_battles_in_half_a_minute():
-    """100,000 battles among 100 models with 1,000 resamples of 20,000 prompts; about 3 s here."""
+    """100,000 battles among 100 models with 1,000 resamples of 20,000 prompts; about 3 s of the processor here."""
     generator = np.random.default_rng(9)
     strengths = generator.normal(0, 1, 100)
     first = generator.integers(0, 100, 100_000)
     second = (first + generator.integers(1, 100, 100_000)) % 100
     won = generator.random(100_000) < expit(strengths[first] - strengths[second])
     found = battles(first, second, won, np.arange(100_000) % 20_000)
-    started = time.perf_counter()
+    started = time.process_time()
     rated = rate(found, settings=Bootstrap(resamples=1000))
-    assert time.perf_counter() - started < 30
+    assert time.process_time() - started < 30
     truth = strengths - strengths.mean()
     held = [row.strength.ci_low <= truth[int(row.model[1:])] <= row.strength.ci_high for row in rated.models]
     assert sum(held) >= 88

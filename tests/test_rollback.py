@@ -116,9 +116,9 @@ def test_two_rollbacks_at_once_are_one(world):
     workers = [context.Process(target=worker.take_back_and_tell, args=arguments) for _ in range(2)]
     for process in workers:
         process.start()
-    done, refused = sorted((outcomes.get(timeout=120) for _ in workers), key=lambda text: "is v1 again" not in text)
+    done, refused = sorted((outcomes.get(timeout=600) for _ in workers), key=lambda text: "is v1 again" not in text)
     for process in workers:
-        process.join(60)
+        process.join(600)
     assert state(world).champion.number == 1
     assert done.startswith("toy: champion is v1 again")
     assert re.match("champion was v2 and is v1 by now: somebody else was quicker|v1 is the first champion", refused)

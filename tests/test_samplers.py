@@ -3,7 +3,6 @@
 import http.server
 import json
 import os
-import socket
 import subprocess
 import sys
 import threading
@@ -35,6 +34,7 @@ from tasks.generate import generate
 from tasks.params import read_params, stage_config
 from tasks.rows import read_jsonl, write_jsonl
 from tests.import_closure import ROOT
+from tests.ports import closed_port, free_port
 
 STOPS = frozenset({2, 3})
 SETTINGS = SamplingSettings(temperature=0.9, max_new_tokens=12, seed=5)
@@ -180,13 +180,7 @@ def test_vllm_gets_the_present_weights_and_a_seed_per_row(monkeypatch):
 # --- endpoints ---
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def wait_for(url, server, seconds=60):
+def wait_for(url, server, seconds=300):
     deadline = time.monotonic() + seconds
     while True:
         try:
@@ -244,7 +238,7 @@ def test_generate_takes_its_answers_from_an_endpoint(served, monkeypatch, tmp_pa
     write_jsonl(prompts_file, [{"id": f"p{i}", "root": f"r{i}", "category": "instruction",
                                 "prompt": [{"role": "user", "content": f"Say {i}"}]} for i in range(2)])
     cfg = GenerateConfig(
-        runtime=RuntimeConfig(seed=0, threads=1, dtype="float32"), samples_per_prompt=2, temperatures=(0.7, 1.0),
+        runtime=RuntimeConfig(seed=0, threads=1, dtype="float32", date="2026-01-01"), samples_per_prompt=2, temperatures=(0.7, 1.0),
         max_new_tokens=8, rows_per_batch=2, sampler="openai", served_model=str(folder),
     )
     (tmp_path / "out").mkdir()
@@ -307,11 +301,11 @@ def test_a_refusal_is_named_and_a_server_in_trouble_may_recover(stand_in, status
 
 
 def test_an_endpoint_that_is_not_there_is_named(stand_in, monkeypatch):
-    monkeypatch.setenv(URL_VARIABLE, f"http://127.0.0.1:{free_port()}/v1")
-    with pytest.raises(ConnectionError, match=URL_VARIABLE):
+    with closed_port() as port, pytest.raises(ConnectionError, match=URL_VARIABLE):
+        monkeypatch.setenv(URL_VARIABLE, f"http://127.0.0.1:{port}/v1")
         OpenAISampler("m", stand_in.tokenizer, 1).sample(asked(1), 1, SETTINGS)
     monkeypatch.delenv(URL_VARIABLE)
-    with pytest.raises(ValueError, match=f"{URL_VARIABLE}; it is ''"):
+    with pytest.raises(ValueError, match=f"{URL_VARIABLE}, which is ''; set it"):
         OpenAISampler("m", stand_in.tokenizer, 1)
     with pytest.raises(ValueError, match="set generate.served_model"):
         OpenAISampler(None, stand_in.tokenizer, 1)

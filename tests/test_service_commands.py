@@ -19,7 +19,7 @@ pytestmark = pytest.mark.services  # processes and pages by the dozen: `make tes
 
 SERVING = """
 serving: {temperature: 0.7, max_new_tokens: 12, rows_per_batch: 8}
-runtime: {seed: 0, threads: 1, dtype: float32}
+runtime: {seed: 0, threads: 1, dtype: float32, date: "2026-01-01"}
 """
 
 

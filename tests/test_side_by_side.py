@@ -23,7 +23,7 @@ def torch_threads(count):
 
 def test_jobs_meet_and_share_the_threads():
     """Two jobs that wait for each other can only end side by side; two threads are one for each."""
-    meeting = threading.Barrier(2, timeout=30)
+    meeting = threading.Barrier(2, timeout=300)
 
     def job():
         meeting.wait()

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from tasks import __main__ as runner
 from tasks import errors, state
 from tasks.pipeline import bind
 from tests.import_closure import ROOT
+from tests.tiny_models import QWEN_TEMPLATE, tokenizer_with
 
 
 @pytest.fixture()
@@ -24,6 +26,8 @@ def project(tmp_path):
     (tmp_path / "dvc.yaml").write_text((ROOT / "dvc.yaml").read_text())
     params = yaml.safe_load((ROOT / "params.yaml").read_text())
     params["data"] |= {"path": "data/own", "prompts": "prompts.jsonl"}
+    params["model"]["path"] = "data/base"
+    tokenizer_with(QWEN_TEMPLATE).save_pretrained(tmp_path / "data" / "base")
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
     demos = [{"prompt": f"q{i}?", "completion": f"a{i}", "split": "sft"} for i in range(3)]
     prompts = [{"prompt": f"{s} {i}?", "split": s} for s in ("compare", "rl", "select", "gate") for i in range(3)]
@@ -51,7 +55,7 @@ def test_a_stage_writes_its_outs_and_metrics(project):
 @pytest.mark.parametrize("change, words", [
     (lambda p: (p / "data/own/prompts.jsonl").write_text(""), "has no rows"),
     (lambda p: (p / "data/own/prompts.jsonl").write_text('{"prompt": "a"}\n{"prompt": '), "line 2: invalid JSON"),
-    (lambda p: (p / "data/own/prompts.jsonl").write_text('{"question": "a"}\n'), "row 1: there is no prompt"),
+    (lambda p: (p / "data/own/prompts.jsonl").write_text('{"note": "a"}\n'), "row 1: there is no prompt"),
     (lambda p: (p / "data/own/prompts.jsonl").unlink(), "does not exist"),
     (lambda p: (p / "params.yaml").write_text("model: {}"), "params.yaml"),
 ])
@@ -67,10 +71,10 @@ def test_bad_input_is_one_line_and_leaves_nothing(project, change, words):
 
 
 def test_a_missing_model_is_one_line(project):
-    run(project, "prepare")
-    done = run(project, "sft")
+    shutil.rmtree(project / "data" / "base")
+    done = run(project, "prepare")
     assert done.returncode == 1
-    assert "data/hearth-base, which does not exist" in done.stderr
+    assert "data/base, which does not exist" in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
 
 
@@ -102,12 +106,11 @@ def test_usage_is_shown(capsys):
 def test_a_stage_dies_with_its_grandparent(tmp_path):
     """dvc → shell → stage: kill the first with SIGKILL and the last must go, though its own parent lives on."""
     stage = "import os,time; from tasks.watchdog import die_with_parents; die_with_parents(); " \
-            "open('pid','w').write(str(os.getpid())); time.sleep(60)"
+            "open('pid','w').write(str(os.getpid())); time.sleep(600)"
     shell = f"{sys.executable} -c \"{stage}\"; true"
     top = subprocess.Popen([sys.executable, "-c", f"import subprocess; subprocess.run({shell!r}, shell=True)"],
                            cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)})
     pid = _wait_for(lambda: int((tmp_path / "pid").read_text()))
-    time.sleep(0.3)
     top.send_signal(signal.SIGKILL)
     top.wait()
     _wait_for(lambda: not _alive(pid) or None)
@@ -120,7 +123,7 @@ def _alive(pid: int) -> bool:
         return False
 
 
-def _wait_for(probe, seconds: float = 20.0):
+def _wait_for(probe, seconds: float = 60.0):
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         try:

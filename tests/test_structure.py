@@ -23,8 +23,11 @@ LIGHT_TASKS = {"tasks"} | {
     f"tasks.{name}"
     for name in (
         "champion config config.base config.comparisons config.evaluation config.judges config.ppo config.sections "
-        "config.service config.shared config.training contracts params plain_yaml progress errors state pipeline rows "
-        "reporting reporting.judge_card intake inbound held_data intake_ledger forgetting formats prepare judge_templates"
+        "config.service config.shared config.training contracts params plain_yaml yaml_versions progress errors state "
+        "pipeline rows reporting reporting.judge_card intake inbound held_data intake_ledger forgetting prepare "
+        "judge_templates preflight preflight.outside judge_costs "
+        "data data.collecting data.columns data.contents data.example data.fields data.forms data.marks data.messages "
+        "data.reading data.rendering data.tables data.values"
     ).split()
 }
 # Statistics on tables: numpy and scipy, no torch. The command line imports them inside the commands that need them.
@@ -127,6 +130,12 @@ def test_a_template_without_its_param_is_named():
 def test_the_gate_prompts_are_read_by_the_gate_alone():
     readers = [s for s in STAGES if "gate_prompts" in pipeline.bind(PIPELINE, PARAMS, s).inputs]
     assert readers == ["gate"]
+
+
+def test_no_stage_imports_the_preflight():
+    """It looks at stages; a check that changes re-runs none of them."""
+    for stage in STAGES:
+        assert not [file for file in pipeline.bind(PIPELINE, PARAMS, stage).code if file.startswith("tasks/preflight/")]
 
 
 def test_training_never_depends_on_gold():

@@ -10,7 +10,8 @@ import yaml
 from safetensors.torch import load_file
 
 from models.chat_template import load_tokenizer
-from models.loading import load_policy, load_reward_model
+from models.loading import load_policy
+from models.reward_model import load_reward_model
 from tasks import dpo as dpo_stage
 from tasks import reward as reward_stage
 from tasks import sft as sft_stage

@@ -1,9 +1,9 @@
 """Whose turn it is: one retraining on a machine, one run of stages in a workspace."""
 
+import signal
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -21,20 +21,19 @@ from pathlib import Path
 from flows.schedule import retraining
 with retraining.my_turn(Path({str(tmp_path)!r})):
     print("held", flush=True)
-    time.sleep(60)
+    time.sleep(600)
 """
     other = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, cwd=toy.ROOT, text=True)
     try:
         assert other.stdout.readline() == "held\n"
         waited = []
-        begun = time.monotonic()
 
         def waiting():
             waited.append(True)
             other.kill()
 
         with retraining.my_turn(tmp_path, waiting):
-            assert waited == [True] and time.monotonic() - begun < 30
+            assert waited == [True] and other.wait() == -signal.SIGKILL, "it did not end by itself, ten minutes later"
     finally:
         other.kill()
         other.wait()
@@ -52,7 +51,7 @@ def test_a_workspace_is_waited_for(tmp_path):
         waiting = threading.Thread(target=second)
         waiting.start()
         assert not came.wait(0.3)
-    waiting.join(10)
+    waiting.join(60)
     assert came.is_set()
 
 
@@ -71,5 +70,5 @@ def test_nothing_is_freed_while_a_retraining_is_at_work(tmp_path):
         waiting = threading.Thread(target=retrain)
         waiting.start()
         assert not began.wait(0.3)
-    waiting.join(10)
+    waiting.join(60)
     assert began.is_set()

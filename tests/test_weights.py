@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import BertConfig, BertForMaskedLM, LlamaConfig, LlamaForCausalLM
 
-from models import chat_template, loading, weights
+from models import chat_template, loading, reward_model, weights
 from tasks.errors import kind_of
 from tests.tiny_models import make_gpt2, make_qwen2
 
@@ -65,7 +65,7 @@ def test_tied_weights_are_not_missing(qwen2):
 
 
 def test_a_causal_lm_is_no_reward_model(gpt2):
-    refusal(lambda: loading.load_reward_model(gpt2), "1 of the model's weights .* the first is score.weight")
+    refusal(lambda: reward_model.load_reward_model(gpt2), "1 of the model's weights .* the first is score.weight")
 
 
 @pytest.mark.parametrize("changes", [{"vocab_size": 330}, {"n_embd": 64}], ids=["vocabulary", "width"])

@@ -23,7 +23,8 @@ GPT2_TEMPLATE = (
 )
 
 
-def _tokenizer(special: list[str], eos: str, pad: str, template: str) -> PreTrainedTokenizerFast:
+def make_tokenizer(special: list[str], eos: str, pad: str, template: str) -> PreTrainedTokenizerFast:
+    """A byte-level tokenizer of at most 320 tokens, the special ones first."""
     raw = Tokenizer(models.BPE())
     raw.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     raw.decoder = decoders.ByteLevel()
@@ -34,9 +35,14 @@ def _tokenizer(special: list[str], eos: str, pad: str, template: str) -> PreTrai
     return tokenizer
 
 
+def tokenizer_with(template: str) -> PreTrainedTokenizerFast:
+    """A tokenizer of Qwen2's shape with another chat template."""
+    return make_tokenizer(["<|endoftext|>", "<|im_start|>", "<|im_end|>"], "<|im_end|>", "<|endoftext|>", template)
+
+
 def make_gpt2(path: Path) -> Path:
     """GPT-2's shape; PAD is EOS, as users of GPT-2 set it."""
-    tokenizer = _tokenizer(["<|endoftext|>"], "<|endoftext|>", "<|endoftext|>", GPT2_TEMPLATE)
+    tokenizer = make_tokenizer(["<|endoftext|>"], "<|endoftext|>", "<|endoftext|>", GPT2_TEMPLATE)
     torch.manual_seed(0)
     model = GPT2LMHeadModel(GPT2Config(
         vocab_size=len(tokenizer), n_positions=512, n_embd=32, n_layer=2, n_head=2,
@@ -48,7 +54,7 @@ def make_gpt2(path: Path) -> Path:
 def make_qwen2(path: Path) -> Path:
     """Qwen2's shape; turns end with <|im_end|>, texts with <|endoftext|>."""
     special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
-    tokenizer = _tokenizer(special, "<|im_end|>", "<|endoftext|>", QWEN_TEMPLATE)
+    tokenizer = make_tokenizer(special, "<|im_end|>", "<|endoftext|>", QWEN_TEMPLATE)
     torch.manual_seed(0)
     model = Qwen2ForCausalLM(Qwen2Config(
         vocab_size=len(tokenizer), max_position_embeddings=512, hidden_size=32, intermediate_size=64,

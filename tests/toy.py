@@ -2,7 +2,6 @@
 
 import atexit
 import functools
-import json
 import os
 import shutil
 import signal
@@ -19,6 +18,7 @@ from flows import environment
 from flows.alignment.session import Session
 from flows.settings import read_settings
 from flows.graph.stages import Graph
+from tasks.rows import read_jsonl
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -27,7 +27,7 @@ first:
   value: 1     # what the first stage writes
 second: {steps: 3}
 flow:
-  {stage_timeout_minutes: 1.0, retries: 2, retry_delay_seconds: 0.1, pools: null,
+  {stage_timeout_minutes: 10.0, retries: 2, retry_delay_seconds: 0.1, pools: null,
    budget: {seconds: null, gpu_seconds: null, calls: null, cost: null}}
 tracking: {experiment: toy, max_artifact_mb: 0.001}
 gc: {runs: 2}
@@ -185,7 +185,7 @@ def plumb(folder: Path, *arguments: str, **more: str) -> subprocess.CompletedPro
     """Run the command line in the toy and wait for it."""
     command = [sys.executable, "-m", "flows.cli", *arguments]
     environment = toy_environment(folder, **more)
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=240)
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=900)
 
 
 def make_session(folder: Path, monkeypatch, listeners=(), **more: str) -> Session:
@@ -243,7 +243,7 @@ class Marked:
                 continue
         return found
 
-    def wait_until_gone(self, seconds: float = 5.0) -> None:
+    def wait_until_gone(self, seconds: float = 60.0) -> None:
         wait_for(lambda: self.process.poll() is not None and not self.alive(), seconds, self.describe)
 
     def describe(self) -> str:
@@ -257,7 +257,7 @@ class Marked:
             found[:] = [p for p in self.alive() if all(word in " ".join(_cmdline(p)) for word in words)]
             return bool(found)
 
-        wait_for(look, 60, self.describe)
+        wait_for(look, 300, self.describe)
         return found[0]
 
     def end(self) -> None:
@@ -281,7 +281,6 @@ def wait_for(condition, seconds: float, describe=lambda: "") -> None:
 
 
 def ledger(folder: Path) -> list[dict]:
-    path = folder / ".dvc" / "plumb-state" / "ledger.jsonl"
-    return [json.loads(line) for line in path.read_text().splitlines()]
+    return read_jsonl(folder / ".dvc" / "plumb-state" / "ledger.jsonl")
 
 

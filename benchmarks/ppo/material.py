@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from benchmarks.ppo.workload import Workload
 from benchmarks.ppo.world import finish
-from models.chat_template import encode_prompt, encode_response, load_tokenizer
+from models.chat_template import encode_example, load_tokenizer
+from tasks.rows import read_jsonl
 
 # 29.8 M weights with hearth's vocabulary.
 THIRTY_MILLION = dict(
@@ -71,8 +73,7 @@ def prepare(work: Workload) -> dict[str, float]:
 
 def _teach(model: Any, tokenizer: Any, demonstrations: Path, seed: int) -> float:
     """A few steps on whole conversations; returns the last loss, in nats per token."""
-    rows = [json.loads(line)["messages"] for line in demonstrations.read_text(encoding="utf-8").splitlines()]
-    ids = [[*encode_prompt(tokenizer, row[:-1]), *encode_response(tokenizer, row[-1]["content"])] for row in rows]
+    ids = [list(chain(*encode_example(tokenizer, row["messages"]))) for row in read_jsonl(demonstrations)]
     order = torch.randperm(len(ids), generator=torch.Generator().manual_seed(seed)).tolist()
     optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, weight_decay=0.0, fused=True)
     for step in range(TRAINING_STEPS):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import resource
 import time
 from collections.abc import Sequence
@@ -18,8 +17,10 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from benchmarks.ppo.floors import Shape
 from benchmarks.ppo.workload import Workload
 from models.chat_template import encode_prompt, load_tokenizer
-from models.loading import load_policy, reward_model_from_policy
+from models.loading import load_policy
 from models.randomness import generator
+from models.reward_model import reward_model_from_policy
+from tasks.rows import read_jsonl
 
 # Llama 3.2 1B's shape, with random weights and the tokenizer of hearth, whose ids are the first of its vocabulary.
 ONE_BILLION = dict(
@@ -64,8 +65,7 @@ def prompts(work: Workload, tokenizer: Any) -> list[tuple[str, list[int]]]:
     Raises:
         ValueError: fewer prompts than episodes, so that the two sides would not see the same ones.
     """
-    lines = Path(work.prompts).read_text(encoding="utf-8").splitlines()
-    rows = [row for row in map(json.loads, lines) if row.get("split") == TRAINING_SPLIT]
+    rows = [row for row in read_jsonl(Path(work.prompts)) if row.get("split") == TRAINING_SPLIT]
     if len(rows) < work.episodes:
         raise ValueError(f"{len(rows)} prompts are fewer than episodes={work.episodes}; lower the workload's steps")
     return [(row["id"], encode_prompt(tokenizer, row["prompt"])) for row in rows]

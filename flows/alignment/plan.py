@@ -1,6 +1,7 @@
 """What would run and why, and what it cost last time: `plumb plan` and `plumb status`."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from flows.costs.ledger import Entry, Ledger
 from flows.graph.clock import in_words, time_left
@@ -14,13 +15,17 @@ STATES = {"current": ("current", "green"), "restore": ("in the cache", "cyan"), 
 
 @dataclass(frozen=True)
 class Planned:
-    """One stage of the plan. `action` is current, restore or run; `cost` is that of its last run, if there was one."""
+    """One stage of the plan. `action` is current, restore or run; `cost` is that of its last run, if there was one.
+
+    `judged`: a forecast (tasks/judge_costs.py) of what judges across a network take that its last run did not ask.
+    """
 
     name: str
     action: str
     reasons: tuple[str, ...]
     seconds: float
     cost: Entry | None
+    judged: Any = None
 
 
 def meet_others(graph: Graph, console) -> str | None:
@@ -104,9 +109,12 @@ def _why(reasons: tuple[str, ...], shown: int = 3) -> str:
 def _costs(row: Planned) -> tuple[str, str, str, str]:
     if row.action != "run":
         return ("", "", "", "")
-    if row.cost is None:
-        return (f"~{in_words(row.seconds)}", "?", "?", "?")
-    return (in_words(row.seconds), str(row.cost.calls), f"{row.cost.money:.2f}", _size(row.cost.disk_bytes))
+    last = row.cost
+    calls, money = (str(last.calls), f"{last.money:.2f}") if last else ("?", "?")
+    if row.judged:
+        calls, money = f"≤ {row.judged.calls:,}", f"≤ {row.judged.cost:.2f}"
+    time, disk = (in_words(row.seconds), _size(last.disk_bytes)) if last else (f"~{in_words(row.seconds)}", "?")
+    return (time, calls, money, disk)
 
 
 def _size(count: float) -> str:

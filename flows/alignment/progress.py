@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flows.alignment.anchors import Asked
+from flows.alignment.preflight import Preflight
 from flows.graph.clock import in_words, time_left
 from flows.graph.live import Progress, Tail
 from flows.graph.running import StageError, StageRun
@@ -81,6 +82,10 @@ class Board:
 
     def opens(self, flow_run_id: str) -> None:
         self._say("pulling what is missing, then the stages")
+
+    def preflighted(self, found: Preflight) -> None:
+        for line in (found.in_one_line, *(line for note in found.notes for line in note.lines)):
+            self._say(line)
 
     def anchored(self, asked: Asked) -> None:
         self._say(asked.in_one_line)

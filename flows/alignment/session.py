@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from flows.alignment.anchors import Asked
+from flows.alignment.preflight import Preflight
 from flows.costs import attempts, budget
 from flows.costs.calls import Calls, read_calls
 from flows.costs.ledger import Entry, Ledger
@@ -87,6 +88,12 @@ class Session:
         self.flow_run_id = flow_run_id
         self._tell("opens", flow_run_id)
 
+    def preflighted(self, found: Preflight) -> None:
+        """What would end the run late was looked for, or is known; `found` says which."""
+        if found.cost:
+            self.ledger.append(replace(found.cost, run=self.run.id))
+        self._tell("preflighted", found)
+
     def anchored(self, asked: Asked) -> None:
         """The judges were asked their anchors, which is what it cost and found."""
         self.ledger.append(replace(asked.cost, run=self.run.id))
@@ -120,12 +127,23 @@ class Session:
         """Whether the budget has something left for this stage; what the cache holds costs nothing."""
         if self.share and name not in self.share.may_run:
             return True
-        earlier = [self.share.earlier] if self.share and self.share.earlier else []
-        spent = budget.exhausted(self.settings.flow.budget, [*earlier, *self.ledger.of_run(self.run.id)])
+        spent = self.spent()
         if spent is None or self.graph.plan(self.met)[name].action != "run":
             return True
         self.over_budget = spent
         return False
+
+    def spent(self) -> str | None:
+        """Which limit of the budget is reached, in one line; None while there is something left."""
+        earlier = [self.share.earlier] if self.share and self.share.earlier else []
+        return budget.exhausted(self.settings.flow.budget, [*earlier, *self.ledger.of_run(self.run.id)])
+
+    @property
+    def to_run(self) -> list[str]:
+        """The stages that must run here, as things are: neither current nor to be restored."""
+        plan = self.graph.plan(self.met)
+        mine = self.share.may_run if self.share else plan.keys()
+        return [name for name in self.wanted if plan[name].action == "run" and name in mine]
 
     def finishes(self) -> None:
         """Every stage is current. A segment leaves the end of the run to whoever started it."""

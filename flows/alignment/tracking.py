@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from flows.alignment.anchors import Asked
+from flows.alignment.preflight import Preflight
 from flows.alignment.results import stage_metrics
 from flows.alignment.session import Session
 from flows.costs import segment_cost
@@ -103,6 +104,9 @@ class Tracker:
     def opens(self, flow_run_id: str) -> None:
         self._jobs.put(lambda: self._open(flow_run_id))
 
+    def preflighted(self, found: Preflight) -> None:
+        self._jobs.put(lambda: self._preflighted(found))
+
     def anchored(self, asked: Asked) -> None:
         self._jobs.put(lambda: self._anchored(asked))
 
@@ -173,6 +177,10 @@ class Tracker:
             here = tags.get("plumb.host") == _process_tags()["plumb.host"]
             if here and not psutil.pid_exists(int(tags.get("plumb.pid", "0") or 0)):
                 client.set_terminated(run.info.run_id, "KILLED")
+
+    def _preflighted(self, found: Preflight) -> None:
+        if self._client is not None:
+            records.write_metrics(self._client, self._parent, found.metrics)
 
     def _anchored(self, asked: Asked) -> None:
         if self._client is None:

@@ -1,4 +1,7 @@
-"""`plumb doctor`: is this machine ready, and what to do about each finding. Imports neither torch nor MLflow."""
+"""`plumb doctor`: are this machine and this project ready, and what to do about each finding.
+
+Imports neither torch nor MLflow: what looks at models and data is a process of its own.
+"""
 
 import os
 import re
@@ -34,7 +37,7 @@ def examine(root: Path) -> list[Finding]:
     """All findings; a check that itself fails is a problem, never a traceback."""
     checks: tuple[Callable[[Path], Iterator[Finding]], ...] = (
         check_python, check_versions, check_disk, check_memory, check_gpu, check_params, check_state, check_data,
-        check_remotes, check_servers,
+        check_remotes, check_servers, check_preflight,
     )  # fmt: skip
     findings = []
     for check in checks:
@@ -189,6 +192,34 @@ def _server(subject: str, url: str, health: str, check_login: Callable[[], None]
         said, _, remedy = str(error).partition("; ")
         return Finding("problem", subject, said, remedy)
     return Finding("ok", subject, f"{shown} answers")
+
+
+def check_preflight(root: Path) -> Iterator[Finding]:
+    """What would end a run late. Each judge across a network is asked one question, which the ledger counts."""
+    from flows.alignment import preflight
+    from flows.costs.ledger import Ledger
+    from flows.graph.running import Processes
+    from flows.graph.stages import Graph
+    from flows.settings import read_settings
+    from flows.storage import data
+
+    if not preflight.applies(root):
+        return
+    if data.missing(root):
+        yield Finding("note", preflight.NAME, "not run: the data is not here yet", "plumb align pulls it and runs it")
+        return
+    processes, state = Processes(), environment.state_dir(root)
+    limit = 60 * read_settings(root).flow.stage_timeout_minutes
+    try:
+        parts = preflight.parts_of(root, Graph(root))
+        found = preflight.run(root, state, parts, set(preflight.ROLE_OF.values()), True, limit, processes)
+    finally:
+        processes.stop()
+    Ledger(state / "ledger.jsonl").append(found.cost)
+    for one in found.findings:
+        yield Finding(one.level, preflight.NAME, f"{one.subject}: {one.text}", one.remedy)
+    if not found.problems:
+        yield Finding("ok", preflight.NAME, "nothing would end a run late")
 
 
 def show(findings: list[Finding], console) -> None:

@@ -38,7 +38,12 @@ def _why(outcome: Outcome) -> str:
     reasons = by_reason(outcome.problems)
     lines = [f"line {numbers}: {reason}" for reason, numbers in reasons[:REASONS]]
     more = len(reasons) - REASONS
-    return "\n".join([*lines, *([f"and {more} more reasons"] if more > 0 else [])])
+    marked = outcome.entry.with_marks
+    return "\n".join([
+        *lines,
+        *([f"and {more} more reasons"] if more > 0 else []),
+        *([f"{marked} good rows hold control tokens of the model, which are kept as text"] if marked else []),
+    ])
 
 
 def _plain(text: str):

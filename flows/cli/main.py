@@ -66,7 +66,8 @@ def align(
 ):
     """Bring every stage up to date, log it to MLflow and print what came out.
 
-    Pulls the data and the base model that are missing, runs the stages whose command, code, params or inputs changed,
+    Pulls the data and the base model that are missing, looks for all that would end the run late (plumb doctor lists
+    the same), runs the stages whose command, code, params or inputs changed,
     and skips the rest. Killed or interrupted, the next run goes on from there: finished stages come from the cache,
     training from its last checkpoint.
 
@@ -109,6 +110,9 @@ def anchors(settings: Settings = None, params: ParamsFile = None):
 def plan(settings: Settings = None, params: ParamsFile = None, cores: Cores = None):
     """Show what align would do and why, with what each stage cost last time: time, judge calls, money, disk.
 
+    Judges across a network that were never asked get a forecast of calls and money, an upper bound. What the last
+    preflight found is shown, and whether it is stale; nothing is started and nobody is asked for either.
+
     A stage is current, would be restored from the cache, or would run; where some would run, the DVC remote
     intake.remote is asked what other machines made, as align asks it. The reason names the param, code file or
     input that changed. Restored stages are looked through: what follows them is known too. What follows a stage that
@@ -116,7 +120,9 @@ def plan(settings: Settings = None, params: ParamsFile = None, cores: Cores = No
     PLUMB_STATE, the one in which align with the same params would work, and it stays there.
     """
     from flows import environment
+    from flows.alignment import preflight
     from flows.alignment.local import open_graph
+    from flows.alignment.judge_forecast import with_forecast
     from flows.alignment.plan import make_plan, meet_others, show_plan
     from flows.costs.ledger import Ledger
     from flows.graph.inputs import check_inputs
@@ -128,9 +134,12 @@ def plan(settings: Settings = None, params: ParamsFile = None, cores: Cores = No
     read_settings(place)  # params that align would refuse have no plan
     graph = open_graph(place, console)
     check_inputs(place, graph)
-    remote = meet_others(graph, console)
-    planned = make_plan(graph, Ledger(environment.state_dir(root) / "ledger.jsonl"), remote)
+    remote, state = meet_others(graph, console), environment.state_dir(root)
+    planned, told = with_forecast(place, make_plan(graph, Ledger(state / "ledger.jsonl"), remote))
     show_plan(graph, planned, cores or environment.usable_cores(), console, remote)
+    running = [row.name for row in planned if row.action == "run"]
+    for line in (*told, *(preflight.report(place, state, graph, running) if running else ())):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 @app.command()
@@ -192,7 +201,9 @@ def doctor():
     """Check this machine and the project, and say what to do about each finding.
 
     Looks at Python and package versions, disk, memory, GPU, params.yaml, PLUMB_STATE, the data, the DVC remotes and
-    the servers. Exit code 1 when there is a problem.
+    the servers; then at all that would end a run late: every row against template and lengths, the architecture against
+    every method, judges' files and variables. Each judge across a network is asked one question. Exit code 1 when there
+    is a problem.
     """
     from flows.cli import doctor as examiner
 
@@ -378,7 +389,7 @@ def _numbers(text: str) -> list[int]:
 
 
 def main() -> None:
-    """The entry point: what the user can put right is one line and exit code 1, never a traceback."""
+    """The entry point: what the user can put right is a line (of several, each) and exit code 1, never a traceback."""
     import sys
 
     try:
@@ -389,8 +400,10 @@ def main() -> None:
             raise
         from flows.hosting import login
         from flows.redact import redact
+        from tasks.errors import ManyErrors
 
-        text = login.mlflow_advice() if login.refused_by_mlflow(error) else " ".join(str(error).split())
+        said = str(error) if isinstance(error, ManyErrors) else " ".join(str(error).split())
+        text = login.mlflow_advice() if login.refused_by_mlflow(error) else said
         print(f"plumb: {redact(text)}", file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tasks.rows import read_jsonl
+
 FILES = ("calls.json", "calls.jsonl")
 KEY_TAG = "plumb.call"
 TRACES_READ = 1000
@@ -34,8 +36,7 @@ def read_calls(place: Path) -> Calls:
     """What lies in a stage's folder; nothing where nobody was asked. Torn files say nothing."""
     totals, sample = (place / name for name in FILES)
     try:
-        rows = [json.loads(line) for line in sample.read_text(encoding="utf-8").splitlines()]
-        return Calls(json.loads(totals.read_text(encoding="utf-8")), rows)
+        return Calls(json.loads(totals.read_text(encoding="utf-8")), read_jsonl(sample))
     except (FileNotFoundError, ValueError):
         return Calls()
 

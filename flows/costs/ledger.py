@@ -1,10 +1,11 @@
 """What every stage run cost: one JSON line each in PLUMB_STATE/ledger.jsonl, read by `plumb plan` and the clock."""
 
 import json
-import os
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+
+from tasks.rows import append_jsonl
 
 
 @dataclass(frozen=True)
@@ -57,13 +58,8 @@ class Ledger:
         self.path = path
 
     def append(self, entry: Entry) -> None:
-        """Add one line; a single write, so that two flows never mix theirs."""
-        line = json.dumps(asdict(entry), sort_keys=True) + "\n"
-        handle = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-        try:
-            os.write(handle, line.encode())
-        finally:
-            os.close(handle)
+        """Add one line."""
+        append_jsonl(self.path, [asdict(entry)])
 
     def last(self) -> dict[str, Entry]:
         """The latest entry of every stage that did not fail."""
@@ -81,11 +77,12 @@ class Ledger:
         """A line torn by a full disk is passed over."""
         if not self.path.exists():
             return
-        for line in self.path.read_text(encoding="utf-8").splitlines():
-            try:
-                yield Entry(**json.loads(line))
-            except (ValueError, TypeError):
-                continue
+        with self.path.open("rb") as file:
+            for line in file:
+                try:
+                    yield Entry(**json.loads(line))
+                except (ValueError, TypeError):
+                    continue
 
 
 HEADS = (

@@ -101,7 +101,7 @@ def _take_out(folder: Path, rules: Rules, row: str, step: Step) -> dict[str, lis
     """The tombstones by file."""
     found = {}
     for name, readers in readers_of(rules.data, rules.intake).items():
-        stones = take_out(folder / name, readers, row) if (folder / name).is_file() else []
+        stones = take_out(folder / name, readers, row, rules.data) if (folder / name).is_file() else []
         if stones:
             found[name] = stones
             step(f"took it out of {name}")

@@ -73,7 +73,10 @@ class Purge:
         Raises ValueError for a remote that does not exist.
         """
         record = _record(state)
-        search = RowSearch(stones, _current_texts(root, stones))
+        data = _data_params(root)
+        columns = data.get("columns")
+        stay = _current_texts(root / data.get("path", "data"), RowSearch(stones, columns=columns))
+        search = RowSearch(stones, stay, columns)
         found = cls(state, stones, client=client, begun_ms=round(1000 * time.time()))
         cache = {md5: objects.cache_path(md5) for md5 in objects.all() if not md5.endswith(FOLDER_ENDING)}
         readable = {md5: path for md5, path in cache.items() if not _is_weights(path)}
@@ -147,17 +150,17 @@ def _is_weights(path: Path) -> bool:
     return len(head) == WEIGHTS_HEAD and head[8:9] == JSON_START and head[5:8] == b"\0\0\0"
 
 
-def _current_texts(root: Path, stones: list[Tombstone]) -> set[str]:
-    """What the other rows of the working tree's data say."""
+def _data_params(root: Path) -> dict[str, Any]:
+    """The section `data` of the project's params, as it stands there."""
     import yaml
 
-    data = (yaml.safe_load((root / "params.yaml").read_text(encoding="utf-8")) or {}).get("data") or {}
-    folder = root / data.get("path", "data")
-    texts: set[str] = set()
-    for path in sorted(folder.glob("*")) if folder.is_dir() else ():
-        if path.is_file():
-            texts |= RowSearch(stones).other_texts(path.read_bytes())
-    return texts
+    return (yaml.safe_load((root / "params.yaml").read_text(encoding="utf-8")) or {}).get("data") or {}
+
+
+def _current_texts(folder: Path, search: RowSearch) -> set[str]:
+    """What the other rows of the working tree's data say."""
+    files = sorted(path for path in folder.glob("*") if path.is_file()) if folder.is_dir() else []
+    return {text for path in files for text in search.other_texts(path.read_bytes())}
 
 
 def _in_remote(store, search: RowSearch, known: set[str]) -> list[str]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from flows.git import answers, git
 from flows.storage.data_line import BRANCH, HOME
 from tasks.intake_ledger import OBJECTS, Tombstone, tombstones_in
+from tasks.rows import parse_jsonl
 
 PLACES = (BRANCH, "refs/remotes/origin/plumb/data", HOME, "HEAD")
 
@@ -19,5 +19,5 @@ def tombstones(root: Path) -> list[Tombstone]:
         if answers(root, "rev-parse", "--verify", "--quiet", f"{ref}^{{commit}}"):
             names = git(root, "ls-tree", "-r", "--name-only", ref, "--", "data").splitlines()
             texts += [git(root, "show", f"{ref}:{name}") for name in names if name.endswith(f".intake/{OBJECTS}")]
-    found = [stone for text in texts for stone in tombstones_in(json.loads(line) for line in text.splitlines())]
+    found = [stone for text in texts for stone in tombstones_in(parse_jsonl(text.split("\n"), OBJECTS))]
     return list(dict.fromkeys(found))

@@ -56,7 +56,7 @@ class Forecast:
 
     def of(self, stage) -> Status:
         """The status of this stage of DVC's, when all stages before it have been asked for."""
-        found = tuple(reasons(stage, self._meet))
+        found = tuple(reasons(stage, self.meet))
         if not found:
             return Status()
         outs = self._cached_outs(stage)
@@ -68,7 +68,7 @@ class Forecast:
     def _cached_outs(self, stage) -> list[Any] | None:
         """DVC's outputs, with their hashes, that it would restore; None if the stage must run."""
         if not stage.changed_stage() and all(out.hash_info for out in stage.outs):
-            if not any(input_reasons(stage, self._meet)):
+            if not any(input_reasons(stage, self.meet)):
                 # DVC then restores what dvc.lock names, and does not ask its cache of runs.
                 return list(stage.outs) if self._has(stage) else None
         twin = self._as_it_will_be(stage)
@@ -106,7 +106,7 @@ class Forecast:
         twin = copy.copy(stage)
         twin.deps = [copy.copy(dep) for dep in stage.deps]
         for dep in twin.deps:
-            content = _params_now(dep) if is_params(dep) else self._meet(dep).content
+            content = _params_now(dep) if is_params(dep) else self.meet(dep).content
             if content is None:
                 return None
             # The old meta holds the old hash, and DVC would write that one into the key.
@@ -115,7 +115,8 @@ class Forecast:
             dep.get_hash = lambda content=content: content
         return twin
 
-    def _meet(self, dep) -> Met:
+    def meet(self, dep) -> Met:
+        """What a stage would find at this dependency of DVC's, a file, when all before it have been asked for."""
         path = dep.fs_path
         for place in (path, *map(str, PurePath(path).parents)):
             if place in self._coming:

@@ -36,7 +36,7 @@ class Tail:
             return []
         complete = block[: block.rfind(b"\n") + 1]
         self._offset += len(complete)
-        return [report for line in complete.splitlines() if (report := _parse(line))]
+        return [report for line in complete.split(b"\n") if (report := _parse(line))]
 
 
 def _parse(line: bytes) -> Progress | None:

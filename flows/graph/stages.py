@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import json
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -97,6 +98,18 @@ class Graph:
         # DVC's cache of runs takes the working directory for the project.
         with self._lock, contextlib.chdir(self.root):
             return _patiently(lambda: self._forecast(remote))
+
+    def hash_of_input(self, path: str) -> str | None:
+        """DVC's hash of a file or folder that stages read, by its path in dvc.yaml as params fill it in: as it lies
+        there, or as a pull would bring it. None where no stage reads it, or nothing does."""
+        with self._lock:
+            deps = [dep for stage in self._loaded.values() for dep in stage.deps if not is_params(dep)]
+            found = [dep for dep in deps if os.path.normpath(dep.def_path) == os.path.normpath(path)]
+            if not found:
+                return None
+            forecast = Forecast(self._repo, pulled_before(self.root, self._repo.index.stages))
+            content = _patiently(lambda: forecast.meet(found[0])).content
+            return content.value if content else None
 
     def _forecast(self, remote: str | None) -> dict[str, Status]:
         far = self._repo.cloud.get_remote_odb(remote) if remote else None

@@ -17,14 +17,7 @@ from flows.graph.running import end_session, supervised_command
 from flows.hosting import login
 
 HOST = "127.0.0.1"
-START_SECONDS = 90.0
-
-
-def free_port() -> int:
-    """A port that nobody listens on at this moment."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return probe.getsockname()[1]
+START_SECONDS = 300.0  # a machine that is busy; one that died is noticed at once
 
 
 def port_in_use(port: int, host: str = HOST) -> bool:
@@ -48,9 +41,15 @@ def answers(url: str, seconds: float = 1.0) -> bool:
 
 
 class Server:
-    """One server process that ends when this process does. `health` answers 200 once it serves."""
+    """One server process that ends when this process does. `health` answers 200 once it serves.
 
-    def __init__(self, name: str, command: list[str], health: str, log: Path, environment: dict[str, str] | None = None):
+    inherits: file descriptors that it gets under the numbers that they have here.
+    """
+
+    def __init__(
+        self, name: str, command: list[str], health: str, log: Path, environment: dict[str, str] | None = None,
+        inherits: tuple[int, ...] = (),
+    ):  # fmt: skip
         self.name, self.health, self.log = name, health, log
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as output:
@@ -61,6 +60,7 @@ class Server:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                pass_fds=inherits,
             )
 
     @property
@@ -86,18 +86,19 @@ class Server:
 def private_prefect(root: Path) -> tuple[Server, str]:
     """A Prefect API for one flow run, without its pages, and its URL. It starts while the caller does other things.
 
-    Prefect's own temporary server would outlive a `kill -9` of the flow.
+    Prefect's own temporary server would outlive a `kill -9` of the flow. The port is bound here and handed over: one
+    that was only found free may be somebody else's by the time the server has been imported.
     """
-    port = free_port()
-    url = f"http://{HOST}:{port}/api"
-    module = "prefect.server.api.server:create_app"
-    command = [sys.executable, "-m", "uvicorn", "--factory", module, "--host", HOST, "--port", str(port)]
-    command += ["--log-level", "error", "--lifespan", "on"]
     environment = {"PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1"}
-    environment["PREFECT_API_URL"] = url
     if auth := os.environ.get(login.PREFECT_CLIENT):
         environment[login.PREFECT_SERVER] = auth  # it asks for what this process will say
-    server = Server("Prefect", command, f"{url}/health", root / ".prefect" / "server.log", environment)
+    with socket.socket() as bound:
+        bound.bind((HOST, 0))
+        url = environment["PREFECT_API_URL"] = f"http://{HOST}:{bound.getsockname()[1]}/api"
+        command = [sys.executable, "-m", "uvicorn", "--factory", "prefect.server.api.server:create_app"]
+        command += ["--fd", str(bound.fileno()), "--log-level", "error", "--lifespan", "on"]
+        log = root / ".prefect" / "server.log"
+        server = Server("Prefect", command, f"{url}/health", log, environment, (bound.fileno(),))
     return server, url
 
 

@@ -28,7 +28,7 @@ from flows.storage import data, data_line
 from flows.storage.data_line import Clone
 from tasks.config.service import IntakeConfig
 from tasks.errors import kind_of
-from tasks.held_data import HeldData, Rules
+from tasks.held_data import HeldData, Rules, marks_of
 from tasks.intake import append_rows
 from tasks.intake_ledger import OBJECTS, ObjectLedger, states_in
 from tasks.rows import Row
@@ -89,7 +89,9 @@ def read_rules(root: Path) -> Rules:
     sections = read_sections(root, "data", "intake")
     params = yaml.safe_load((root / "params.yaml").read_text(encoding="utf-8"))
     weights = params.get("sft", {}).get("category_weights", {})
-    return Rules(sections["data"], sections["intake"], tuple(weights))
+    base = params.get("model", {}).get("path")
+    marks = marks_of(root / base) if base else frozenset()
+    return Rules(sections["data"], sections["intake"], tuple(weights), marks)
 
 
 @contextlib.contextmanager
@@ -203,7 +205,7 @@ def _checked(
     for stored in new:
         reads.append(intake_objects.read_within(cfg, reads, stored, inbox, held))
         step(f"read {stored.name}")
-    checked = intake_objects.check(reads, held, inbox.bucket, cfg)
+    checked = intake_objects.check(reads, held, inbox.bucket)
     step("checked")
     return checked
 

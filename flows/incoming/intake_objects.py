@@ -67,13 +67,11 @@ def read(stored: Stored, inbox: Inbox, held: HeldData, cfg: IntakeConfig) -> Rea
     return found
 
 
-def check(
-    reads: list[Read], held: HeldData, bucket: str, cfg: IntakeConfig
-) -> tuple[list[Outcome], dict[str, list[Row]]]:
+def check(reads: list[Read], held: HeldData, bucket: str) -> tuple[list[Outcome], dict[str, list[Row]]]:
     """What becomes of each object, and the good rows by the data file that they are added to, in order."""
     usable = [one for one in reads if one.kind and not one.waits and not one.refused]
     inbound = [Inbound(f"{one.stored.key}@{one.version or one.stored.etag}", one.kind, one.parsed) for one in usable]
-    admitted = dict(zip([one.stored.key for one in usable], admit(inbound, held, cfg.near_repeats), strict=True))
+    admitted = dict(zip([one.stored.key for one in usable], admit(inbound, held, held.near_repeats), strict=True))
     outcomes, rows = [], {}
     for one in reads:
         became = admitted.get(one.stored.key, Admitted())
@@ -97,6 +95,7 @@ def _entry(one: Read, became: Admitted, bucket: str) -> Entry:
         rows=len(became.rows) + became.duplicates + len(became.problems),
         good=len(became.rows),
         held_out=became.held_out,
+        with_marks=became.with_marks,
         duplicates=became.duplicates,
         quarantined=len(became.problems),
         refused=one.refused,

@@ -100,7 +100,7 @@ def rows_of(name: str, content: bytes) -> Iterator[dict[str, Any]]:
             content = gzip.decompress(content)
         except (OSError, EOFError, zlib.error):
             return
-    for line in content.splitlines():
+    for line in content.split(b"\n"):
         with contextlib.suppress(ValueError):
             row = json.loads(line)
             if isinstance(row, dict):

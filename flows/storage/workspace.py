@@ -10,12 +10,14 @@ import io
 import shutil
 import subprocess
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from flows.settings import refuse_secrets
 from tasks.params import read_params
 from tasks.plain_yaml import parse_yaml
+from tasks.yaml_versions import two_readings
 
 # Settings of a DVC remote that a clone takes over from the project's own config.local.
 CARRIED = ("url", "endpointurl", "region", "profile", "configpath", "credentialpath", "use_ssl", "ssl_verify")
@@ -53,6 +55,7 @@ def change_params(text: str, changes: Mapping[str, str], source: str = "params.y
 
     yaml = YAML()
     yaml.representer.add_representer(float, _represent_float)
+    yaml.representer.add_representer(str, _represent_text)
     tree = yaml.load(text)
     for name, value in changes.items():
         *parents, key = name.split(".")
@@ -68,13 +71,24 @@ def change_params(text: str, changes: Mapping[str, str], source: str = "params.y
 
 
 def _value(name: str, text: str) -> Any:
+    """The value as DVC reads it; it is written so that the stages read the same.
+
+    What is text for them, as 1e-5, can be meant as the number; where they would read a value of another kind, it is
+    refused.
+    """
+    import yaml
     from ruamel.yaml import YAML, YAMLError
 
     try:
-        return YAML(typ="safe").load(text)
-    except YAMLError:
+        value, root = YAML(typ="safe").load(text), yaml.compose(text, yaml.SafeLoader)
+    except (YAMLError, yaml.YAMLError, ValueError):
         problem = f"--set {name}={text}: {text} is not a YAML value"
         raise ValueError(f"{problem}; write a list as [1, 2], and text with special signs in quotes") from None
+    for found in two_readings(root) if root else ():
+        if not isinstance(found.older, str):
+            key = ".".join(part for part in (name, found.key) if part)
+            raise ValueError(f"--set {name}={text}: {replace(found, key=key)}")
+    return value
 
 
 def parse_settings(settings: list[str]) -> dict[str, str]:
@@ -126,6 +140,15 @@ def _represent_float(representer, value: float):
         # YAML 1.1, which the stages read, takes 1e-05 for a word.
         text = text.replace("e", ".0e")
     return representer.represent_scalar("tag:yaml.org,2002:float", text)
+
+
+def _represent_text(representer, value: str):
+    """Text that YAML 1.1 would read as something else, as off and 1:30, in quotes."""
+    import yaml
+
+    tag = "tag:yaml.org,2002:str"
+    plain = yaml.SafeLoader("").resolve(yaml.ScalarNode, value, (True, False)) == tag
+    return representer.represent_scalar(tag, value, style=None if plain else '"')
 
 
 def _nearest(name: str, tree: Mapping[str, Any]) -> str:

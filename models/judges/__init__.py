@@ -17,8 +17,11 @@ def make_scorer(
     path: Path | None = None,
     base: Path | None = None,
     rows_per_batch: int = 64,
+    date: str | None = None,
 ) -> Scorer:
     """Gold: "oracle" needs `weights` (axis -> weight), "reward_model" the model's `path` (and `base` under LoRA).
+
+    date: what the chat template of a reward model takes for today.
 
     Raises ValueError for an unknown kind, or when what the kind needs is missing.
     """
@@ -31,5 +34,5 @@ def make_scorer(
             raise ValueError("gold of kind reward_model needs the folder of its model; train it with the gold stage")
         from models.judges.reward_model import RewardModelScorer
 
-        return RewardModelScorer.load(path, base, rows_per_batch)
+        return RewardModelScorer.load(path, base, rows_per_batch, date)
     raise ValueError(f"gold has kind {kind!r}; known kinds are {', '.join(SCORER_KINDS)}")

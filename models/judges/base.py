@@ -37,13 +37,15 @@ class Verdict:
 class Question:
     """One question to one judge: is `first` better than `second`, shown in this order; without `second`, a rating.
 
-    `key` tells repeated questions apart for judges that toss coins.
+    `key` tells repeated questions apart for judges that toss coins. `finished`: whether `first` and `second` end their
+    turn, or were cut at the longest answer; texts do not show it, a reward model reads it.
     """
 
     row: Row
     first: str
     second: str | None = None
     key: str = ""
+    finished: tuple[bool, bool] = (True, True)
 
 
 Answer = Verdict | Ratings  # a verdict on a pair, ratings of one response (empty: none given)
@@ -67,8 +69,10 @@ class Scorer(Protocol):
     kind: str
     axes: tuple[str, ...]
 
-    def score(self, rows: Sequence[Row], responses: Sequence[str]) -> list[dict[str, float]]:
-        """One dict per (row, response) pair, in order."""
+    def score(
+        self, rows: Sequence[Row], responses: Sequence[str], finished: Sequence[bool] | None = None
+    ) -> list[dict[str, float]]:
+        """One dict per (row, response) pair, in order. `finished`: which responses end their turn; None: all do."""
 
 
 def uniform(*parts: str | int) -> float:

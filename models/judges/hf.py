@@ -6,6 +6,7 @@ where the assistant begins to speak (a soft label). Ratings are expectations ove
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from os.path import commonprefix
 from pathlib import Path
 from typing import Any
 
@@ -45,23 +46,26 @@ class HfJudge:
     template: Template = LETTER_TEMPLATE
     _letters: list[int] = field(init=False, repr=False)
     _points: list[int] = field(init=False, repr=False)
-    _special: list[str] = field(init=False, repr=False)  # tokens that no text it judges may hold
+    _lead: list[int] = field(init=False, repr=False)  # tokens that every answer begins with
 
     def __post_init__(self) -> None:
         check_template(self.template, "hf", f"judge {self.name!r}")
         checked_weights(self.weights, tuple(self.template.criteria), f"judge {self.name!r}")
-        self._letters, self._points = self._first_ids(LETTERS), self._first_ids(POINTS)
-        self._special = sorted({token for token in self.tokenizer.all_special_tokens if token.strip()})
+        self._lead, (self._letters, self._points) = self._first_ids(LETTERS, POINTS)
 
     @classmethod
     def load(
-        cls, name: str, path: Path, weights: Mapping[str, float], *, dtype: str = "float32", **more: Any
+        cls, name: str, path: Path, weights: Mapping[str, float], *, dtype: str = "float32", date: str | None = None,
+        **more: Any,
     ) -> "HfJudge":
-        """The judge in a model directory. Raises ValueError for one that is no causal model with a chat template."""
+        """The judge in a model directory; `date` is what its chat template takes for today.
+
+        Raises ValueError for a directory that is no causal model with a chat template.
+        """
         device = "cuda" if torch.cuda.is_available() else "cpu"
         model = loading.load_policy(path, dtype=dtype).to(device)
         sha256 = loading.weights_hash(path)
-        return cls(name, model, chat_template.load_tokenizer(path), weights, weights_sha256=sha256, **more)
+        return cls(name, model, chat_template.load_tokenizer(path, date), weights, weights_sha256=sha256, **more)
 
     @property
     def description(self) -> dict[str, Any]:
@@ -75,16 +79,29 @@ class HfJudge:
             "weights": dict(self.weights),
             "minimum_mass": self.minimum_mass,
             "template": self.template.sha256,
-            "special_tokens": self._special,
+            **chat_template.template_description(self.tokenizer),
         }
 
-    def _first_ids(self, words: Sequence[str]) -> list[int]:
-        """The token with which each word begins. Raises ValueError where two words begin alike."""
-        ids = [self.tokenizer(word, add_special_tokens=False)["input_ids"][0] for word in words]
-        if len(set(ids)) < len(ids):
-            raise ValueError(f"judge {self.name!r}: its tokenizer begins {' and '.join(words)} with the same token; "
-                             "use another model as judge")
-        return ids
+    def _first_ids(self, *kinds: Sequence[str]) -> tuple[list[int], list[list[int]]]:
+        """The tokens that all answers begin with, and for each kind of answer the token with which each goes on.
+
+        Raises ValueError where two of a kind go on alike.
+        """
+        asked = {"role": "user", "content": "?"}
+        answers = {word: self._answer_ids(asked, word) for words in kinds for word in words}
+        lead = commonprefix([ids[:-1] for ids in answers.values()])
+        firsts = [[answers[word][len(lead)] for word in words] for words in kinds]
+        for words, ids in zip(kinds, firsts, strict=True):
+            if len(set(ids)) < len(ids):
+                raise ValueError(
+                    f"judge {self.name!r}: its tokenizer begins {' and '.join(words)} with the same token; use another "
+                    "model as judge"
+                )
+        return lead, firsts
+
+    def _answer_ids(self, asked: Mapping[str, str], word: str) -> list[int]:
+        turns = [asked, {"role": "assistant", "content": word}]
+        return chat_template.encode_example(self.tokenizer, turns, ended=False)[1]
 
     def compare(self, row: Row, first: str, second: str, *, key: str) -> Verdict:
         return self.answer_all([Question(row, first, second, key)])[0]
@@ -101,7 +118,8 @@ class HfJudge:
             for criterion in self.weights
         ]
         prompts = [
-            chat_template.encode_prompt(self.tokenizer, messages(questions[place], [criterion], self.template, self._special))
+            chat_template.encode_prompt(self.tokenizer, messages(questions[place], [criterion], self.template))
+            + self._lead
             for place, criterion in asked
         ]
         longest = context_length(self.model) - 1

@@ -69,7 +69,7 @@ def read_verdicts(name: str, path: Path, samples: Sequence[Row]) -> HumanJudge:
     """
     texts = {(sample["prompt_id"], sample["id"]): sample["response"] for sample in samples}
     counts, said = ImportCounts(), {}
-    for row in _decoded(_rows(path), path):
+    for row in verdict_rows(path):
         verdict = _classified(row, texts, counts)
         if verdict is not None:
             pair, annotator, preference = verdict
@@ -123,15 +123,16 @@ def _pair(prompt_id: str, first: str, second: str) -> Pair:
     return (prompt_id, first, second) if first <= second else (prompt_id, second, first)
 
 
-def _decoded(rows: Iterator[object], path: Path) -> Iterator[object]:
+def verdict_rows(path: Path) -> Iterator[object]:
+    """One mapping per row; None for a line that is no JSON object. Raises ValueError as `read_verdicts` does, but that
+    whether a row can be used hangs on the samples."""
     try:
-        yield from rows
+        yield from _rows(path)
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is not UTF-8 ({error.reason} at byte {error.start}); save it as UTF-8") from None
 
 
 def _rows(path: Path) -> Iterator[object]:
-    """One mapping per row; None for a line that is no JSON object."""
     if path.suffix == ".csv":
         with open(path, encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file)

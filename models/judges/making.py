@@ -13,10 +13,13 @@ from models.judges.simulated import SimulatedJudge
 JUDGE_KINDS = ("simulated", "oracle", "openai", "hf", "reward_model", "human")
 
 
-def make_judge(spec: Mapping[str, Any], samples: Sequence[Row] = (), **shared: Any) -> Judge:
+def make_judge(
+    spec: Mapping[str, Any], samples: Sequence[Row] = (), date: str | None = None, **shared: Any
+) -> Judge:
     """A judge from its settings: "name", "kind", and what the kind's class takes; `shared` goes to simulated judges.
 
-    `samples` are the rows whose ids human verdicts name. Raises ValueError for an unknown kind, for settings that the
+    `samples` are the rows whose ids human verdicts name; `date` is what the chat templates of local models take for
+    today. Raises ValueError for an unknown kind, for settings that the
     kind refuses, and for a file or model that is not the one whose hash the settings state.
     """
     kind, settings = spec["kind"], {key: value for key, value in spec.items() if key != "kind"}
@@ -28,18 +31,36 @@ def make_judge(spec: Mapping[str, Any], samples: Sequence[Row] = (), **shared: A
         from models.judges.openai import OpenAIJudge
 
         return OpenAIJudge(**settings)
+    check_files(spec)
     if kind == "hf":
-        return _hf(**settings)
+        return _hf(**settings, date=date)
     if kind == "reward_model":
-        return _reward_model(**settings)
+        return _reward_model(**settings, date=date)
     if kind == "human":
-        path = Path(settings["file"])
-        _check_hash(settings["name"], path, _file_hash(path), settings["sha256"])
-        return read_verdicts(settings["name"], path, samples)
+        return read_verdicts(settings["name"], Path(settings["file"]), samples)
     raise ValueError(f"judge {spec.get('name')!r} has kind {kind!r}; known kinds are {', '.join(JUDGE_KINDS)}")
 
 
-def make_pool(specs: Sequence[Mapping[str, Any]], samples: Sequence[Row] = ()) -> list[Judge]:
+def check_files(spec: Mapping[str, Any]) -> None:
+    """Raises ValueError for a file or model of a judge that is not there, or not the one whose hash its settings state;
+    a model is not loaded for it."""
+    if spec["kind"] == "human":
+        path = Path(spec["file"])
+        if not path.is_file():
+            raise ValueError(f"judge {spec['name']!r}: {path} does not exist; set the judge's file to one that does")
+        _check_hash(spec["name"], path, _file_hash(path), spec["sha256"])
+    elif spec["kind"] in ("hf", "reward_model"):
+        from models.loading import weights_hash
+        from models.weights import check_model_directory
+
+        path = Path(spec["path"])
+        check_model_directory(path)
+        _check_hash(spec["name"], path, weights_hash(path), spec["sha256"])
+
+
+def make_pool(
+    specs: Sequence[Mapping[str, Any]], samples: Sequence[Row] = (), date: str | None = None
+) -> list[Judge]:
     """The judges of `specs`; simulated ones read each answer once between them, told apart by the row's id.
 
     Raises ValueError for a name that stands twice.
@@ -49,7 +70,7 @@ def make_pool(specs: Sequence[Mapping[str, Any]], samples: Sequence[Row] = ()) -
     if twice:
         raise ValueError(f"judge {twice[0]!r} stands twice in the pool; give each judge its own name")
     shared = {"axes_of": _remembered_oracle()} if any(spec["kind"] == "simulated" for spec in specs) else {}
-    return [make_judge(spec, samples, **(shared if spec["kind"] == "simulated" else {})) for spec in specs]
+    return [make_judge(spec, samples, date, **(shared if spec["kind"] == "simulated" else {})) for spec in specs]
 
 
 def _remembered_oracle() -> Callable[[Mapping[str, Any], str], Mapping[str, float]]:
@@ -68,23 +89,20 @@ def _remembered_oracle() -> Callable[[Mapping[str, Any], str], Mapping[str, floa
 
 def _hf(name: str, path: str, sha256: str, weights: Mapping[str, float], **more: Any) -> Judge:
     from models.judges.hf import HfJudge
-    from models.loading import weights_hash
-    from models.weights import check_model_directory
 
-    check_model_directory(Path(path))
-    _check_hash(name, Path(path), weights_hash(Path(path)), sha256)
     return HfJudge.load(name, Path(path), weights, **more)
 
 
-def _reward_model(name: str, path: str, sha256: str, epoch: int, temperature: float, rows_per_batch: int) -> Judge:
+def _reward_model(
+    name: str, path: str, sha256: str, epoch: int, temperature: float, rows_per_batch: int, date: str | None
+) -> Judge:
+    from models.chat_template import template_description
     from models.judges.reward_model import RewardModelJudge, RewardModelScorer
-    from models.loading import weights_hash
-    from models.weights import check_model_directory
 
-    check_model_directory(Path(path))
-    _check_hash(name, Path(path), weights_hash(Path(path)), sha256)
-    description = {"kind": "reward_model", "name": name, "model": sha256, "epoch": epoch, "temperature": temperature}
-    return RewardModelJudge(name, RewardModelScorer.load(Path(path), None, rows_per_batch), description, temperature)
+    scorer = RewardModelScorer.load(Path(path), None, rows_per_batch, date)
+    description = {"kind": "reward_model", "name": name, "model": sha256, "epoch": epoch, "temperature": temperature,
+                   **template_description(scorer.tokenizer)}
+    return RewardModelJudge(name, scorer, description, temperature)
 
 
 def _file_hash(path: Path) -> str:

@@ -104,9 +104,10 @@ class OpenAIJudge:
         """No token is shorter than a byte, and no answer longer than `max_tokens`."""
         sent = messages(question, list(self.weights), self.template)
         tokens = sum(len(message["content"].encode()) + _MESSAGE_TOKENS for message in sent)
-        return self._cost(tokens, self.max_tokens)
+        return self.cost(tokens, self.max_tokens)
 
-    def _cost(self, input_tokens: int, output_tokens: int) -> float:
+    def cost(self, input_tokens: float, output_tokens: float) -> float:
+        """Of one call, in the currency of its prices."""
         return (input_tokens * self.input_price + output_tokens * self.output_price) / _MILLION
 
     async def __aenter__(self) -> "OpenAIJudge":
@@ -128,7 +129,7 @@ class OpenAIJudge:
     def _environment(self, variable: str, what: str) -> str:
         value = os.environ.get(variable, "").strip()
         if not value:
-            raise JudgeError(f"judge {self.name!r} needs {what}: set the variable {variable}, which is empty")
+            raise JudgeError(f"judge {self.name!r} needs {what}; set the variable {variable}, which is empty")
         return value
 
     async def ask(self, question: Question) -> Reply:
@@ -196,7 +197,7 @@ class OpenAIJudge:
             raise self._no_completion(question, completion)
         try:
             tokens = completion["usage"]["prompt_tokens"], completion["usage"]["completion_tokens"]
-            cost = self._cost(*tokens)
+            cost = self.cost(*tokens)
         except (KeyError, TypeError):  # no usage said: charge the most that it can have been
             tokens, cost = (0, 0), self.worst_cost(question)
         try:

@@ -18,7 +18,9 @@ class OracleScorer:
     def __post_init__(self) -> None:
         checked_weights(self.weights, oracle.AXES, "gold")
 
-    def score(self, rows: Sequence[Row], responses: Sequence[str]) -> list[dict[str, float]]:
+    def score(
+        self, rows: Sequence[Row], responses: Sequence[str], finished: Sequence[bool] | None = None
+    ) -> list[dict[str, float]]:
         scored = [dict(oracle.score(row, response)) for row, response in zip(rows, responses, strict=True)]
         return [{"gold": weighted_mean(axes, self.weights), **axes} for axes in scored]
 

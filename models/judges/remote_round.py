@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _LOOK_AHEAD = 256  # questions whose keys are looked up in the store at once
 # A question that its judge cannot answer must not stop all others, but many such are no questions' fault.
 _FAILURES_ALLOWED, _FAILURE_SHARE = 3, 0.02
-_PROBE = Question({"id": "", "prompt": [{"role": "user", "content": "Say good morning."}]}, "Good morning.", "No.")
+PROBE = Question({"id": "", "prompt": [{"role": "user", "content": "Say good morning."}]}, "Good morning.", "No.")
 
 
 def answers_of(asker: "Asker", items: Sequence[tuple[RemoteJudge, Question]]) -> list[Answer | None]:
@@ -173,11 +173,11 @@ class _Round:
 
     async def _answers_another(self, judge: RemoteJudge) -> bool:
         """Whether the judge answers a harmless question, asked once. Where the budget has no room, nothing is said."""
-        worst, spent = judge.worst_cost(_PROBE), _Spent()
+        worst, spent = judge.worst_cost(PROBE), _Spent()
         if not await self.budget.reserve(worst):
             return True
         try:
-            await self._call(judge, _PROBE, worst, spent)
+            await self._call(judge, PROBE, worst, spent)
         except Unusable:
             pass
         except Passing:

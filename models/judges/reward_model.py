@@ -3,14 +3,16 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from models import chat_template, loading
+from models import chat_template
 from models.judges.base import Answer, Question, Ratings, Row, Verdict
 from models.reward import score
+from models.reward_model import load_reward_model
 
 
 @dataclass(frozen=True)
@@ -24,29 +26,40 @@ class RewardModelScorer:
     axes: tuple[str, ...] = field(default=(), init=False)
 
     @classmethod
-    def load(cls, path: Path, base: Path | None = None, rows_per_batch: int = 64) -> "RewardModelScorer":
-        model = loading.load_reward_model(path, base=base)
+    def load(
+        cls, path: Path, base: Path | None = None, rows_per_batch: int = 64, date: str | None = None
+    ) -> "RewardModelScorer":
+        """date: what chat templates take for today; None: the day it is."""
+        model = load_reward_model(path, base=base)
         device = "cuda" if torch.cuda.is_available() else "cpu"
-        return cls(model.to(device), chat_template.load_tokenizer(path), rows_per_batch)
+        return cls(model.to(device), chat_template.load_tokenizer(path, date), rows_per_batch)
 
-    def score(self, rows: Sequence[Row], responses: Sequence[str]) -> list[dict[str, float]]:
-        return [{"gold": value} for value in self.values(rows, responses)]
+    def score(
+        self, rows: Sequence[Row], responses: Sequence[str], finished: Sequence[bool] | None = None
+    ) -> list[dict[str, float]]:
+        return [{"gold": value} for value in self.values(rows, responses, finished)]
 
-    def values(self, rows: Sequence[Row], responses: Sequence[str]) -> list[float]:
-        """One logit per (prompt, response); the response ends its turn, as a finished sample does.
+    def values(
+        self, rows: Sequence[Row], responses: Sequence[str], finished: Sequence[bool] | None = None
+    ) -> list[float]:
+        """One logit per (prompt, response), read at the token that ends its turn; at its last one where it was cut.
 
-        A prompt (by its id) is encoded once, and equal pairs are scored once.
+        finished: which responses end their turn; None: all do. Equal responses (by the id of the prompt) are scored
+        once.
         """
-        prompts = {row["id"]: row["prompt"] for row in rows}
-        pairs = list(dict.fromkeys((row["id"], text) for row, text in zip(rows, responses, strict=True)))
-        if not pairs:
+        prompts = {row["id"]: row for row in rows}
+        ends = [True] * len(responses) if finished is None else finished
+        asked = [(row["id"], text, ended) for row, text, ended in zip(rows, responses, ends, strict=True)]
+        distinct = list(dict.fromkeys(asked))
+        if not distinct:
             return []
-        encoded = {name: chat_template.encode_prompt(self.tokenizer, messages) for name, messages in prompts.items()}
-        end = chat_template.end_of_turn(self.tokenizer)
-        texts = self.tokenizer([text for _, text in pairs], add_special_tokens=False)["input_ids"]
-        sequences = [[*encoded[name], *ids, end] for (name, _), ids in zip(pairs, texts, strict=True)]
-        known = dict(zip(pairs, score(self.model, sequences, self.rows_per_batch).tolist(), strict=True))
-        return [known[row["id"], text] for row, text in zip(rows, responses, strict=True)]
+        sequences = [self._sequence(prompts[name], text, ended) for name, text, ended in distinct]
+        known = dict(zip(distinct, score(self.model, sequences, self.rows_per_batch).tolist(), strict=True))
+        return [known[response] for response in asked]
+
+    def _sequence(self, row: Row, text: str, ended: bool) -> list[int]:
+        turns = [*row["prompt"], {"role": "assistant", "content": text}]
+        return list(chain(*chat_template.encode_example(self.tokenizer, turns, row.get("tools"), ended)))
 
 
 @dataclass(frozen=True)
@@ -71,9 +84,13 @@ class RewardModelJudge:
 
     def answer_all(self, questions: Sequence[Question]) -> list[Answer]:
         """One answer per question, in order; a response that stands in several is scored once."""
-        asked = [(question.row, text) for question in questions for text in (question.first, question.second)]
-        asked = [(row, text) for row, text in asked if text is not None]
-        values = iter(self.scorer.values([row for row, _ in asked], [text for _, text in asked]))
+        asked = [
+            (question.row, text, finished)
+            for question in questions
+            for text, finished in zip((question.first, question.second), question.finished, strict=True)
+            if text is not None
+        ]
+        values = iter(self.scorer.values(*map(list, zip(*asked, strict=True))) if asked else ())
         return [
             self._rating(next(values)) if question.second is None else self._verdict(next(values), next(values))
             for question in questions

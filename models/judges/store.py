@@ -14,6 +14,7 @@ from typing import Any
 
 from models.judges.base import Answer, Question, Verdict
 
+READS_ENDS = "reward_model"  # the kind of judge to which a text that was cut is not the text that ends there
 _BUSY_SECONDS = 60
 _TABLE = """CREATE TABLE IF NOT EXISTS answers (
     key TEXT PRIMARY KEY, judge TEXT NOT NULL, prompt_id TEXT NOT NULL, kind TEXT NOT NULL, answer TEXT NOT NULL,
@@ -74,6 +75,8 @@ def question_key(description: Mapping[str, Any], question: Question) -> str:
         "first": question.first,
         "second": question.second,
     }
+    if description.get("kind") == READS_ENDS and not all(question.finished):
+        parts["finished"] = question.finished
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 

@@ -90,17 +90,11 @@ LETTER_TEMPLATE = Template(  # for an answer that is one token; each criterion i
 BUILT_IN = {"openai": TEMPLATE, "hf": LETTER_TEMPLATE}  # by the kind of the judge that is told it
 
 
-def strip_role_tokens(text: str, special: Sequence[str] = ()) -> str:
-    """`text` without the special tokens of common chat templates and without those of `special`, also where taking one
-    out would make another."""
-    patterns = [_ROLE_TOKENS] if "<" in text or "[" in text else []  # mostly neither
-    if special:
-        patterns.append(re.compile("|".join(re.escape(token) for token in sorted(special, key=len, reverse=True))))
+def strip_role_tokens(text: str) -> str:
+    """`text` without the special tokens of common chat templates, also where taking one out would make another."""
     before = None
-    while text != before:
-        before = text
-        for pattern in patterns:
-            text = pattern.sub("", text)
+    while text != before and ("<" in text or "[" in text):  # mostly neither
+        before, text = text, _ROLE_TOKENS.sub("", text)
     return text
 
 
@@ -119,14 +113,11 @@ def fence(label: str, text: str, mark: str) -> str:
     return f"<<<BEGIN {label} {mark}>>>\n{text}\n<<<END {label} {mark}>>>"
 
 
-def messages(
-    question: Question, criteria: Sequence[str], template: Template = TEMPLATE, special: Sequence[str] = ()
-) -> list[dict[str, str]]:
-    """The system and the user message of one question; a rating where it has no second response. `special`: tokens of
-    the judge's own that no text may hold."""
+def messages(question: Question, criteria: Sequence[str], template: Template = TEMPLATE) -> list[dict[str, str]]:
+    """The system and the user message of one question; a rating where it has no second response."""
     paired = question.second is not None
     turns, first, second = (
-        strip_role_tokens(text, special)
+        strip_role_tokens(text)
         for text in (
             "\n\n".join(f"{turn['role']}: {turn['content']}" for turn in question.row["prompt"]),
             question.first,

@@ -61,7 +61,8 @@ class Fitted:
 
 def load(file: Path = LABELLED) -> list[dict[str, str]]:
     """The labelled rows: `id`, `style`, `kind`, `prompt`, `response`, `label`."""
-    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    with file.open(encoding="utf-8") as lines:
+        return [json.loads(line) for line in lines]
 
 
 def numbers(row: Row, with_prompt: bool = True) -> Mapping[str, float]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from openai import APIConnectionError, APIStatusError, OpenAI
 
-from models.chat_template import encode_response, stop_ids
+from models.chat_template import encode_example, stop_ids
 from models.sampler import Sample, SamplingSettings
 from models.samplers.base import Progress, Prompt, as_sample, request_seed
 
@@ -33,8 +33,8 @@ class OpenAISampler:
             )
         if not url.startswith(("http://", "https://")):
             raise ValueError(
-                "sampler openai needs its endpoint's address, for example http://localhost:8000/v1, in the environment"
-                f" variable {URL_VARIABLE}; it is {url!r}"
+                f"sampler openai needs its endpoint's address in the environment variable {URL_VARIABLE}, which is"
+                f" {url!r}; set it, for example to http://localhost:8000/v1"
             )
         key = os.environ.get(KEY_VARIABLE, "").strip() or "none"
         self.model, self.tokenizer, self.requests_at_once = model, tokenizer, requests_at_once
@@ -59,9 +59,9 @@ class OpenAISampler:
 
     def _sample(self, prompt: Prompt, index: int, settings: SamplingSettings) -> Sample:
         text, complete = self._ask(prompt, request_seed(settings.seed, prompt.id, index), settings)
-        ids = encode_response(self.tokenizer, text)
-        kept = (ids if complete else ids[:-1])[: settings.max_new_tokens]
-        return as_sample(prompt, index, kept, self.stop_ids)
+        turns = [*prompt.messages, {"role": "assistant", "content": text}]
+        _, ids = encode_example(self.tokenizer, turns, ended=complete)
+        return as_sample(prompt, index, ids[: settings.max_new_tokens], self.stop_ids)
 
     def _ask(self, prompt: Prompt, seed: int, settings: SamplingSettings) -> tuple[str, bool]:
         """The text, and whether the model itself ended it."""

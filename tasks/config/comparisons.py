@@ -131,6 +131,12 @@ class GoldConfig(Section):
         return self
 
     @model_validator(mode="after")
+    def _a_reward_model_is_trained(self) -> "GoldConfig":
+        if self.kind == "reward_model" and self.training is None:
+            raise ValueError("kind is reward_model and training is null; give it the keys of section reward")
+        return self
+
+    @model_validator(mode="after")
     def _a_budget_can_end(self) -> "GoldConfig":
         if self.budget is None:
             return self

@@ -129,6 +129,7 @@ class GateConfig(Section):
 
 class PackageConfig(Section):
     runtime: RuntimeConfig
+    serving: ServingConfig
 
 
 class ContractsConfig(Section):

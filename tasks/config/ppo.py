@@ -50,7 +50,7 @@ class PpoConfig(Section):
     kl_horizon_episodes: Positive
     clip_range: PositiveFloat
     value_clip_range: PositiveFloat
-    value_coefficient: NonNegativeFloat
+    value_coefficient: PositiveFloat | None
     gamma: Rate
     lam: Rate
     missing_eos_penalty: NonNegativeFloat | None
@@ -70,4 +70,17 @@ class PpoConfig(Section):
     def _sizes_divide(self) -> "PpoConfig":
         check_divides(self.batch_size, "batch_size", self.minibatch_size, "minibatch_size", section="ppo.")
         check_divides(self.episodes, "episodes", self.batch_size, "batch_size", section="ppo.")
+        return self
+
+    @model_validator(mode="after")
+    def _a_shared_critic_has_a_weight(self) -> "PpoConfig":
+        """A critic of its own shares no weight with the policy, and Adam takes the scale out of its gradient."""
+        if self.value_backbone == "own" and self.value_coefficient is not None:
+            raise ValueError(
+                f"value_coefficient={self.value_coefficient} does nothing to a critic of its own; set it to null (the "
+                "critic's learning rate is value_learning_rate), or value_backbone to shared"
+            )
+        if self.value_backbone == "shared" and self.value_coefficient is None:
+            raise ValueError("value_backbone is shared, so that the critic's loss pulls on the policy, too; set "
+                             "value_coefficient to its weight, 0.1 for example")
         return self

@@ -36,13 +36,6 @@ class FlowConfig(Section):
     pools: dict[str, Annotated[str, Field(pattern=r"^[^/]+/[^/]+$")]] | None
 
 
-class NearRepeatsConfig(Section):
-    words: Positive
-    resemblance: Annotated[float, Field(gt=0, le=1)]
-    containment: Annotated[float, Field(gt=0, le=1)]
-    contained_words: Positive
-
-
 class IntakeConfig(Section):
     inbox: Annotated[str, Field(pattern=r"^s3://[^/]+(/.*)?$")] | None
     remote: str
@@ -52,7 +45,6 @@ class IntakeConfig(Section):
     max_total_mb: PositiveFloat
     max_row_characters: Positive
     attempts: Positive
-    near_repeats: NearRepeatsConfig
 
 
 class GcConfig(Section):

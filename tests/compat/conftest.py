@@ -7,6 +7,7 @@ docs/compat/, and `--check-docs` fails where they differ from what stands there.
 from __future__ import annotations
 
 from collections import defaultdict
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Callable
 
@@ -17,7 +18,7 @@ PROPERTY = "compat_row"
 HEADS = {
     "data-forms": ("# Data forms that were tried", ("form", "seen in", "what becomes of it")),
     "chat-templates": ("# Chat templates that were tried", ("template", "end of an answer", "what holds")),
-    "architectures": ("# Architectures that were tried", ("architecture", "what works", "what is refused, and when")),
+    "architectures": ("# Architectures that were tried", ("architecture", "log-probs from", "samples from", "goes through")),
 }
 NOTE = "Written by `make test-compat ARGS=--write-docs` from the tests in tests/compat/; do not edit."
 
@@ -36,6 +37,20 @@ def compat_row(record_property: Callable[[str, Any], None]) -> Callable[..., Non
         record_property(PROPERTY, [table, *cells])
 
     return record
+
+
+@pytest.fixture
+def freeze_day(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """`freeze_day("2026-03-05")`: the clock that chat templates read stands at that day's noon."""
+
+    def freeze(day: str) -> None:
+        now = datetime.fromisoformat(f"{day}T12:00:00")
+        clock = type("Clock", (), {"now": staticmethod(lambda: now)})
+        from transformers.utils import chat_template_utils
+
+        monkeypatch.setattr(chat_template_utils, "datetime", clock)
+
+    return freeze
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:

@@ -1,0 +1,63 @@
+"""What judges across a network may cost that were never asked, for `plumb plan`. Nobody is asked for it."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from flows.alignment.plan import Planned
+from tasks.champion import is_there
+from tasks.judge_costs import Forecast, forecast, of_anchors
+from tasks.params import read_params, stage_config
+from tasks.prepare import survey
+
+JUDGING = ("compare", "judge", "evaluate", "gate")
+JUDGE_PARAM = ".judge"  # in the reason why a stage would run
+
+
+def with_forecast(root: Path, planned: list[Planned]) -> tuple[list[Planned], list[str]]:
+    """The plan with a forecast for the stages whose judges their last run did not ask, and what is to be said of it."""
+    names = {row.name for row in planned if row.action == "run" and row.name in JUDGING and _asks_others(row)}
+    if not names or not (root / "tasks").is_dir():
+        return planned, []
+    params = read_params(root / "params.yaml")
+    if not _judges_cost(params):
+        return planned, []
+    data = stage_config(params, "prepare").data
+    read = survey(data, Path(data.path), model=None)  # no template is asked: it would take torch
+    if not read.files:
+        return planned, [f"No forecast of judges' calls: {read.findings[0]}"]
+    found = forecast(params, read.files, is_there(root / "data" / "champion"))
+    found = {name: one for name, one in found.items() if name in names}
+    return [replace(row, judged=found.get(row.name)) for row in planned], _in_words(found, params)
+
+
+def _asks_others(row: Planned) -> bool:
+    """Whether the judges that a stage would ask are not those of its last run here, if there was one."""
+    return row.cost is None or not row.cost.calls or any(JUDGE_PARAM in reason for reason in row.reasons)
+
+
+def _judges_cost(params: Mapping[str, Any]) -> bool:
+    compare, gold = stage_config(params, "compare"), stage_config(params, "gold")
+    judges = compare.judges if compare.given != "only" else ()
+    return any(judge is not None and judge.kind == "openai" for judge in (*judges, gold.judge))
+
+
+def _in_words(found: Mapping[str, Forecast], params: Mapping[str, Any]) -> list[str]:
+    if not found:
+        return []
+    total = sum(found.values(), Forecast())
+    parts = ", ".join(f"{name} {one.calls:,} for {one.cost:.2f}" for name, one in found.items())
+    lines = [
+        f"Forecast: judges across a network are asked at most {total.calls:,} times for {total.cost:.2f} ({parts}): "
+        "an upper bound by prompts, pairs, orders and prices, for answers and replies of full length; retries come on "
+        "top."
+    ]
+    try:
+        anchors = of_anchors(params)
+    except ValueError:
+        return lines  # of anchors that cannot be read the preflight tells
+    if anchors.calls:
+        asked = f"{anchors.calls:,} more for {anchors.cost:.2f}"
+        lines.append(f"plumb retrain, and plumb align --anchors, ask {asked} each time.")
+    return lines

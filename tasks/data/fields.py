@@ -1,0 +1,116 @@
+"""The fields of a row beside what it says: every one that some stage reads, with its type. All others are left out."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from tasks.config.shared import CATEGORIES, SPLITS
+from tasks.data.values import BadRow, as_text, present, unpacked
+from tasks.near_repeats import words_of
+from tasks.rows import Row
+
+TRUE, FALSE = ("true", "yes", "y", "1", "1.0"), ("false", "no", "n", "0", "0.0")
+
+
+def text(value: Any) -> str:
+    """A text, a number as it is written in JSON, a date as ISO 8601. Raises BadRow for anything else, and no text."""
+    value = as_text(value)
+    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+        raise BadRow("must be text", f"found {value!r}")
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise BadRow("must be text", f"found {value!r}")
+        value = int(value) if value.is_integer() else value  # a column of whole numbers with gaps is one of floats
+    return str(value)
+
+
+def texts(value: Any) -> list[str]:
+    """A text, or a list of texts. Raises BadRow for anything else; an empty text would be found in every answer."""
+    value = unpacked(value)
+    found = [text(one) for one in (value if isinstance(value, (list, tuple)) else [value])]
+    if not all(one.strip() for one in found):
+        raise BadRow("must be a text or a list of texts, none of them empty", f"found {value!r}")
+    return found
+
+
+def flag(value: Any) -> bool:
+    """True or false, 1 or 0, yes or no. Raises BadRow for anything else."""
+    word = str(value).strip().lower()
+    if word not in TRUE + FALSE:
+        raise BadRow("must be true or false", f"found {value!r}")
+    return word in TRUE
+
+
+def number(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        raise BadRow("must be a finite number", f"found {value!r}")
+    return value
+
+
+def split(value: Any) -> str:
+    if value not in SPLITS:
+        raise BadRow(f"must be one of {', '.join(SPLITS)}", f"found {value!r}")
+    return value
+
+
+FIELDS: dict[str, Callable[[Any], Any]] = {
+    "id": text, "root": text, "category": text, "split": split, "origin": text,
+    "kind": text, "harmful": flag, "attack": text, "insisted": text, "polarity": text,
+    "expected_facts": texts, "other_facts": texts, "topic": texts,
+    "score_gap": number, "soft_label": number,
+}  # fmt: skip
+
+
+def fields_of(source: Mapping[str, Any], columns: Mapping[str, Any] | None = None) -> Row:
+    """The fields that a row brings, from its own columns or from those that params name; nulls count as absent.
+
+    Raises BadRow naming the field for a value of another type.
+    """
+    columns, given, found = columns or {}, present(source), {}
+    for name, typed in FIELDS.items():
+        column = columns.get(name, name)
+        if column is not None and column not in source:
+            column = name  # a row that was added in our own form
+        if column not in given:
+            continue
+        try:
+            found[name] = typed(given[column])
+        except BadRow as reason:
+            raise BadRow(f"{name} {reason}", reason.detail) from None
+    return found
+
+
+def root_of(messages: list[dict[str, str]]) -> str:
+    """Variants of one question share their root: here, the first thing the user says, by its words run together.
+
+    Case, width, spaces and punctuation make no difference; a text without any word is taken as it stands.
+    """
+    first = next(m["content"] for m in messages if m["role"] == "user")
+    said = "".join(words_of(first)) or " ".join(first.split())
+    return hashlib.sha256(said.encode()).hexdigest()[:16]
+
+
+def named(given: Row, content: Row, default_id: str) -> Row:
+    """A row with id, root and category, its own where it has them. Raises BadRow for what no file can hold."""
+    _check_writable({**given, **content})
+    return {
+        **given,
+        **content,
+        "id": given.get("id", default_id),
+        "root": given.get("root") or root_of(content.get("prompt") or content["messages"]),
+        "category": given.get("category", CATEGORIES[0]),
+    }
+
+
+def _check_writable(row: Row) -> None:
+    try:
+        json.dumps(row, ensure_ascii=False, allow_nan=False).encode()
+    except UnicodeEncodeError as error:
+        half = error.object[error.start]
+        raise BadRow("it holds half of a character (a lone surrogate), which no file can hold", f"{half!r}") from None
+    except (TypeError, ValueError) as error:
+        raise BadRow("a field cannot be written as JSON", str(error)) from None

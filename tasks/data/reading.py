@@ -1,0 +1,140 @@
+"""The rows of one file as one kind: its form is found over all of it, then each row is made ours or refused."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tasks.config.shared import DataConfig
+from tasks.data.contents import Maker
+from tasks.data.example import example_of
+from tasks.data.fields import TRUE, FALSE, fields_of
+from tasks.data.forms import FLAGS, FORMS, UNPAIRED, Form, declared_form, forms_for, one_of
+from tasks.data.marks import MARKS, Marks, marks_of
+from tasks.data.values import BadRow, present
+from tasks.rows import Row
+
+ANY_GAP = 1e-9
+NO_FORM = {
+    "demonstrations": "it has no conversation and no answer in a form that is known here",
+    "prompts": "there is no prompt in a form that is known here",
+    "preferences": "it has no chosen or no rejected, nor answers in another form that is known here",
+}
+
+
+@dataclass(frozen=True)
+class Source:
+    """What became of one row of a file, or of all rows that answer one prompt: fields, and rows of ours or a reason.
+
+    number: of the row, from 1. contents is empty where all answers are tied.
+    """
+
+    number: int
+    given: Row
+    contents: Sequence[Row] = ()
+    bad: BadRow | None = None
+
+
+class Reader:
+    """Reads rows as one kind. columns: those that params declare; marks: how the file writes dialogues as text;
+    marks_as_text: on how many rows of the file marks are no more than text."""
+
+    marks_as_text = 0
+
+    def __init__(self, kind: str, columns: Mapping[str, Any] | None, minimum_gap: float, marks: Marks | None = None):
+        self.kind, self.columns = kind, columns or {}
+        declared = declared_form(self.columns)
+        self._forms = forms_for(kind, (declared,) if declared else ()) + forms_for(kind, FORMS)
+        self._make = getattr(Maker(minimum_gap, marks), kind)
+        self.marks = marks
+
+    def fields(self, row: Row) -> dict[str, Any]:
+        """What a row says, by our fields. Raises BadRow for a row of no known form, or of one that is refused."""
+        given = present(row)
+        names = frozenset(given)
+        form = next((form for form in self._forms if form.might_fit(names) and form.fits(given)), None)
+        if self._is_unpaired(given, form):
+            raise BadRow(UNPAIRED)
+        if form is None:
+            raise BadRow(NO_FORM[self.kind], example_of(given, self.kind))
+        if form.refusal:
+            raise BadRow(form.refusal)
+        return form.fields(given)
+
+    def _is_unpaired(self, given: Row, form: Form | None) -> bool:
+        """Whether a row says of its one answer that it is good or bad."""
+        if self.kind == "prompts" or form and {"chosen", "answers"} & set(form.columns):
+            return False
+        return any(str(given.get(name)).lower() in TRUE + FALSE for name in FLAGS if name not in self.columns)
+
+    def contents(self, row: Row) -> list[Row]:
+        """The rows of ours that a row makes; none where its answers are tied. Raises BadRow."""
+        return self._made(self.fields(row))
+
+    def _made(self, fields: Mapping[str, Any]) -> list[Row]:
+        if "score" in fields:
+            fields = {**fields, "answers": [fields["completion"]], "scores": [fields["score"]]}
+            del fields["completion"]
+        return self._make(fields)
+
+    def sources(self, rows: Sequence[Row | BadRow]) -> Iterator[Source]:
+        """All rows of a file in their order; those that rate answers to one prompt are taken together."""
+        rated: dict[str, list[tuple[int, Row, dict[str, Any]]]] = {}
+        for number, row in enumerate(rows, start=1):
+            try:
+                if isinstance(row, BadRow):
+                    raise row
+                given, fields = fields_of(row, self.columns), self.fields(row)
+                if "score" in fields and self.kind != "prompts":
+                    key = json.dumps([fields.get("prompt"), fields.get("system")], default=str)
+                    rated.setdefault(key, []).append((number, given, fields))
+                    continue
+                yield Source(number, given, self._made(fields))
+            except BadRow as reason:
+                yield Source(number, {}, bad=reason)
+        yield from (self._together(group) for group in rated.values())
+
+    def _together(self, group: list[tuple[int, Row, dict[str, Any]]]) -> Source:
+        number, given, fields = group[0]
+        answers, scores = ([one[name] for _, _, one in group] for name in ("completion", "score"))
+        rest = {name: value for name, value in fields.items() if name not in ("completion", "score")}
+        try:
+            return Source(number, given, self._make({**rest, "answers": answers, "scores": scores}))
+        except BadRow as reason:
+            return Source(number, given, bad=reason)
+
+
+def reader_of(rows: Iterable[Row | BadRow], kind: str, data: DataConfig) -> Reader:
+    """The reader of a file's rows: dialogues as text have the marks that params declare, or that all of them have."""
+    columns, minimum_gap = getattr(data.columns, kind), data.pairs.minimum_gap
+    reader = Reader(kind, columns, minimum_gap)
+    if declared := reader.columns.get("marks"):
+        return Reader(kind, columns, minimum_gap, one_of(MARKS, "marks", declared))
+    texts: list[str] = []
+    for row in rows:
+        try:
+            texts += [] if isinstance(row, BadRow) else dialogue_texts(reader.fields(row))
+        except BadRow:
+            continue
+    if marks := marks_of(texts):
+        return Reader(kind, columns, minimum_gap, marks)
+    reader.marks_as_text = sum(any(marks.in_text(text) for marks in MARKS.values()) for text in texts)
+    return reader
+
+
+def dialogue_texts(fields: Mapping[str, Any]) -> list[str]:
+    """The texts of a row that would hold marks of who speaks, were they its form."""
+    if "prompt" in fields:
+        return [fields["prompt"]] if isinstance(fields["prompt"], str) else []
+    return [text for name in ("messages", "chosen", "rejected") if isinstance(text := fields.get(name), str)]
+
+
+def all_readers(columns: Mapping[str, Any]) -> list[Reader]:
+    """For rows of which it is not known what file they come from: as each kind, with and without marks of who speaks.
+
+    columns: those that params declare, by kind.
+    """
+    kinds = ("demonstrations", "prompts", "preferences")
+    return [Reader(kind, columns.get(kind), ANY_GAP, marks) for kind in kinds for marks in (None, *MARKS.values())]

@@ -1,0 +1,99 @@
+"""Whether the base's chat template can say what a row says: asked of every row, before anything is trained.
+
+torch and transformers are imported when a template is read: who only reads rows needs neither.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+from tasks.data.messages import CALLS, MEDIA, Messages
+from tasks.data.values import BadRow
+from tasks.rows import Row
+
+Check = Callable[[Row], None]
+
+
+def template_check(model: Path) -> Check:
+    """A function that raises BadRow for a row which the chat template of a model directory refuses, or says in part.
+
+    The template is read with the first row: data that cannot be read is said before torch is imported. The function
+    then raises ValueError for a tokenizer that cannot be read, or has no template.
+    """
+
+    @cache
+    def template() -> Template:
+        from models.chat_template import load_tokenizer
+
+        return Template(load_tokenizer(model))
+
+    return lambda row: template().check(row)
+
+
+class Template:
+    """The chat template of a tokenizer."""
+
+    def __init__(self, tokenizer: Any):
+        self._tokenizer = tokenizer
+
+    def check(self, row: Row) -> None:
+        """Raises BadRow for a row that the template refuses, in the template's own words, or of which it leaves out a
+        turn, a call or tools. row: `{messages}`, `{prompt}` or `{prompt, chosen, rejected}`, maybe with `tools`."""
+        for messages, is_prompt in _conversations(row):
+            self._check_conversation(messages, row.get("tools"), is_prompt)
+
+    def _check_conversation(self, messages: Messages, tools: Any, is_prompt: bool) -> None:
+        render = partial(self._render, tools, is_prompt)
+        text = render(messages)
+        if tools and text == self._render(None, is_prompt, messages):
+            raise BadRow("the chat template has no place for tools")
+        for place, message in enumerate(messages):
+            for key in (key for key in (*CALLS, *MEDIA) if key in message):
+                without = {name: value for name, value in message.items() if name != key}
+                if _is_same(render, text, [*messages[:place], without, *messages[place + 1 :]]):
+                    raise BadRow(f"the chat template has no place for {key}")
+        if not _stand_in_order(messages, text):
+            for place, message in enumerate(messages):
+                if message["content"].strip() and _is_same(render, text, [*messages[:place], *messages[place + 1 :]]):
+                    raise BadRow(f"the chat template leaves out a {message['role']} turn")
+
+    def _render(self, tools: Any, is_prompt: bool, messages: Messages) -> str:
+        try:
+            return self._tokenizer.apply_chat_template(
+                messages, tools=tools, tokenize=False, add_generation_prompt=is_prompt
+            )
+        except Exception as error:  # a template is somebody's code, and raises what it likes
+            words = " ".join(str(error).split())
+            raise BadRow(f"the chat template refuses it: {words}") from None
+
+
+def _is_same(render: Callable[[Messages], str], text: str, messages: Messages) -> bool:
+    """Whether other messages give the same text, so that what they lack is not in it."""
+    try:
+        return render(messages) == text
+    except BadRow:
+        return False  # what cannot be left out is not left out
+
+
+def _stand_in_order(messages: Messages, text: str) -> bool:
+    """Whether a rendering holds what is said turn by turn, as most templates write it: the quick way to see it."""
+    end = 0
+    for content in (message["content"].strip() for message in messages):
+        start = text.find(content, end)
+        if start < 0:
+            return False
+        end = start + len(content)
+    return True
+
+
+def _conversations(row: Row) -> list[tuple[Messages, bool]]:
+    """What is rendered of a row, and whether an answer is to follow. Answers that are text alone are all alike."""
+    if "messages" in row:
+        return [(row["messages"], False)]
+    if "chosen" not in row:
+        return [(row["prompt"], True)]
+    calls = any(key in turn for turn in row["rejected"] for key in (*CALLS, *MEDIA))
+    return [(row["prompt"] + row[key], False) for key in ("chosen", *(["rejected"] if calls else []))]

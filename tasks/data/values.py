@@ -1,0 +1,60 @@
+"""Single values of a row, as JSONL and Parquet bring them."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+
+class BadRow(ValueError):
+    """A row that cannot be used. The reason quotes nothing of the row, so that it can be kept where nothing can be
+    forgotten; `detail` may."""
+
+    def __init__(self, reason: str, detail: str = ""):
+        super().__init__(reason)
+        self.detail = detail
+
+    @property
+    def full(self) -> str:
+        """Reason and detail, for whoever may see the row."""
+        return f"{self}: {self.detail}" if self.detail else str(self)
+
+
+def is_null(value: Any) -> bool:
+    """Whether a value counts as absent: None, and NaN, which tables have where a number is missing."""
+    return value is None or isinstance(value, float) and math.isnan(value)
+
+
+def present(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in row.items() if not is_null(value)}
+
+
+def without_nulls(value: Any) -> Any:
+    """A value of a Parquet file without the keys that only other rows have: all structs of a column share theirs."""
+    if isinstance(value, Mapping):
+        return {key: without_nulls(one) for key, one in value.items() if one is not None}
+    return [without_nulls(one) for one in value] if isinstance(value, list) else value
+
+
+def as_text(value: Any) -> Any:
+    """Dates as ISO 8601 text (`2024-05-01`, `2024-05-01T12:30:00`): Parquet writers make them of texts that look so."""
+    if isinstance(value, datetime.datetime):
+        at_midnight = value.time() == datetime.time() and value.tzinfo is None
+        return value.date().isoformat() if at_midnight else value.isoformat()
+    return value.isoformat() if isinstance(value, datetime.date) else value
+
+
+def unpacked(value: Any) -> Any:
+    """A list or a mapping that a table holds as JSON text; all else as it is."""
+    return unpacked_json(value) if isinstance(value, str) and value.lstrip()[:1] in ("[", "{") else value
+
+
+def unpacked_json(value: Any) -> Any:
+    """What a JSON text says; all else, and a text that is no JSON, as it is."""
+    try:
+        return json.loads(value) if isinstance(value, str) else value
+    except (ValueError, RecursionError):
+        return value

@@ -1,0 +1,130 @@
+"""Judges and samplers: their files, their variables, and whether those across a network answer and can be read."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from models.chat_template import load_tokenizer
+from models.judges.asking import Asker, AskingSettings
+from models.judges.base import Question, Verdict
+from models.judges.budget import Budget
+from models.judges.human import verdict_rows
+from models.judges.making import check_files, make_judge
+from models.judges.remote_round import PROBE
+from models.sampler import SamplingSettings
+from models.samplers import Prompt, make_sampler
+from models.samplers.openai import KEY_VARIABLE, URL_VARIABLE
+from tasks.config.comparisons import CompareConfig, GoldConfig
+from tasks.gold_judge import asking_settings
+from tasks.judge_templates import template_of, with_template
+from tasks.preflight.checks import Finding, check, refused
+from tasks.preflight.project import Project
+
+ATTEMPTS = 3  # calls for one answer, at most
+FILES = ("path", "file")
+NETWORK_SAMPLER = "openai"
+
+
+@check
+def judges(project: Project) -> Iterator[Finding]:
+    for section, spec in project.judges():
+        subject = f"{section}: {spec['name']}"
+        for key in FILES:
+            if key in spec:
+                project.reads_file(spec[key])
+        if spec.get("template_sha256"):
+            project.reads_file(spec["template"])
+        if spec["kind"] == "openai":
+            project.reads_variable(spec["url_variable"])
+            project.reads_variable(spec["key_variable"])
+        yield from refused(subject, lambda: check_judge(spec))
+
+
+def check_judge(spec: Mapping[str, Any]) -> None:
+    """Raises what making this judge, or a first question to it, would raise; no model is loaded and nobody is asked."""
+    check_files(spec)
+    if spec["kind"] == "human":
+        for _ in verdict_rows(Path(spec["file"])):
+            pass
+    elif spec["kind"] == "reward_model":
+        load_tokenizer(Path(spec["path"]))
+    elif spec["kind"] == "hf":
+        from models.judges.hf import HfJudge
+
+        template = template_of(spec)
+        HfJudge(spec["name"], None, load_tokenizer(Path(spec["path"])), spec["weights"], template=template)
+    else:
+        judge = make_judge(with_template(spec))
+        if spec["kind"] == "openai":
+            asyncio.run(_open(judge))
+
+
+async def _open(judge: Any) -> None:
+    """Reads its address and key; a connection is made with the first call only."""
+    async with judge:
+        pass
+
+
+@check
+def answers_of_judges(project: Project) -> Iterator[Finding]:
+    """One call to each judge across a network, of which nothing is stored."""
+    if not project.asks:
+        return
+    compare, gold = project.config("compare"), project.config("gold")
+    for section, spec in project.judges():
+        if spec["kind"] == "openai":
+            cfg = compare if section == "compare.judges" else gold
+            yield from refused(f"{section}: {spec['name']}", lambda: _ask(project, spec, cfg))
+
+
+def _ask(project: Project, spec: Mapping[str, Any], cfg: CompareConfig | GoldConfig) -> None:
+    """Raises ValueError for a judge whose answer cannot be read, or whose budget has no room for one call; what asking
+    it raises."""
+    rates = isinstance(cfg, GoldConfig) or cfg.labels == "ratings"
+    question = Question(PROBE.row, PROBE.first, None if rates else PROBE.second, key="preflight")
+    limits = cfg.budget.model_dump(include={"max_calls", "max_cost"}) if cfg.budget else {}
+    asker = Asker(None, Budget(**limits), _patience(cfg))
+    try:
+        (answer,) = asker.ask([(make_judge(with_template(spec)), question)])
+    finally:
+        project.add(asker.tally)
+    if answer is None:
+        raise ValueError(f"its budget ({_named(limits)}) has no room for one call; raise it, or set it to null")
+    if not answer or (isinstance(answer, Verdict) and not answer.valid):
+        said = f": {' '.join(answer.raw.split())[:120]!r}" if isinstance(answer, Verdict) else ""
+        raise ValueError(
+            f"it answers, but an easy question {asker.tally.calls} times without a {'rating' if rates else 'verdict'} "
+            f"that can be read{said}; use another model, raise its max_tokens, or give it a template of your own"
+        )
+
+
+def _patience(cfg: CompareConfig | GoldConfig) -> AskingSettings:
+    by = asking_settings(cfg.asking.model_dump() if cfg.asking else None)
+    return AskingSettings(1, min(by.attempts, ATTEMPTS), by.first_wait, by.longest_wait)
+
+
+def _named(limits: Mapping[str, float | None]) -> str:
+    return ", ".join(f"{name} {value:g}" for name, value in limits.items() if value is not None)
+
+
+@check
+def sampler(project: Project) -> Iterator[Finding]:
+    cfg = project.config("generate")
+    if "sampler" not in project.roles or cfg.sampler in ("batched", "continuous"):
+        return
+    if cfg.sampler == NETWORK_SAMPLER:
+        project.reads_variable(URL_VARIABLE)
+        project.reads_variable(KEY_VARIABLE)
+    yield from refused("generate.sampler", lambda: _check_sampler(project))
+
+
+def _check_sampler(project: Project) -> None:
+    cfg = project.config("generate")
+    made = make_sampler(cfg.sampler, None, project.tokenizer, 1, cfg.served_model)
+    if project.asks and cfg.sampler == NETWORK_SAMPLER:
+        project.tally.calls += 1
+        prompt = Prompt("preflight", PROBE.row["prompt"], ())
+        made.sample([prompt], 1, SamplingSettings(cfg.temperatures[0], 1, cfg.runtime.seed))
