@@ -8,6 +8,7 @@ import sys
 import threading
 
 import pytest
+import yaml
 
 from flows import environment, settings
 from flows.alignment import local
@@ -171,9 +172,27 @@ def test_changed_params_keep_comments_and_types():
     text = "dpo:\n  beta: 0.1   # strength\n  steps: 3\n"
     changed = workspace.change_params(text, {"dpo.beta": "1e-5", "dpo.steps": "4"})
     assert "# strength" in changed
-    import yaml
-
     assert yaml.safe_load(changed) == {"dpo": {"beta": 1e-5, "steps": 4}}
+
+
+def test_an_item_of_a_list_is_named_by_its_number():
+    text = "compare:\n  judges:\n    - path: one   # the first\n    - path: two\n"
+    changed = workspace.change_params(text, {"compare.judges.1.path": "three"})
+    assert "# the first" in changed and yaml.safe_load(changed) == yaml.safe_load(text.replace("two", "three"))
+    for name in ("compare.judges.2.path", "compare.judges.x.path", "compare.judges.0.model"):
+        with pytest.raises(ValueError, match=f"params.yaml has no {name}"):
+            workspace.change_params(text, {name: "three"})
+
+
+def test_paths_of_judges_lead_out_of_a_clone_too(tmp_path):
+    """A run with other params ended in `compare`, after SFT: the judge's model did not lie in the clone."""
+    folder = toy.make_toy(tmp_path / "toy")
+    (tmp_path / "judge").mkdir()
+    text = toy.PARAMS + "pool: [{name: one, path: ../judge}, {name: two, files: [../judge, ../absent]}]\n"
+    clone = workspace.open_workspace(folder, environment.state_dir(folder), text)
+    found = yaml.safe_load((clone / "params.yaml").read_text())["pool"]
+    judge = str(tmp_path / "judge")
+    assert found == [{"name": "one", "path": judge}, {"name": "two", "files": [judge, "../absent"]}]
 
 
 def test_a_clone_has_uncommitted_changes_the_cache_and_paths_that_still_lead_there(tmp_path):

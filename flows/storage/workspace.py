@@ -9,7 +9,7 @@ import hashlib
 import io
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -58,16 +58,27 @@ def change_params(text: str, changes: Mapping[str, str], source: str = "params.y
     yaml.representer.add_representer(str, _represent_text)
     tree = yaml.load(text)
     for name, value in changes.items():
-        *parents, key = name.split(".")
+        *parents, last = name.split(".")
         place = tree
         for parent in parents:
-            place = place.get(parent) if isinstance(place, Mapping) else None
-        if not isinstance(place, Mapping) or key not in place:
+            place = place[_key(place, parent)] if _has(place, parent) else None
+        if not _has(place, last):
             raise ValueError(f"{source} has no {name}{_nearest(name, tree)}")
-        place[key] = _value(name, value)
+        place[_key(place, last)] = _value(name, value)
     stream = io.StringIO()
     yaml.dump(tree, stream)
     return stream.getvalue()
+
+
+def _key(place: Any, part: str) -> str | int:
+    """A part of a dotted name as what it is in its place: the number of a list's item, counted from 0, or a key."""
+    return int(part) if isinstance(place, list) else part
+
+
+def _has(place: Any, part: str) -> bool:
+    if isinstance(place, list):
+        return part.isdecimal() and int(part) < len(place)
+    return isinstance(place, Mapping) and part in place
 
 
 def _value(name: str, text: str) -> Any:
@@ -200,15 +211,22 @@ def absolute_paths(params: str, root: Path, clone: Path) -> str:
     """Relative paths out of git's files (a model, a data folder) as absolute ones: the clone lies elsewhere."""
     import yaml
 
-    from flows.graph.stages import flatten
-
     moved = {
         name: str((root / value).resolve())
-        for name, value in flatten(yaml.safe_load(params) or {}).items()
-        if isinstance(value, str) and "/" in value and not Path(value).is_absolute()
+        for name, value in _texts(yaml.safe_load(params))
+        if "/" in value and not Path(value).is_absolute()
         if (root / value).exists() and not _comes_along(root, clone, value)
     }
     return change_params(params, moved) if moved else params
+
+
+def _texts(tree: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
+    """(dotted name, text) of every text in params, those of lists as well: a judge's path, its template, its file."""
+    if isinstance(tree, str):
+        yield prefix.removesuffix("."), tree
+    items = tree.items() if isinstance(tree, Mapping) else enumerate(tree) if isinstance(tree, list) else ()
+    for key, value in items:
+        yield from _texts(value, f"{prefix}{key}.")
 
 
 def _comes_along(root: Path, clone: Path, value: str) -> bool:
