@@ -88,8 +88,8 @@ def encode(tokenizer: PreTrainedTokenizerBase, rendered: Rendered) -> list[int]:
     written = Counter(chat.ids.get(token) for token in chat.all.tokens_in(rendered.text))
     if forged := made - written:
         raise ValueError(
-            f"the tokenizer makes the control token {tokenizer.convert_ids_to_tokens(min(forged))!r} of a text that only "
-            "resembles it, so it cannot be kept as text; take it out"
+            f"the tokenizer makes the control token {tokenizer.convert_ids_to_tokens(min(forged))!r} of a text that "
+            "only resembles it, so it cannot be kept as text; take it out"
         )
     return ids
 
@@ -106,7 +106,9 @@ def _render(
     chat, template = chat_of(tokenizer), tokenizer.get_chat_template(None, list(tools) if tools else None)
 
     def rendered(change: Callable[[str, Control], str]) -> str:
-        changed = [{**plain_text.mapped(said, partial(change, control=control)), **role} for role, said, control in parts]
+        changed = [
+            {**plain_text.mapped(said, partial(change, control=control)), **role} for role, said, control in parts
+        ]
         told = plain_text.mapped(list(tools), partial(change, control=chat.all)) if tools else None
         return _rendered(tokenizer, template, changed, told, generation_prompt)
 

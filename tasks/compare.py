@@ -28,8 +28,9 @@ def compare(
 
     A flip (the pool contradicts itself after a swap) and a tie train nothing; held-out rows keep both, and say in
     `agrees` whether the pool named the same winner in both orders. Given comparisons are mixed in as `cfg.given` says.
-    Raises DataError for samples without a known prompt, for judges none of whom rates where ratings are needed, and when nothing is left to train on or to hold out; JudgeError
-    and JudgeUnreachable from judges across a network, whose answers so far are kept and not asked for again.
+    Raises DataError for samples without a known prompt, for judges none of whom rates where ratings are needed, and
+    when nothing is left to train on or to hold out; JudgeError and JudgeUnreachable from judges across a network, whose
+    answers so far are kept and not asked for again.
     """
     check_raters(cfg)
     samples = read_jsonl(generate / "samples.jsonl") if cfg.given != "only" else []

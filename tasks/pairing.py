@@ -34,7 +34,7 @@ def needs_ratings(cfg: CompareConfig) -> bool:
 
 
 def check_raters(cfg: CompareConfig) -> None:
-    """Raises DataError where ratings are needed and no judge gives any: people compare, models where `rates` is true."""
+    """Raises DataError where ratings are needed and no judge gives any: people do not, models where `rates` says so."""
     rating = any(judge.kind != "human" and getattr(judge, "rates", True) for judge in cfg.judges)
     if cfg.given != "only" and needs_ratings(cfg) and not rating:
         raise DataError(NEEDS_RATINGS)

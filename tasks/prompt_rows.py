@@ -16,7 +16,7 @@ def has_an_answer(prompt: Row) -> bool:
 
 
 def part_of(cfg: GateConfig, prompts: Sequence[Row]) -> list[Row]:
-    """The gate's prompts of this version of the set: whole roots, by their hash. Raises DataError when there are none."""
+    """The prompts of this version of the gate's set: whole roots, by hash. Raises DataError where there are none."""
     kept = [row for row in prompts if _part(row["root"], cfg.sets) == cfg.set]
     if not kept:
         raise DataError(

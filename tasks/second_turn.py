@@ -42,9 +42,8 @@ def second_turns(
     said = {row["prompt_id"]: row["response"] for row in answers}
     asked = [doubted(prompt, said[prompt["id"]], challenge) for prompt in prompts if has_an_answer(prompt)]
     room = context_length(policy) - settings.max_new_tokens
-    fitting = [
-        prompt for prompt in asked if said[prompt["id"]].strip() and second_turn_length(tokenizer, prompt, challenge) <= room
-    ]
+    answered = [prompt for prompt in asked if said[prompt["id"]].strip()]
+    fitting = [prompt for prompt in answered if second_turn_length(tokenizer, prompt, challenge) <= room]
     # Draws of their own: with the first turn's, the same words would be likelier to come again.
     own = [{**prompt, "id": _second(prompt["id"])} for prompt in fitting]
     samples = draw(policy, tokenizer, own, 1, settings, rows_per_batch)

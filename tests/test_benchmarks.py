@@ -1,5 +1,6 @@
 """Each benchmark once, on a two-layer model: costs are positive, and an altered winner is noticed."""
 
+import gc
 import json
 import subprocess
 import sys
@@ -20,6 +21,14 @@ from models.chat_template import load_tokenizer
 from tasks.params import read_params
 from tests.import_closure import ROOT
 from tests.tiny_models import make_qwen2
+
+
+@pytest.fixture(autouse=True)
+def imported_is_kept():
+    """Both sides of a comparison begin with a collection of garbage: what was imported need not be looked through."""
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 @pytest.fixture()

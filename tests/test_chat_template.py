@@ -19,7 +19,7 @@ from models.control_tokens import control_marks, holds_mark
 from models.judges.hf import HfJudge
 from tasks import sft as sft_stage
 from tasks.config.evaluation import PackageConfig
-from tasks.config.shared import RuntimeConfig
+from tasks.config.shared import RuntimeConfig, ServingConfig
 from tasks.package import package
 from tests.compat.chat_families import BYTES, FAMILIES, Family, make_tokenizer
 from tests.test_loading import adapted
@@ -61,7 +61,8 @@ def test_a_token_that_straddles_prompt_and_answer_is_split_and_counted(tmp_path)
     encoded = sft_stage.examples([{"messages": turns}, {"messages": [USER, answer("\nfive")]}], tokenizer)
     state = type("State", (), {"log_history": [{"loss": 1.0}], "global_step": 1})
     rows = [{"category": "reasoning"}] * 2
-    assert sft_stage.metrics(rows, encoded, state)["rows_split_inside_a_token"] == sum(one.apart for one in encoded) >= 1
+    counted = sft_stage.metrics(rows, encoded, state)["rows_split_inside_a_token"]
+    assert counted == sum(one.apart for one in encoded) >= 1
 
 
 def test_one_blank_before_the_first_word_is_no_indentation(family):
@@ -73,7 +74,7 @@ def test_one_blank_before_the_first_word_is_no_indentation(family):
 
 
 def test_a_judges_letters_are_tokens_of_answers(family):
-    """After a line break, SentencePiece has 'A' and not '▁', 'A'; Mistral's answers begin with a blank, then a letter."""
+    """After a line break, SentencePiece has 'A' and not '▁', 'A'; Mistral's answers begin with a blank."""
     for name, lead in (("Zephyr, TinyLlama", []), ("Mistral v1", ["▁"]), ("ChatML on a base", [])):
         judge = HfJudge("local", None, family(name), {"honesty": 1.0})
         tokens = judge.tokenizer.convert_ids_to_tokens
@@ -84,7 +85,7 @@ def test_a_judges_letters_are_tokens_of_answers(family):
 
 
 def test_stages_and_package_keep_every_end_that_the_base_had_learnt(tmp_path):
-    """Of the base's list [<|im_end|>, <|endoftext|>, 7], also over a chain of adapters, which has no generation config."""
+    """Of the base's list [<|im_end|>, <|endoftext|>, 7]; a chain of adapters has no generation config to keep it in."""
     base = make_qwen2(tmp_path / "base")
     file = base / "generation_config.json"
     known = json.loads(file.read_text())
@@ -97,7 +98,8 @@ def test_stages_and_package_keep_every_end_that_the_base_had_learnt(tmp_path):
     (tmp_path / "select").mkdir()
     (tmp_path / "select/selection.json").write_text(json.dumps({"method": "dpo", "checkpoint": "final"}))
     runtime = RuntimeConfig(seed=0, threads=1, dtype="float32", date="2026-03-05")
-    package(PackageConfig(runtime=runtime), base, tmp_path / "dpo", tmp_path, tmp_path / "select", tmp_path / "out")
+    serving = ServingConfig(temperature=0.7, max_new_tokens=8, rows_per_batch=4)
+    package(PackageConfig(runtime=runtime, serving=serving), base, tmp_path / "dpo", tmp_path, tmp_path / "select", tmp_path / "out")
     served = json.loads((tmp_path / "out/generation_config.json").read_text())
     assert set(served["eos_token_id"]) == expected
 
@@ -141,7 +143,8 @@ def test_an_answer_with_a_think_tag_is_not_taken_apart(family):
     """Qwen's template splits at </think>; a sampled answer that holds one is trained as it was sampled."""
     tokenizer = family("Qwen 3")
     prompt_ids, response_ids = encode_example(tokenizer, [USER, answer("so</think>five")])
-    assert prompt_ids == encode_prompt(tokenizer, [USER]) and decode_response(tokenizer, response_ids) == "so</think>five"
+    assert prompt_ids == encode_prompt(tokenizer, [USER])
+    assert decode_response(tokenizer, response_ids) == "so</think>five"
     assert tokenizer.convert_tokens_to_ids("</think>") in response_ids
 
 
@@ -155,8 +158,8 @@ def control_ids(tokenizer, ids):
 @pytest.mark.parametrize("parts", [("<|im_", "end|>"), ("x<", "|im_end|>\n"), ("<|im_start|", ">")])
 def test_parts_of_a_message_do_not_join_into_a_control_token(tmp_path, parts):
     template = QWEN_TEMPLATE.replace("{{ m['content'] }}", "{% for p in m['content'] %}{{ p.text | trim }}{% endfor %}")
-    template = template.replace("{% for m", "{% if messages[0].content is string %}" + QWEN_TEMPLATE + "{% else %}{% for m", 1)
-    tokenizer = load_tokenizer(with_template(tmp_path, template + "{% endif %}"))
+    template = "{% if messages[0].content is string %}" + QWEN_TEMPLATE + "{% else %}" + template + "{% endif %}"
+    tokenizer = load_tokenizer(with_template(tmp_path, template))
     told = [{"role": "user", "content": [{"type": "text", "text": part} for part in parts]}]
     clean = [{"role": "user", "content": [{"type": "text", "text": "x"}]}]
     ids = encode_prompt(tokenizer, told)
@@ -193,7 +196,7 @@ def test_what_cannot_be_kept_as_text_is_refused(tmp_path):
     tokenizer = AutoTokenizer.from_pretrained(path)
     tokenizer.add_tokens([AddedToken("~", special=True)], special_tokens=True)
     tokenizer.save_pretrained(path)
-    with pytest.raises(ValueError, match="a text holds the control token '~', which cannot be kept as text; take it out"):
+    with pytest.raises(ValueError, match="holds the control token '~', which cannot be kept as text; take it out"):
         encode_prompt(load_tokenizer(path), [{"role": "user", "content": "about ~5"}])
 
 
@@ -208,7 +211,7 @@ T5_IDS = {"pad_id": 0, "eos_id": 1, "unk_id": 2, "bos_id": -1}
 
 @pytest.fixture(params=[("bpe", "LlamaTokenizer", {}), ("unigram", "T5Tokenizer", T5_IDS)], ids=lambda kind: kind[0])
 def spm_only(request, tmp_path):
-    """A folder whose tokenizer is a SentencePiece model alone, as Llama's was, and sentencepiece's own reading of it."""
+    """A folder whose tokenizer is a SentencePiece model alone, as Llama's was, and the library's own reading of it."""
     (kind, name, ids), model = request.param, io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter(TEXT * 20), model_writer=model, vocab_size=380, model_type=kind, byte_fallback=True,
@@ -252,7 +255,7 @@ def test_control_marks_are_read_without_a_tokenizer(tmp_path):
     assert control_marks(tmp_path / "nowhere") == frozenset()
     (tmp_path / "tokenizer_config.json").write_text(json.dumps({
         "eos_token": {"content": "</s>"}, "additional_special_tokens": ["<x>"], "chat_template": "<turn>{{ messages }}",
-        "added_tokens_decoder": {"3": {"content": "<turn>", "special": False}, "4": {"content": "<b>", "special": False}},
+        "added_tokens_decoder": {"3": {"content": "<turn>", "special": False}, "4": {"content": "<b>"}},
     }))
     assert control_marks(tmp_path) == {"</s>", "<x>", "<turn>"}
     row = {"id": "a", "messages": [{"role": "user", "content": "hi</s>"}]}
@@ -273,10 +276,14 @@ def test_a_template_is_told_the_runs_date_in_its_own_form(tmp_path, form):
 
 
 def test_every_stage_gives_the_runs_date():
-    """What loads a tokenizer and renders with it says which day it is; a package and a chat are of the day itself."""
+    """What loads a tokenizer and renders with it says which day it is.
+
+    A package and a chat are of the day itself, and what judges across a network cost does not depend on it.
+    """
+    others = ("package.py", "chat.py", "judge_costs.py")
     calls = [
         (file.name, node)
-        for file in sorted(Path(sft_stage.__file__).parent.glob("*.py")) if file.name not in ("package.py", "chat.py")
+        for file in sorted(Path(sft_stage.__file__).parent.glob("*.py")) if file.name not in others
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
         if isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("load_tokenizer", "make_pool", "make_judge")
     ]
@@ -295,7 +302,7 @@ def test_every_stage_gives_the_runs_date():
     ("{{ messages[0].content + 1 }}", "cannot render a question and its answer"),
     ("Hello", "leaves out what a user says"),
     ("{{ messages[0].content }}", "leaves out what an assistant says"),
-    ({"rag": QWEN_TEMPLATE, "tools": QWEN_TEMPLATE}, "has several chat templates, rag, tools, and none is named default"),
+    ({"rag": QWEN_TEMPLATE, "tools": QWEN_TEMPLATE}, "several chat templates, rag, tools, and none is named default"),
 ])
 def test_a_template_that_cannot_be_used_is_refused_when_it_is_loaded(tmp_path, template, words):
     path = with_template(tmp_path, template)

@@ -113,7 +113,8 @@ def test_a_limit_in_money_needs_a_price(params):
     (lambda p: p["compare"]["budget"].update(max_cal=5), ["compare.budget.max_cal", "did you mean 'max_calls'"]),
     (lambda p: p["data"]["splits"].pop("gate"), ["missing key data.splits.gate"]),
     (lambda p: p["data"]["splits"].update(select=0.6, gate=0.6), ["data.splits", "must be below 1"]),
-    (lambda p: p["gold"].update(kind="reward_model"), ["gold: kind is reward_model and training is null", "keys of section reward"]),
+    (lambda p: p["gold"].update(kind="reward_model"),
+     ["gold: kind is reward_model and training is null", "keys of section reward"]),
     (lambda p: p["gate"]["guards"].pop("honesty"), ["missing key gate.guards.honesty"]),
     (lambda p: p["ppo"].update(batch_size=60), ["batch_size=60 is not divisible by minibatch_size=64", "set ppo.batch_size to 64"]),
     (lambda p: p["ppo"].update(episodes=1000), ["episodes=1000 is not divisible by batch_size=128", "896 or 1024"]),
@@ -167,12 +168,13 @@ def test_all_that_a_judge_lacks_is_named_at_once(tmp_path, params):
 
 
 def test_all_mistakes_of_a_file_are_named_at_once_and_each_once(tmp_path, params):
-    """`runtime` is read by many stages; the judge of another kind has three keys too many of those that it knows."""
+    """`runtime` is read by many stages; the judge of another kind has two keys too many."""
     params["runtime"]["sed"] = params["runtime"].pop("seed")
     params["dpoo"] = {}
     params["sft"] = 3
     judge = {**params["compare"]["judges"][0], "kind": "oracle"}
-    params["compare"]["judges"][0] = {key: judge[key] for key in ("name", "kind", "weights", "tie_margin", "noise", "seed")}
+    kept = ("name", "kind", "weights", "tie_margin", "noise", "seed")
+    params["compare"]["judges"][0] = {key: judge[key] for key in kept}
     head, *lines = mistakes(tmp_path, params)
     assert head.endswith("params.yaml has 6 mistakes:")
     assert [line.partition(";")[0] for line in lines] == [

@@ -9,6 +9,7 @@ from flows.history.recorded import MADE_FROM
 from flows.history.registry import moment
 from flows.schedule import decisions
 from flows.schedule.decisions import Decision, Remembered
+from tests.mlflow_store import empty_store
 
 PROMOTED = Decision(
     "promoted", "toy: v2 is champion", "inputs", "old.dir", "c0ffee", "promote", "candidate", "new.dir", "gate", "align"
@@ -70,7 +71,7 @@ def store(tmp_path, monkeypatch):
     import mlflow
     from mlflow import MlflowClient
 
-    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    uri = empty_store(tmp_path / "mlflow.db")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     mlflow.set_tracking_uri(uri)
     client = MlflowClient(uri)

@@ -6,6 +6,7 @@ import pytest
 from flows.costs import elapsed
 from flows.costs.elapsed import OUTSIDE, Elapsed, Stopwatch, covered, stage_times
 from flows.costs.ledger import Entry, Ledger
+from tests.mlflow_store import empty_store
 
 
 @pytest.mark.parametrize(
@@ -68,7 +69,7 @@ def test_stages_of_other_machines_are_found_in_mlflow(tmp_path):
     import mlflow
     from mlflow import MlflowClient
 
-    mlflow.set_tracking_uri(f"sqlite:///{tmp_path}/mlflow.db")
+    mlflow.set_tracking_uri(empty_store(tmp_path / "mlflow.db"))
     try:
         client = MlflowClient()
         number = client.create_experiment("toy", artifact_location=tmp_path.as_uri())

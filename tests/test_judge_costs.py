@@ -1,4 +1,4 @@
-"""What judges across a network will be asked, forecast before anything is sampled, against what a real server counts."""
+"""What judges across a network will be asked, forecast before anything is sampled, against what a server counts."""
 
 import copy
 import json
@@ -150,7 +150,8 @@ def evaluated(scorer, prompts):
         answers = [answer(row, f"{model} {i} {row['id']}", checkpoint=f"step-{i}" if i else "final")
                    for row in prompts for i in range(checkpoints)]
         score_answers(model, answers, by_id, scorer, Proxy())
-        turns = [(doubted(row, f"{model} {row['id']}", "Sure?"), f"yes {model}") for row in prompts if has_an_answer(row)]
+        asked = [doubted(row, f"{model} {row['id']}", "Sure?") for row in prompts if has_an_answer(row)]
+        turns = [(row, f"yes {model}") for row in asked]
         score_second_turns(turns, scorer)
     pool = [{**answer(row, f"pool {i} {row['id']}", i), "proxy": 0.0} for row in prompts for i in range(POOL)]
     score_pool(pool, by_id, scorer)

@@ -319,7 +319,8 @@ def test_kill_and_rerun_repeat_no_more_than_was_in_flight(tmp_path):
         server.rule = kills
         assert process.wait() == -signal.SIGKILL
         wait_for(lambda: not server.in_flight, 60)
-        assert 120 <= len(server.calls) <= 120 + FAST.concurrency
+        # As many may have ended before that question came, and as many were under way.
+        assert 120 <= len(server.calls) <= 120 + 2 * FAST.concurrency
         server.rule = longer_wins
         done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "True"

@@ -5,11 +5,12 @@ from mlflow import MlflowClient
 
 from flows.history import looks
 from tests import toy
+from tests.mlflow_store import empty_store
 
 
 @pytest.fixture()
 def client(tmp_path):
-    return MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    return MlflowClient(empty_store(tmp_path / "mlflow.db"))
 
 
 def gate(candidate, look=1, part=0, sets=1, of=2):

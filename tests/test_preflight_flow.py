@@ -1,4 +1,4 @@
-"""The preflight around a run: it ends `plumb align` before any stage, is known the next time, and `plumb plan` reads it."""
+"""The preflight around a run: it ends `plumb align` before any stage, is known later, and `plumb plan` reads it."""
 
 import json
 
@@ -67,7 +67,8 @@ def test_align_ends_before_any_stage_with_all_problems_and_their_ways_out(projec
     assert ended.returncode == 1 and "Traceback" not in ended.stdout + ended.stderr
     said = ended.stdout
     assert "3 problems, found before any stage ran:" in said and said.count("PLUMB_JUDGE_URL") == 1
-    for words in ("compare.judges: remote: judge 'remote' needs its endpoint's address", "→ set the variable PLUMB_JUDGE_URL",
+    for words in ("compare.judges: remote: judge 'remote' needs its endpoint's address",
+                  "→ set the variable PLUMB_JUDGE_URL",
                   "38 of 40 rows are longer than 60 tokens", "→ raise sft.max_length",
                   "answers to compare_prompts, dpo: 12 of 12 rows", "→ raise dpo.max_length"):
         assert words in said
@@ -125,7 +126,8 @@ def test_what_changed_is_named(before, project, monkeypatch):
     for changed, name in ((project / "data" / "more.jsonl", "data"), (project / "base" / "more.txt", "model"),
                           (project / "models" / "more.py", "code")):
         changed.write_text("1")
-        assert f"is stale (changed since: {name}):" in preflight.report(project, before.state, Graph(project), ["compare"])[0]
+        said = preflight.report(project, before.state, Graph(project), ["compare"])
+        assert f"is stale (changed since: {name}):" in said[0]
         changed.unlink()
     (place / "found.json").write_text(json.dumps({**written, "files": {"people.csv": "0"}}))
     assert "changed since: file people.csv" in before.report(["compare"])[0]
@@ -142,7 +144,8 @@ def test_plan_forecasts_judges_that_were_never_asked_and_asks_nobody(project, be
         assert server.calls == []
     said = " ".join(planned.stdout.split())
     assert "compare │ run │ never run │ ~5 s │ ≤ 216 │ ≤ 0." in said
-    assert "judge │ run │ never run │ ~8 s │ ≤ 72 │ ≤ 0." in said and "gate │ run │ never run │ ~18 s │ ≤ 24 │ ≤ 0." in said
+    assert "judge │ run │ never run │ ~8 s │ ≤ 72 │ ≤ 0." in said
+    assert "gate │ run │ never run │ ~18 s │ ≤ 24 │ ≤ 0." in said
     assert "Forecast: judges across a network are asked at most" in said and "an upper bound by prompts, pairs" in said
     assert "No preflight has run yet: plumb doctor runs it now" in said
 

@@ -1,7 +1,6 @@
 """The registry: names of versions, one champion, one writer at a time."""
 
 import json
-import multiprocessing
 import time
 
 import pytest
@@ -9,6 +8,8 @@ import pytest
 from flows.history import registry
 from flows.serving import registry_lock
 from flows.serving.registry_lock import CLAIM, hold
+from tests.mlflow_store import empty_store
+from tests.promotion_worker import context as processes_with_mlflow
 
 NAME = "toy"
 
@@ -19,7 +20,7 @@ def client(tmp_path, monkeypatch):
     import mlflow
     from mlflow import MlflowClient
 
-    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    uri = empty_store(tmp_path / "mlflow.db")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     mlflow.set_tracking_uri(uri)
     yield MlflowClient()
@@ -177,7 +178,7 @@ def count(uri, state, rounds, results):
 @pytest.mark.parametrize("machines", ["one machine", "three machines"])
 def test_writers_in_several_processes_lose_nothing(client, tmp_path, machines):
     registry.ensure_model(client, NAME)
-    context = multiprocessing.get_context("spawn")
+    context = processes_with_mlflow()
     results = context.Queue()
     states = [tmp_path / ("state" if machines == "one machine" else f"state{i}") for i in range(3)]
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"

@@ -17,6 +17,7 @@ from flows.graph.running import Processes
 from flows.graph.stages import Graph
 from tests import retrain_toy, toy
 from tests.intake_project import NOBODY
+from tests.mlflow_store import empty_store
 
 SERVES = "0123456789abcdef0123456789abcdef.dir"
 
@@ -197,7 +198,7 @@ def client(tmp_path, monkeypatch):
     import mlflow
     from mlflow import MlflowClient
 
-    mlflow.set_tracking_uri(f"sqlite:///{tmp_path}/mlflow.db")
+    mlflow.set_tracking_uri(empty_store(tmp_path / "mlflow.db"))
     yield MlflowClient()
     mlflow.set_tracking_uri(None)
 

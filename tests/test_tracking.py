@@ -12,12 +12,23 @@ from models.judges.openai import OpenAIJudge
 from models.judges.store import Record
 from tasks.call_log import CallLog
 from tests import toy
+from tests.mlflow_store import empty_store
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A toy that `dvc repro` has run."""
+    place = toy.make_toy(tmp_path_factory.mktemp("toy"))
+    toy.command(place, toy.sys.executable, "-m", "dvc", "repro", "-q")
+    return place
 
 
 @pytest.fixture()
-def session(tmp_path, monkeypatch):
-    place = toy.make_toy(tmp_path / "toy")
-    toy.command(place, toy.sys.executable, "-m", "dvc", "repro", "-q")
+def session(finished, tmp_path, monkeypatch):
+    """One of a copy of it, with a store of its own."""
+    place = tmp_path / "toy"
+    toy.command(tmp_path, "cp", "-a", str(finished), str(place))
+    empty_store(place / "mlflow.db")
     return toy.make_session(place, monkeypatch)
 
 

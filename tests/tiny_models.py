@@ -37,7 +37,7 @@ def make_tokenizer(special: list[str], eos: str, pad: str, template: str) -> Pre
 
 def tokenizer_with(template: str) -> PreTrainedTokenizerFast:
     """A tokenizer of Qwen2's shape with another chat template."""
-    return _tokenizer(["<|endoftext|>", "<|im_start|>", "<|im_end|>"], "<|im_end|>", "<|endoftext|>", template)
+    return make_tokenizer(["<|endoftext|>", "<|im_start|>", "<|im_end|>"], "<|im_end|>", "<|endoftext|>", template)
 
 
 def make_gpt2(path: Path) -> Path:

@@ -33,8 +33,8 @@ class OpenAISampler:
             )
         if not url.startswith(("http://", "https://")):
             raise ValueError(
-                f"sampler openai needs its endpoint's address in the environment variable {URL_VARIABLE}, which is {url!r};"
-                " set it, for example to http://localhost:8000/v1"
+                f"sampler openai needs its endpoint's address in the environment variable {URL_VARIABLE}, which is"
+                f" {url!r}; set it, for example to http://localhost:8000/v1"
             )
         key = os.environ.get(KEY_VARIABLE, "").strip() or "none"
         self.model, self.tokenizer, self.requests_at_once = model, tokenizer, requests_at_once

@@ -79,7 +79,7 @@ class Project:
     @cached_property
     def tokenizer(self) -> Any:
         """Raises ValueError as `load_tokenizer` does."""
-        return load_tokenizer(self.model_path)
+        return load_tokenizer(self.model_path, self.config("sft").runtime.date)
 
     @cached_property
     def prepared(self) -> Survey:

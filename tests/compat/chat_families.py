@@ -23,8 +23,8 @@ THINK = "<think>\n\n</think>\n\n"
 class Family:
     """A template and the tokens that it needs.
 
-    end: what ends an answer. special: added tokens that are special; plain: added, not special. named: of special, those
-    in special_tokens_map besides EOS. learnt: tokens that generation_config lists as ends. prefix: what the completed
+    end: what ends an answer. special: added tokens that are special; plain: added, not special. named: those of special
+    that special_tokens_map has, besides EOS. learnt: tokens that generation_config lists as ends. prefix: what the completed
     generation prompt ends with. dated: how the template writes 2026-03-05. system: whether a system turn is accepted.
     whole: whether the completed prompt and the answer are what the template writes for the whole conversation.
     """
@@ -104,8 +104,10 @@ QWEN_TOOLS = (
     "{% for m in messages %}{% if m.role == 'tool' %}"
     "{{ '<|im_start|>user\n<tool_response>\n' + m.content + '\n</tool_response><|im_end|>\n' }}"
     "{% else %}{{ '<|im_start|>' + m.role }}{% if m.content %}{{ '\n' + m.content }}{% endif %}"
-    "{% for c in m.tool_calls or [] %}{{ '\n<tool_call>\n' + (c.function or c) | tojson + '\n</tool_call>' }}{% endfor %}"
-    "{{ '<|im_end|>\n' }}{% endif %}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+    "{% for c in m.tool_calls or [] %}{{ '\n<tool_call>\n' + (c.function or c) | tojson + "
+    "'\n</tool_call>' }}{% endfor %}"
+    "{{ '<|im_end|>\n' }}{% endif %}{% endfor %}{% if add_generation_prompt %}{{ "
+    "'<|im_start|>assistant\n' }}{% endif %}"
 )
 QWEN3 = (
     "{% set ns = namespace(last=0) %}{% for m in messages %}{% if m.role == 'user' %}{% set ns.last = loop.index0 %}"
@@ -117,7 +119,8 @@ QWEN3 = (
     "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}"
 )
 QWEN3_HYBRID = QWEN3 + (
-    "{% if enable_thinking is defined and enable_thinking is false %}{{ '<think>\n\n</think>\n\n' }}{% endif %}{% endif %}"
+    "{% if enable_thinking is defined and enable_thinking is false %}{{ '<think>\n\n</think>\n\n' }}{% "
+    "endif %}{% endif %}"
 )
 QWEN3_THINKING = QWEN3 + "{{ '<think>\n' }}{% endif %}"
 SMOLLM3 = (
@@ -164,7 +167,8 @@ MISTRAL3 = ALTERNATE + (
     "' ' + m.content + eos_token }}{% endfor %}"
 )
 MISTRAL_SMALL = (
-    "{% set asked = messages[0].role == 'system' %}{{ bos_token + '[SYSTEM_PROMPT]' + (messages[0].content if asked else "
+    "{% set asked = messages[0].role == 'system' %}{{ bos_token + '[SYSTEM_PROMPT]' + "
+    "(messages[0].content if asked else "
     "'Today is ' + strftime_now('%Y-%m-%d') + '.') + '[/SYSTEM_PROMPT]' }}{% for m in messages if m.role != 'system' %}"
     "{{ '[INST]' + m.content + '[/INST]' if m.role == 'user' else m.content + eos_token }}{% endfor %}"
 )
@@ -173,7 +177,8 @@ ZEPHYR = (
     "{% if add_generation_prompt %}{{ '<|assistant|>\n' }}{% endif %}"
 )
 TULU = (
-    "{% for m in messages %}{{ '<|' + m.role + '|>\n' + m.content + (eos_token if m.role == 'assistant' else '') + '\n' }}"
+    "{% for m in messages %}{{ '<|' + m.role + '|>\n' + m.content + (eos_token if m.role == 'assistant' "
+    "else '') + '\n' }}"
     "{% endfor %}{% if add_generation_prompt %}{{ '<|assistant|>\n' }}{% endif %}"
 )
 OLMO2 = (
@@ -182,13 +187,15 @@ OLMO2 = (
     "{% if add_generation_prompt %}{{ '<|assistant|>\n' }}{% endif %}"
 )
 GEMMA2 = (
-    "{{ bos_token }}" + ALTERNATE + "{% for m in messages %}{{ '<start_of_turn>' + ('model' if m.role == 'assistant' else "
+    "{{ bos_token }}" + ALTERNATE + "{% for m in messages %}{{ '<start_of_turn>' + ('model' if m.role == "
+    "'assistant' else "
     "m.role) + '\n' + m.content | trim + '<end_of_turn>\n' }}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<start_of_turn>model\n' }}{% endif %}"
 )
 GEMMA3 = (
     "{{ bos_token }}{% set first = messages[0].content + '\n\n' if messages[0].role == 'system' else '' %}"
-    "{% for m in messages if m.role != 'system' %}{{ '<start_of_turn>' + ('model' if m.role == 'assistant' else m.role) "
+    "{% for m in messages if m.role != 'system' %}{{ '<start_of_turn>' + ('model' if m.role == "
+    "'assistant' else m.role) "
     "+ '\n' + (first if loop.first else '') + m.content | trim + '<end_of_turn>\n' }}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<start_of_turn>model\n' }}{% endif %}"
 )
@@ -205,7 +212,8 @@ PHI4 = (
     "{% if add_generation_prompt %}{{ '<|im_start|>assistant<|im_sep|>' }}{% endif %}"
 )
 GRANITE = (
-    "{% set asked = messages[0].role == 'system' %}{{ '<|start_of_role|>system<|end_of_role|>' + (messages[0].content if "
+    "{% set asked = messages[0].role == 'system' %}{{ '<|start_of_role|>system<|end_of_role|>' + "
+    "(messages[0].content if "
     "asked else 'Today is ' + strftime_now('%B %d, %Y') + '.') + '<|end_of_text|>\n' }}"
     "{% for m in messages if m.role != 'system' %}{{ '<|start_of_role|>' + m.role + '<|end_of_role|>' + m.content "
     "+ '<|end_of_text|>\n' }}{% endfor %}"
@@ -218,14 +226,17 @@ COMMAND_R = (
 )
 COMMAND_R_TOOLS = "{% for t in tools %}{{ t | tojson }}{% endfor %}" + COMMAND_R
 COMMAND_R7B = COMMAND_R.replace(
-    "m.content.strip()", "('<|START_RESPONSE|>' + m.content + '<|END_RESPONSE|>' if m.role == 'assistant' else m.content)"
+    "m.content.strip()", "('<|START_RESPONSE|>' + m.content + '<|END_RESPONSE|>' if m.role == "
+    "'assistant' else m.content)"
 )
 GPT_OSS = (
     "{{ '<|start|>system<|message|>Current date: ' + strftime_now('%Y-%m-%d') + '\n# Valid channels: final.<|end|>' }}"
     "{% for m in messages %}{% if m.role == 'assistant' %}{% if m.tool_calls %}{% set c = m.tool_calls[0].function %}"
     "{{ '<|start|>assistant to=functions.' + c.name + '<|channel|>commentary json<|message|>' + c.arguments | tojson "
-    "+ '<|call|>' }}{% else %}{{ '<|start|>assistant<|channel|>final<|message|>' + m.content + ('<|return|>' if loop.last "
-    "else '<|end|>') }}{% endif %}{% else %}{{ '<|start|>' + m.role + '<|message|>' + m.content + '<|end|>' }}{% endif %}"
+    "+ '<|call|>' }}{% else %}{{ '<|start|>assistant<|channel|>final<|message|>' + m.content + "
+    "('<|return|>' if loop.last "
+    "else '<|end|>') }}{% endif %}{% else %}{{ '<|start|>' + m.role + '<|message|>' + m.content + "
+    "'<|end|>' }}{% endif %}"
     "{% endfor %}{% if add_generation_prompt %}{{ '<|start|>assistant' }}{% endif %}"
 )
 FALCON = (
@@ -259,8 +270,8 @@ FAMILIES = (
     Family("Llama 2", LLAMA2, LLAMA, "</s>", "</s>", ("<s>",), named=BOS),
     Family("Llama 3, base with the instruct template", LLAMA3, BYTES, "<|end_of_text|>", "<|eot_id|>", LLAMA3_TOKENS,
            named=LLAMA3_BOS),
-    Family("Llama 3.2", LLAMA32, BYTES, "<|eot_id|>", "<|eot_id|>", ("<|end_of_text|>", *LLAMA3_TOKENS), named=LLAMA3_BOS,
-           learnt=("<|end_of_text|>", "<|eom_id|>"), dated="05 Mar 2026"),
+    Family("Llama 3.2", LLAMA32, BYTES, "<|eot_id|>", "<|eot_id|>", ("<|end_of_text|>", *LLAMA3_TOKENS),
+           named=LLAMA3_BOS, learnt=("<|end_of_text|>", "<|eom_id|>"), dated="05 Mar 2026"),
     Family("Mistral v1", MISTRAL1, LLAMA, "</s>", "</s>", ("<s>",), named=BOS, system=False),
     Family("Mistral v3", MISTRAL3, LLAMA, "</s>", "</s>", ("<s>", "[INST]", "[/INST]"), named=BOS, system=False),
     Family("Mistral Small", MISTRAL_SMALL, BYTES, "</s>", "</s>",
@@ -295,8 +306,8 @@ FAMILIES = (
            plain=("<|system|>", "<|user|>", "<|assistant|>", "<|end|>"), learnt=("<|end|>",)),
     Family("Phi 4", PHI4, BYTES, "<|im_end|>", "<|im_end|>", ("<|endoftext|>", "<|im_sep|>", *IM),
            learnt=("<|endoftext|>",)),
-    Family("Granite 3.3", GRANITE, BYTES, "<|end_of_text|>", "<|end_of_text|>", ("<|start_of_role|>", "<|end_of_role|>"),
-           dated="March 05, 2026"),
+    Family("Granite 3.3", GRANITE, BYTES, "<|end_of_text|>", "<|end_of_text|>",
+           ("<|start_of_role|>", "<|end_of_role|>"), dated="March 05, 2026"),
     Family("Command R, several templates", {"default": COMMAND_R, "tool_use": COMMAND_R_TOOLS}, BYTES,
            "<|END_OF_TURN_TOKEN|>", "<|END_OF_TURN_TOKEN|>", COMMAND_TOKENS, named=COMMAND_BOS),
     Family("Command R7B", COMMAND_R7B, BYTES, "<|END_OF_TURN_TOKEN|>", "<|END_RESPONSE|>",
@@ -305,8 +316,8 @@ FAMILIES = (
            ("<|start|>", "<|message|>", "<|channel|>", "<|end|>", "<|call|>", "<|endoftext|>"),
            learnt=("<|endoftext|>", "<|call|>"), prefix="<|channel|>final<|message|>", dated="2026-03-05"),
     Family("SmolLM 2", CHATML_DEFAULT, BYTES, "<|im_end|>", "<|im_end|>", ("<|endoftext|>", *IM)),
-    Family("SmolLM 3", SMOLLM3, BYTES, "<|im_end|>", "<|im_end|>", ("<|endoftext|>", *IM), plain=("<think>", "</think>"),
-           prefix="<think>\n\n</think>\n", dated="05 March 2026"),
+    Family("SmolLM 3", SMOLLM3, BYTES, "<|im_end|>", "<|im_end|>", ("<|endoftext|>", *IM),
+           plain=("<think>", "</think>"), prefix="<think>\n\n</think>\n", dated="05 March 2026"),
     Family("OLMo 2", OLMO2, BYTES, "<|endoftext|>", "<|endoftext|>", named={"bos_token": "<|endoftext|>"}),
     Family("Falcon", FALCON, BYTES, "<|endoftext|>", "<|endoftext|>"),
     Family("GLM 4", GLM4, BYTES, "<|endoftext|>", "<|endoftext|>",

@@ -12,7 +12,7 @@ from models.sampler import SamplingSettings, sample
 from tests.compat.chat_families import FAMILIES, make_tokenizer
 
 DATE = "2026-03-05"
-STEPS, QUESTIONS = 60, ("Who is it?", "How many?", "Which colour?", "Is it late?")
+STEPS, QUESTIONS = 100, ("Who is it?", "How many?", "Which colour?", "Is it late?")
 REPLIES = ("It is I.", "There are five.", "It is red.\nOr blue.", "No.")
 TRIED = (
     "Llama 2", "Llama 3, base with the instruct template", "ChatML on a base", "Qwen 3, base", "DeepSeek R1 distill",
@@ -37,7 +37,7 @@ def learnt_base(path, tokenizer):
     ))
     ids = [torch.tensor(sum(encode_example(tokenizer, row), [])) for row in rows()]
     labels = torch.nn.utils.rnn.pad_sequence(ids, batch_first=True, padding_value=-100)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
     for _ in range(STEPS):
         loss = model(input_ids=labels.clamp(min=0), labels=labels).loss
         optimizer.zero_grad()
@@ -48,7 +48,7 @@ def learnt_base(path, tokenizer):
     (path / "generation_config.json").write_text(ends)
 
 
-@pytest.mark.parametrize("family", [family for family in FAMILIES if family.name in TRIED], ids=lambda family: family.name)
+@pytest.mark.parametrize("family", [one for one in FAMILIES if one.name in TRIED], ids=lambda family: family.name)
 def test_answers_end_where_the_base_had_learnt_to(family, tmp_path):
     path = make_tokenizer(family, tmp_path)
     learnt_base(path, load_tokenizer(path, DATE))
