@@ -85,11 +85,34 @@ CHATML_PROMPT = f"<|im_start|>user\n{ASKED}<|im_end|>\n<|im_start|>assistant\n"
     {"prompt": CHATML_PROMPT, "chosen": f"{GOOD}<|im_end|>\n", "rejected": f"{BAD}<|im_end|>"},
     {"chosen": f"{CHATML_PROMPT}{GOOD}<|im_end|>\n", "rejected": f"{CHATML_PROMPT}{BAD}<|im_end|>\n"},
     {"chosen": f"### Human: {ASKED}\n### Assistant: {GOOD}", "rejected": f"### Human: {ASKED}\n### Assistant: {BAD}"},
-], ids=["hh", "null-prompt", "hh-prompt", "hh-repeated", "chatml-prompt", "chatml", "guanaco"])
+    {"chosen": f"### Human: {ASKED}### Assistant: {GOOD}", "rejected": f"### Human: {ASKED}### Assistant: {BAD}"},
+    {"chosen": json.dumps([USER, answer(GOOD)]), "rejected": json.dumps([USER, answer(BAD)])},
+    {"prompt": json.dumps([USER]), "chosen": json.dumps([answer(GOOD)]), "rejected": json.dumps([answer(BAD)])},
+], ids=["hh", "null-prompt", "hh-prompt", "hh-repeated", "chatml-prompt", "chatml", "guanaco-lines", "guanaco", "json",
+        "json-prompt"])
 def test_a_file_of_dialogues_written_with_marks(row):
     assert contents("preferences", row, row) == [[PAIR], [PAIR]]
     assert contents("demonstrations", row) == [[DEMONSTRATION]]
     assert contents("prompts", row) == [[{"prompt": [USER]}]]
+
+
+def test_json_that_only_some_rows_have_is_text():
+    """An answer may be JSON of messages where a row was asked for just that."""
+    written = json.dumps([USER])
+    rows = [{"prompt": ASKED, "completion": text} for text in (written, GOOD)]
+    assert contents("demonstrations", *rows) == [[{"messages": [USER, answer(written)]}], [DEMONSTRATION]]
+
+
+CODE = "    if a:\n        return b"
+
+
+@pytest.mark.parametrize("row", [
+    {"prompt": HH_PROMPT, "completion": f" {CODE}"}, {"prompt": f"{HH_PROMPT} ", "completion": CODE},
+    {"text": f"{HH_PROMPT} {CODE}\n\n"}, {"text": f"{HH_PROMPT}\n{CODE}"}, {"text": f"{CHATML_PROMPT}{CODE}<|im_end|>\n"},
+    {"prompt": CHATML_PROMPT, "completion": f"{CODE}<|im_end|>\n"}, {"text": f"### Human: {ASKED}### Assistant: {CODE}"},
+], ids=["hh-prompt", "hh-blank", "hh", "hh-line", "chatml", "chatml-prompt", "guanaco"])
+def test_an_indented_answer_between_marks_keeps_its_indentation(row):
+    assert contents("demonstrations", row) == [[{"messages": [USER, answer(CODE)]}]]
 
 
 def test_marks_that_only_some_rows_have_are_text():
@@ -246,6 +269,46 @@ def test_a_verdict_that_is_none_is_refused():
     assert "which answer is better is not said" in pair(row)
     row = {"prompt": ASKED, "response_0": BAD, "response_1": GOOD, "better_response_id": 2}
     assert "which answer is better is not said" in pair(row)
+
+
+# --- what stands beside a conversation, in columns of its own ---
+
+BEFORE = [{"role": "user", "content": "Hello"}, answer("Hello!")]
+TOOL = {"name": "times", "parameters": {"type": "object", "properties": {}}}
+
+
+@pytest.mark.parametrize(("row", "columns", "right"), [
+    ({"instruction": ASKED, "input": "", "output": GOOD, "history": [["Hello", "Hello!"]], "system": "Be kind."}, None,
+     {"messages": [BE_KIND, *BEFORE, USER, answer(GOOD)]}),
+    ({"prompt": ASKED, "response": GOOD, "history": BEFORE}, None, {"messages": [*BEFORE, USER, answer(GOOD)]}),
+    ({"context": "The table is oak.", "question": ASKED, "answer": GOOD}, None,
+     {"messages": [{**USER, "content": TABLE}, answer(GOOD)]}),
+    ({"question": ASKED, "answer": GOOD, "passages": ["The table", "is oak."]}, {"context": "passages"},
+     {"messages": [{**USER, "content": f"{ASKED}\n\nThe table\n\nis oak."}, answer(GOOD)]}),
+    ({"messages": [USER, answer(GOOD)], "persona": "Be kind."}, {"system": "persona"},
+     {"messages": [BE_KIND, USER, answer(GOOD)]}),
+    ({"messages": [USER, answer(GOOD)], "system": "mt5", "image": "a.png"}, {"system": None, "media": None},
+     {"messages": [USER, answer(GOOD)]}),
+    ({"messages": [USER, answer(GOOD)], "functions": [TOOL]}, None,
+     {"messages": [USER, answer(GOOD)], "tools": [{"type": "function", "function": TOOL}]}),
+    ({"messages": [USER, answer(GOOD)], "images": [], "history": None, "context": " "}, None, DEMONSTRATION),
+], ids=["llama-factory", "history", "rag", "declared-context", "declared-system", "left-out", "functions", "empty"])
+def test_columns_beside_a_conversation(row, columns, right):
+    """Llama-Factory's `history`, a passage that the question is about, OpenAI's older `functions`: each was dropped."""
+    assert contents("demonstrations", row, columns=columns) == [[right]]
+
+
+@pytest.mark.parametrize(("row", "words"), [
+    ({"image": "a.png", "conversations": [{"from": "human", "value": "<image>"}, {"from": "gpt", "value": GOOD}]},
+     "it has pictures or sounds beside its text"),
+    ({"messages": [USER, answer(GOOD)], "images": [{"bytes": "x"}]}, "data.columns: {media: null}"),
+    ({"messages": [USER, answer(GOOD)], "context": "The table is oak."}, "data.columns: {context: null}"),
+    ({"text": f"{HH_PROMPT} {GOOD}", "history": [["a", "b"]]}, "data.columns: {history: null}"),
+    ({"prompt": ASKED, "completion": GOOD, "history": "a"}, "history must be a list of messages, or of pairs"),
+    ({"prompt": ASKED, "completion": GOOD, "context": {"a": 1}}, "the context must be a text"),
+], ids=["llava", "images", "context", "marks", "history", "structure"])
+def test_what_has_no_place_in_a_conversation_is_refused_by_name(row, words):
+    assert words in contents("demonstrations", row)[0]
 
 
 # --- columns that params name ---

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tasks.data.values import BadRow, as_text, is_null, unpacked
+from tasks.data.values import BadRow, as_text, says_something, unpacked
 
 Message = dict[str, Any]
 Messages = list[Message]
@@ -43,6 +43,28 @@ def as_messages(value: Any, role: str) -> Messages:
     return [message for one in value for message in _turns(unpacked(one))]
 
 
+def is_conversation_as_json(value: Any) -> bool:
+    """Whether a text is a list of messages, as tables hold it that know no lists."""
+    found = unpacked(value) if isinstance(value, str) else None
+    return isinstance(found, list) and bool(found) and all(
+        isinstance(one, Mapping) and any(role in one and content in one for role, content in KEYS) for one in found
+    )
+
+
+def as_history(value: Any) -> Messages:
+    """Earlier turns: messages, or pairs of a question and its answer. Raises BadRow for anything else."""
+    value = unpacked(value)
+    if not isinstance(value, Sequence) or isinstance(value, (str, bytes)):
+        raise BadRow("history must be a list of messages, or of pairs of a question and its answer")
+    return [message for one in value for message in _exchange(unpacked(one))]
+
+
+def _exchange(value: Any) -> Messages:
+    if isinstance(value, Sequence) and not isinstance(value, (str, bytes)) and len(value) == 2:
+        return [_message(role, said, {}) for role, said in zip(("user", "assistant"), value, strict=True)]
+    return _turns(value)
+
+
 def _turns(value: Any) -> Messages:
     if not isinstance(value, Mapping):
         raise BadRow(SHAPE)
@@ -56,14 +78,10 @@ def _turns(value: Any) -> Messages:
 
 
 def _message(role: Any, content: Any, value: Mapping[str, Any]) -> Message:
-    extras = {key: value[key] for key in (*CALLS, *REASONING, *MEDIA, *NAMES) if _says_something(value.get(key))}
+    extras = {key: value[key] for key in (*CALLS, *REASONING, *MEDIA, *NAMES) if says_something(value.get(key))}
     if isinstance(extras.get("tool_calls"), str):
         extras["tool_calls"] = unpacked(extras["tool_calls"])
     return {"role": role_named(role), "content": _text_of(content, extras), **extras}
-
-
-def _says_something(value: Any) -> bool:
-    return not is_null(value) and value not in ("", [], {}) and not (isinstance(value, str) and not value.strip())
 
 
 def role_named(role: Any) -> str:
