@@ -108,8 +108,9 @@ CODE = "    if a:\n        return b"
 
 @pytest.mark.parametrize("row", [
     {"prompt": HH_PROMPT, "completion": f" {CODE}"}, {"prompt": f"{HH_PROMPT} ", "completion": CODE},
-    {"text": f"{HH_PROMPT} {CODE}\n\n"}, {"text": f"{HH_PROMPT}\n{CODE}"}, {"text": f"{CHATML_PROMPT}{CODE}<|im_end|>\n"},
-    {"prompt": CHATML_PROMPT, "completion": f"{CODE}<|im_end|>\n"}, {"text": f"### Human: {ASKED}### Assistant: {CODE}"},
+    {"text": f"{HH_PROMPT} {CODE}\n\n"}, {"text": f"{HH_PROMPT}\n{CODE}"},
+    {"text": f"{CHATML_PROMPT}{CODE}<|im_end|>\n"}, {"prompt": CHATML_PROMPT, "completion": f"{CODE}<|im_end|>\n"},
+    {"text": f"### Human: {ASKED}### Assistant: {CODE}"},
 ], ids=["hh-prompt", "hh-blank", "hh", "hh-line", "chatml", "chatml-prompt", "guanaco"])
 def test_an_indented_answer_between_marks_keeps_its_indentation(row):
     assert contents("demonstrations", row) == [[{"messages": [USER, answer(CODE)]}]]

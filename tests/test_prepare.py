@@ -56,8 +56,8 @@ def data(tmp_path):
 def test_a_column_that_params_name_and_the_file_lacks(data, tmp_path, columns):
     """A typo: the rows were read in another form, and said nothing."""
     declared = {**NO_COLUMNS, "demonstrations": {"completion": "completion", **columns}}
-    with pytest.raises(DataError, match=r"data.columns.demonstrations says \w+: (questoin|uid|persona.text), and no row "
-                                        "has anything there; the file's columns are prompt, completion"):
+    with pytest.raises(DataError, match=r"data.columns.demonstrations says \w+: (questoin|uid|persona.text), and "
+                                        "no row has anything there; the file's columns are prompt, completion"):
         prepare(config(columns=declared), data, tmp_path)
 
 

@@ -35,6 +35,14 @@ DEAF = (
 )
 # As Qwen3 and R1: reasoning before the mark is taken out of earlier turns.
 THINKING = "{% for m in messages %}[{{ m.role }}]{{ m.content.split('</think>')[-1] }}[end]{% endfor %}"
+# As Qwen3: what stands before the mark is the reasoning, in a block of its own, which is there also where there is none.
+BLOCK = (
+    "{% for m in messages %}[{{ m.role }}]{% if m.role == 'assistant' %}{% set parts = m.content.split('</think>') %}"
+    "<think>{{ parts[0].split('<think>')[-1] if parts | length > 1 }}</think>{{ parts[-1] }}{% else %}{{ m.content }}"
+    "{% endif %}[end]{% endfor %}{% if add_generation_prompt %}[assistant]{% endif %}"
+)
+JSON = "{% for m in messages %}[{{ m.role }}]{{ m.content | tojson }}[end]{% endfor %}"
+REASONED = {**ANSWER, "content": "<think>17 + 34.</think>It is 51."}
 
 
 def check(template, row):
@@ -53,6 +61,10 @@ def check(template, row):
     (QWEN_TEMPLATE, {"prompt": [USER], "chosen": [ANSWER], "rejected": [CALLING]}, "has no place for tool_calls"),
     (DEAF, {"prompt": [SYSTEM, USER]}, "the chat template leaves out a system turn"),
     (DEAF, {"messages": [USER, ANSWER, RESULT, ANSWER]}, "the chat template leaves out a tool turn"),
+    (THINKING, {"messages": [USER, REASONED]}, "writes the answer otherwise than it stands"),
+    (BLOCK, {"messages": [USER, REASONED]}, "writes the answer otherwise than it stands"),
+    (BLOCK, {"prompt": [USER], "chosen": [ANSWER], "rejected": [REASONED]}, "writes the answer otherwise"),
+    (JSON, {"messages": [USER, {**ANSWER, "content": "So: \n51"}]}, "writes the answer otherwise than it stands"),
 ])  # fmt: skip
 def test_what_a_template_refuses_or_leaves_out_is_a_bad_row(template, row, words):
     with pytest.raises(BadRow, match=words):
@@ -64,6 +76,9 @@ def test_what_a_template_refuses_or_leaves_out_is_a_bad_row(template, row, words
     (STRICT, {"prompt": [{**USER, "content": "  17?\n"}], "chosen": [ANSWER], "rejected": [ANSWER]}),
     (QWEN_TEMPLATE, {"messages": [SYSTEM, USER, ANSWER]}),
     (WITH_TOOLS, {"messages": [USER, CALLING, RESULT, ANSWER], "tools": TOOLS}),
+    (STRICT, {"messages": [USER, {**ANSWER, "content": "  x = 51\n"}]}),
+    (QWEN_TEMPLATE, {"messages": [USER, REASONED]}),
+    (BLOCK, {"messages": [USER, REASONED, USER, ANSWER]}),
     (WITH_TOOLS, {"messages": [USER, CALLING], "tools": TOOLS}),
     (THINKING, {"messages": [USER, {**ANSWER, "content": "Hm.</think>Yes."}, USER, ANSWER]}),
 ])  # fmt: skip

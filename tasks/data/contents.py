@@ -120,7 +120,7 @@ def _tools(fields: Mapping[str, Any]) -> Row:
 
 
 def _tool(tool: Any) -> Any:
-    """A function in the form that templates expect, also where it is described by itself, as OpenAI's older form does."""
+    """A function as templates expect it, also where it is described by itself, as OpenAI's older form does."""
     if isinstance(tool, Mapping) and "name" in tool and not {"type", "function"} & tool.keys():
         return {"type": "function", "function": tool}
     return tool

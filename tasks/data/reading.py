@@ -41,8 +41,8 @@ class Source:
 
 class Reader:
     """Reads rows as one kind. columns: those that params declare; marks: how the file writes dialogues as text;
-    marks_as_text: on how many rows of the file marks are no more than text; as_json: fields that hold conversations as JSON
-    text on every row of the file."""
+    marks_as_text: on how many rows of the file marks are no more than text; as_json: fields that hold conversations as
+    JSON text on every row of the file."""
 
     marks_as_text = 0
     as_json: frozenset[str] = frozenset()

@@ -10,6 +10,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
+from models.chat_turn import ANSWER
 from tasks.data.messages import CALLS, MEDIA, Messages
 from tasks.data.values import BadRow
 from tasks.rows import Row
@@ -55,6 +56,8 @@ class Template:
                 without = {name: value for name, value in message.items() if name != key}
                 if _is_same(render, text, [*messages[:place], without, *messages[place + 1 :]]):
                     raise BadRow(f"the chat template has no place for {key}")
+        if not is_prompt:
+            _check_answer(render, messages, text)
         if not _stand_in_order(messages, text):
             for place, message in enumerate(messages):
                 if message["content"].strip() and _is_same(render, text, [*messages[:place], *messages[place + 1 :]]):
@@ -68,6 +71,18 @@ class Template:
         except Exception as error:  # a template is somebody's code, and raises what it likes
             words = " ".join(str(error).split())
             raise BadRow(f"the chat template refuses it: {words}") from None
+
+
+def _check_answer(render: Callable[[Messages], str], messages: Messages, text: str) -> None:
+    """Raises BadRow where the template takes an answer apart: answers are trained as they stand; blanks may go."""
+    answer = messages[-1]
+    if any(key in answer for key in (*CALLS, *MEDIA)):
+        return
+    head, _, tail = render([*messages[:-1], {**answer, "content": ANSWER}]).rpartition(ANSWER)
+    inside = text[len(head) : len(text) - len(tail)]
+    if not (text.startswith(head) and text.endswith(tail) and inside.strip() == answer["content"].strip()):
+        raise BadRow("the chat template writes the answer otherwise than it stands, and it would be trained as it stands, "
+                     "after a prompt without reasoning; cut reasoning from the text, or set a template that keeps it")
 
 
 def _is_same(render: Callable[[Messages], str], text: str, messages: Messages) -> bool:
@@ -90,10 +105,9 @@ def _stand_in_order(messages: Messages, text: str) -> bool:
 
 
 def _conversations(row: Row) -> list[tuple[Messages, bool]]:
-    """What is rendered of a row, and whether an answer is to follow. Answers that are text alone are all alike."""
+    """What is rendered of a row, and whether an answer is to follow."""
     if "messages" in row:
         return [(row["messages"], False)]
     if "chosen" not in row:
         return [(row["prompt"], True)]
-    calls = any(key in turn for turn in row["rejected"] for key in (*CALLS, *MEDIA))
-    return [(row["prompt"] + row[key], False) for key in ("chosen", *(["rejected"] if calls else []))]
+    return [(row["prompt"] + row[key], False) for key in ("chosen", "rejected")]
