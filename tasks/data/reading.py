@@ -19,6 +19,7 @@ from tasks.data.values import BadRow, present, unpacked_json
 from tasks.rows import Row
 
 ANY_GAP = 1e-9
+MAYBE_JSON = frozenset({"prompt", "completion", "chosen", "rejected"})  # fields that may hold a conversation as JSON text
 NO_FORM = {
     "demonstrations": "it has no conversation and no answer in a form that is known here",
     "prompts": "there is no prompt in a form that is known here",
@@ -45,15 +46,17 @@ class Reader:
     JSON text on every row of the file."""
 
     marks_as_text = 0
-    as_json: frozenset[str] = frozenset()
 
-    def __init__(self, kind: str, columns: Mapping[str, Any] | None, minimum_gap: float, marks: Marks | None = None):
+    def __init__(
+        self, kind: str, columns: Mapping[str, Any] | None, minimum_gap: float, marks: Marks | None = None,
+        as_json: frozenset[str] = frozenset(),
+    ):  # fmt: skip
         self.kind, self.columns = kind, columns or {}
         declared = declared_form(self.columns)
         self._beside = beside(self.columns)
         self._forms = forms_for(kind, (declared,) if declared else ()) + forms_for(kind, FORMS)
         self._make = getattr(Maker(minimum_gap, marks), kind)
-        self.marks = marks
+        self.marks, self.as_json = marks, as_json
 
     def fields(self, row: Row) -> dict[str, Any]:
         """What a row says, by our fields. Raises BadRow for a row of no known form, or of one that is refused."""
@@ -68,7 +71,10 @@ class Reader:
             raise BadRow(form.refusal)
         fields = form.fields(given, self._beside)
         _check_place(fields, "prompt" in fields and not self.marks)
-        return {name: unpacked_json(value) if name in self.as_json else value for name, value in fields.items()}
+        return {
+            name: unpacked_json(value) if name in self.as_json and is_conversation_as_json(value) else value
+            for name, value in fields.items()
+        }
 
     def _is_unpaired(self, given: Row, form: Form | None) -> bool:
         """Whether a row says of its one answer that it is good or bad."""
@@ -131,15 +137,14 @@ def reader_of(rows: Iterable[Row | BadRow], kind: str, data: DataConfig) -> Read
     if declared := reader.columns.get("marks"):
         return Reader(kind, columns, minimum_gap, one_of(MARKS, "marks", declared))
     all_fields = list(_readable(reader, rows))
-    names = {name for fields in all_fields for name in fields.keys() & {"prompt", "completion", "chosen", "rejected"}}
-    reader.as_json = frozenset(
-        name for name in names
+    as_json = frozenset(
+        name for name in MAYBE_JSON
         if all(is_conversation_as_json(fields[name]) for fields in all_fields if name in fields)
     )
     texts = [text for fields in all_fields for text in dialogue_texts(fields)]
-    if marks := marks_of(texts):
-        return Reader(kind, columns, minimum_gap, marks)
-    reader.marks_as_text = sum(any(marks.in_text(text) for marks in MARKS.values()) for text in texts)
+    reader = Reader(kind, columns, minimum_gap, marks_of(texts), as_json)
+    if reader.marks is None:
+        reader.marks_as_text = sum(any(marks.in_text(text) for marks in MARKS.values()) for text in texts)
     return reader
 
 
@@ -159,9 +164,10 @@ def dialogue_texts(fields: Mapping[str, Any]) -> list[str]:
 
 
 def all_readers(columns: Mapping[str, Any]) -> list[Reader]:
-    """For rows of which it is not known what file they come from: as each kind, with and without marks of who speaks.
+    """For rows of which it is not known what file they come from: as each kind, with and without marks of who speaks, or as JSON text.
 
     columns: those that params declare, by kind.
     """
     kinds = ("demonstrations", "prompts", "preferences")
-    return [Reader(kind, columns.get(kind), ANY_GAP, marks) for kind in kinds for marks in (None, *MARKS.values())]
+    ways = [(None, frozenset()), (None, MAYBE_JSON), *((marks, frozenset()) for marks in MARKS.values())]
+    return [Reader(kind, columns.get(kind), ANY_GAP, *way) for kind in kinds for way in ways]
