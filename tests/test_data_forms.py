@@ -208,8 +208,9 @@ TABLE = f"{ASKED}\n\nThe table is oak."
      ASKED, False),
     ({"messages": json.dumps([USER, answer(GOOD)])}, ASKED, False),
     ({"text": f"### Human: {ASKED}\n### Assistant: {GOOD}"}, ASKED, False),
+    ({"conversations": {"from": ["human", "gpt"], "value": [ASKED, GOOD], "weight": [None, 1.0]}}, ASKED, False),
 ], ids=["sharegpt", "openhermes", "capybara", "ultrachat", "alpaca", "alpaca-short", "dolly", "openorca", "gsm8k",
-        "aya", "null-columns", "parts", "json-text", "guanaco"])  # fmt: skip
+        "aya", "null-columns", "parts", "json-text", "guanaco", "sequence"])  # fmt: skip
 def test_a_demonstration_of_a_public_form(row, asked, system):
     prompt = [*([BE_KIND] if system else []), {**USER, "content": asked}]
     assert contents("demonstrations", row) == [[{"messages": [*prompt, answer(GOOD)]}]]

@@ -35,7 +35,7 @@ DEAF = (
 )
 # As Qwen3 and R1: reasoning before the mark is taken out of earlier turns.
 THINKING = "{% for m in messages %}[{{ m.role }}]{{ m.content.split('</think>')[-1] }}[end]{% endfor %}"
-# As Qwen3: what stands before the mark is the reasoning, in a block of its own, which is there also where there is none.
+# As Qwen3: what stands before the mark is the reasoning, in a block of its own, there also where there is none.
 BLOCK = (
     "{% for m in messages %}[{{ m.role }}]{% if m.role == 'assistant' %}{% set parts = m.content.split('</think>') %}"
     "<think>{{ parts[0].split('<think>')[-1] if parts | length > 1 }}</think>{{ parts[-1] }}{% else %}{{ m.content }}"

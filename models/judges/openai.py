@@ -243,7 +243,8 @@ class OpenAIJudge:
             return JudgeError(f"{where}; it lacks the model {self.model!r} (set it in params.yaml) or the address in "
                               f"{self.url_variable} is not that of its API, which mostly ends in /v1")
         if error.code == "insufficient_quota" or error.status_code == PAYMENT_REQUIRED:
-            return JudgeError(f"{where}; fill the account behind {self.key_variable or self.url_variable}, it is used up")
+            account = self.key_variable or self.url_variable
+            return JudgeError(f"{where}; fill the account behind {account}, it is used up")
         busy = error.status_code in _BUSY_STATUS
         if busy or error.status_code >= 500:
             return Passing(where, retry_after=retry_after(error.response.headers), busy=busy)

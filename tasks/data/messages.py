@@ -30,17 +30,26 @@ SHAPE = "messages must be a string or a list of {role, content}"
 def as_messages(value: Any, role: str) -> Messages:
     """A text as one message of `role`; a message, or a list of them, with our names of roles.
 
-    Read are OpenAI's `role` and `content`, ShareGPT's `from` and `value`, pairs of `input` and `output`, and messages
-    that a Parquet file holds as JSON text. Raises BadRow for anything else.
+    Read are OpenAI's `role` and `content`, ShareGPT's `from` and `value`, pairs of `input` and `output`, a mapping of
+    roles and contents, and messages that a Parquet file holds as JSON text. Raises BadRow for anything else.
     """
     value = as_text(value)
     if isinstance(value, str):
         return [{"role": role, "content": value}]
     if isinstance(value, Mapping):
-        value = [value]
+        value = _rows_of(value)
     if not isinstance(value, Sequence) or isinstance(value, bytes):
         raise BadRow(SHAPE)
     return [message for one in value for message in _turns(unpacked(one))]
+
+
+def _rows_of(value: Mapping[str, Any]) -> list[Any]:
+    """One message, or those of a mapping of lists, as the library `datasets` writes a `Sequence` of messages."""
+    if any(isinstance(value.get(role), list) and isinstance(value.get(content), list) for role, content in KEYS):
+        columns = {key: column for key, column in value.items() if isinstance(column, list)}
+        if len({len(column) for column in columns.values()}) == 1:
+            return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    return [value]
 
 
 def is_conversation_as_json(value: Any) -> bool:

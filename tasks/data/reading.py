@@ -19,7 +19,7 @@ from tasks.data.values import BadRow, present, unpacked_json
 from tasks.rows import Row
 
 ANY_GAP = 1e-9
-MAYBE_JSON = frozenset({"prompt", "completion", "chosen", "rejected"})  # fields that may hold a conversation as JSON text
+MAYBE_JSON = frozenset({"prompt", "completion", "chosen", "rejected"})  # where a conversation may be JSON text
 NO_FORM = {
     "demonstrations": "it has no conversation and no answer in a form that is known here",
     "prompts": "there is no prompt in a form that is known here",
@@ -164,7 +164,7 @@ def dialogue_texts(fields: Mapping[str, Any]) -> list[str]:
 
 
 def all_readers(columns: Mapping[str, Any]) -> list[Reader]:
-    """For rows of which it is not known what file they come from: as each kind, with and without marks of who speaks, or as JSON text.
+    """For rows of which it is not known what file they come from: as each kind, in each way to write dialogues as text.
 
     columns: those that params declare, by kind.
     """
