@@ -6,8 +6,6 @@ gives by itself. So nothing here knows an architecture by name.
 
 from __future__ import annotations
 
-import functools
-import json
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -32,6 +30,7 @@ RESPONSES = [[5, 9, 4], [8, 6, 3, 2, 11, 7], [12, 4, 33], [6]]
 ROWS = [prompt + response for prompt, response in zip(PROMPTS, RESPONSES)]
 NEW_TOKENS = 5
 TOLERANCE = 1e-3  # nats, and units of the score
+_REASONS: dict[tuple[type, str, str], str | None] = {}  # by config and use: a preflight asks again and again
 
 
 def unsupported(config: PreTrainedConfig, use: str) -> str | None:
@@ -45,16 +44,14 @@ def unsupported(config: PreTrainedConfig, use: str) -> str | None:
     name = (config.architectures or [type(config).__name__])[0]
     if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING or getattr(config, "is_encoder_decoder", False):
         return f"{name} is no causal language model of transformers; set model.path to one (GPT, Llama, Qwen …)"
-    reason = _reason(type(config), config.to_json_string(use_diff=False), use)
-    if reason is None:
+    purpose, trial = TRIALS[use]
+    key = (type(config), config.to_json_string(use_diff=False), use)
+    if key not in _REASONS:
+        model = miniature(config)
+        _REASONS[key] = None if model is None else _failure(trial, model)
+    if _REASONS[key] is None:
         return None
-    return f"{name} cannot be used for {TRIALS[use][0]}: {reason}; set model.path to a model of another architecture"
-
-
-@functools.cache
-def _reason(kind: type[PreTrainedConfig], document: str, use: str) -> str | None:
-    model = miniature(kind.from_dict(json.loads(document)))
-    return None if model is None else _failure(TRIALS[use][1], model)
+    return f"{name} cannot be used for {purpose}: {_REASONS[key]}; set model.path to a model of another architecture"
 
 
 def _failure(trial: Callable[[PreTrainedModel], None], model: PreTrainedModel) -> str | None:

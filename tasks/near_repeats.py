@@ -6,7 +6,6 @@ Broder, On the resemblance and containment of documents, 1997.
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -15,11 +14,15 @@ from fractions import Fraction
 from math import ceil
 from typing import Any, Literal
 
+import regex  # whose words keep their marks: `re` cuts Hindi and Thai at every vowel sign
+
 from tasks.config.shared import NearRepeatsConfig
 
 # Scripts that write no spaces between words: each sign counts as a word.
 UNSPACED = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
-WORD = re.compile(rf"[{UNSPACED}]|[^\W{UNSPACED}]+")
+# Signs by which questions differ: 3 + 4 is not 3 * 4, 1.5 not 15, C# not C. All others are punctuation.
+SIGN = r"[\p{Sm}\p{Sc}*/%]|(?<=\p{L})#|(?<=\d\s?)[-.](?=\s?\d)"
+WORD = regex.compile(rf"[{UNSPACED}]|(?!\p{{M}})[^\W{UNSPACED}]+|{SIGN}")
 Shingles = frozenset[tuple[str, ...]]
 
 
@@ -33,7 +36,7 @@ class Repeat:
 
 
 def words_of(text: str) -> list[str]:
-    """The words of a text; case, signs and the ways to write one letter make no difference."""
+    """The words of a text; case, punctuation and the ways to write one letter make no difference."""
     return WORD.findall(unicodedata.normalize("NFKC", text).casefold())
 
 

@@ -15,7 +15,7 @@ import torch
 from transformers import PrinterCallback, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_utils import get_last_checkpoint
 
-from models.batching import context_length
+from models.batching import backbone_of, context_length, unwrapped
 from models.long_rope import keep_sides_apart
 from tasks import progress
 from tasks.config.shared import RuntimeConfig
@@ -163,11 +163,26 @@ def last_complete_checkpoint(folder: Path) -> Path | None:
     return Path(last) if last else None
 
 
+def name_what_trl_reads(model: Any) -> None:
+    """Names on this instance what TRL's forward looks up and some architectures call otherwise.
+
+    The backbone, which Llama 4 is said to call `language_model`, and the number of experts (Phi-3.5-MoE).
+    """
+    inner = unwrapped(model)
+    if inner.base_model is inner:
+        backbone = backbone_of(inner)
+        inner.base_model_prefix = next(name for name, child in inner.named_children() if child is backbone)
+    config = inner.config.get_text_config()
+    if hasattr(config, "num_local_experts") and not hasattr(config, "num_experts"):
+        config.num_experts = config.num_local_experts
+
+
 def train(trainer: Any, stage: str, checkpoints: Path) -> None:
     """Run a TRL trainer from its last checkpoint, if there is one, to the end.
 
     Raises DivergedError at the first step whose gradient is not finite, and when the trainer stopped early.
     """
+    name_what_trl_reads(trainer.model)
     keep_sides_apart(trainer.model)
     trainer.remove_callback(PrinterCallback)
     for callback in (Report(), MarkComplete(), RefuseNonFinite(stage)):

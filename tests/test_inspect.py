@@ -14,7 +14,6 @@ from models.hearth.answers import PADDING
 from models.hearth.prompts import demonstration_rows
 from tasks.answer_tables import Columns
 from tasks.inspection import SHIPPED_PARAMS, inspect, main
-from tasks.rows import write_jsonl
 from tasks.tables import read_table
 from tests import toy
 from tests.evaluation_rows import config
@@ -47,7 +46,7 @@ def write(path, table):
     elif path.suffix == ".json":
         path.write_text(json.dumps(table), encoding="utf-8")
     else:
-        write_jsonl(path, table)
+        path.write_text("".join(json.dumps(row) + "\n" for row in table))  # as others write it, NaN and all
     return path
 
 

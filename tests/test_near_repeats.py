@@ -6,6 +6,7 @@ import time
 import pytest
 
 from tasks.config.shared import NearRepeatsConfig
+from tasks.data.fields import root_of
 from tasks.near_repeats import NearRepeats, Repeat, shingles_of, words_of
 
 CFG = NearRepeatsConfig(words=3, resemblance=0.8, containment=0.9, contained_words=8)
@@ -15,10 +16,20 @@ def cfg(**changes) -> NearRepeatsConfig:
     return CFG.model_copy(update=changes)
 
 
-def test_words_ignore_case_signs_and_ways_to_write_a_letter():
+def test_words_ignore_case_punctuation_and_ways_to_write_a_letter():
     assert words_of("Can I wash my teddy-bear?!") == ["can", "i", "wash", "my", "teddy", "bear"]
     assert words_of("CAFE\u0301 \uff21") == words_of("caf\u00e9 a")
     assert words_of("猫が好き") == ["猫", "が", "好", "き"]
+
+
+@pytest.mark.parametrize("one, other", [
+    ("What is 3 + 4?", "What is 3 * 4?"), ("What is 7 - 2?", "What is 72?"), ("Round 1.5", "Round 15"),
+    ("Explain C#", "Explain C++"), ("Explain C", "Explain C#"), ("Costs it $5?", "Costs it 5%?"),
+    ("कल क्या है?", "काल क्या है?"), ("Is a < b?", "Is a > b?"), ("Add 1, 2", "Add 12"),
+])
+def test_what_questions_differ_by_is_no_punctuation(one, other):
+    asked = [[{"role": "user", "content": text}] for text in (one, other)]
+    assert words_of(one) != words_of(other) and root_of(asked[0]) != root_of(asked[1])
 
 
 def test_shingles_do_not_cross_turns_and_short_turns_are_one():

@@ -88,10 +88,12 @@ def fields_of(source: Mapping[str, Any], columns: Mapping[str, Any] | None = Non
 def root_of(messages: list[dict[str, str]]) -> str:
     """Variants of one question share their root: here, the first thing the user says, by its words run together.
 
-    Case, width, spaces and punctuation make no difference; a text without any word is taken as it stands.
+    Case, width, spaces and punctuation make no difference, signs of arithmetic do; a text without any word is taken as it stands.
     """
     first = next(m["content"] for m in messages if m["role"] == "user")
-    said = "".join(words_of(first)) or " ".join(first.split())
+    words = words_of(first)
+    # Numbers stay apart: 1, 2 is not 12.
+    said = "".join(f" {word}" if word[0].isdigit() else word for word in words) or " ".join(first.split())
     return hashlib.sha256(said.encode()).hexdigest()[:16]
 
 

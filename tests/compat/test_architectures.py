@@ -37,6 +37,11 @@ QUICK = ("LlamaForCausalLM", "GraniteForCausalLM", "OPTForCausalLM", "Phi3ForCau
 EACH = [pytest.param(name, marks=() if name in QUICK else pytest.mark.compat) for name in ARCHITECTURES]
 
 
+# What cannot be used for something, in transformers' own sizes.
+REFUSED = {"BertLMHeadModel": ("bert", "causal", "SFT and DPO"), "MiniMaxForCausalLM": ("minimax", "sample", "sampling"),
+           "ModernBertDecoderForCausalLM": ("modernbert-decoder", "reward", "a reward model")}
+
+
 def test_all_that_may_be_promoted_is_tried():
     params = yaml.safe_load((ROOT / "params.yaml").read_text())
     assert set(params["promote"]["allowed_architectures"]) == set(ALLOWED)
@@ -109,6 +114,15 @@ def test_the_whole_way(name, tmp_path, compat_row):
     mixed = decoder.may_mix(policy, 2, 2)
     compat_row("architectures", name, "packed rows" if can_pack(backbone_of(policy)) else "padded rows",
                "rows of any length" if mixed else "rows of one length", "all stages")
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_does_not_work_is_refused_by_name(name, compat_row):
+    kind, use, purpose = REFUSED[name]
+    reason = unsupported(AutoConfig.for_model(kind, architectures=[name]), use)
+    assert reason.startswith(f"{name} cannot be used for {purpose}: ")
+    assert reason.endswith("; set model.path to a model of another architecture") or "set model.path to a causal" in reason
+    compat_row("architectures", name, "–", "–", f"refused by the preflight for {purpose}")
 
 
 def run_stages(base, folder):
