@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from models.chat_turn import CALLS
 from tasks.data.values import BadRow, as_text, is_null, unpacked
 
 Message = dict[str, Any]
@@ -20,7 +21,6 @@ ROLES = {
 KEYS = (("role", "content"), ("from", "value"), ("role", "value"), ("from", "content"))
 EXCHANGE = (("input", "output"), ("user", "assistant"), ("human", "assistant"))  # a question and its answer as one item
 # Keys beside role and content that belong to what is said. All others are notes about it, and are left out.
-CALLS = ("tool_calls", "function_call")
 REASONING = ("reasoning_content", "reasoning", "thinking")
 MEDIA = ("images", "audio", "videos")
 NAMES = ("name", "tool_call_id")
