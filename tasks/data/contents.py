@@ -96,10 +96,19 @@ class Maker:
         context = as_text(fields.get("context", ""))
         if isinstance(context, str) and context.strip() and messages:
             messages[-1]["content"] += f"\n\n{context}"
-        return messages
+        return _earlier(fields.get("history")) + messages
 
     def _system(self, fields: Mapping[str, Any], messages: Messages) -> Messages:
         return with_system(fields["system"], messages) if "system" in fields else messages
+
+
+def _earlier(history: Any) -> Messages:
+    """The turns of pairs of a question and its answer. Raises BadRow."""
+    pairs = unpacked(history or [])
+    if not isinstance(pairs, list) or not all(isinstance(pair, list) and len(pair) == 2 for pair in pairs):
+        raise BadRow("history must be a list of pairs, each of a question and its answer")
+    turns = [(turn, role) for pair in pairs for turn, role in zip(pair, ("user", "assistant"), strict=True)]
+    return [message for turn, role in turns for message in as_messages(turn, role)]
 
 
 def _tools(fields: Mapping[str, Any]) -> Row:

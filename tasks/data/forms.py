@@ -3,7 +3,8 @@
 A form is added by a line in `FORMS`. Its columns are named by our fields:
 
 - `messages`: a whole conversation; `prompt` and `completion`: its beginning, and the answer to it;
-- `context`: text that belongs below the prompt; `system`, `tools`: what holds for the whole conversation;
+- `context`: text that belongs below the prompt; `history`: pairs of a question and its answer that precede it;
+- `system`, `tools`: what holds for the whole conversation;
 - `chosen`, `rejected`: the better answer and the worse one, or the conversations that they end;
 - `answers`: several answers to one prompt, with one of: `scores` (higher is better), `ranks` (1 is best), `best` (the
   place of the better one, from 0), `preference` (below 0 the first of two, above 0 the second) or `winner` (its name);
@@ -18,12 +19,17 @@ from typing import Any
 
 from tasks.config.shared import CONTENT_FIELDS
 from tasks.data.columns import Column, head, look_up
+from tasks.data.messages import CALLS, MEDIA, says_something
 from tasks.errors import ConfigError
 
 GIVES_TWO = ("chosen", "answers", "score")
 GIVES_ONE = ("messages", "completion", *GIVES_TWO)
 VERDICTS = ("scores", "ranks", "best", "preference", "winner")
 ALWAYS: dict[str, tuple[str, ...]] = {"system": ("system", "system_prompt"), "tools": ("tools",)}
+EARLIER = {"context": "input", "history": "history"}  # in Alpaca's form and LLaMA-Factory's
+# Columns that belong to what is said, so that a row without them would say something else: what is asked, the answer.
+PART_OF_PROMPT = (*MEDIA, "image", "audios", "video", "functions")
+PART_OF_ANSWER = (*CALLS, "reasoning_content", "thinking")
 FLAGS = ("label", "is_safe", "kto_tag", "thumbs_up", "desirable")
 
 
@@ -43,6 +49,11 @@ class Form:
     def might_fit(self, names: frozenset[str]) -> bool:
         """Whether a row with these columns may be of this form."""
         return all(any(name in names for name in head(column)) for column in self.columns.values())
+
+    def unread(self, row: Mapping[str, Any], columns: Sequence[str]) -> list[str]:
+        """Those of the columns in which the row says something that this form does not read."""
+        read = {name for column in (*self.columns.values(), *self.optional.values()) for name in head(column)}
+        return [name for name in columns if name not in read and says_something(row.get(name))]
 
     def fields(self, row: Mapping[str, Any]) -> dict[str, Any]:
         """What the row says, by our fields."""
@@ -74,7 +85,7 @@ FORMS = (
          {"prompt": "prompt", "chosen": "chosen", "rejected": "rejected"}),
     Form("orca-pairs", "Intel/orca_dpo_pairs", {"prompt": "question", "chosen": "chosen", "rejected": "rejected"}),
     Form("alpaca-pairs", "Alpaca-like preferences",
-         {"prompt": "instruction", "chosen": "chosen", "rejected": "rejected"}, {"context": "input"}),
+         {"prompt": "instruction", "chosen": "chosen", "rejected": "rejected"}, EARLIER),
     Form("input-pairs", "argilla/distilabel-intel-orca-dpo-pairs",
          {"prompt": "input", "chosen": "chosen", "rejected": "rejected"}),
     Form("conversation-pairs", "TRL with implicit prompts; Anthropic/hh-rlhf, Skywork-Reward-Preference-80K",
@@ -111,7 +122,7 @@ FORMS = (
     Form("sharegpt", "teknium/OpenHermes-2.5, Open-Orca/SlimOrca", {"messages": "conversations"}),
     Form("exchanges", "LDJnr/Capybara", {"messages": "conversation"}),
     Form("completion", "TRL's prompt and completion", {"prompt": "prompt", "completion": "completion"}),
-    Form("alpaca", "tatsu-lab/alpaca", {"prompt": "instruction", "completion": "output"}, {"context": "input"}),
+    Form("alpaca", "tatsu-lab/alpaca", {"prompt": "instruction", "completion": "output"}, EARLIER),
     Form("dolly", "databricks/databricks-dolly-15k",
          {"prompt": "instruction", "completion": "response"}, {"context": "context"}),
     Form("response", "prompt and response", {"prompt": "prompt", "completion": "response"}),
@@ -123,7 +134,7 @@ FORMS = (
     # --- a prompt alone ---
     Form("prompt", "TRL's prompts", {"prompt": "prompt"}),
     Form("question", "questions", {"prompt": "question"}),
-    Form("instruction", "instructions", {"prompt": "instruction"}, {"context": "input"}),
+    Form("instruction", "instructions", {"prompt": "instruction"}, EARLIER),
     Form("text", "timdettmers/openassistant-guanaco, and other dialogues in one text", {"messages": "text"}),
 )  # fmt: skip
 # The columns in which rows of these forms say something.
@@ -154,7 +165,7 @@ def declared_form(columns: Mapping[str, Any]) -> Form | None:
     if base is None and not any(own.values()):
         return None
     given = {**(base.columns if base else {}), **own}
-    optional = {name: given.pop(name) for name in ("context", "system", "tools") if name in given}
+    optional = {name: given.pop(name) for name in ("context", "history", "system", "tools") if name in given}
     dropped = {name: () for name, column in {**given, **optional}.items() if column is None}
     needed = {name: column for name, column in given.items() if column is not None}
     return Form("declared", "params", needed, {**(base.optional if base else {}), **optional, **dropped})

@@ -56,13 +56,13 @@ def _turns(value: Any) -> Messages:
 
 
 def _message(role: Any, content: Any, value: Mapping[str, Any]) -> Message:
-    extras = {key: value[key] for key in (*CALLS, *REASONING, *MEDIA, *NAMES) if _says_something(value.get(key))}
+    extras = {key: value[key] for key in (*CALLS, *REASONING, *MEDIA, *NAMES) if says_something(value.get(key))}
     if isinstance(extras.get("tool_calls"), str):
         extras["tool_calls"] = unpacked(extras["tool_calls"])
     return {"role": role_named(role), "content": _text_of(content, extras), **extras}
 
 
-def _says_something(value: Any) -> bool:
+def says_something(value: Any) -> bool:
     return not is_null(value) and value not in ("", [], {}) and not (isinstance(value, str) and not value.strip())
 
 

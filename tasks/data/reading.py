@@ -11,7 +11,7 @@ from tasks.config.shared import DataConfig
 from tasks.data.contents import Maker
 from tasks.data.example import example_of
 from tasks.data.fields import TRUE, FALSE, fields_of
-from tasks.data.forms import FLAGS, FORMS, UNPAIRED, Form, declared_form, forms_for, one_of
+from tasks.data.forms import FLAGS, FORMS, PART_OF_ANSWER, PART_OF_PROMPT, UNPAIRED, Form, declared_form, forms_for, one_of
 from tasks.data.marks import MARKS, Marks, marks_of
 from tasks.data.values import BadRow, present
 from tasks.rows import Row
@@ -61,6 +61,9 @@ class Reader:
             raise BadRow(NO_FORM[self.kind], example_of(given, self.kind))
         if form.refusal:
             raise BadRow(form.refusal)
+        if unread := form.unread(given, PART_OF_PROMPT if self.kind == "prompts" else PART_OF_PROMPT + PART_OF_ANSWER):
+            raise BadRow(f"its column {unread[0]} is part of what is said, and is not read; take such rows out, or the "
+                         "column, where they say the same without it")
         return form.fields(given)
 
     def _is_unpaired(self, given: Row, form: Form | None) -> bool:
