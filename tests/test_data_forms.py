@@ -230,6 +230,49 @@ def test_unpaired_feedback_is_refused_by_name(row):
     assert contents("prompts", row) == [[{"prompt": [USER]}]]
 
 
+@pytest.mark.parametrize("history", [[["Hi.", "Hello!"]], '[["Hi.", "Hello!"]]'], ids=["list", "json-text"])
+def test_what_was_said_before_an_instruction_is_kept(history):
+    """LLaMA-Factory's Alpaca form: it was left out in silence."""
+    prompt = [{"role": "user", "content": "Hi."}, answer("Hello!"), {**USER, "content": f"{ASKED}\n\nIt is oak."}]
+    asked = {"instruction": ASKED, "input": "It is oak.", "history": history}
+    assert contents("demonstrations", {**asked, "output": GOOD}) == [[{"messages": [*prompt, answer(GOOD)]}]]
+    assert contents("prompts", asked) == [[{"prompt": prompt}]]
+    assert pair({**asked, "chosen": GOOD, "rejected": BAD}) == [{**PAIR, "prompt": prompt}]
+    (with_system,) = contents("demonstrations", {**asked, "system": "Be kind.", "output": GOOD})
+    assert with_system == [{"messages": [BE_KIND, *prompt, answer(GOOD)]}]
+    named = {"prompt": "q", "completion": "a", "history": "before"}
+    row = {"q": ASKED, "a": GOOD, "before": history}
+    assert contents("demonstrations", row, columns=named) == [[{"messages": [*prompt[:2], USER, answer(GOOD)]}]]
+
+
+@pytest.mark.parametrize("history", ["before", [["one"]], [["a", "b", "c"]], {"a": "b"}])
+def test_a_history_of_another_shape_is_refused(history):
+    (reason,) = contents("demonstrations", {"instruction": ASKED, "output": GOOD, "history": history})
+    assert reason == "history must be a list of messages, or of pairs of a question and its answer"
+
+
+@pytest.mark.parametrize("row", [
+    {"prompt": ASKED, "completion": GOOD},
+    {"messages": [USER, answer(GOOD)]},
+    {"instruction": ASKED, "output": GOOD},
+    {"prompt": ASKED, "chosen": GOOD, "rejected": BAD},
+], ids=["completion", "messages", "alpaca", "pairs"])
+def test_a_column_that_is_part_of_what_is_said_is_never_left_out_in_silence(row):
+    """TRL's and LLaMA-Factory's pictures and sounds, and calls and reasoning that have a column of their own."""
+    kind = "preferences" if "chosen" in row else "demonstrations"
+    refusals = {
+        "it has pictures or sounds": {"images": ["a.png"], "image": b"a", "audio": {"path": "a"}},
+        "its column {} is part of what is said, and is not read": {"tool_calls": CALL, "thinking": "Wax melts."},
+    }
+    for words, columns in refusals.items():
+        for name, value in columns.items():
+            (reason,) = contents(kind, {**row, name: value})
+            assert reason.startswith(words.format(name))
+            assert contents(kind, {**row, name: None}) == contents(kind, {**row, name: []}) == contents(kind, row)
+    assert contents("prompts", {**row, "thinking": "Wax melts."}) == [[{"prompt": [USER]}]]
+    assert contents("prompts", {**row, "images": ["a.png"]})[0].startswith("it has pictures or sounds")
+
+
 def test_a_message_of_a_tree_is_refused_by_name():
     row = {"message_id": "a", "parent_id": None, "text": ASKED, "role": "prompter", "message_tree_id": "a"}
     assert "it is one message of a tree (OpenAssistant's form)" in contents("demonstrations", row)[0]

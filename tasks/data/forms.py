@@ -20,6 +20,7 @@ from typing import Any
 
 from tasks.config.shared import CONTENT_FIELDS
 from tasks.data.columns import Column, head, look_up
+from tasks.data.messages import CALLS
 from tasks.data.values import says_something
 from tasks.errors import ConfigError
 
@@ -34,6 +35,8 @@ BESIDE: dict[str, tuple[str, ...]] = {
     "history": ("history",),
     "media": ("image", "images", "video", "videos", "audio", "audios"),
 }
+# Columns that are part of an answer, so that a row without them would say something else.
+PART_OF_ANSWER = (*CALLS, "reasoning_content", "thinking")
 FLAGS = ("label", "is_safe", "kto_tag", "thumbs_up", "desirable")
 
 
@@ -53,6 +56,11 @@ class Form:
     def might_fit(self, names: frozenset[str]) -> bool:
         """Whether a row with these columns may be of this form."""
         return all(any(name in names for name in head(column)) for column in self.columns.values())
+
+    def unread(self, row: Mapping[str, Any]) -> list[str]:
+        """The columns of an answer in which the row says something that this form does not read."""
+        read = {name for column in (*self.columns.values(), *self.optional.values()) for name in head(column)}
+        return [name for name in PART_OF_ANSWER if name not in read and says_something(row.get(name))]
 
     def fields(
         self, row: Mapping[str, Any], beside: Mapping[str, Sequence[str]] = MappingProxyType(BESIDE)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from models.chat_turn import CALLS
 from tasks.data.values import BadRow, as_text, says_something, unpacked
 
 Message = dict[str, Any]
@@ -20,10 +21,10 @@ ROLES = {
 KEYS = (("role", "content"), ("from", "value"), ("role", "value"), ("from", "content"))
 EXCHANGE = (("input", "output"), ("user", "assistant"), ("human", "assistant"))  # a question and its answer as one item
 # Keys beside role and content that belong to what is said. All others are notes about it, and are left out.
-CALLS = ("tool_calls", "function_call")
 REASONING = ("reasoning_content", "reasoning", "thinking")
 MEDIA = ("images", "audio", "videos")
 NAMES = ("name", "tool_call_id")
+HISTORY = "history must be a list of messages, or of pairs of a question and its answer"
 SHAPE = "messages must be a string or a list of {role, content}"
 
 
@@ -64,13 +65,15 @@ def as_history(value: Any) -> Messages:
     """Earlier turns: messages, or pairs of a question and its answer. Raises BadRow for anything else."""
     value = unpacked(value)
     if not isinstance(value, Sequence) or isinstance(value, (str, bytes)):
-        raise BadRow("history must be a list of messages, or of pairs of a question and its answer")
+        raise BadRow(HISTORY)
     return [message for one in value for message in _exchange(unpacked(one))]
 
 
 def _exchange(value: Any) -> Messages:
     if isinstance(value, Sequence) and not isinstance(value, (str, bytes)) and len(value) == 2:
         return [_message(role, said, {}) for role, said in zip(("user", "assistant"), value, strict=True)]
+    if not isinstance(value, Mapping):
+        raise BadRow(HISTORY)
     return _turns(value)
 
 

@@ -69,6 +69,9 @@ class Reader:
             raise BadRow(NO_FORM[self.kind], example_of(given, self.kind))
         if form.refusal:
             raise BadRow(form.refusal)
+        if self.kind != "prompts" and (unread := form.unread(given)):
+            raise BadRow(f"its column {unread[0]} is part of what is said, and is not read; take such rows out, or the "
+                         "column, where they say the same without it")
         fields = form.fields(given, self._beside)
         _check_place(fields, "prompt" in fields and not self.marks)
         return {

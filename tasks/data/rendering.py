@@ -1,4 +1,4 @@
-"""Whether the base's chat template can say what a row says: asked of every row, before anything is trained.
+"""Whether the base's chat template and tokenizer can say what a row says: asked of every row, before any training.
 
 torch and transformers are imported when a template is read: who only reads rows needs neither.
 """
@@ -41,10 +41,14 @@ class Template:
         self._tokenizer = tokenizer
 
     def check(self, row: Row) -> None:
-        """Raises BadRow for a row that the template refuses, in the template's own words, or of which it leaves out a
-        turn, a call or tools. row: `{messages}`, `{prompt}` or `{prompt, chosen, rejected}`, maybe with `tools`."""
+        """Raises BadRow for a row that the template refuses, in the template's own words, of which it leaves out a
+        turn, a call or tools, or of which the stages can make no token ids.
+
+        row: `{messages}`, `{prompt}` or `{prompt, chosen, rejected}`, maybe with `tools`.
+        """
         for messages, is_prompt in _conversations(row):
             self._check_conversation(messages, row.get("tools"), is_prompt)
+            self._check_ids(messages, row.get("tools"), is_prompt)
 
     def _check_conversation(self, messages: Messages, tools: Any, is_prompt: bool) -> None:
         render = partial(self._render, tools, is_prompt)
@@ -62,6 +66,15 @@ class Template:
             for place, message in enumerate(messages):
                 if message["content"].strip() and _is_same(render, text, [*messages[:place], *messages[place + 1 :]]):
                     raise BadRow(f"the chat template leaves out a {message['role']} turn")
+
+    def _check_ids(self, messages: Messages, tools: Any, is_prompt: bool) -> None:
+        """Encoded as the stages do it. The reason quotes nothing of the row; the detail may."""
+        from models.chat_template import encode_example, encode_prompt
+
+        try:
+            (encode_prompt if is_prompt else encode_example)(self._tokenizer, messages, tools)
+        except ValueError as error:
+            raise BadRow("it cannot be made token ids", str(error)) from None
 
     def _render(self, tools: Any, is_prompt: bool, messages: Messages) -> str:
         try:
