@@ -19,6 +19,7 @@ from jinja2 import TemplateError
 Messages = Sequence[Mapping[str, Any]]
 Render = Callable[[str, Messages, bool], str]  # template, messages, whether the generation prompt is wanted
 
+CALLS = ("tool_calls", "function_call")  # what a message says beside its text: which tools it calls
 QUESTION, ANSWER = "probequestion", "probeanswer"  # no template has reasons to cut, trim or look for these
 USER, ASSISTANT = {"role": "user", "content": QUESTION}, {"role": "assistant", "content": ANSWER}
 NO_THINKING = "{% set enable_thinking = false %}\n"  # the newline is the one that Jinja drops after a block

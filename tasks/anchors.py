@@ -31,6 +31,8 @@ from models.judges.rounds import ask_both_orders
 from tasks import errors
 from tasks.config.comparisons import CompareConfig
 from tasks.config.service import AnchorsConfig
+from tasks.data.messages import as_messages, check_prompt
+from tasks.data.values import BadRow
 from tasks.drift import Answers, baseline_file, drift_between, read_baseline, write_baseline
 from tasks.judge_templates import with_templates
 from tasks.params import read_params, stage_config
@@ -63,17 +65,16 @@ def read_anchors(file: Path, minimum: int) -> list[Row]:
 
 def _anchor(row: Row, number: int, file: Path) -> Row:
     prompt = row.get("prompt")
-    turns = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
-    if not isinstance(turns, list) or not turns or not all(_is_turn(turn) for turn in turns):
-        raise errors.DataError(f"{file}, anchor {number}: prompt must be a text, or turns with role and content")
+    try:
+        turns = check_prompt(as_messages(prompt, "user"))
+    except BadRow as reason:
+        raise errors.DataError(
+            f"{file}, anchor {number}: prompt must be a text, or turns with role and content ({reason.full})"
+        ) from None
     for side in ("a", "b"):
         if not isinstance(row.get(side), str):
             raise errors.DataError(f"{file}, anchor {number} has no text {side!r}; an anchor has prompt, a and b")
     return {**row, "id": str(row.get("id", f"anchor-{number}")), "prompt": turns}
-
-
-def _is_turn(turn: object) -> bool:
-    return isinstance(turn, Mapping) and isinstance(turn.get("role"), str) and isinstance(turn.get("content"), str)
 
 
 def ask_anchors(cfg: AnchorsConfig, compare: CompareConfig, state: Path) -> dict[str, Any]:

@@ -9,13 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from models.monitors.answers import Answers
+from tasks.data.fields import FALSE, TRUE
+from tasks.data.messages import Messages, as_messages
+from tasks.data.values import BadRow, unpacked
 from tasks.errors import DataError
 from tasks.rows import Row
 
 PROMPT_NAMES = ("prompt", "instruction", "question", "query", "input")
 RESPONSE_NAMES = ("response", "output", "answer", "completion", "text")
 SCORE_NAMES = ("reward", "score", "proxy")
-TRUE, FALSE = ("true", "yes", "1"), ("false", "no", "0", "")
+CONVERSATION_NAMES = ("messages", "conversations", "conversation")
 
 
 @dataclass(frozen=True)
@@ -41,12 +44,13 @@ def by_model(rows: Sequence[Row], column: str, path: Path) -> dict[str, list[Row
 def answers_of(rows: Sequence[Row], columns: Columns, path: Path, keep_empty: bool = False) -> Answers:
     """The table's prompts and responses, and its scores, `gold`, `finished` and `harmful` where it has them.
 
-    A `messages` column is read as the conversation and its last turn. Raises DataError, with one line, for missing
+    A column of conversations is read as what is asked and the last turn. Raises DataError, with one line, for missing
     columns, empty responses (unless kept), a score that is no finite number, or a single prompt.
     """
     named = column_names(rows)
-    if columns.response is None and columns.prompt is None and "messages" in named:
-        pairs = [_conversation(row, number, path) for number, row in enumerate(rows, start=1)]
+    talks = next((name for name in CONVERSATION_NAMES if name in named), None)
+    if columns.response is None and columns.prompt is None and talks is not None:
+        pairs = [_conversation(row.get(talks), talks, number, path) for number, row in enumerate(rows, start=1)]
     else:
         prompt = _column(rows, columns.prompt, PROMPT_NAMES, "prompt", path)
         response = _column(rows, columns.response, RESPONSE_NAMES, "response", path)
@@ -95,7 +99,8 @@ def _names(rows: Sequence[Row]) -> str:
 def _text(value: Any, name: str, number: int, path: Path, may_be_empty: bool = False) -> str:
     """A cell as text; of messages, all that is said."""
     if isinstance(value, Sequence) and not isinstance(value, str) and all(isinstance(turn, Mapping) for turn in value):
-        value = "\n".join(str(turn.get("content") or "") for turn in value if turn.get("role") != "system")
+        turns = _messages(value, name, number, path)
+        value = "\n".join(turn["content"] for turn in turns if turn["role"] != "system")
     if value is None and may_be_empty:
         return ""
     if not isinstance(value, str) or not (may_be_empty or value.strip()):
@@ -104,14 +109,24 @@ def _text(value: Any, name: str, number: int, path: Path, may_be_empty: bool = F
     return value
 
 
-def _conversation(row: Row, number: int, path: Path) -> tuple[str, str]:
-    turns = row.get("messages")
-    if not isinstance(turns, Sequence) or len(turns) < 2 or not all(isinstance(turn, Mapping) for turn in turns):
-        raise DataError(f"{path}, row {number}: messages must be a list of turns that ends in the answer")
-    if turns[-1].get("role") != "assistant":
-        role = turns[-1].get("role")
-        raise DataError(f"{path}, row {number}: messages must end with the assistant's turn, not {role!r}")
-    return _text(turns[:-1], "messages", number, path), str(turns[-1].get("content") or "")
+def _messages(value: Sequence[Any], name: str, number: int, path: Path) -> Messages:
+    """Its turns by our names; one without a text is empty, as a model leaves it that said nothing."""
+    said = [{**turn, "content": turn["content"] or ""} if "content" in turn else turn for turn in map(unpacked, value)]
+    try:
+        return as_messages(said, "user")
+    except BadRow as reason:
+        raise DataError(f"{path}, row {number}: {name}: {reason.full}; correct or drop the row") from None
+
+
+def _conversation(value: Any, name: str, number: int, path: Path) -> tuple[str, str]:
+    value = unpacked(value)
+    turns = _messages(value, name, number, path) if isinstance(value, list) else []
+    if len(turns) < 2:
+        raise DataError(f"{path}, row {number}: {name} must be a list of turns that ends in the answer")
+    if turns[-1]["role"] != "assistant":
+        role = turns[-1]["role"]
+        raise DataError(f"{path}, row {number}: {name} must end with the assistant's turn, not {role!r}")
+    return _text(turns[:-1], name, number, path), turns[-1]["content"]
 
 
 def _numbers(rows: Sequence[Row], name: str | None, path: Path) -> list[float] | None:
@@ -138,7 +153,7 @@ def _flags(rows: Sequence[Row], name: str, path: Path, unknown: bool = False) ->
     found: list[bool | None] = []
     for number, row in enumerate(rows, start=1):
         said = str(row.get(name) if row.get(name) is not None else "").strip().lower()
-        if said not in (*TRUE, *FALSE) or (not unknown and row.get(name) is None):
+        if said not in (*TRUE, *FALSE, "") or (not unknown and row.get(name) is None):
             raise DataError(f"{path}, row {number}: {name} is {row.get(name)!r}; write true or false")
         found.append(None if unknown and said == "" else said in TRUE)
     return found

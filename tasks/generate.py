@@ -7,6 +7,7 @@ the batched sampler.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from models.chat_template import load_tokenizer
@@ -15,6 +16,7 @@ from models.sampler import Sample, SamplingSettings
 from models.samplers import Prompt, Sampler, make_sampler, with_logprobs
 from tasks import progress
 from tasks.config.comparisons import GenerateConfig
+from tasks.errors import DataError
 from tasks.machine import device, prepare_torch
 from tasks.numbers import share
 from tasks.rows import Row, read_jsonl, write_jsonl
@@ -25,6 +27,7 @@ def generate(cfg: GenerateConfig, model: Path, sft: Path, compare_prompts: Path,
     """Write `samples.jsonl`: cfg.samples_per_prompt answers to each prompt, at the temperatures in turn."""
     prepare_torch(cfg.runtime)
     prompts = read_jsonl(compare_prompts)
+    check_tools(cfg.sampler, prompts)
     tokenizer = load_tokenizer(sft, cfg.runtime.date)
     policy = load_policy(sft, model, cfg.runtime.dtype).to(device())
     sampler = make_sampler(cfg.sampler, policy, tokenizer, cfg.rows_per_batch, cfg.served_model)
@@ -43,6 +46,15 @@ def generate(cfg: GenerateConfig, model: Path, sft: Path, compare_prompts: Path,
         "finished": share([row["finished"] for row in rows]),
         "distinct": share([len({(r["prompt_id"], r["response"]) for r in rows})], len(rows)),
     }
+
+
+def check_tools(sampler: str, prompts: Sequence[Row]) -> None:
+    """Raises DataError for prompts with tools where they are asked of an endpoint, of which only texts are read."""
+    if sampler == "openai" and (names := [row["id"] for row in prompts if row.get("tools")]):
+        raise DataError(
+            f"{len(names)} of {len(prompts)} compare_prompts have tools, the first is {names[0]}; sampler openai sends "
+            "none and reads no calls: set generate.sampler to batched, or leave these prompts out"
+        )
 
 
 def _draw(sampler: Sampler, prompts: list[Prompt], turn: int, cfg: GenerateConfig) -> list[Sample]:

@@ -51,7 +51,7 @@ def _read_csv(path: Path, delimiter: str) -> list[Row]:
 
 def _read_json(path: Path) -> list[Row]:
     try:
-        rows = json.loads(path.read_text(encoding="utf-8"))
+        rows = json.loads(path.read_text(encoding="utf-8-sig"))
     except ValueError as error:
         raise DataError(f"{path} is not valid JSON: {' '.join(str(error).split())}") from None
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):

@@ -230,6 +230,8 @@ def _file(tmp_path, written):
     (rows(3), "holds 3 anchors, below anchors.minimum_pairs=4"),
     ([{"a": "x", "b": "y"}], "anchor 1: prompt must be a text, or turns"),
     ([{"prompt": ["hello"], "a": "x", "b": "y"}], "anchor 1: prompt must be a text, or turns"),
+    ([{"prompt": [{"role": "user", "content": [{"type": "image"}]}], "a": "x", "b": "y"}], "a part that is no text"),
+    ([{"prompt": [{"role": "assistant", "content": "hi"}], "a": "x", "b": "y"}], "there is no prompt"),
     ([*rows(1), {"prompt": "p", "a": "x"}], "anchor 2 has no text 'b'"),
     ([{"id": "one", **row} for row in rows(5)], "id 'one' stands twice"),
 ])
@@ -238,6 +240,15 @@ def test_anchors_that_cannot_be_used(tmp_path, written, message):
         anchors.read_anchors(_file(tmp_path, written), 4)
     with pytest.raises(DataError, match="absent.jsonl does not exist"):
         anchors.read_anchors(tmp_path / "absent.jsonl", 4)
+
+
+def test_anchors_name_roles_as_the_data_may(tmp_path):
+    """A judge is told who speaks by our names."""
+    turns = [{"from": "human", "value": "Hi."}, {"from": "gpt", "value": "Hello!"}, {"from": "human", "value": "Why?"}]
+    (read,) = anchors.read_anchors(_file(tmp_path, [{"prompt": turns, "a": "x", "b": "y"}]), 1)
+    assert [(turn["role"], turn["content"]) for turn in read["prompt"]] == [
+        ("user", "Hi."), ("assistant", "Hello!"), ("user", "Why?")
+    ]
 
 
 # --- as the flow asks ---

@@ -146,7 +146,7 @@ def world(tmp_path_factory):
     base = make_gpt2(tmp_path_factory.mktemp("base"))
     prompts, heldout = [prompt(number) for number in range(20)], [prompt(number) for number in (30, 31)]
     samples = [
-        {"id": f"{row['id']}#{index}", "prompt_id": row["id"], "index": index, "response": text}
+        {"id": f"{row['id']}#{index}", "prompt_id": row["id"], "index": index, "response": text, "finished": True}
         for row in (*prompts, *heldout) for index, text in enumerate(ANSWERS)
     ]  # fmt: skip
     scorer = make_scorer("oracle", weights=params["gold"]["weights"])

@@ -10,7 +10,7 @@ import pytest
 
 from tasks.config.shared import CONTENT_FIELDS, ROW_FIELDS
 from tasks.data.fields import FIELDS, fields_of
-from tasks.data.forms import FORMS, VERDICTS
+from tasks.data.forms import BESIDE, FORMS, VERDICTS
 from tasks.data.values import BadRow
 from tasks.errors import DataError
 from tasks.prepare import survey
@@ -70,7 +70,7 @@ def test_fields_of_another_type_are_refused(given, words):
 def test_every_field_that_params_may_name_has_a_type_or_is_content():
     assert set(ROW_FIELDS) == set(FIELDS)
     used = {name for form in FORMS if not form.refusal for name in (*form.columns, *form.optional)}
-    assert used | {"system", "tools", *VERDICTS} == set(CONTENT_FIELDS)
+    assert used | {*BESIDE, *VERDICTS} == set(CONTENT_FIELDS)
 
 
 def test_fields_come_from_the_columns_that_params_name(data, tmp_path):  # noqa: F811

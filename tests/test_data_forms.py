@@ -85,11 +85,35 @@ CHATML_PROMPT = f"<|im_start|>user\n{ASKED}<|im_end|>\n<|im_start|>assistant\n"
     {"prompt": CHATML_PROMPT, "chosen": f"{GOOD}<|im_end|>\n", "rejected": f"{BAD}<|im_end|>"},
     {"chosen": f"{CHATML_PROMPT}{GOOD}<|im_end|>\n", "rejected": f"{CHATML_PROMPT}{BAD}<|im_end|>\n"},
     {"chosen": f"### Human: {ASKED}\n### Assistant: {GOOD}", "rejected": f"### Human: {ASKED}\n### Assistant: {BAD}"},
-], ids=["hh", "null-prompt", "hh-prompt", "hh-repeated", "chatml-prompt", "chatml", "guanaco"])
+    {"chosen": f"### Human: {ASKED}### Assistant: {GOOD}", "rejected": f"### Human: {ASKED}### Assistant: {BAD}"},
+    {"chosen": json.dumps([USER, answer(GOOD)]), "rejected": json.dumps([USER, answer(BAD)])},
+    {"prompt": json.dumps([USER]), "chosen": json.dumps([answer(GOOD)]), "rejected": json.dumps([answer(BAD)])},
+], ids=["hh", "null-prompt", "hh-prompt", "hh-repeated", "chatml-prompt", "chatml", "guanaco-lines", "guanaco", "json",
+        "json-prompt"])
 def test_a_file_of_dialogues_written_with_marks(row):
     assert contents("preferences", row, row) == [[PAIR], [PAIR]]
     assert contents("demonstrations", row) == [[DEMONSTRATION]]
     assert contents("prompts", row) == [[{"prompt": [USER]}]]
+
+
+def test_json_that_only_some_rows_have_is_text():
+    """An answer may be JSON of messages where a row was asked for just that."""
+    written = json.dumps([USER])
+    rows = [{"prompt": ASKED, "completion": text} for text in (written, GOOD)]
+    assert contents("demonstrations", *rows) == [[{"messages": [USER, answer(written)]}], [DEMONSTRATION]]
+
+
+CODE = "    if a:\n        return b"
+
+
+@pytest.mark.parametrize("row", [
+    {"prompt": HH_PROMPT, "completion": f" {CODE}"}, {"prompt": f"{HH_PROMPT} ", "completion": CODE},
+    {"text": f"{HH_PROMPT} {CODE}\n\n"}, {"text": f"{HH_PROMPT}\n{CODE}"},
+    {"text": f"{CHATML_PROMPT}{CODE}<|im_end|>\n"}, {"prompt": CHATML_PROMPT, "completion": f"{CODE}<|im_end|>\n"},
+    {"text": f"### Human: {ASKED}### Assistant: {CODE}"},
+], ids=["hh-prompt", "hh-blank", "hh", "hh-line", "chatml", "chatml-prompt", "guanaco"])
+def test_an_indented_answer_between_marks_keeps_its_indentation(row):
+    assert contents("demonstrations", row) == [[{"messages": [USER, answer(CODE)]}]]
 
 
 def test_marks_that_only_some_rows_have_are_text():
@@ -184,8 +208,9 @@ TABLE = f"{ASKED}\n\nThe table is oak."
      ASKED, False),
     ({"messages": json.dumps([USER, answer(GOOD)])}, ASKED, False),
     ({"text": f"### Human: {ASKED}\n### Assistant: {GOOD}"}, ASKED, False),
+    ({"conversations": {"from": ["human", "gpt"], "value": [ASKED, GOOD], "weight": [None, 1.0]}}, ASKED, False),
 ], ids=["sharegpt", "openhermes", "capybara", "ultrachat", "alpaca", "alpaca-short", "dolly", "openorca", "gsm8k",
-        "aya", "null-columns", "parts", "json-text", "guanaco"])  # fmt: skip
+        "aya", "null-columns", "parts", "json-text", "guanaco", "sequence"])  # fmt: skip
 def test_a_demonstration_of_a_public_form(row, asked, system):
     prompt = [*([BE_KIND] if system else []), {**USER, "content": asked}]
     assert contents("demonstrations", row) == [[{"messages": [*prompt, answer(GOOD)]}]]
@@ -203,6 +228,49 @@ def test_unpaired_feedback_is_refused_by_name(row):
     for kind in ("demonstrations", "preferences"):
         assert contents(kind, row)[0].startswith("it is unpaired feedback (one answer with a mark: KTO's form)")
     assert contents("prompts", row) == [[{"prompt": [USER]}]]
+
+
+@pytest.mark.parametrize("history", [[["Hi.", "Hello!"]], '[["Hi.", "Hello!"]]'], ids=["list", "json-text"])
+def test_what_was_said_before_an_instruction_is_kept(history):
+    """LLaMA-Factory's Alpaca form: it was left out in silence."""
+    prompt = [{"role": "user", "content": "Hi."}, answer("Hello!"), {**USER, "content": f"{ASKED}\n\nIt is oak."}]
+    asked = {"instruction": ASKED, "input": "It is oak.", "history": history}
+    assert contents("demonstrations", {**asked, "output": GOOD}) == [[{"messages": [*prompt, answer(GOOD)]}]]
+    assert contents("prompts", asked) == [[{"prompt": prompt}]]
+    assert pair({**asked, "chosen": GOOD, "rejected": BAD}) == [{**PAIR, "prompt": prompt}]
+    (with_system,) = contents("demonstrations", {**asked, "system": "Be kind.", "output": GOOD})
+    assert with_system == [{"messages": [BE_KIND, *prompt, answer(GOOD)]}]
+    named = {"prompt": "q", "completion": "a", "history": "before"}
+    row = {"q": ASKED, "a": GOOD, "before": history}
+    assert contents("demonstrations", row, columns=named) == [[{"messages": [*prompt[:2], USER, answer(GOOD)]}]]
+
+
+@pytest.mark.parametrize("history", ["before", [["one"]], [["a", "b", "c"]], {"a": "b"}])
+def test_a_history_of_another_shape_is_refused(history):
+    (reason,) = contents("demonstrations", {"instruction": ASKED, "output": GOOD, "history": history})
+    assert reason == "history must be a list of messages, or of pairs of a question and its answer"
+
+
+@pytest.mark.parametrize("row", [
+    {"prompt": ASKED, "completion": GOOD},
+    {"messages": [USER, answer(GOOD)]},
+    {"instruction": ASKED, "output": GOOD},
+    {"prompt": ASKED, "chosen": GOOD, "rejected": BAD},
+], ids=["completion", "messages", "alpaca", "pairs"])
+def test_a_column_that_is_part_of_what_is_said_is_never_left_out_in_silence(row):
+    """TRL's and LLaMA-Factory's pictures and sounds, and calls and reasoning that have a column of their own."""
+    kind = "preferences" if "chosen" in row else "demonstrations"
+    refusals = {
+        "it has pictures or sounds": {"images": ["a.png"], "image": b"a", "audio": {"path": "a"}},
+        "its column {} is part of what is said, and is not read": {"tool_calls": CALL, "thinking": "Wax melts."},
+    }
+    for words, columns in refusals.items():
+        for name, value in columns.items():
+            (reason,) = contents(kind, {**row, name: value})
+            assert reason.startswith(words.format(name))
+            assert contents(kind, {**row, name: None}) == contents(kind, {**row, name: []}) == contents(kind, row)
+    assert contents("prompts", {**row, "thinking": "Wax melts."}) == [[{"prompt": [USER]}]]
+    assert contents("prompts", {**row, "images": ["a.png"]})[0].startswith("it has pictures or sounds")
 
 
 def test_a_message_of_a_tree_is_refused_by_name():
@@ -246,6 +314,46 @@ def test_a_verdict_that_is_none_is_refused():
     assert "which answer is better is not said" in pair(row)
     row = {"prompt": ASKED, "response_0": BAD, "response_1": GOOD, "better_response_id": 2}
     assert "which answer is better is not said" in pair(row)
+
+
+# --- what stands beside a conversation, in columns of its own ---
+
+BEFORE = [{"role": "user", "content": "Hello"}, answer("Hello!")]
+TOOL = {"name": "times", "parameters": {"type": "object", "properties": {}}}
+
+
+@pytest.mark.parametrize(("row", "columns", "right"), [
+    ({"instruction": ASKED, "input": "", "output": GOOD, "history": [["Hello", "Hello!"]], "system": "Be kind."}, None,
+     {"messages": [BE_KIND, *BEFORE, USER, answer(GOOD)]}),
+    ({"prompt": ASKED, "response": GOOD, "history": BEFORE}, None, {"messages": [*BEFORE, USER, answer(GOOD)]}),
+    ({"context": "The table is oak.", "question": ASKED, "answer": GOOD}, None,
+     {"messages": [{**USER, "content": TABLE}, answer(GOOD)]}),
+    ({"question": ASKED, "answer": GOOD, "passages": ["The table", "is oak."]}, {"context": "passages"},
+     {"messages": [{**USER, "content": f"{ASKED}\n\nThe table\n\nis oak."}, answer(GOOD)]}),
+    ({"messages": [USER, answer(GOOD)], "persona": "Be kind."}, {"system": "persona"},
+     {"messages": [BE_KIND, USER, answer(GOOD)]}),
+    ({"messages": [USER, answer(GOOD)], "system": "mt5", "image": "a.png"}, {"system": None, "media": None},
+     {"messages": [USER, answer(GOOD)]}),
+    ({"messages": [USER, answer(GOOD)], "functions": [TOOL]}, None,
+     {"messages": [USER, answer(GOOD)], "tools": [{"type": "function", "function": TOOL}]}),
+    ({"messages": [USER, answer(GOOD)], "images": [], "history": None, "context": " "}, None, DEMONSTRATION),
+], ids=["llama-factory", "history", "rag", "declared-context", "declared-system", "left-out", "functions", "empty"])
+def test_columns_beside_a_conversation(row, columns, right):
+    """Llama-Factory's `history`, a passage that the question is about, OpenAI's older `functions`: each was dropped."""
+    assert contents("demonstrations", row, columns=columns) == [[right]]
+
+
+@pytest.mark.parametrize(("row", "words"), [
+    ({"image": "a.png", "conversations": [{"from": "human", "value": "<image>"}, {"from": "gpt", "value": GOOD}]},
+     "it has pictures or sounds beside its text"),
+    ({"messages": [USER, answer(GOOD)], "images": [{"bytes": "x"}]}, "data.columns: {media: null}"),
+    ({"messages": [USER, answer(GOOD)], "context": "The table is oak."}, "data.columns: {context: null}"),
+    ({"text": f"{HH_PROMPT} {GOOD}", "history": [["a", "b"]]}, "data.columns: {history: null}"),
+    ({"prompt": ASKED, "completion": GOOD, "history": "a"}, "history must be a list of messages, or of pairs"),
+    ({"prompt": ASKED, "completion": GOOD, "context": {"a": 1}}, "the context must be a text"),
+], ids=["llava", "images", "context", "marks", "history", "structure"])
+def test_what_has_no_place_in_a_conversation_is_refused_by_name(row, words):
+    assert words in contents("demonstrations", row)[0]
 
 
 # --- columns that params name ---

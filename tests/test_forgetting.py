@@ -113,6 +113,13 @@ def test_bytes_that_hold_a_row(content, held_there):
     assert search().holds(content) is held_there
 
 
+def test_a_row_whose_conversation_is_json_text_is_known_by_what_it_says():
+    prompt = [{"role": "user", "content": "Question 1?"}]
+    row = {"prompt": json.dumps(prompt), "completion": "Answer 1."}
+    said = {"messages": [*prompt, {"role": "assistant", "content": "Answer 1."}]}
+    assert RowSearch([Tombstone("demonstrations-demos-2", digest_of(said))]).by_row(json.dumps(row).encode())
+
+
 def test_a_row_without_an_id_is_known_by_what_it_says():
     said = {"messages": [{"role": "user", "content": "Question 1?"}, {"role": "assistant", "content": "Answer 1."}]}
     found = RowSearch([Tombstone("demonstrations-demos-2", digest_of(said))])

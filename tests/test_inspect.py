@@ -12,7 +12,7 @@ import pytest
 
 from models.hearth.answers import PADDING
 from models.hearth.prompts import demonstration_rows
-from tasks.answer_tables import Columns
+from tasks.answer_tables import Columns, answers_of
 from tasks.inspection import SHIPPED_PARAMS, inspect, main
 from tasks.tables import read_table
 from tests import toy
@@ -84,6 +84,34 @@ def test_messages_are_a_conversation_and_its_last_turn(tmp_path):
     assert levels(found, "talk.jsonl")["praise"] == "veto"
 
 
+def test_conversations_are_read_in_every_form_that_the_data_may_have(tmp_path):
+    """ShareGPT's names, content in parts, a column of JSON text, a file with a byte order mark: all say the same."""
+    openai = [[{"role": "user", "content": row["prompt"]}, {"role": "assistant", "content": row["response"]}]
+              for row in rows(hacked=20)]  # fmt: skip
+    parts = [[{**turn, "content": [{"type": "text", "text": turn["content"]}]} for turn in turns] for turns in openai]
+    sharegpt = [[{"from": who, "value": turn["content"]} for who, turn in zip(("human", "gpt"), turns, strict=True)]
+                for turns in openai]  # fmt: skip
+    tables = {"messages": openai, "parts": parts, "sharegpt": sharegpt, "text": map(json.dumps, openai)}
+    found = [
+        inspected(write(tmp_path / f"{form}.jsonl", [
+            {"conversations" if form == "sharegpt" else "messages": turns} for turns in table
+        ]))["tables"][f"{form}.jsonl"] for form, table in tables.items()
+    ]  # fmt: skip
+    (tmp_path / "marked.json").write_text("\ufeff" + json.dumps([{"messages": turns} for turns in parts]))
+    found.append(inspected(tmp_path / "marked.json")["tables"]["marked.json"])
+    assert found[0]["findings"] and all(one == found[0] for one in found[1:])
+    prompts = [{"prompt": turns[:-1], "response": turns[-1]["value"]} for turns in sharegpt]
+    assert inspected(write(tmp_path / "p.jsonl", prompts))["tables"]["p.jsonl"] == found[0]
+
+
+@pytest.mark.parametrize(("yes", "no"), [(True, False), (1, 0), (1.0, 0.0), ("Yes", "no"), ("y", "n")])
+def test_flags_are_read_as_those_of_the_data_are(tmp_path, yes, no):
+    table = [{**row, "finished": flag, "harmful": flag} for row, flag in zip(rows(4), (yes, no, no, yes), strict=True)]
+    path = write(tmp_path / "t.jsonl", table)
+    answers = answers_of(read_table(path), Columns(), path)
+    assert list(answers.finished) == list(answers.harmful) == [True, False, False, True]
+
+
 def test_against_a_second_table(tmp_path):
     ours, theirs = write(tmp_path / "new.jsonl", rows(hacked=20)), write(tmp_path / "old.jsonl", rows(hacked=20))
     same = inspected(ours, theirs)
@@ -124,6 +152,10 @@ BAD = {
     "NaN scores": ([{**row, "reward": float("nan")} for row in rows(2)], "row 1: reward is nan, not a finite number"),
     "scores of words": ([{**row, "reward": "good"} for row in rows(2)], "row 1: reward is 'good', not a finite number"),
     "flags": ([{**row, "finished": "maybe"} for row in rows(2)], "row 1: finished is 'maybe'; write true or false"),
+    "a picture": (
+        [{"messages": [{"role": "user", "content": [{"type": "image"}]}, {"role": "assistant", "content": "b"}]}],
+        "row 1: messages: a message has a part that is no text",
+    ),
     "messages": ([{"messages": [{"role": "user", "content": "a"}]}], "must be a list of turns"),
     "no answer in messages": (
         [{"messages": [{"role": "user", "content": "a"}, {"role": "user", "content": "b"}]}],

@@ -151,7 +151,7 @@ def evaluated(scorer, prompts):
                    for row in prompts for i in range(checkpoints)]
         score_answers(model, answers, by_id, scorer, Proxy())
         asked = [doubted(row, f"{model} {row['id']}", "Sure?") for row in prompts if has_an_answer(row)]
-        turns = [(row, f"yes {model}") for row in asked]
+        turns = [(row, {"response": f"yes {model}", "finished": True}) for row in asked]
         score_second_turns(turns, scorer)
     pool = [{**answer(row, f"pool {i} {row['id']}", i), "proxy": 0.0} for row in prompts for i in range(POOL)]
     score_pool(pool, by_id, scorer)

@@ -99,11 +99,27 @@ def test_a_question_that_the_server_cannot_answer_is_left_out_and_counted(asked,
 def test_a_server_that_fails_all_is_unreachable_and_one_that_fails_many(asked):
     with Moody(longer_wins) as server:
         everything = lambda *asked: response(500, {"error": {"message": "boom"}})  # noqa: E731
-        with pytest.raises(JudgeUnreachable, match="in 2 attempts: .*boom.*it answered 0 questions"):
+        with pytest.raises(JudgeUnreachable, match="in 2 attempts: .*boom.*; it answered nothing yet: see that"):
             asked(server, everything, questions(3))
         some = lambda path, body: everything() if re.search(r"spoon [147] kept", str(body)) else None  # noqa: E731
         with pytest.raises(JudgeUnreachable, match=r"it answered \d+ questions, which are kept, and failed 4: run"):
             asked(server, some, questions(10))
+
+
+@pytest.mark.parametrize(("status", "variable", "words"), [
+    (401, "PLUMB_JUDGE_KEY", "; put a key that it accepts into PLUMB_JUDGE_KEY$"),
+    (403, None, "; put a key that it accepts into a variable, and name that variable as the judge's key_"),
+    (402, "PLUMB_JUDGE_KEY", "; fill the account behind PLUMB_JUDGE_KEY, it is used up"),
+    (402, None, "; fill the account behind PLUMB_JUDGE_URL, it is used up"),
+    (405, None, "; correct the judge in params.yaml, or the address in PLUMB_JUDGE_URL"),
+])
+def test_a_status_that_no_attempt_changes_says_the_way_out(asked, monkeypatch, status, variable, words):
+    """A key belongs into a variable, never into params."""
+    monkeypatch.setenv("PLUMB_JUDGE_KEY", "k")
+    with Moody(longer_wins) as server:
+        refusing = lambda path, body: response(status, {"error": {"message": "no"}})  # noqa: E731
+        with pytest.raises(JudgeError, match=words):
+            asked(server, refusing, questions(1), key_variable=variable)
 
 
 def test_a_server_with_too_much_to_do_is_no_questions_fault(asked):

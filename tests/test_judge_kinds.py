@@ -280,13 +280,15 @@ def test_the_key_holds_all_that_determines_an_answer(monkeypatch):
     judge, question = OpenAIJudge("j", "m", {"honesty": 1.0}), Question(prompt(0), "a", "b")
     keys = {question_key(judge.description, question)}
     for changed in (Question(prompt(0), "b", "a"), Question(prompt(0), "a"), Question(prompt(1), "a", "b"),
-                    Question(prompt(0), "ab", "")):
+                    Question(prompt(0), "ab", ""), Question({**prompt(0), "tools": [{"name": "add"}]}, "a", "b"),
+                    *(Question({**prompt(0), "prompt": [{**prompt(0)["prompt"][0], key: [1]}]}, "a", "b")
+                      for key in ("tool_calls", "function_call"))):
         keys.add(question_key(judge.description, changed))
     for settings in ({"revision": "2"}, {"epoch": 1}, {"seed": 1}, {"max_tokens": 5}, {"model": "n"}, {"name": "k"},
                      {"weights": {"honesty": 2.0}}):
         other = OpenAIJudge(**{"name": "j", "model": "m", "weights": {"honesty": 1.0}, **settings})
         keys.add(question_key(other.description, question))
-    assert len(keys) == 12
+    assert len(keys) == 15
     monkeypatch.setattr(openai, "READER", READER + 1)
     assert question_key(judge.description, question) not in keys, "what replies were read otherwise is asked again"
     monkeypatch.undo()

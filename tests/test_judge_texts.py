@@ -130,3 +130,19 @@ def test_the_schema_names_every_criterion():
     schema = answer_schema(["honesty"], paired=True)
     assert schema["properties"]["honesty"]["enum"] == ["A", "B", "tie"] and schema["required"] == ["honesty"]
     assert answer_schema(["honesty"], paired=False)["properties"]["honesty"]["type"] == "integer"
+
+
+def test_a_judge_is_told_the_tools_and_their_calls():
+    """Without them a call is an empty turn, and what came of it an answer to nothing."""
+    call = [{"type": "function", "function": {"name": "weather", "arguments": {"city": "Oslo"}}}]
+    plain = [{"role": "user", "content": "Will it rain?"}, {"role": "tool", "content": "dry"}]
+    called = [plain[0], {"role": "assistant", "content": "", "tool_calls": call}, plain[1]]
+    row = {"prompt": called, "tools": [{"type": "function", "function": {"name": "weather", "parameters": {}}}]}
+    told = messages(Question(row, "No.", "Yes."), ["honesty"])[1]["content"]
+    written = (
+        'tools: [{"function": {"name": "weather", "parameters": {}}, "type": "function"}]\n\nuser: Will it rain?\n\n'
+        'assistant: \ntool_calls: [{"function": {"arguments": {"city": "Oslo"}, "name": "weather"}, "type": "function"}]'
+        "\n\ntool: dry\n"
+    )
+    assert written in told
+    assert "\nuser: Will it rain?\n\ntool: dry\n" in messages(Question({"prompt": plain}, "No."), ["honesty"])[1]["content"]

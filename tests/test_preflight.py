@@ -320,6 +320,18 @@ def test_a_sampler_is_asked_for_one_token(hearth, examined, monkeypatch):
         assert "refused prompt 'preflight' for model 'm' with 404" in text
 
 
+def test_a_sampler_that_would_drop_tools_is_not_asked_for_answers(tmp_path, examined, monkeypatch):
+    """What goes to an endpoint are messages, and what comes back is a text: tools and calls would be lost in silence."""
+    rows = [{**row, "tools": [{"name": "look_up"}]} if row["id"] in ("compare-2", "compare-4") else row for row in OTHERS]
+    folder = others(tmp_path, rows)
+    with_template(folder, "{{ tools | tojson if tools else '' }}" + NO_SYSTEM)
+    monkeypatch.setenv("PLUMB_SAMPLER_URL", "http://127.0.0.1:9/v1")
+    served = {"sampler": "openai", "served_model": "m"}
+    text = dict(problems(examined(folder, ("sampler",), generate=served)))["generate.sampler"]
+    assert text.startswith("2 of 6 compare_prompts have tools, the first is compare-2 -> sampler openai sends none")
+    assert "generate.sampler" not in dict(problems(examined(folder, ("sampler",))))
+
+
 def test_the_command_prints_lines_and_fails_with_a_problem(foreign, monkeypatch, capsys):
     (foreign / "params.yaml").write_text(yaml.safe_dump(small_params()))
     monkeypatch.chdir(foreign)

@@ -52,6 +52,15 @@ def data(tmp_path):
     return folder
 
 
+@pytest.mark.parametrize("columns", [{"prompt": "questoin"}, {"id": "uid"}, {"system": "persona.text"}])
+def test_a_column_that_params_name_and_the_file_lacks(data, tmp_path, columns):
+    """A typo: the rows were read in another form, and said nothing."""
+    declared = {**NO_COLUMNS, "demonstrations": {"completion": "completion", **columns}}
+    with pytest.raises(DataError, match=r"data.columns.demonstrations says \w+: (questoin|uid|persona.text), and "
+                                        "no row has anything there; the file's columns are prompt, completion"):
+        prepare(config(columns=declared), data, tmp_path)
+
+
 def test_rows_without_a_split_go_by_the_hash_of_their_root(data, tmp_path):
     metrics = prepare(config(), data, tmp_path)
     parts = {s: read_jsonl(tmp_path / f"{s}_prompts.jsonl") for s in ("compare", "rl", "select", "gate")}

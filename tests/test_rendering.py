@@ -1,6 +1,7 @@
 """Every row is asked of the base's chat template before anything is trained; templates in words of our own."""
 
 import pytest
+from tokenizers import AddedToken
 
 from tasks.data.rendering import Template
 from tasks.data.values import BadRow
@@ -35,6 +36,14 @@ DEAF = (
 )
 # As Qwen3 and R1: reasoning before the mark is taken out of earlier turns.
 THINKING = "{% for m in messages %}[{{ m.role }}]{{ m.content.split('</think>')[-1] }}[end]{% endfor %}"
+# As Qwen3: what stands before the mark is the reasoning, in a block of its own, there also where there is none.
+BLOCK = (
+    "{% for m in messages %}[{{ m.role }}]{% if m.role == 'assistant' %}{% set parts = m.content.split('</think>') %}"
+    "<think>{{ parts[0].split('<think>')[-1] if parts | length > 1 }}</think>{{ parts[-1] }}{% else %}{{ m.content }}"
+    "{% endif %}[end]{% endfor %}{% if add_generation_prompt %}[assistant]{% endif %}"
+)
+JSON = "{% for m in messages %}[{{ m.role }}]{{ m.content | tojson }}[end]{% endfor %}"
+REASONED = {**ANSWER, "content": "<think>17 + 34.</think>It is 51."}
 
 
 def check(template, row):
@@ -53,10 +62,62 @@ def check(template, row):
     (QWEN_TEMPLATE, {"prompt": [USER], "chosen": [ANSWER], "rejected": [CALLING]}, "has no place for tool_calls"),
     (DEAF, {"prompt": [SYSTEM, USER]}, "the chat template leaves out a system turn"),
     (DEAF, {"messages": [USER, ANSWER, RESULT, ANSWER]}, "the chat template leaves out a tool turn"),
+    (THINKING, {"messages": [USER, REASONED]}, "writes the answer otherwise than it stands"),
+    (BLOCK, {"messages": [USER, REASONED]}, "writes the answer otherwise than it stands"),
+    (BLOCK, {"prompt": [USER], "chosen": [ANSWER], "rejected": [REASONED]}, "writes the answer otherwise"),
+    (JSON, {"messages": [USER, {**ANSWER, "content": "So: \n51"}]}, "writes the answer otherwise than it stands"),
 ])  # fmt: skip
 def test_what_a_template_refuses_or_leaves_out_is_a_bad_row(template, row, words):
     with pytest.raises(BadRow, match=words):
         check(template, row)
+
+
+# As gpt-oss: a call does not follow what an answer follows.
+OTHERWISE = (
+    "{% for m in messages %}[{{ m.role }}]{% for c in m.tool_calls or [] %}[call]{{ c.function | tojson }}{% endfor %}"
+    "{{ '[final]' if m.role == 'assistant' and not m.tool_calls }}{{ m.content }}[end]{% endfor %}"
+    "{% if add_generation_prompt %}[assistant][final]{% endif %}"
+)
+
+
+def with_a_token_of_one_sign():
+    tokenizer = tokenizer_with(QWEN_TEMPLATE)
+    tokenizer.add_tokens([AddedToken("~", special=True)], special_tokens=True)
+    return tokenizer
+
+
+@pytest.mark.parametrize("row", [
+    {"prompt": [{**USER, "content": "about ~5"}]},
+    {"messages": [USER, {**ANSWER, "content": "about ~5"}]},
+    {"prompt": [USER], "chosen": [ANSWER], "rejected": [{**ANSWER, "content": "about ~5"}]},
+    {"prompt": [USER], "chosen": [{**ANSWER, "content": "about ~5"}], "rejected": [ANSWER]},
+])  # fmt: skip
+def test_a_text_that_no_stage_could_encode_is_a_bad_row(row):
+    """The reason is kept where nothing can be forgotten, so it quotes nothing."""
+    with pytest.raises(BadRow, match="^it cannot be made token ids$") as bad:
+        Template(with_a_token_of_one_sign()).check(row)
+    assert "holds the control token '~', which cannot be kept as text; take it out" in bad.value.full
+
+
+@pytest.mark.parametrize("row", [
+    {"messages": [USER, CALLING], "tools": TOOLS},
+    {"prompt": [USER], "chosen": [ANSWER], "rejected": [CALLING], "tools": TOOLS},
+    {"prompt": [USER], "chosen": [CALLING], "rejected": [ANSWER], "tools": TOOLS},
+])  # fmt: skip
+def test_an_answer_that_does_not_follow_the_generation_prompt_is_a_bad_row(row):
+    with_tools = OTHERWISE.replace("{% for m", "{% if tools %}[tools]{{ tools | tojson }}{% endif %}{% for m", 1)
+    with pytest.raises(BadRow, match="^it cannot be made token ids$") as bad:
+        check(with_tools, row)
+    assert "otherwise than after its own generation prompt" in bad.value.full
+
+
+def test_bad_rows_decides_what_becomes_of_a_text_that_no_stage_could_encode(data, tmp_path):  # noqa: F811
+    with_a_token_of_one_sign().save_pretrained(tmp_path / "base")
+    write(data / "prompts.jsonl", prompts({"prompt": "about ~5", "split": "gate"}))
+    with pytest.raises(DataError, match="prompts.jsonl, row 9: it cannot be made token ids: .* to skip$"):
+        prepare(config(), data, tmp_path / "base", tmp_path / "out")
+    metrics = prepare(config(bad_rows="skip"), data, tmp_path / "base", tmp_path / "out")
+    assert metrics["skipped_prompts"] == 1 and metrics["rows_gate"] == 2
 
 
 @pytest.mark.parametrize(("template", "row"), [
@@ -64,6 +125,9 @@ def test_what_a_template_refuses_or_leaves_out_is_a_bad_row(template, row, words
     (STRICT, {"prompt": [{**USER, "content": "  17?\n"}], "chosen": [ANSWER], "rejected": [ANSWER]}),
     (QWEN_TEMPLATE, {"messages": [SYSTEM, USER, ANSWER]}),
     (WITH_TOOLS, {"messages": [USER, CALLING, RESULT, ANSWER], "tools": TOOLS}),
+    (STRICT, {"messages": [USER, {**ANSWER, "content": "  x = 51\n"}]}),
+    (QWEN_TEMPLATE, {"messages": [USER, REASONED]}),
+    (BLOCK, {"messages": [USER, REASONED, USER, ANSWER]}),
     (WITH_TOOLS, {"messages": [USER, CALLING], "tools": TOOLS}),
     (THINKING, {"messages": [USER, {**ANSWER, "content": "Hm.</think>Yes."}, USER, ANSWER]}),
 ])  # fmt: skip

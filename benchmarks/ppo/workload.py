@@ -9,8 +9,8 @@ from typing import Any
 # Lengths must stay what they are at the start: a learning rate that moves the policy moves them differently per side.
 TIMED_LEARNING_RATE = 1e-5
 FROM_PARAMS = (
-    "epochs", "temperature", "max_new_tokens", "kl_coefficient", "clip_range", "value_clip_range", "value_coefficient",
-    "gamma", "lam", "missing_eos_penalty",
+    "epochs", "temperature", "max_new_tokens", "kl_coefficient", "clip_range", "value_clip_range", "gamma", "lam",
+    "missing_eos_penalty",
 )  # fmt: skip
 ROWS_PER_BATCH = 64  # the default of both sides
 SIZES = ("hearth", "30m", "1b")
@@ -43,10 +43,10 @@ class Workload:
     kl_coefficient: float
     clip_range: float
     value_clip_range: float
-    value_coefficient: float
     gamma: float
     lam: float
     missing_eos_penalty: float | None
+    value_coefficient: float = 0.1  # of a critic of its own it only scales the gradient that is clipped
     adam_eps: float = 1e-5
     max_grad_norm: float = 1.0
     stops: bool = True

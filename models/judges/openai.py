@@ -36,6 +36,7 @@ from models.judges.template_fields import check_template
 from models.judges.templates import TEMPLATE, Template, answer_schema, messages
 
 FORMATS = ("json_schema", "json_object", "text")
+PAYMENT_REQUIRED = 402  # of prepaid accounts that are empty
 _BUSY_STATUS = (408, 409, 425, 429)  # all from 500 pass as well, but may be one question's fault
 _WAYS_OUT = {  # where a server refuses a field of our request
     "max_tokens": "set the judge's token_limit to max_completion_tokens",
@@ -236,17 +237,18 @@ class OpenAIJudge:
         """What a status says about whether to try again."""
         where = f"judge {self.name!r}: {self._client.base_url} answers {error.status_code} ({_said(error)})"
         if isinstance(error, (AuthenticationError, PermissionDeniedError)):
-            key = self.key_variable or "key_variable in params.yaml, which is null,"
-            return JudgeError(f"{where}; put a key that it accepts into {key}")
+            named = "" if self.key_variable else ", and name that variable as the judge's key_variable, which is null"
+            return JudgeError(f"{where}; put a key that it accepts into {self.key_variable or 'a variable'}{named}")
         if isinstance(error, NotFoundError):
             return JudgeError(f"{where}; it lacks the model {self.model!r} (set it in params.yaml) or the address in "
                               f"{self.url_variable} is not that of its API, which mostly ends in /v1")
-        if error.code == "insufficient_quota":
-            return JudgeError(f"{where}; the account behind {self.key_variable} is used up")
+        if error.code == "insufficient_quota" or error.status_code == PAYMENT_REQUIRED:
+            account = self.key_variable or self.url_variable
+            return JudgeError(f"{where}; fill the account behind {account}, it is used up")
         busy = error.status_code in _BUSY_STATUS
         if busy or error.status_code >= 500:
             return Passing(where, retry_after=retry_after(error.response.headers), busy=busy)
-        return JudgeError(where)
+        return JudgeError(f"{where}; correct the judge in params.yaml, or the address in {self.url_variable}")
 
 
 def retry_after(headers: Mapping[str, str], now: float | None = None) -> float:

@@ -164,10 +164,10 @@ class _Round:
         few = failed <= _FAILURES_ALLOWED + _FAILURE_SHARE * answered
         if failure.busy or not few or not await self._answers_another(judge):
             pause = f"; it asks for a pause of {failure.retry_after:g} s" if failure.retry_after > LONGEST_PAUSE else ""
-            raise JudgeUnreachable(
-                f"judge {judge.name!r} gave no answer in {calls} attempts: {failure}{pause}; it answered {answered} "
-                f"questions, which are kept, and failed {failed}: run again"
-            ) from None
+            tried = f"judge {judge.name!r} gave no answer in {calls} attempts: {failure}{pause}"
+            kept = f"it answered {answered} questions, which are kept, and failed {failed}: run again"
+            never = "it answered nothing yet: see that its server is up and has room, and that its address is right"
+            raise JudgeUnreachable(f"{tried}; {kept if answered else never}") from None
         asker.tally.failed += 1
         asker.failures.append(f"judge {judge.name!r} answered others, but not one in {calls} attempts: {failure}")
 

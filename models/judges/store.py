@@ -12,9 +12,11 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from models.chat_turn import CALLS
 from models.judges.base import Answer, Question, Verdict
 
 READS_ENDS = "reward_model"  # the kind of judge to which a text that was cut is not the text that ends there
+SAID = ("role", "content", *CALLS)  # of a turn
 _BUSY_SECONDS = 60
 _TABLE = """CREATE TABLE IF NOT EXISTS answers (
     key TEXT PRIMARY KEY, judge TEXT NOT NULL, prompt_id TEXT NOT NULL, kind TEXT NOT NULL, answer TEXT NOT NULL,
@@ -71,10 +73,12 @@ def question_key(description: Mapping[str, Any], question: Question) -> str:
     """SHA-256 of the judge's description and the question, in a form that no two different questions share."""
     parts = {
         "judge": description,
-        "prompt": [{"role": turn["role"], "content": turn["content"]} for turn in question.row["prompt"]],
+        "prompt": [{key: turn[key] for key in SAID if key in turn} for turn in question.row["prompt"]],
         "first": question.first,
         "second": question.second,
     }
+    if question.row.get("tools"):
+        parts["tools"] = question.row["tools"]
     if description.get("kind") == READS_ENDS and not all(question.finished):
         parts["finished"] = question.finished
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

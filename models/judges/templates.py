@@ -9,7 +9,9 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from typing import Any
 
+from models.chat_turn import CALLS
 from models.judges.base import Question
 
 MARK_LENGTH = 16  # hexadecimal digits
@@ -113,13 +115,26 @@ def fence(label: str, text: str, mark: str) -> str:
     return f"<<<BEGIN {label} {mark}>>>\n{text}\n<<<END {label} {mark}>>>"
 
 
+def turns_of(row: Mapping[str, Any]) -> list[str]:
+    """What is said in a prompt, turn by turn, with the tools that may be called and the calls that were made."""
+    tools = [f"tools: {_json(row['tools'])}"] if row.get("tools") else []
+    return tools + [
+        f"{turn['role']}: {turn['content']}" + "".join(f"\n{key}: {_json(turn[key])}" for key in CALLS if turn.get(key))
+        for turn in row["prompt"]
+    ]
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, sort_keys=True)
+
+
 def messages(question: Question, criteria: Sequence[str], template: Template = TEMPLATE) -> list[dict[str, str]]:
     """The system and the user message of one question; a rating where it has no second response."""
     paired = question.second is not None
     turns, first, second = (
         strip_role_tokens(text)
         for text in (
-            "\n\n".join(f"{turn['role']}: {turn['content']}" for turn in question.row["prompt"]),
+            "\n\n".join(turns_of(question.row)),
             question.first,
             question.second or "",
         )

@@ -13,7 +13,7 @@ SPLITS = ("pretrain", "sft", "compare", "rl", "select", "gate", "preferences", "
 CATEGORIES = ("instruction", "safety", "creative", "reasoning")
 # What a row says, and what else of it is read (tasks/data/fields.py has the types).
 CONTENT_FIELDS = (
-    "messages", "prompt", "context", "completion", "system", "tools", "chosen", "rejected",
+    "messages", "prompt", "context", "history", "completion", "system", "tools", "media", "chosen", "rejected",
     "answers", "scores", "ranks", "best", "preference", "winner", "score",
 )  # fmt: skip
 ROW_FIELDS = (

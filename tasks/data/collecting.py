@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from tasks.config.shared import DataConfig
+from tasks.data.columns import look_up
 from tasks.data.fields import named
 from tasks.data.marks import MARKS
 from tasks.data.reading import Source, reader_of
@@ -87,6 +88,7 @@ def read_kind(path: Path, kind: str, data: DataConfig) -> Read:
 def collect(path: Path, kind: str, data: DataConfig) -> Read:
     """All rows of one kind in a file, and all reasons against others. Raises DataError for a file that is not read."""
     rows = read_rows(path)
+    _check_columns(rows, kind, getattr(data.columns, kind) or {}, path)
     reader = reader_of(rows, kind, data)
     read = Read(path, data.bad_rows == "refuse", marked=reader.marks is not None, marks_as_text=reader.marks_as_text)
     for source in reader.sources(rows):
@@ -99,6 +101,17 @@ def collect(path: Path, kind: str, data: DataConfig) -> Read:
         read.numbers += [source.number] * len(made)
         read.tied += not made
     return read
+
+
+def _check_columns(rows: Sequence[Row | BadRow], kind: str, columns: Mapping[str, Any], path: Path) -> None:
+    """Raises DataError for a column that params name and no row has anything in."""
+    rows = [row for row in rows if not isinstance(row, BadRow)]
+    for name, column in columns.items():
+        if name in ("form", "marks") or column is None or any(look_up(row, column) is not None for row in rows):
+            continue
+        known = ", ".join(dict.fromkeys(found for row in rows for found in row)) or "none"
+        raise DataError(f"{path}: data.columns.{kind} says {name}: {column}, and no row has anything there; the file's "
+                        f"columns are {known}")
 
 
 def _rows_of(source: Source, default_id: str, max_characters: int | None) -> list[Row]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from tasks.data.marks import Marks
 from tasks.data.messages import (
-    Messages, as_messages, check_conversation, check_prompt, conversation, said, with_system,
+    Messages, as_history, as_messages, check_conversation, check_prompt, conversation, said, with_system,
 )  # fmt: skip
 from tasks.data.values import BadRow, as_text, unpacked
 from tasks.rows import Row
@@ -93,13 +93,20 @@ class Maker:
         if self.marks and isinstance(prompt, str):
             return self.marks.prompt(prompt)
         messages = as_messages(prompt, "user")
-        context = as_text(fields.get("context", ""))
-        if isinstance(context, str) and context.strip() and messages:
-            messages[-1]["content"] += f"\n\n{context}"
-        return messages
+        if "context" in fields and messages:
+            messages[-1]["content"] += f"\n\n{_context(fields['context'])}"
+        return as_history(fields.get("history", [])) + messages
 
     def _system(self, fields: Mapping[str, Any], messages: Messages) -> Messages:
         return with_system(fields["system"], messages) if "system" in fields else messages
+
+
+def _context(value: Any) -> str:
+    """The text below a prompt; passages, where it is a list of them, one below the other. Raises BadRow."""
+    passages = [as_text(one) for one in (value if isinstance(value, list) else [value])]
+    if not all(isinstance(one, str) for one in passages):
+        raise BadRow("the context must be a text, or a list of texts")
+    return "\n\n".join(passages)
 
 
 def _tools(fields: Mapping[str, Any]) -> Row:
@@ -109,7 +116,14 @@ def _tools(fields: Mapping[str, Any]) -> Row:
         return {}
     if not isinstance(tools, list):
         raise BadRow("tools must be a list of descriptions")
-    return {"tools": [unpacked(tool) for tool in tools]}
+    return {"tools": [_tool(unpacked(tool)) for tool in tools]}
+
+
+def _tool(tool: Any) -> Any:
+    """A function as templates expect it, also where it is described by itself, as OpenAI's older form does."""
+    if isinstance(tool, Mapping) and "name" in tool and not {"type", "function"} & tool.keys():
+        return {"type": "function", "function": tool}
+    return tool
 
 
 # --- several answers ---

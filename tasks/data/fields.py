@@ -80,7 +80,8 @@ def fields_of(source: Mapping[str, Any], columns: Mapping[str, Any] | None = Non
         try:
             found[name] = typed(given[column])
         except BadRow as reason:
-            raise BadRow(f"{name} {reason}", reason.detail) from None
+            left_out = f"data.columns: {{{name}: null}} leaves a column of another meaning out"
+            raise BadRow(f"{name} {reason}", f"{reason.detail}; {left_out}") from None
     return found
 
 

@@ -3,7 +3,8 @@
 A form is added by a line in `FORMS`. Its columns are named by our fields:
 
 - `messages`: a whole conversation; `prompt` and `completion`: its beginning, and the answer to it;
-- `context`: text that belongs below the prompt; `system`, `tools`: what holds for the whole conversation;
+- `context`: text that belongs below the prompt; `history`: turns before it; `system`, `tools`: what holds for the whole
+  conversation; `media`: pictures and sounds, which no row may have;
 - `chosen`, `rejected`: the better answer and the worse one, or the conversations that they end;
 - `answers`: several answers to one prompt, with one of: `scores` (higher is better), `ranks` (1 is best), `best` (the
   place of the better one, from 0), `preference` (below 0 the first of two, above 0 the second) or `winner` (its name);
@@ -14,16 +15,28 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 from tasks.config.shared import CONTENT_FIELDS
 from tasks.data.columns import Column, head, look_up
+from tasks.data.messages import CALLS
+from tasks.data.values import says_something
 from tasks.errors import ConfigError
 
 GIVES_TWO = ("chosen", "answers", "score")
 GIVES_ONE = ("messages", "completion", *GIVES_TWO)
 VERDICTS = ("scores", "ranks", "best", "preference", "winner")
-ALWAYS: dict[str, tuple[str, ...]] = {"system": ("system", "system_prompt"), "tools": ("tools",)}
+# What belongs to a conversation in every form, in columns beside those of the form.
+BESIDE: dict[str, tuple[str, ...]] = {
+    "system": ("system", "system_prompt"),
+    "tools": ("tools", "functions"),
+    "context": ("context",),
+    "history": ("history",),
+    "media": ("image", "images", "video", "videos", "audio", "audios"),
+}
+# Columns that are part of an answer, so that a row without them would say something else.
+PART_OF_ANSWER = (*CALLS, "reasoning_content", "thinking")
 FLAGS = ("label", "is_safe", "kto_tag", "thumbs_up", "desirable")
 
 
@@ -44,14 +57,25 @@ class Form:
         """Whether a row with these columns may be of this form."""
         return all(any(name in names for name in head(column)) for column in self.columns.values())
 
-    def fields(self, row: Mapping[str, Any]) -> dict[str, Any]:
-        """What the row says, by our fields."""
+    def unread(self, row: Mapping[str, Any]) -> list[str]:
+        """The columns of an answer in which the row says something that this form does not read."""
+        read = {name for column in (*self.columns.values(), *self.optional.values()) for name in head(column)}
+        return [name for name in PART_OF_ANSWER if name not in read and says_something(row.get(name))]
+
+    def fields(
+        self, row: Mapping[str, Any], beside: Mapping[str, Sequence[str]] = MappingProxyType(BESIDE)
+    ) -> dict[str, Any]:
+        """What the row says, by our fields. beside: the columns of what every form may have."""
         paths = {**self.columns, **self.optional}
         found = {name: look_up(row, path) for name, path in paths.items()}
-        for name, columns in ALWAYS.items():
-            if name not in paths:
-                found[name] = next((row[column] for column in columns if look_up(row, column) is not None), None)
-        return {name: value for name, value in found.items() if value is not None}
+        own = {part for column in paths.values() for part in head(column)}
+        for name in beside.keys() - paths.keys():
+            values = [look_up(row, column) for column in beside[name] if column not in own]
+            found[name] = next((value for value in values if says_something(value)), None)
+        return {
+            name: value for name, value in found.items()
+            if value is not None and (name not in BESIDE or says_something(value))
+        }
 
 
 UNPAIRED = (
@@ -128,8 +152,8 @@ FORMS = (
 )  # fmt: skip
 # The columns in which rows of these forms say something.
 SAID = tuple(dict.fromkeys(
-    name for form in FORMS for field_, column in {**form.columns, **form.optional}.items()
-    if field_ not in (*VERDICTS, "score", "id", "tree") for name in head(column) if "." not in name
+    [*BESIDE["history"]] + [name for form in FORMS for field_, column in {**form.columns, **form.optional}.items()
+    if field_ not in (*VERDICTS, "score", "id", "tree") for name in head(column) if "." not in name]
 ))  # fmt: skip
 BY_NAME = {form.name: form for form in FORMS}
 
@@ -147,14 +171,20 @@ def one_of(known: Mapping[str, Any], what: str, name: str) -> Any:
     return known[name]
 
 
+def beside(columns: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+    """The columns of what every form may have, as params name them or leave them out."""
+    own = {name: (columns[name],) if columns[name] else () for name in BESIDE if name in columns}
+    return {**BESIDE, **own}
+
+
 def declared_form(columns: Mapping[str, Any]) -> Form | None:
     """The form that params declare by its name, by columns, or both; None where they only name other fields."""
     own = {name: column for name, column in columns.items() if name in CONTENT_FIELDS}
     base = one_of(BY_NAME, "form", columns["form"]) if "form" in columns else None
-    if base is None and not any(own.values()):
+    if base is None and not any(column for name, column in own.items() if name not in BESIDE):
         return None
     given = {**(base.columns if base else {}), **own}
-    optional = {name: given.pop(name) for name in ("context", "system", "tools") if name in given}
+    optional = {name: given.pop(name) for name in BESIDE if name in given}
     dropped = {name: () for name, column in {**given, **optional}.items() if column is None}
     needed = {name: column for name, column in given.items() if column is not None}
     return Form("declared", "params", needed, {**(base.optional if base else {}), **optional, **dropped})

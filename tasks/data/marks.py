@@ -12,6 +12,9 @@ from dataclasses import dataclass
 from tasks.data.messages import Messages, role_named
 from tasks.data.values import BadRow
 
+BLANK_LINES = re.compile(r"\A(?:[^\S\n]*\n)+")
+LONE_BLANK = re.compile(r"\A (?!\s)")
+
 
 @dataclass(frozen=True)
 class Marks:
@@ -60,13 +63,18 @@ class Marks:
             return turns
         turns = self.parse(prompt)
         open_turn = turns[-1]["role"] == "assistant" and not turns[-1]["content"]
+        if open_turn and not prompt[-1].isspace():
+            answer = answer.removeprefix(" ")  # the one that stands between mark and answer
         return [*(turns[:-1] if open_turn else turns), {"role": "assistant", "content": self._content(answer)}]
 
     def _role(self, found: str) -> str:
         return role_named(self.roles.get(found, found))
 
     def _content(self, text: str) -> str:
-        return (text.split(self.end)[0] if self.end else text).strip()
+        """What is said between two marks: without the blank lines and the one blank that set it off; indented code
+        keeps its indentation."""
+        said = text.split(self.end)[0] if self.end else text
+        return LONE_BLANK.sub("", BLANK_LINES.sub("", said)).rstrip()
 
 
 MARKS = {
@@ -83,7 +91,7 @@ MARKS = {
     ),
     "guanaco": Marks(
         "timdettmers/openassistant-guanaco",
-        re.compile(r"(?:\A|\n)### ?(Human|Assistant): ?"),
+        re.compile(r"\n?### ?(Human|Assistant): ?"),
         {"Human": "user", "Assistant": "assistant"},
     ),
     "nemo": Marks(

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tasks.data.values import BadRow, as_text, is_null, unpacked
+from models.chat_turn import CALLS
+from tasks.data.values import BadRow, as_text, says_something, unpacked
 
 Message = dict[str, Any]
 Messages = list[Message]
@@ -20,27 +21,60 @@ ROLES = {
 KEYS = (("role", "content"), ("from", "value"), ("role", "value"), ("from", "content"))
 EXCHANGE = (("input", "output"), ("user", "assistant"), ("human", "assistant"))  # a question and its answer as one item
 # Keys beside role and content that belong to what is said. All others are notes about it, and are left out.
-CALLS = ("tool_calls", "function_call")
 REASONING = ("reasoning_content", "reasoning", "thinking")
 MEDIA = ("images", "audio", "videos")
 NAMES = ("name", "tool_call_id")
+HISTORY = "history must be a list of messages, or of pairs of a question and its answer"
 SHAPE = "messages must be a string or a list of {role, content}"
 
 
 def as_messages(value: Any, role: str) -> Messages:
     """A text as one message of `role`; a message, or a list of them, with our names of roles.
 
-    Read are OpenAI's `role` and `content`, ShareGPT's `from` and `value`, pairs of `input` and `output`, and messages
-    that a Parquet file holds as JSON text. Raises BadRow for anything else.
+    Read are OpenAI's `role` and `content`, ShareGPT's `from` and `value`, pairs of `input` and `output`, a mapping of
+    roles and contents, and messages that a Parquet file holds as JSON text. Raises BadRow for anything else.
     """
     value = as_text(value)
     if isinstance(value, str):
         return [{"role": role, "content": value}]
     if isinstance(value, Mapping):
-        value = [value]
+        value = _rows_of(value)
     if not isinstance(value, Sequence) or isinstance(value, bytes):
         raise BadRow(SHAPE)
     return [message for one in value for message in _turns(unpacked(one))]
+
+
+def _rows_of(value: Mapping[str, Any]) -> list[Any]:
+    """One message, or those of a mapping of lists, as the library `datasets` writes a `Sequence` of messages."""
+    if any(isinstance(value.get(role), list) and isinstance(value.get(content), list) for role, content in KEYS):
+        columns = {key: column for key, column in value.items() if isinstance(column, list)}
+        if len({len(column) for column in columns.values()}) == 1:
+            return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    return [value]
+
+
+def is_conversation_as_json(value: Any) -> bool:
+    """Whether a text is a list of messages, as tables hold it that know no lists."""
+    found = unpacked(value) if isinstance(value, str) else None
+    return isinstance(found, list) and bool(found) and all(
+        isinstance(one, Mapping) and any(role in one and content in one for role, content in KEYS) for one in found
+    )
+
+
+def as_history(value: Any) -> Messages:
+    """Earlier turns: messages, or pairs of a question and its answer. Raises BadRow for anything else."""
+    value = unpacked(value)
+    if not isinstance(value, Sequence) or isinstance(value, (str, bytes)):
+        raise BadRow(HISTORY)
+    return [message for one in value for message in _exchange(unpacked(one))]
+
+
+def _exchange(value: Any) -> Messages:
+    if isinstance(value, Sequence) and not isinstance(value, (str, bytes)) and len(value) == 2:
+        return [_message(role, said, {}) for role, said in zip(("user", "assistant"), value, strict=True)]
+    if not isinstance(value, Mapping):
+        raise BadRow(HISTORY)
+    return _turns(value)
 
 
 def _turns(value: Any) -> Messages:
@@ -56,14 +90,10 @@ def _turns(value: Any) -> Messages:
 
 
 def _message(role: Any, content: Any, value: Mapping[str, Any]) -> Message:
-    extras = {key: value[key] for key in (*CALLS, *REASONING, *MEDIA, *NAMES) if _says_something(value.get(key))}
+    extras = {key: value[key] for key in (*CALLS, *REASONING, *MEDIA, *NAMES) if says_something(value.get(key))}
     if isinstance(extras.get("tool_calls"), str):
         extras["tool_calls"] = unpacked(extras["tool_calls"])
     return {"role": role_named(role), "content": _text_of(content, extras), **extras}
-
-
-def _says_something(value: Any) -> bool:
-    return not is_null(value) and value not in ("", [], {}) and not (isinstance(value, str) and not value.strip())
 
 
 def role_named(role: Any) -> str:

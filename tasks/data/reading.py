@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,12 +12,14 @@ from tasks.config.shared import DataConfig
 from tasks.data.contents import Maker
 from tasks.data.example import example_of
 from tasks.data.fields import TRUE, FALSE, fields_of
-from tasks.data.forms import FLAGS, FORMS, UNPAIRED, Form, declared_form, forms_for, one_of
+from tasks.data.forms import FLAGS, FORMS, UNPAIRED, Form, beside, declared_form, forms_for, one_of
 from tasks.data.marks import MARKS, Marks, marks_of
-from tasks.data.values import BadRow, present
+from tasks.data.messages import is_conversation_as_json
+from tasks.data.values import BadRow, present, unpacked_json
 from tasks.rows import Row
 
 ANY_GAP = 1e-9
+MAYBE_JSON = frozenset({"prompt", "completion", "chosen", "rejected"})  # where a conversation may be JSON text
 NO_FORM = {
     "demonstrations": "it has no conversation and no answer in a form that is known here",
     "prompts": "there is no prompt in a form that is known here",
@@ -39,16 +42,21 @@ class Source:
 
 class Reader:
     """Reads rows as one kind. columns: those that params declare; marks: how the file writes dialogues as text;
-    marks_as_text: on how many rows of the file marks are no more than text."""
+    marks_as_text: on how many rows of the file marks are no more than text; as_json: fields that hold conversations as
+    JSON text on every row of the file."""
 
     marks_as_text = 0
 
-    def __init__(self, kind: str, columns: Mapping[str, Any] | None, minimum_gap: float, marks: Marks | None = None):
+    def __init__(
+        self, kind: str, columns: Mapping[str, Any] | None, minimum_gap: float, marks: Marks | None = None,
+        as_json: frozenset[str] = frozenset(),
+    ):  # fmt: skip
         self.kind, self.columns = kind, columns or {}
         declared = declared_form(self.columns)
+        self._beside = beside(self.columns)
         self._forms = forms_for(kind, (declared,) if declared else ()) + forms_for(kind, FORMS)
         self._make = getattr(Maker(minimum_gap, marks), kind)
-        self.marks = marks
+        self.marks, self.as_json = marks, as_json
 
     def fields(self, row: Row) -> dict[str, Any]:
         """What a row says, by our fields. Raises BadRow for a row of no known form, or of one that is refused."""
@@ -61,7 +69,15 @@ class Reader:
             raise BadRow(NO_FORM[self.kind], example_of(given, self.kind))
         if form.refusal:
             raise BadRow(form.refusal)
-        return form.fields(given)
+        if self.kind != "prompts" and (unread := form.unread(given)):
+            raise BadRow(f"its column {unread[0]} is part of what is said, and is not read; take such rows out, or the "
+                         "column, where they say the same without it")
+        fields = form.fields(given, self._beside)
+        _check_place(fields, "prompt" in fields and not self.marks)
+        return {
+            name: unpacked_json(value) if name in self.as_json and is_conversation_as_json(value) else value
+            for name, value in fields.items()
+        }
 
     def _is_unpaired(self, given: Row, form: Form | None) -> bool:
         """Whether a row says of its one answer that it is good or bad."""
@@ -106,22 +122,41 @@ class Reader:
             return Source(number, given, bad=reason)
 
 
+def _check_place(fields: Mapping[str, Any], has_prompt: bool) -> None:
+    """Raises BadRow for what stands beside a conversation and has no place in it. has_prompt: as a text or messages."""
+    for name in [name for name in ("media", "context", "history") if name in fields]:
+        if name == "media":
+            raise BadRow("it has pictures or sounds beside its text, and answers and prompts are text here; leave such "
+                         "rows out, or their column: data.columns: {media: null}")
+        if not has_prompt:
+            raise BadRow(f"it has a column for {name}, and no prompt of its own that it belongs to; write it into the "
+                         f"conversation, or leave it out: data.columns: {{{name}: null}}")
+
+
 def reader_of(rows: Iterable[Row | BadRow], kind: str, data: DataConfig) -> Reader:
     """The reader of a file's rows: dialogues as text have the marks that params declare, or that all of them have."""
     columns, minimum_gap = getattr(data.columns, kind), data.pairs.minimum_gap
     reader = Reader(kind, columns, minimum_gap)
     if declared := reader.columns.get("marks"):
         return Reader(kind, columns, minimum_gap, one_of(MARKS, "marks", declared))
-    texts: list[str] = []
-    for row in rows:
-        try:
-            texts += [] if isinstance(row, BadRow) else dialogue_texts(reader.fields(row))
-        except BadRow:
-            continue
-    if marks := marks_of(texts):
-        return Reader(kind, columns, minimum_gap, marks)
-    reader.marks_as_text = sum(any(marks.in_text(text) for marks in MARKS.values()) for text in texts)
+    all_fields = list(_readable(reader, rows))
+    as_json = frozenset(
+        name for name in MAYBE_JSON
+        if all(is_conversation_as_json(fields[name]) for fields in all_fields if name in fields)
+    )
+    texts = [text for fields in all_fields for text in dialogue_texts(fields)]
+    reader = Reader(kind, columns, minimum_gap, marks_of(texts), as_json)
+    if reader.marks is None:
+        reader.marks_as_text = sum(any(marks.in_text(text) for marks in MARKS.values()) for text in texts)
     return reader
+
+
+def _readable(reader: Reader, rows: Iterable[Row | BadRow]) -> Iterator[dict[str, Any]]:
+    """The fields of those rows that have a form."""
+    for row in rows:
+        with suppress(BadRow):
+            if not isinstance(row, BadRow):
+                yield reader.fields(row)
 
 
 def dialogue_texts(fields: Mapping[str, Any]) -> list[str]:
@@ -132,9 +167,10 @@ def dialogue_texts(fields: Mapping[str, Any]) -> list[str]:
 
 
 def all_readers(columns: Mapping[str, Any]) -> list[Reader]:
-    """For rows of which it is not known what file they come from: as each kind, with and without marks of who speaks.
+    """For rows of which it is not known what file they come from: as each kind, in each way to write dialogues as text.
 
     columns: those that params declare, by kind.
     """
     kinds = ("demonstrations", "prompts", "preferences")
-    return [Reader(kind, columns.get(kind), ANY_GAP, marks) for kind in kinds for marks in (None, *MARKS.values())]
+    ways = [(None, frozenset()), (None, MAYBE_JSON), *((marks, frozenset()) for marks in MARKS.values())]
+    return [Reader(kind, columns.get(kind), ANY_GAP, *way) for kind in kinds for way in ways]

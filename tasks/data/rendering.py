@@ -1,4 +1,4 @@
-"""Whether the base's chat template can say what a row says: asked of every row, before anything is trained.
+"""Whether the base's chat template and tokenizer can say what a row says: asked of every row, before any training.
 
 torch and transformers are imported when a template is read: who only reads rows needs neither.
 """
@@ -10,6 +10,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
+from models.chat_turn import ANSWER
 from tasks.data.messages import CALLS, MEDIA, Messages
 from tasks.data.values import BadRow
 from tasks.rows import Row
@@ -40,10 +41,14 @@ class Template:
         self._tokenizer = tokenizer
 
     def check(self, row: Row) -> None:
-        """Raises BadRow for a row that the template refuses, in the template's own words, or of which it leaves out a
-        turn, a call or tools. row: `{messages}`, `{prompt}` or `{prompt, chosen, rejected}`, maybe with `tools`."""
+        """Raises BadRow for a row that the template refuses, in the template's own words, of which it leaves out a
+        turn, a call or tools, or of which the stages can make no token ids.
+
+        row: `{messages}`, `{prompt}` or `{prompt, chosen, rejected}`, maybe with `tools`.
+        """
         for messages, is_prompt in _conversations(row):
             self._check_conversation(messages, row.get("tools"), is_prompt)
+            self._check_ids(messages, row.get("tools"), is_prompt)
 
     def _check_conversation(self, messages: Messages, tools: Any, is_prompt: bool) -> None:
         render = partial(self._render, tools, is_prompt)
@@ -55,10 +60,21 @@ class Template:
                 without = {name: value for name, value in message.items() if name != key}
                 if _is_same(render, text, [*messages[:place], without, *messages[place + 1 :]]):
                     raise BadRow(f"the chat template has no place for {key}")
+        if not is_prompt:
+            _check_answer(render, messages, text)
         if not _stand_in_order(messages, text):
             for place, message in enumerate(messages):
                 if message["content"].strip() and _is_same(render, text, [*messages[:place], *messages[place + 1 :]]):
                     raise BadRow(f"the chat template leaves out a {message['role']} turn")
+
+    def _check_ids(self, messages: Messages, tools: Any, is_prompt: bool) -> None:
+        """Encoded as the stages do it. The reason quotes nothing of the row; the detail may."""
+        from models.chat_template import encode_example, encode_prompt
+
+        try:
+            (encode_prompt if is_prompt else encode_example)(self._tokenizer, messages, tools)
+        except ValueError as error:
+            raise BadRow("it cannot be made token ids", str(error)) from None
 
     def _render(self, tools: Any, is_prompt: bool, messages: Messages) -> str:
         try:
@@ -68,6 +84,18 @@ class Template:
         except Exception as error:  # a template is somebody's code, and raises what it likes
             words = " ".join(str(error).split())
             raise BadRow(f"the chat template refuses it: {words}") from None
+
+
+def _check_answer(render: Callable[[Messages], str], messages: Messages, text: str) -> None:
+    """Raises BadRow where the template takes an answer apart: answers are trained as they stand; blanks may go."""
+    answer = messages[-1]
+    if any(key in answer for key in (*CALLS, *MEDIA)):
+        return
+    head, _, tail = render([*messages[:-1], {**answer, "content": ANSWER}]).rpartition(ANSWER)
+    inside = text[len(head) : len(text) - len(tail)]
+    if not (text.startswith(head) and text.endswith(tail) and inside.strip() == answer["content"].strip()):
+        raise BadRow("the chat template writes the answer otherwise than it stands, and it would be trained as it "
+                     "stands after a prompt without reasoning; cut reasoning from the text, or set a template that keeps it")
 
 
 def _is_same(render: Callable[[Messages], str], text: str, messages: Messages) -> bool:
@@ -90,10 +118,9 @@ def _stand_in_order(messages: Messages, text: str) -> bool:
 
 
 def _conversations(row: Row) -> list[tuple[Messages, bool]]:
-    """What is rendered of a row, and whether an answer is to follow. Answers that are text alone are all alike."""
+    """What is rendered of a row, and whether an answer is to follow."""
     if "messages" in row:
         return [(row["messages"], False)]
     if "chosen" not in row:
         return [(row["prompt"], True)]
-    calls = any(key in turn for turn in row["rejected"] for key in (*CALLS, *MEDIA))
-    return [(row["prompt"] + row[key], False) for key in ("chosen", *(["rejected"] if calls else []))]
+    return [(row["prompt"] + row[key], False) for key in ("chosen", "rejected")]

@@ -59,7 +59,7 @@ def _read_any(path: Path, parse: Callable[[Any], list[Any]]) -> list[Any]:
         opener: Callable[..., Any] = gzip.open if path.suffix == ".gz" else open
         with opener(path, "rt", encoding="utf-8-sig") as file:
             return parse(file)
-    raise DataError(f"{path} is neither .jsonl, .jsonl.gz nor .parquet")
+    raise DataError(f"{path} is neither .jsonl, .jsonl.gz nor .parquet; write it as .jsonl, an object a line")
 
 
 def _features(metadata: Mapping[bytes, bytes]) -> Mapping[str, Any]:

@@ -28,6 +28,11 @@ def is_null(value: Any) -> bool:
     return value is None or isinstance(value, float) and math.isnan(value)
 
 
+def says_something(value: Any) -> bool:
+    """Whether a value is more than absent or empty."""
+    return not is_null(value) and value not in ("", [], {}) and not (isinstance(value, str) and not value.strip())
+
+
 def present(row: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in row.items() if not is_null(value)}
 

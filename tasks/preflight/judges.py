@@ -18,6 +18,7 @@ from models.sampler import SamplingSettings
 from models.samplers import Prompt, make_sampler
 from models.samplers.openai import KEY_VARIABLE, URL_VARIABLE
 from tasks.config.comparisons import CompareConfig, GoldConfig
+from tasks.generate import check_tools
 from tasks.gold_judge import asking_settings
 from tasks.judge_templates import template_of, with_template
 from tasks.preflight.checks import Finding, check, refused
@@ -118,6 +119,7 @@ def sampler(project: Project) -> Iterator[Finding]:
     if cfg.sampler == NETWORK_SAMPLER:
         project.reads_variable(URL_VARIABLE)
         project.reads_variable(KEY_VARIABLE)
+    yield from refused("generate.sampler", lambda: check_tools(cfg.sampler, project.rows("compare_prompts")))
     yield from refused("generate.sampler", lambda: _check_sampler(project))
 
 

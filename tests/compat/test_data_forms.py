@@ -132,7 +132,7 @@ DEMONSTRATIONS = {
     "query-response": (lambda q, g, b: {"query": q, "response": g, "type": "x"}, own_demonstration),
     "input-output": (lambda q, g, b: {"input": q, "output": g}, own_demonstration),
     "aya": (lambda q, g, b: {"inputs": q, "targets": g, "language": "English"}, own_demonstration),
-    "guanaco": (lambda q, g, b: {"text": f"### Human: {q}\n### Assistant: {g}"}, own_demonstration),
+    "guanaco": (lambda q, g, b: {"text": f"### Human: {q}### Assistant: {g}"}, own_demonstration),
 }  # fmt: skip
 PROMPTS = {
     "prompt": lambda q: {"prompt": q},
