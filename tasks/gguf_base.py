@@ -10,6 +10,7 @@ import argparse
 import os
 import shutil
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -24,9 +25,11 @@ from tasks import errors
 def convert(gguf: Path, out: Path) -> None:
     """Write config, weights and tokenizer of the GGUF file to `out`, whole or not at all.
 
-    Raises ValueError for a file that is missing or cannot be read, and for what cannot be a base: no chat template, no
-    end-of-text token, no causal LM.
+    Raises ValueError without the package that reads it, for a file that is missing or cannot be read, and for what
+    cannot be a base: no chat template, no end-of-text token, no causal LM.
     """
+    if find_spec("gguf") is None:
+        raise ValueError("the package gguf is not installed; pip install gguf==0.19.0")
     if not gguf.is_file():
         raise ValueError(f"{gguf} does not exist; give --gguf the path of a .gguf file")
     with readable(gguf):
@@ -52,7 +55,7 @@ def main(arguments: list[str] | None = None) -> int:
     parsed = parser.parse_args(arguments)
     try:
         convert(parsed.gguf, parsed.out)
-    except (ValueError, ImportError) as error:
+    except ValueError as error:
         print(f"gguf_base: {errors.one_line(error)}", file=sys.stderr)
         return 1
     return 0
