@@ -102,7 +102,9 @@ def _reads_states_and_is_last(head: nn.Module, inner: nn.Module) -> bool:
         states = hidden_states(backbone_of(inner), ids)
         with head.register_forward_hook(replace_logits):
             logits = inner(input_ids=ids, use_cache=False).logits
-    reads_states = bool(read) and read[0].shape == states.shape and torch.allclose(read[0], states, rtol=1e-4, atol=1e-5)
+    if not read or read[0].shape != states.shape:
+        return False
+    reads_states = torch.allclose(read[0], states.to(read[0].dtype), rtol=1e-4, atol=1e-5)
     return reads_states and torch.equal(logits, written[0])
 
 
@@ -112,7 +114,8 @@ def states_and_logits(model: nn.Module, batch: ResponseBatch) -> tuple[Tensor, T
     inner, backbone = unwrapped(model), backbone_of(model)
     if head_is_plain(model):
         states = token_states(backbone, batch.ids, batch.lengths, batch.states)
-        return states, inner.get_output_embeddings()(states)
+        head = inner.get_output_embeddings()
+        return states, head(states.to(head.weight.dtype))  # Mamba's states are float32 beside bfloat16 weights
 
     def run(ids: Tensor, lengths: Tensor, read: Tensor) -> tuple[Tensor, Tensor]:
         seen: list[Tensor] = []

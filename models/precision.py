@@ -4,7 +4,9 @@ What is trained is held in float32: a bfloat16 weight has 8 binary digits, so a 
 Its matrix products run in bfloat16 (autocast). What is judged and served is rounded once, by `round_weights`.
 """
 
+import copy
 import re
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
@@ -42,15 +44,27 @@ def hold_products_in(model: nn.Module, dtype: torch.dtype) -> nn.Module:
 
 
 def round_weights(model: PreTrainedModel, dtype: torch.dtype) -> PreTrainedModel:
-    """Rounds what is stored of a model to `dtype`, as transformers does when it reads the stored model in that dtype.
+    """Rounds a model to what transformers holds in memory when it reads the stored model in `dtype`.
 
-    Numbers that the model derives (rotary frequencies) and those that its class keeps in float32 are not rounded.
+    So numbers that its class makes in float32 whatever the dtype (rotary frequencies, the decays of some recurrent
+    layers) are not rounded, and those that it makes in `dtype` without storing them (Falcon-H1's multipliers) are.
 
     Returns:
         The same model.
     """
+    if dtype == torch.float32:
+        return model
+    with torch.device("meta"):
+        made = type(model)._from_config(copy.deepcopy(model.config), dtype=dtype)
+    dtypes = {name: tensor.dtype for name, tensor in _tensors(made)}
     kept = re.compile("|".join(map(re.escape, model._keep_in_fp32_modules_strict)) or r"(?!)")
-    for name, stored in model.state_dict(keep_vars=True).items():
-        if stored.is_floating_point() and not kept.search(name):
-            stored.data = stored.data.to(dtype)
+    for name, held in list(_tensors(model)):
+        if held.is_floating_point() and not kept.search(name):
+            held.data = held.data.to(dtypes[name])
     return model
+
+
+def _tensors(model: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
+    """Parameters and buffers by name, tied ones under each of their names."""
+    yield from model.named_parameters(remove_duplicate=False)
+    yield from model.named_buffers(remove_duplicate=False)

@@ -53,7 +53,7 @@ def last_token_scores(model: nn.Module, ids: Tensor, lengths: Tensor) -> Tensor:
     """Scores (batch,) of right-padded ids (batch, time), each read at position length − 1. Differentiable."""
     head = score_head(model)
     states = token_states(backbone_of(model), ids, lengths, read=lengths.cumsum(0) - 1)
-    return head(states).squeeze(-1).float()
+    return head(states.to(head.weight.dtype)).squeeze(-1).float()  # Mamba's states are float32 beside bfloat16 weights
 
 
 def score(model: nn.Module, sequences: Sequence[Sequence[int]], rows_per_batch: int) -> Tensor:

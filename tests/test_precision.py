@@ -10,7 +10,9 @@ from safetensors.torch import load_file
 
 from models.chat_template import load_tokenizer
 from models.loading import load_policy, save_policy
+from models.logprobs import response_logprobs
 from models.precision import hold_products_in, products_in, round_weights
+from models.reward import score
 from models.reward_model import load_reward_model, reward_model_from_policy
 from tasks import dpo as dpo_stage
 from tasks import package as package_stage
@@ -20,6 +22,7 @@ from tasks import sft as sft_stage
 from tasks.params import stage_config
 from tasks.rows import read_jsonl, write_jsonl
 from tests.import_closure import ROOT
+from tests.tiny_architectures import PROMPTS, RESPONSES, ROWS, alone, build
 from tests.tiny_models import make_gpt2, make_qwen2
 
 SMALL = {
@@ -184,6 +187,31 @@ def test_rounding_leaves_what_the_class_keeps_in_float32(tmp_path):
     kinds = {name: p.dtype for name, p in round_weights(policy, torch.bfloat16).named_parameters()}
     assert {name for name, dtype in kinds.items() if dtype == torch.float32} == {
         "transformer.ln_f.weight", "transformer.ln_f.bias"}
+
+
+# Numbers that no file holds, made in the model's dtype; one that is float32 in any; scales of embeddings; plain.
+@pytest.mark.parametrize(
+    "name", ["FalconH1ForCausalLM", "OlmoHybridForCausalLM", "Gemma3ForCausalLM", "LlamaForCausalLM"])
+def test_rounded_is_what_is_read_rounded(tmp_path, name):
+    """A model rounded in memory, as a chain is, and the same one read in bfloat16, as the served package is."""
+    build(name).save_pretrained(tmp_path)
+    rounded, served = round_weights(load_policy(tmp_path), torch.bfloat16), load_policy(tmp_path, dtype="bfloat16")
+    for kind in ("named_parameters", "named_buffers"):
+        for (where, held), (_, read) in zip(getattr(rounded, kind)(), getattr(served, kind)(), strict=True):
+            assert held.dtype == read.dtype and torch.equal(held, read), where
+    assert torch.equal(alone(rounded, ROWS[4]), alone(served, ROWS[4]))
+
+
+@pytest.mark.parametrize("name", ["MambaForCausalLM", "Mamba2ForCausalLM", "FalconMambaForCausalLM"])
+def test_states_in_float32_are_read_by_a_rounded_head(name):
+    """Mamba adds up its states in float32, whatever its weights: to log-probs and to scores, near those of float32."""
+    exact, rounded = build(name), round_weights(build(name), torch.bfloat16)
+    with torch.no_grad():
+        ours, theirs = (response_logprobs(model, PROMPTS, RESPONSES, 1.0).logprobs for model in (rounded, exact))
+    assert (ours - theirs).abs().mean() < 0.1
+    rewards = [score(round_weights(reward_model_from_policy(exact), dtype), ROWS, 4)
+               for dtype in (torch.bfloat16, torch.float32)]
+    torch.testing.assert_close(rewards[0], rewards[1], atol=0.1, rtol=0.1)
 
 
 @pytest.mark.parametrize("make", [make_gpt2, make_qwen2])
