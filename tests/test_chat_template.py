@@ -278,9 +278,10 @@ def test_a_template_is_told_the_runs_date_in_its_own_form(tmp_path, form):
 def test_every_stage_gives_the_runs_date():
     """What loads a tokenizer and renders with it says which day it is.
 
-    A package and a chat are of the day itself, and what judges across a network cost does not depend on it.
+    A package, a chat and a base made from GGUF are of the day itself; what judges across a network cost does not
+    depend on it.
     """
-    others = ("package.py", "chat.py", "judge_costs.py")
+    others = ("package.py", "chat.py", "judge_costs.py", "gguf_base.py")
     calls = [
         (file.name, node)
         for file in sorted(Path(sft_stage.__file__).parent.glob("*.py")) if file.name not in others
