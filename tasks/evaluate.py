@@ -21,6 +21,7 @@ from tasks.overoptimisation import over_optimisation
 from tasks.progress import report
 from tasks.rows import Row, read_jsonl, write_jsonl
 from tasks.scoring import (
+    bounds,
     check_pairing,
     final_rows,
     is_harmless_lookalike,
@@ -101,7 +102,7 @@ def document(
     n = pool["gold"].shape[1]
     field = contestants(final, answered, roots)
     models = {
-        name: model_numbers(cfg, rows, answered, roots, prompts, scorer.axes, doubts[name])
+        name: model_numbers(cfg, rows, answered, roots, prompts, scorer, doubts[name])
         for name, rows in final.items()
     }
     models["best_of_n"]["kl_upper_bound"] = kl_upper_bound(n)
@@ -116,7 +117,7 @@ def document(
         **{
             f"versus_{reference}": {
                 name: {
-                    **versus(cfg, rows, final[reference], answered, roots, scorer.axes),
+                    **versus(cfg, rows, final[reference], answered, roots, scorer),
                     **tournament.win_rates(field, name, reference, _tournament(cfg)),
                 }
                 for name, rows in final.items()
@@ -128,7 +129,7 @@ def document(
         "ratings": tournament.ratings(field, _tournament(cfg)),
         "checkpoints": checkpoint_numbers(scores),
         "best_of_n": best_of_n_curve(pool),
-        "over_optimisation": over_optimisation(cfg, pool, checkpoint_gains(scores, answered), roots),
+        "over_optimisation": over_optimisation(cfg, pool, checkpoint_gains(scores, answered), roots, bounds(scorer)["gold"]),
         "proxy": pairwise_accuracy(pool["proxy"], pool["gold"]),
         "examples": examples(final, prompts, cfg.examples),
     }
@@ -162,20 +163,19 @@ def model_numbers(
     prompt_ids: Sequence[str],
     roots: Sequence[str],
     prompts: Mapping[str, Row],
-    axes: Sequence[str],
+    scorer: Scorer,
     doubts: Sequence[Row],
 ) -> dict[str, Any]:
     """All numbers of one model: gold with its interval, plain means, and the axes' intervals beside them.
 
     `kl` is in nats per response, `length` in response tokens with the end counted, rates and axes lie in [0, 1].
     """
-    settings = {"confidence": cfg.confidence, "resamples": cfg.resamples, "seed": cfg.runtime.seed}
     intervals = {
-        field: statistics.mean_interval(per_prompt(rows, prompt_ids, field), roots, **settings).document()
-        for field in ("gold", *axes)
+        field: statistics.mean_interval(per_prompt(rows, prompt_ids, field), roots, cfg.confidence, limits).document()
+        for field, limits in bounds(scorer).items()
     }
     numbers: dict[str, Any] = {
-        **{axis: intervals[axis]["mean"] for axis in axes},
+        **{axis: intervals[axis]["mean"] for axis in scorer.axes},
         "gold": intervals.pop("gold"),
         "intervals": intervals,
     }
@@ -186,7 +186,7 @@ def model_numbers(
     numbers["length"] = float(per_prompt(rows, prompt_ids, "tokens").mean())
     numbers["proxy"] = float(per_prompt(rows, prompt_ids, "proxy").mean())
     numbers["distinct_2"] = statistics.distinct_n([row["text"] for row in rows], 2)
-    numbers["adversarial"] = adversarial(rows, prompts, axes, cfg.confidence, doubts)
+    numbers["adversarial"] = adversarial(rows, prompts, scorer.axes, cfg.confidence, doubts)
     return {**numbers, **refusal_rates(rows, prompts)}
 
 
@@ -206,16 +206,14 @@ def versus(
     reference: Sequence[Row],
     prompt_ids: Sequence[str],
     roots: Sequence[str],
-    axes: Sequence[str],
+    scorer: Scorer,
 ) -> dict[str, Any]:
     """Paired differences to the reference with their intervals, of gold and each axis."""
-    settings = {"confidence": cfg.confidence, "resamples": cfg.resamples, "seed": cfg.runtime.seed}
-    ours, theirs = (
-        {field: per_prompt(side, prompt_ids, field) for field in ("gold", *axes)} for side in (rows, reference)
-    )
     differences = {
-        field: statistics.difference_interval(ours[field], theirs[field], roots, **settings).document("difference")
-        for field in ours
+        field: statistics.difference_interval(
+            *(per_prompt(side, prompt_ids, field) for side in (rows, reference)), roots, cfg.confidence, limits
+        ).document("difference")
+        for field, limits in bounds(scorer).items()
     }
     return {**differences.pop("gold"), "axes": differences}
 

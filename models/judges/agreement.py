@@ -7,10 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from models.bootstrap import Bootstrap, estimates
-from models.unanimous import unanimous_interval
+from models.bootstrap import Bootstrap, draws, estimates
+from models.clusters import Clusters, mean_interval
 
-_CELLS_PER_BLOCK = 5_000_000  # resamples x roots held at once
 _SAME = 1e-12  # resamples nearer than this to one another do not differ
 
 
@@ -35,7 +34,8 @@ def interval(
     np.add.at(sums, index, counts)
     with np.errstate(divide="ignore", invalid="ignore"):
         value = float(statistic(sums.sum(axis=0)))
-        drawn = np.concatenate([statistic(part) for part in _resampled(sums, settings)])
+        blocks = draws(len(names), settings, counts.shape[1])
+        drawn = np.concatenate([statistic(block.T @ sums) for block in blocks])
     if not np.isfinite(value):
         return None
     drawn = drawn[np.isfinite(drawn)]
@@ -44,35 +44,20 @@ def interval(
     return {"value": value, "ci_low": found.ci_low, "ci_high": found.ci_high, "n": len(counts)}
 
 
-def _resampled(sums: np.ndarray, settings: Bootstrap):
-    """Blocks (resamples, cells) of counts summed over roots drawn with replacement; the same draws for equal roots."""
-    generator, roots = np.random.default_rng(settings.seed), len(sums)
-    block = max(1, _CELLS_PER_BLOCK // roots)
-    for start in range(0, settings.resamples, block):
-        size = min(block, settings.resamples - start)
-        yield generator.multinomial(roots, np.full(roots, 1 / roots), size=size) @ sums
-
-
-def share(cells: np.ndarray) -> np.ndarray:
-    """Cells (..., 2): a part and its whole -> part / whole."""
-    return cells[..., 0] / cells[..., 1]
-
-
 def share_interval(
     parts: Sequence[float], wholes: Sequence[float], roots: Sequence[str], settings: Bootstrap
 ) -> dict[str, float] | None:
-    """Sum of `parts` over sum of `wholes`, with its interval; `n` is the number of units with a whole above 0.
-
-    Where all roots have the same share the interval is that of `unanimous_interval`; there is none for one root.
+    """Sum of `parts` over sum of `wholes`, with its interval (`models.clusters`); `n` is the number of units with a
+    whole above 0, and the bounds are None where these are of one root.
     """
-    counts = np.column_stack([np.asarray(parts, dtype=float), np.asarray(wholes, dtype=float)])
-    used = counts[:, 1] > 0
-    kept = [root for root, use in zip(roots, used, strict=True) if use]
-    found = interval(counts[used], kept, share, settings)
-    if found is None or found["ci_low"] is not None or len(set(kept)) < 2:
-        return found
-    low, high = unanimous_interval(found["value"], len(set(kept)), settings.confidence)
-    return {**found, "ci_low": low, "ci_high": high}
+    used = [(part, whole, root) for part, whole, root in zip(parts, wholes, roots, strict=True) if whole > 0]
+    if not used:
+        return None
+    clusters = Clusters.of(*([row[place] for row in used] for place in (0, 2, 1)))
+    found = mean_interval(clusters, settings.confidence, (0.0, 1.0))
+    several = len(clusters.sums) > 1
+    low, high = (found.low, found.high) if several else (None, None)
+    return {"value": found.mean, "ci_low": low, "ci_high": high, "n": len(used)}
 
 
 def cohen_kappa(table: np.ndarray) -> np.ndarray:
