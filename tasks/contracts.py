@@ -125,11 +125,11 @@ def training_reaches_best_of_n(evaluation: Document, share: float) -> Contract:
     contract = partial(Contract, "training_reaches_best_of_n", "dpo and ppo", name)
     versus = evaluation["versus_sft"]
     search = versus.get("best_of_n", {}).get("difference")
-    trained = {method: versus[method]["difference"] for method in ("dpo", "ppo") if method in versus}
+    trained = {name: versus[name]["difference"] for name in versus if name.partition(" ")[0] in ("dpo", "ppo")}
     if search is None or not trained:
         return contract(None, "best-of-n or the trained policies did not answer")
     if versus["best_of_n"]["ci_low"] <= 0:
         return contract(None, f"best-of-n itself gains nothing for sure ({search:+.3f})")
-    best = max(trained, key=lambda method: trained[method])
+    best = max(trained, key=lambda name: trained[name])
     said = f"{best} gains {trained[best]:+.3f} in gold, best-of-n {search:+.3f}"
     return contract(trained[best] >= share * search, said)
