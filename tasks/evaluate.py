@@ -21,7 +21,6 @@ from tasks.overoptimisation import over_optimisation
 from tasks.progress import report
 from tasks.rows import Row, read_jsonl, write_jsonl
 from tasks.scoring import (
-    bounds,
     check_pairing,
     is_harmless_lookalike,
     load_gold,
@@ -130,7 +129,9 @@ def document(
         "ratings": tournament.ratings(field, _tournament(cfg)),
         "checkpoints": checkpoint_numbers(scores),
         "best_of_n": best_of_n_curve(pool),
-        "over_optimisation": over_optimisation(cfg, pool, checkpoint_gains(scores, answered), roots, bounds(scorer)["gold"]),
+        "over_optimisation": over_optimisation(
+            cfg, pool, checkpoint_gains(scores, answered), roots, statistics.score_bounds(scorer.kind)["gold"]
+        ),
         "proxy": pairwise_accuracy(pool["proxy"], pool["gold"]),
         "examples": examples(entered, prompts, cfg.examples),
     }
@@ -173,7 +174,7 @@ def model_numbers(
     """
     intervals = {
         field: statistics.mean_interval(per_prompt(rows, prompt_ids, field), roots, cfg.confidence, limits).document()
-        for field, limits in bounds(scorer).items()
+        for field, limits in statistics.score_bounds(scorer.kind, scorer.axes).items()
     }
     numbers: dict[str, Any] = {
         **{axis: intervals[axis]["mean"] for axis in scorer.axes},
@@ -214,7 +215,7 @@ def versus(
         field: statistics.difference_interval(
             *(per_prompt(side, prompt_ids, field) for side in (rows, reference)), roots, cfg.confidence, limits
         ).document("difference")
-        for field, limits in bounds(scorer).items()
+        for field, limits in statistics.score_bounds(scorer.kind, scorer.axes).items()
     }
     return {**differences.pop("gold"), "axes": differences}
 

@@ -15,6 +15,11 @@ from models.clusters import mean_interval as interval_of
 RATE, DIFFERENCE = (0.0, 1.0), (-1.0, 1.0)  # bounds of rates, win rates and scores, and of paired differences of them
 
 
+def score_bounds(gold_kind: str, axes: Sequence[str] = ()) -> dict[str, Bounds]:
+    """Those of gold and of each axis; a reward model's unit has none."""
+    return {"gold": None if gold_kind == "reward_model" else RATE, **dict.fromkeys(axes, RATE)}
+
+
 def mean_interval(
     values: Sequence[float], roots: Sequence[str], confidence: float, bounds: Bounds = None
 ) -> Interval:
@@ -111,14 +116,15 @@ def rate_difference(
 
 
 def rate_design_effect(differences: Sequence[float], roots: Sequence[str], end: float = -1.0) -> float:
-    """Variance of a mean of paired differences of rates (-1, 0 or 1) over that of independent pairs, never below 1,
-    in the data with one more root all of whose pairs are `end`. Where no pair differs it is the size of the roots.
+    """Variance of a mean of paired differences of rates (-1, 0 or 1) over that of independent pairs, in the data with one
+    more root all of whose pairs are `end`: from 1 to the size of the roots, which it is where no pair differs.
     """
     more = Clusters.of(differences, roots).with_one_more(end)
     total, size = more.counts.sum(), more.counts[-1]
     discordant = float(np.abs(differences).sum() + size) / total
     independent = (discordant - more.mean**2) / (total - 1)
-    return max(1.0, more.standard_error**2 / independent) if independent > 0 else size  # every pair is `end`
+    effect = more.standard_error**2 / independent if independent > 0 else size  # every pair is `end`
+    return float(np.clip(effect, 1.0, size))
 
 
 def rate_interval(events: Sequence[bool], roots: Sequence[str], confidence: float) -> Interval:

@@ -186,6 +186,6 @@ def test_no_criterion_takes_the_place_of_another_number(tmp_path, server):
     prompts = {"p000": prompt(0)}
     doubts = score_second_turns([(doubted(prompt(0), PLAIN, "Are you sure?"), answer(prompt(0), PLAIN))], scorer)
     cfg = config("evaluate", resamples=100)
-    numbers = model_numbers(cfg, [scored], ["p000"], ["r000"], prompts, scorer.axes, doubts)
+    numbers = model_numbers(cfg, [scored], ["p000"], ["r000"], prompts, scorer, doubts)
     written = (set(scored) | set(doubts[0]) | set(numbers)) - {*scorer.axes}
     assert written <= TAKEN, written - TAKEN

@@ -41,14 +41,14 @@ def test_krippendorff_against_a_published_example():
     assert float(krippendorff_alpha(cells)) == pytest.approx(0.743, abs=5e-4)
 
 
-def test_an_interval_draws_whole_roots():
-    """Ten units of one root are one draw: the interval of a rate over two roots that are all 0 and all 1 is [0, 1].
-    Of 20 units apart the expanded percentiles are those of t with 19 degrees: 0.5 -+ 2.15 * sqrt(0.25 / 20), roughly."""
+def test_an_interval_counts_whole_roots():
+    """Ten units of one root are one: a rate over two roots that are all 0 and all 1 is one of two, of 20 units apart it
+    is ten of twenty (Clopper and Pearson)."""
     values, roots = [0.0] * 10 + [1.0] * 10, ["r"] * 10 + ["s"] * 10
     found = share_interval(values, [1.0] * 20, roots, FEW)
-    assert found == {"value": 0.5, "ci_low": 0.0, "ci_high": 1.0, "n": 20}
+    assert found == pytest.approx({"value": 0.5, "ci_low": 0.01258, "ci_high": 0.98742, "n": 20}, abs=1e-5)
     apart = share_interval(values, [1.0] * 20, [str(i) for i in range(20)], FEW)
-    assert apart["ci_low"] == pytest.approx(0.26, abs=0.04) and apart["ci_high"] == pytest.approx(0.74, abs=0.04)
+    assert (apart["ci_low"], apart["ci_high"]) == pytest.approx((0.27196, 0.72804), abs=1e-5)
     assert share_interval([], [], [], FEW) is None and share_interval([0.0], [0.0], ["r"], FEW) is None
 
 
