@@ -18,13 +18,14 @@ import numpy as np
 
 from models.bootstrap import Bootstrap
 from models.judges.card import accuracy_and_kappa
+from models.win_rates import win_rate
 from tasks import statistics
 
 DOCS = Path(__file__).parent.parent / "docs" / "statistics.md"
 BELOW = "<!-- Written by `python -m benchmarks.verdicts --write-docs`; do not edit below. -->\n"
 ALPHA = 0.025  # one-sided, of one look
 UNEVEN = (*[1] * 20, *[2] * 9, *[4] * 5, *[8] * 2, 16)  # 37 roots, half of whose prompts belong to eight
-KAPPA_RESAMPLES = 400
+RESAMPLES = 200
 CORRELATIONS = (0.0, 0.3, 0.6, 1.0)
 
 
@@ -134,13 +135,25 @@ def holds_unbounded(world: World, generator: np.random.Generator) -> bool:
 
 
 def holds_kappa(world: World, generator: np.random.Generator) -> bool:
-    """A judge that is right in 0.8 of the pairs, without ties: kappa is 0.6."""
-    right = world.happens(0.8, generator)
+    """A judge that ties 0.2 of the pairs and is right in 0.8 of the others: agreement 0.64, 0.4 expected, kappa 0.4."""
+    right, ties = world.happens(0.8, generator), world.happens(0.2, generator)
     truth = np.where(generator.random(len(right)) < 0.5, "a", "b")
-    said = np.where(right, truth, np.where(truth == "a", "b", "a"))
-    settings = Bootstrap(0.95, KAPPA_RESAMPLES, int(generator.integers(2**31)))
-    found = accuracy_and_kappa(said, truth, world.roots, settings)["kappa"]
-    return found is not None and found["ci_low"] is not None and found["ci_low"] <= 0.6 <= found["ci_high"]
+    said = np.where(ties, "tie", np.where(right, truth, np.where(truth == "a", "b", "a")))
+    found = accuracy_and_kappa(said, truth, world.roots, Bootstrap())["kappa"]
+    return found["ci_low"] <= 0.4 <= found["ci_high"]
+
+
+def holds_at_equal_lengths(world: World, generator: np.random.Generator) -> bool:
+    """Two answers of lengths that say nothing: the rate at equal lengths is the win rate."""
+    count = sum(world.sizes)
+    battles = {
+        "prompt_id": np.arange(count).astype(str), "root": world.roots.astype(str), "first": ["candidate"] * count,
+        "second": ["reference"] * count, "p_first": world.happens(0.5, generator).astype(float),
+        **{f"{side}_length": np.round(generator.lognormal(5, 0.4, count)) for side in ("first", "second")},
+    }  # fmt: skip
+    settings = Bootstrap(0.95, RESAMPLES, int(generator.integers(2**31)))
+    found = win_rate(battles, "candidate", "reference", settings=settings).length_controlled
+    return found.ci_low <= 0.5 <= found.ci_high
 
 
 # --- tables ---
@@ -176,9 +189,10 @@ INTERVALS: Mapping[str, Trial] = {  # in percent of simulations: the 95% interva
         holds_difference_of_scores,
     "Paired differences of rates (guards), truth -0.1": partial(holds_difference_of_rates, lost=0.15, gained=0.05),
     "Means without bounds (gold of a reward model, proxy), truth 0": holds_unbounded,
-    "Kappa of the judge card, truth 0.6": holds_kappa,
+    "Kappa of the judge card, truth 0.4": holds_kappa,
 }  # fmt: skip
-SIMULATIONS = ((TESTS, 1.0), (POWER, 0.25), (INTERVALS, 0.25))  # with the part of the trials that each gets
+RESAMPLED: Mapping[str, Trial] = {"Length-controlled win rate, truth 0.5": holds_at_equal_lengths}
+SIMULATIONS = ((TESTS, 1.0), (POWER, 0.25), (INTERVALS, 0.25), (RESAMPLED, 0.1))  # with their parts of the trials
 
 
 def table(caption: str, trial: Trial, trials: int) -> str:

@@ -23,7 +23,7 @@ GROUND = {  # selected method -> the stages that its candidate stands on
 
 @dataclass(frozen=True)
 class Contract:
-    """`key` is its name in params. `holds` is None where the run has nothing to tell it by. `sentence`: what was seen."""
+    """`key`: its name in params. `holds`: None where the run has nothing to tell it by. `sentence`: what was seen."""
 
     key: str
     stage: str

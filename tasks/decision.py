@@ -142,13 +142,20 @@ def superiority(cfg: GateConfig, pairs: Compared, power: float) -> dict[str, Any
 
 
 def length_controlled(cfg: GateConfig, pairs: Compared, power: float) -> dict[str, Any]:
-    """The same of the win rate at equal lengths (Dubois et al. 2024, arXiv:2404.04475)."""
+    """The same of the win rate at equal lengths (Dubois et al. 2024, arXiv:2404.04475).
+
+    Where no answer is as long as the other's there is no such rate, and nothing shows that the candidate is better at
+    equal lengths.
+    """
     settings = Bootstrap(1 - 2 * cfg.look_alpha, cfg.resamples, cfg.runtime.seed)
-    found = win_rate(battles(pairs), "candidate", "reference", settings=settings).length_controlled
-    if found.ci_low is None:  # one root says nothing of spread
-        interval = statistics.Interval(found.value, 0.0, 1.0)
+    found = win_rate(battles(pairs), "candidate", "reference", settings=settings)
+    rate = found.length_controlled
+    if rate is None:
+        return {"measured": False, "notes": list(found.notes), "outcome": THIN}
+    if rate.ci_low is None:  # one root says nothing of spread
+        interval = statistics.Interval(rate.value, 0.0, 1.0)
     else:
-        interval = statistics.Interval(found.value, found.ci_low, found.ci_high)
+        interval = statistics.Interval(rate.value, rate.ci_low, rate.ci_high)
     return _rate_test(cfg, pairs, pairs.wins(), interval, power)
 
 

@@ -12,6 +12,8 @@ def reason(name: str, test: Mapping[str, Any]) -> str:
     """What was measured, against which bound, and what would settle it."""
     if name in ("monitors", "contracts"):
         return f"{name}: {_monitors(test) if name == 'monitors' else _contracts(test)}"
+    if "notes" in test:
+        return f"{name}: no rate at equal lengths: {'; '.join(test['notes'])}: cannot tell"
     if not test.get("measured", True):
         remedy = f"mark prompts with harmful: true or false, take a gold that has the axis, or set gate.guards.{name} to null"
         return f"{name}: not measured, as these prompts or this gold cannot show it: cannot tell; {remedy}"

@@ -9,6 +9,8 @@ from evaluation_rows import config, contract_documents, harmful, lookalike, prom
 from scipy.special import expit
 from tiny_models import make_gpt2
 
+from models.bootstrap import Estimate
+from models.win_rates import WinRate
 from tasks.contracts import Contract
 from tasks.errors import ConfigError, DataError
 from tasks.decision import Compared, decide, plan, verdict
@@ -219,6 +221,16 @@ def test_length_controlled_rate_counts_where_gold_is_a_model():
     assert controlled["reasons"][1].startswith("length_controlled: win rate")
     even = decided({**candidate, "text": "x" * 20}, {"text": "x" * 20}, kind="reward_model", **settings)
     assert even["length_controlled"]["win_rate"] == pytest.approx(even["superiority"]["win_rate"], abs=1e-6)
+
+
+def test_without_a_rate_at_equal_lengths_nothing_is_shown(monkeypatch):
+    """Answers that are never as long as the other's have no such rate: whatever else passes, that is no evidence."""
+    none = WinRate("candidate", "reference", Estimate(1.0), None, None, 400, 400, ("no answer is as long as the other",))
+    monkeypatch.setattr("tasks.decision.win_rate", lambda *_, **__: none)
+    document = decided({"gold": 0.9}, kind="reward_model", guards=NO_GUARDS)
+    assert document["verdict"] == "underpowered" and document["superiority"]["outcome"] == "pass"
+    assert "length_controlled: no rate at equal lengths: no answer is as long as the other: cannot tell" in document["reasons"]
+    json.dumps(document, allow_nan=False)
 
 
 # --- by simulation: what the gate promises ---

@@ -6,9 +6,9 @@ from sklearn.metrics import cohen_kappa_score
 
 from models.judges.agreement import (
     Bootstrap,
-    cohen_kappa,
+    alpha_interval,
     confusion,
-    krippendorff_alpha,
+    kappa_interval,
     krippendorff_cells,
     share_interval,
 )
@@ -23,13 +23,14 @@ FEW = Bootstrap(resamples=200)
 def test_kappa_against_scikit_learn():
     generator = np.random.default_rng(0)
     ours, theirs = (generator.choice(LABELS, 200).tolist() for _ in range(2))
-    table = confusion(ours, theirs, LABELS).sum(axis=0)
-    assert float(cohen_kappa(table)) == pytest.approx(cohen_kappa_score(ours, theirs))
+    found = kappa_interval(confusion(ours, theirs, LABELS), [str(i) for i in range(200)], FEW)
+    assert found["value"] == pytest.approx(cohen_kappa_score(ours, theirs))
+    assert kappa_interval(confusion(["tie"] * 3, ["tie"] * 3, LABELS), list("rst"), FEW) is None
 
 
 def test_kappa_by_hand():
     """20 yes/yes, 5 yes/no, 10 no/yes, 15 no/no: observed 0.7, expected 0.5, kappa 0.4 (a textbook's example)."""
-    assert float(cohen_kappa(np.array([20.0, 5, 10, 15]))) == pytest.approx(0.4)
+    assert kappa_interval(np.array([[20.0, 5, 10, 15]]), ["r"], FEW)["value"] == pytest.approx(0.4)
 
 
 def test_krippendorff_against_a_published_example():
@@ -37,8 +38,8 @@ def test_krippendorff_against_a_published_example():
     rows = ["1 2 3 3 2 1 4 1 2 . . .", "1 2 3 3 2 2 4 1 2 5 . 3", ". 3 3 3 2 3 4 2 2 5 1 .", "1 2 3 3 2 4 4 1 2 5 1 ."]
     columns = zip(*(row.split() for row in rows), strict=True)
     units = [{str(who): value for who, value in enumerate(column) if value != "."} for column in columns]
-    cells = krippendorff_cells(units, ("1", "2", "3", "4", "5")).sum(axis=0)
-    assert float(krippendorff_alpha(cells)) == pytest.approx(0.743, abs=5e-4)
+    cells = krippendorff_cells(units, ("1", "2", "3", "4", "5"))
+    assert alpha_interval(cells, [str(i) for i in range(12)], FEW)["value"] == pytest.approx(0.743, abs=5e-4)
 
 
 def test_an_interval_counts_whole_roots():

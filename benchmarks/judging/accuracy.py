@@ -9,7 +9,8 @@ from scipy import stats
 
 from benchmarks.judging.labelling import Labelled
 from models.bootstrap import Bootstrap
-from models.judges.agreement import interval, share_interval
+from models.clusters import Clusters, mean_interval
+from models.judges.agreement import share_interval
 
 _TIE = 1e-9  # gold values nearer than this are equal
 Found = dict[str, float] | None
@@ -50,11 +51,8 @@ def accuracy(counts: np.ndarray, roots: Sequence[str], settings: Bootstrap) -> F
 
 def difference(ours: np.ndarray, theirs: np.ndarray, roots: Sequence[str], settings: Bootstrap) -> Found:
     """Accuracy of one model minus that of another on the same pairs; counts as in `accuracy`."""
-
-    def statistic(cells: np.ndarray) -> np.ndarray:
-        return (cells[..., 0] - cells[..., 1]) / cells[..., 2]
-
-    return interval(np.column_stack([ours[:, 0], theirs[:, 0], ours[:, 1]]), roots, statistic, settings)
+    found = mean_interval(Clusters.of(ours[:, 0] - theirs[:, 0], roots, ours[:, 1]), settings.confidence, (-1.0, 1.0))
+    return {"value": found.mean, "ci_low": found.low, "ci_high": found.high, "n": len(ours)}
 
 
 def over_seeds(values: Sequence[float], confidence: float) -> dict[str, float | None]:

@@ -12,10 +12,9 @@ import numpy as np
 
 from models.judges.agreement import (
     Bootstrap,
-    cohen_kappa,
+    alpha_interval,
     confusion,
-    interval,
-    krippendorff_alpha,
+    kappa_interval,
     krippendorff_cells,
     share_interval,
 )
@@ -172,10 +171,7 @@ def accuracy_and_kappa(
     right = [0.5 if ours == "tie" else float(ours == theirs) for ours, theirs in zip(said, truth, strict=True)]
     mirrored = confusion([_MIRRORED[one] for one in said], [_MIRRORED[one] for one in truth], LABELS)
     accuracy = share_interval(right, [1.0] * len(right), roots, settings)
-    kappa = interval(confusion(said, truth, LABELS) + mirrored, roots, cohen_kappa, settings)
-    if kappa and kappa["ci_low"] is None and accuracy["value"] in (0.0, 1.0) and accuracy["ci_low"] is not None:
-        # Without ties on either side one half is expected, as each pair counts in both ways of naming it.
-        kappa |= {bound: 2 * accuracy[bound] - 1 for bound in ("ci_low", "ci_high")}
+    kappa = kappa_interval(confusion(said, truth, LABELS) + mirrored, roots, settings)
     return {"accuracy": accuracy, "kappa": kappa}
 
 
@@ -219,4 +215,4 @@ def _alpha(
     straight = krippendorff_cells([unit for unit, _ in used], LABELS)
     mirrored = krippendorff_cells([{who: _MIRRORED[name] for who, name in unit.items()} for unit, _ in used], LABELS)
     both = np.asarray(straight + mirrored)
-    return interval(both, [root for _, root in used], krippendorff_alpha, settings)
+    return alpha_interval(both, [root for _, root in used], settings)
