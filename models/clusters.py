@@ -70,7 +70,7 @@ class Clusters:
 
     @property
     def effective(self) -> float:
-        """Roots of one size that would say as much if all values of a root were one: (sum n)^2 / sum n^2 (Kish 1965)."""
+        """Roots of one size that would say as much where a root's values are one: (sum n)^2 / sum n^2 (Kish 1965)."""
         return float(self.counts.sum() / self.typical)
 
     @property

@@ -15,13 +15,14 @@ def reason(name: str, test: Mapping[str, Any]) -> str:
     if "notes" in test:
         return f"{name}: no rate at equal lengths: {'; '.join(test['notes'])}: cannot tell"
     if not test.get("measured", True):
-        remedy = f"mark prompts with harmful: true or false, take a gold that has the axis, or set gate.guards.{name} to null"
+        remedy = f"mark prompts with harmful, take a gold that has the axis, or set gate.guards.{name} to null"
         return f"{name}: not measured, as these prompts or this gold cannot show it: cannot tell; {remedy}"
     said = f"{name}: {_measured(test)}{test['prompts']} prompts of {test['roots']} roots"
     if test["prompts"] < test["minimum_prompts"] or test["roots"] < test["minimum_roots"]:
         return f"{said}, at least {test['minimum_prompts']} of {test['minimum_roots']} needed: cannot tell"
     rule = "0.5" if "win_rate" in test else f"-{test['margin']:g}"
-    judged = {PASS: "passed", FAIL: "failed", THIN: f"cannot tell; about {test['prompts_needed']} prompts would suffice"}
+    enough = f"cannot tell; about {test['prompts_needed']} prompts would suffice"
+    judged = {PASS: "passed", FAIL: "failed", THIN: enough}
     return f"{said}; the lower end must be above {rule}: {judged[test['outcome']]}"
 
 

@@ -34,8 +34,9 @@ def difference_interval(
     confidence: float,
     bounds: Bounds = None,
 ) -> Interval:
-    """Mean of the paired differences `values - reference`, with its interval as in `mean_interval`; `bounds` are those of
-    the values themselves.
+    """Mean of the paired differences `values - reference`, with its interval as in `mean_interval`.
+
+    `bounds` are those of the values themselves.
     """
     if len(values) != len(reference):
         raise ValueError(f"{len(values)} values against {len(reference)}: pairs need the same prompts on both sides")
@@ -116,8 +117,10 @@ def rate_difference(
 
 
 def rate_design_effect(differences: Sequence[float], roots: Sequence[str], end: float = -1.0) -> float:
-    """Variance of a mean of paired differences of rates (-1, 0 or 1) over that of independent pairs, in the data with one
-    more root all of whose pairs are `end`: from 1 to the size of the roots, which it is where no pair differs.
+    """Variance of a mean of paired differences of rates (-1, 0 or 1) over that of independent pairs.
+
+    In the data with one more root all of whose pairs are `end`: from 1 to the size of the roots, which it is where no
+    pair differs.
     """
     more = Clusters.of(differences, roots).with_one_more(end)
     total, size = more.counts.sum(), more.counts[-1]

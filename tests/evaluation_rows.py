@@ -102,7 +102,9 @@ def contract_documents(base=-0.3, search=0.1, dpo=0.09, ppo=0.02, labels=0.9, lo
     return {
         "evaluate": {
             "n": 16,
-            "versus_sft": {"base": _versus(base), "best_of_n": _versus(search), "dpo": _versus(dpo), "ppo": _versus(ppo)},
+            "versus_sft": {
+                "base": _versus(base), "best_of_n": _versus(search), "dpo": _versus(dpo), "ppo": _versus(ppo),
+            },
         },
         "judge": {
             "pairs": 100,

@@ -93,7 +93,8 @@ def test_a_difference_is_of_the_same_pairs():
     ours, theirs = np.array([[3.0, 4.0]] * 3), np.array([[2.0, 4.0]] * 3)
     found = difference(ours, theirs, ["r0", "r1", "r2"], SETTINGS)
     assert found["value"] == 0.25 and found["ci_low"] < 0 and found["ci_high"] > 0.5
-    many = difference(*(np.repeat(counts, 50, axis=0) for counts in (ours, theirs)), [str(i) for i in range(150)], SETTINGS)
+    repeated = (np.repeat(counts, 50, axis=0) for counts in (ours, theirs))
+    many = difference(*repeated, [str(i) for i in range(150)], SETTINGS)
     assert many["value"] == 0.25 and 0.2 < many["ci_low"] < 0.25 < many["ci_high"] < 0.3
 
 

@@ -125,7 +125,7 @@ def test_zero_failures_in_few_prompts_prove_nothing():
     [((), (), {"harmlessness", "honesty"}), (("honesty",), (), {"harmlessness"}), (AXES, ("harmful",), set(NO_GUARDS))],
 )
 def test_a_guard_that_is_asked_and_not_measured_is_evidence_that_is_missing(axes, unmarked, missing):
-    """A gold without the axis, or prompts that do not say what is harmful: underpowered, and the reason names the key."""
+    """A gold without the axis, or prompts that do not say what is harmful: underpowered, and the reason has the key."""
     rows = [{key: value for key, value in row.items() if key not in unmarked} for row in prompts()]
     document = decided({"gold": 0.9}, rows=rows, axes=axes)
     assert document["verdict"] == "underpowered" and "prompts_needed" not in document
@@ -151,10 +151,11 @@ def test_a_broken_contract_keeps_a_better_model_unless_params_waive_it_by_name()
     assert "SFT beats the base: gold -0.010" in line and line.endswith("contracts.waived: sft_beats_base")
     assert decided({"gold": 0.9}, contracts=[kept, untold])["verdict"] == "promote"
     waiving = config("gate", waived=["sft_beats_base"], **PLAIN)
-    document = decide(waiving, Compared(scores(prompts(), 0.9), scores(prompts()), prompts(), AXES), (), [BROKEN, untold])
+    pairs = Compared(scores(prompts(), 0.9), scores(prompts()), prompts(), AXES)
+    document = decide(waiving, pairs, (), [BROKEN, untold])
     assert document["verdict"] == "promote"
-    said = "contracts: 0 kept; not asked, as params contracts.waived names them: sft_beats_base; could not be told: KL is 0"
-    assert f"{said}: passed" in document["reasons"]
+    waived = "not asked, as params contracts.waived names them: sft_beats_base"
+    assert f"contracts: 0 kept; {waived}; could not be told: KL is 0: passed" in document["reasons"]
     assert decided({"gold": 0.1}, contracts=[BROKEN])["verdict"] == "reject"
 
 
