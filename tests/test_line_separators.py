@@ -122,7 +122,7 @@ def test_labelled_answers(tmp_path):
 # Where str.splitlines is right: file and what it is used on.
 CUTS = {
     "flows/alignment/hacking.py": "what a command printed",
-    "flows/cli/inspection.py": "what a command printed",
+    "flows/command.py": "what a command printed",
     "flows/forgetting/keeping.py": "what git printed",
     "flows/forgetting/tombstones.py": "what git printed",
     "flows/serving/verifying.py": "what a command printed",
