@@ -7,6 +7,7 @@ data may have is read as well.
 
 from __future__ import annotations
 
+import math
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -39,7 +40,7 @@ PLACES: dict[str, float] = {  # the word for a place, as shown -> the preference
     **{name: 1.0 - place for name, place in WINNERS.items()},
     **dict.fromkeys(("a>b", "a>>b", "response_a", "output_1"), 1.0),
     **dict.fromkeys(("b>a", "b>>a", "response_b", "output_2"), 0.0),
-    **dict.fromkeys((*TIES, "a=b"), 0.5),
+    "a=b": 0.5,
 }
 NUMBERS = {"1": 1.0, "2": 0.0}  # LLMBar's; elsewhere 1 may be the second, counted from 0
 NAMES = {"chosen": True, "better": True, "rejected": False, "worse": False}  # a verdict that names the response
@@ -142,7 +143,7 @@ def _pairs_of(row: Row) -> Iterator[_Given]:
     form = _form(row)
     if form is not None:
         fields = form.fields(row)
-        preference = _places(form).get(_word(fields["winner"]))
+        preference = _preference(_word(fields["winner"]), form)
         if preference in (None, 0.5):
             raise BadRow("its label names neither response" if preference is None else "its label is a tie")
         better, worse = fields["answers"] if preference == 1.0 else fields["answers"][::-1]
@@ -163,8 +164,10 @@ def _form(row: Row) -> Form | None:
     return next((form for form in FORMS if form.fits(row)), None)
 
 
-def _places(form: Form | None) -> Mapping[str, float]:
-    return {**PLACES, **NUMBERS} if form is not None and form.name == "llmbar" else PLACES
+def _preference(word: str, form: Form | None) -> float | None:
+    """For the response that is shown first; None for a word that names no place."""
+    known = {**PLACES, **NUMBERS} if form is not None and form.name == "llmbar" else PLACES
+    return 0.5 if word.startswith(TIES) else known.get(word)
 
 
 def _is_texts(value: Any) -> bool:
@@ -185,11 +188,11 @@ def _subset(given: _Given, columns: Columns) -> Any:
 
 def _verdicts(given: _Given, columns: Columns) -> tuple[Verdicts, bool]:
     """What the row says was said about this pair, with its first response shown first and second; whether by scores."""
-    row, places = given.row, _places(_form(given.row))
+    row, form = given.row, _form(given.row)
     if isinstance(judgments := unpacked(row.get("judgments")), list):
         said = [one.get("decision") if isinstance(one, Mapping) else None for one in judgments]
     elif results := _swaps(row):
-        one, other = (_verdict(results[name].get("winner"), True, places) for name in SWAPS)
+        one, other = (_verdict(results[name].get("winner"), True, form) for name in SWAPS)
         return (one, Verdict(1 - other.p_first, other.valid)), False
     elif (gap := _score_gap(given)) is not None:
         return (verdict_of_gap(gap), None), True
@@ -197,15 +200,15 @@ def _verdicts(given: _Given, columns: Columns) -> tuple[Verdicts, bool]:
         said = [row.get(name, ABSENT) for name in (columns.verdict, columns.swapped)]
     orders = (given.better_first, not given.better_first)
     one, other = (
-        None if word is ABSENT else _verdict(word, better_first, places)
+        None if word is ABSENT else _verdict(word, better_first, form)
         for word, better_first in zip([*said, ABSENT, ABSENT], orders)
     )
     return (one, other), False
 
 
 def verdict_of_gap(gap: float) -> Verdict:
-    """That of a score which is higher by `gap` for the response shown first; equal scores are a tie."""
-    return Verdict(0.5 + 0.5 * ((gap > 0) - (gap < 0)))
+    """That of a score which is higher by `gap` for the response shown first; equal scores are a tie, nan is none."""
+    return UNUSABLE if math.isnan(gap) else Verdict(0.5 + 0.5 * ((gap > 0) - (gap < 0)))
 
 
 def _swaps(row: Row) -> Mapping[str, Any] | None:
@@ -214,12 +217,11 @@ def _swaps(row: Row) -> Mapping[str, Any] | None:
     return last if isinstance(last, Mapping) and all(isinstance(last.get(name), Mapping) for name in SWAPS) else None
 
 
-def _verdict(said: Any, better_first: bool, places: Mapping[str, float]) -> Verdict:
+def _verdict(said: Any, better_first: bool, form: Form | None) -> Verdict:
     """A verdict in words of places as shown, or of responses; anything else is unusable."""
     word = _word(said)
-    if word in NAMES:
-        return Verdict(float(NAMES[word] == better_first))
-    return Verdict(places[word]) if word in places else UNUSABLE
+    preference = float(NAMES[word] == better_first) if word in NAMES else _preference(word, form)
+    return UNUSABLE if preference is None else Verdict(preference)
 
 
 def _word(value: Any) -> str:
@@ -231,10 +233,14 @@ def _score_gap(given: _Given) -> float | None:
     """A reward of the better response less that of the worse, seen from the response shown first."""
     for names in SCORES:
         if all(name in given.row for name in names):
-            scores = []
-            for name, place in zip(names, given.place, strict=True):
-                value = unpacked(given.row[name])
-                scores.append(float(value[place] if isinstance(value, list) else value))
-            gap = scores[0] - scores[1]
-            return gap if given.better_first else -gap
+            better, worse = (_score(unpacked(given.row[name]), place)
+                             for name, place in zip(names, given.place, strict=True))  # fmt: skip
+            return better - worse if given.better_first else worse - better
     return None
+
+
+def _score(value: Any, place: int) -> float:
+    try:
+        return float(value[place] if isinstance(value, list) else value)
+    except (TypeError, ValueError, IndexError):
+        return math.nan
