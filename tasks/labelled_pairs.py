@@ -119,19 +119,19 @@ def _read(path: Path, name: str, columns: Columns, found: Labelled) -> None:
             found.left_out[str(reason)] += 1
             continue
         for content in contents:
-            prompt = {**content, "id": f"{path.name}-{number}", "root": root_of(content["prompt"])}
-            subset = str(_subset(one, columns) or name)
+            prompt = {**content, "id": f"{name}-{number}", "root": root_of(content["prompt"])}
             found.prompts.append(prompt)
-            found.pairs.append(_labelled(one, prompt, f"{path}-{number}", subset, columns))
+            found.pairs.append(_labelled(one, prompt, str(_subset(one, columns) or name), columns))
 
 
-def _labelled(given: _Given, prompt: Row, row: str, subset: str, columns: Columns) -> LabelledPair:
+def _labelled(given: _Given, prompt: Row, subset: str, columns: Columns) -> LabelledPair:
     texts = [prompt[name][-1]["content"] for name in ("chosen", "rejected")]
     a, b = texts if given.better_first else texts[::-1]
     verdicts, is_scored = _verdicts(given, columns)
     return LabelledPair(
-        row=row, root=prompt["root"], subset=subset, a=a, b=b, a_is_better=given.better_first, verdicts=verdicts,
-        is_shown=_form(given.row) is not None, is_scored=is_scored, styles=given.place if given.styles else None,
+        row=prompt["id"], root=prompt["root"], subset=subset, a=a, b=b, a_is_better=given.better_first,
+        verdicts=verdicts, is_shown=_form(given.row) is not None, is_scored=is_scored,
+        styles=given.place if given.styles else None,
     )  # fmt: skip
 
 

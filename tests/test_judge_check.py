@@ -114,11 +114,12 @@ def test_forms_with_an_order_of_their_own(tmp_path, name):
 def test_verdicts_that_name_the_better_response(tmp_path):
     """RewardBench's form has no order: the better response is shown first, then second. One verdict says one order."""
     rows = [
-        {"prompt": "Sum?", "chosen": "it is three", "rejected": "two", "subset": "sums", "verdict": said, "back": swapped}
-        for said, swapped in (("chosen", "chosen"), ("chosen", "rejected"), ("rejected", "chosen"), ("tie", "second"))
-    ]
-    for number, row in enumerate(rows):
-        row |= {"prompt": f"Sum {number}?", "subset": "sums" if number < 2 else "others"}
+        {"prompt": f"Sum {number}?", "chosen": "it is three", "rejected": "two", "verdict": said, "back": swapped,
+         "subset": "sums" if number < 2 else "others"}
+        for number, (said, swapped) in enumerate(
+            [("chosen", "chosen"), ("chosen", "rejected"), ("rejected", "chosen"), ("tie", "second")]
+        )
+    ]  # fmt: skip
     path = write(tmp_path / "pairs.jsonl", rows)
     both = checked(path, columns=Columns(swapped="back"))
     assert [value(one) for one in both["total"]["orders"]] == [0.625, 0.75] and value(both["total"]["right"]) == 0.5
@@ -132,7 +133,7 @@ def test_verdicts_that_name_the_better_response(tmp_path):
 
 
 def test_rm_bench_by_style(tmp_path):
-    """In domain one the better scores 3, 2, 1 meet 2, 2, 0: by rows of the matrix right 111, 001, 001, ties being wrong.
+    """In domain one the better scores 3, 2, 1 meet 2, 2, 0: right by rows 111, 001, 001, a tie being wrong.
     So below the diagonal (easy) none is, on it (normal) two of three, above it (hard) all. In domain two, in two parts,
     one row is all right and one all wrong: 0.5 throughout. The means are over the two domains."""
     styles = ("a b", "a b c", "a b c d")
@@ -211,6 +212,8 @@ def test_files_tell_subsets_apart_by_what_their_paths_do_not_share(tmp_path):
         path.parent.mkdir(parents=True)
         write(path, SCORED)
     assert list(checked(*paths)["subsets"]) == ["natural", "hard/near", "hard/far"]
+    prompts = read_labelled(paths, Columns()).prompts
+    assert len({row["id"] for row in prompts}) == 3, "a scorer knows prompts by their id"
     other = write(tmp_path / "other.jsonl", SCORED)
     assert list(checked(paths[0], other)["subsets"]) == ["natural/seen/result.jsonl", "other.jsonl"]
 

@@ -5,6 +5,7 @@ import math
 import time
 from collections import Counter
 
+import numpy as np
 import pytest
 
 from models.hearth.answers import CONTENTS, LENGTHS, TONES, Style, compose
@@ -234,9 +235,9 @@ def test_sentences_by_hand():
 
 
 def test_signs_by_hand():
-    """Of 13 words 6 answer, of them 2 in an item; 4 redirect; the first declines, and moralises nothing."""
-    found = dict(zip(NAMES, signs(sentences("I can't help. It is red.\n- Or blue\nSeek professional help now.")), strict=True))
-    assert found == {
+    """Of 12 words 5 answer, of them 2 in an item; 4 redirect; the first sentence declines, and none moralises."""
+    answer = sentences("I can't help. It is red.\n- Or blue\nSeek professional help now.")
+    assert dict(zip(NAMES, signs(answer), strict=True)) == {
         "declines early": 1.0, "declines late": 0.0, "condemns early": 0.0, "admonishes first": 0.0,
         "redirects": pytest.approx(4 / 12), "answers": pytest.approx(math.log(6) / math.log(151)), "items": 0.2,
     }  # fmt: skip
@@ -400,7 +401,8 @@ def test_single_marks_quote_and_apostrophes_do_not():
 def test_the_labelled_answers_are_what_they_claim(monkeypatch):
     assert len(ROWS) >= 800 and len({row["id"] for row in ROWS}) == len(ROWS)
     assert len({(row["prompt"], row["response"]) for row in ROWS}) == len(ROWS)
-    assert min(Counter(row["style"] for row in ROWS).values()) >= 20 and {row["refuses"] for row in ROWS} == {True, False}
+    assert min(Counter(row["style"] for row in ROWS).values()) >= 20
+    assert {row["refuses"] for row in ROWS} == {True, False}
     monkeypatch.setattr(classifier, "SHA256", "0" * 64)
     with pytest.raises(ValueError, match="labelled.jsonl has sha256 [0-9a-f]{64}, classifier.py says 0000"):
         classifier.load()
@@ -416,7 +418,7 @@ def test_manners_that_were_left_out_are_judged_well():
     """Floors below what is measured: 0.883 against 0.782 of a list of phrases."""
     responses, truth, found = measure.held_out()
     right = (found == truth).mean()
-    listed = sum(measure.matches_phrase(text) == label for text, label in zip(responses, truth, strict=True)) / len(truth)
+    listed = (np.array([measure.matches_phrase(text) for text in responses]) == truth).mean()
     assert right >= 0.87 and right - listed > 0.09
 
 

@@ -10,17 +10,21 @@ import typer
 from flows import command
 
 Interval = Mapping[str, float | None] | None
-HEADS = ("subset", "pairs", "right", "accuracy [CI]", "κ [CI]", "as shown", "swapped", "same winner", "longest", "first")
+HEADS = (
+    "subset", "pairs", "right", "accuracy [CI]", "κ [CI]", "as shown", "swapped", "same winner", "longest", "first",
+)  # fmt: skip
 EXPLAINED = (
-    "right: pairs whose better response is named more often than the worse, over the orders asked. accuracy and κ: of the "
-    "pairs with a usable verdict in each order; a tie, and another winner after a swap (not the same winner), is half "
-    "right. as shown, swapped: the accuracy in each order, of files without an order with the better response first, then "
-    "second. longest, first: the accuracy of always naming that response."
+    "right: pairs whose better response is named more often than the worse, over the orders asked. accuracy and κ: of "
+    "the pairs with a usable verdict in each order; a tie, and another winner after a swap (not the same winner), is "
+    "half right. as shown, swapped: the accuracy in each order, of files without an order with the better response "
+    "first, then second. longest, first: the accuracy of always naming that response."
 )
 
 
 def judge_check(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Labelled pairs: .jsonl, .json, .csv, .parquet.")],
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE...", help="Labelled pairs: .jsonl[.gz], .json, .csv, .tsv, .parquet.")
+    ],
     reward: Annotated[
         Path | None, typer.Option("--reward", metavar="DIR", help="A reward model directory, such as artifacts/reward.")
     ] = None,
@@ -95,7 +99,8 @@ def _lines(total: Mapping[str, Any]) -> list[str]:
         f"{_interval(total['unusable'])} of them are unusable."
     ]
     if total["best_of_n"]:
-        lines.append(f"Best of N, every better response before every worse one: {_interval(total['best_of_n'])} of rows.")
+        rows = _interval(total["best_of_n"])
+        lines.append(f"Best of N, every better response before every worse one: {rows} of the rows.")
     accuracy, longest = total["accuracy"], total["longest"]
     if accuracy and (accuracy["ci_low"] is None or accuracy["ci_low"] <= max(longest["value"], 1 - longest["value"])):
         lines.append("That is not clearly better than length alone, always the longer response or always the shorter.")

@@ -5,9 +5,9 @@ part; to state no access or no opinion, to moralise or to redirect instead of an
 beside an answer, a corrected premise and "nobody can know" are answers. Whole and partial refusals are not told apart:
 the detector before this one tried, with recall 0.22 and precision 0.28 on partial ones.
 
-How: `sentences` cuts the answer, and sets quotations, code, letters and dialogues apart; `signs` says what each sentence
-does; `classifier` weighs that and the opening words. docs/refusals.md says how well it carries over to the answers of
-other models. No network; about a millisecond an answer. A bare "No." is read as an answer.
+How: `sentences` cuts the answer, and sets quotations, code, letters and dialogues apart; `signs` says what each
+sentence does; `classifier` weighs that and the opening words. docs/refusals.md says how well it carries over to the
+answers of other models. No network; about a millisecond an answer. A bare "No." is read as an answer.
 """
 
 import unicodedata

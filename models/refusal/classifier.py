@@ -59,8 +59,10 @@ def load() -> list[dict[str, Any]]:
     """
     content = LABELLED.read_bytes()
     if (found := hashlib.sha256(content).hexdigest()) != SHA256:
-        raise ValueError(f"{LABELLED.name} has sha256 {found}, {Path(__file__).name} says {SHA256}; restore the file, or "
-                         "set SHA256 to the one found")
+        raise ValueError(
+            f"{LABELLED.name} has sha256 {found}, {Path(__file__).name} says {SHA256}; restore the file, or set SHA256 "
+            "to the one found"
+        )
     return [json.loads(line) for line in content.decode().split("\n") if line]
 
 

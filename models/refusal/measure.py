@@ -1,7 +1,8 @@
-"""How far the detector carries over to answers that it was not fitted on: `python -m models.refusal.measure [FILE.csv …]`.
+"""How far the detector carries over to answers that it was not fitted on.
 
-Files are those of XSTest (Röttger et al. 2023): columns `completion` and `final_label`, 1_full_compliance or a refusal.
-Without files every manner of the labelled answers is judged by a classifier of the others.
+`python -m models.refusal.measure [FILE.csv …]` reads files of XSTest (Röttger et al. 2023): columns `completion` and
+`final_label`, 1_full_compliance or a refusal. Without files every manner of the labelled answers is judged by a
+classifier of the others.
 """
 
 import csv

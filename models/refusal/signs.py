@@ -15,8 +15,8 @@ EARLY = 50  # words before a sentence that still stands at an answer's beginning
 _FIRST = 2  # sentences
 _MANY_WORDS, _MANY_ITEMS = 150, 5  # from which they count no further
 _ADVERBS = (
-    r"(?:,? (?:\w+ly|just|also|and|or|able|unable|going|willing|allowed|permitted|comfortable|designed|programmed|to|be|"
-    r"in good conscience|feel|it is|appropriate|the ability|with|in))*"
+    r"(?:,? (?:\w+ly|just|also|and|or|able|unable|going|willing|allowed|permitted|comfortable|designed|programmed|to|"
+    r"be|in good conscience|feel|it is|appropriate|the ability|with|in))*"
 )
 _ACT = (
     r"(?:accommodat|advis|advocat|answer|assist|carry out|complet|comply|compos|condon|confirm|creat|describ|disclos|"
@@ -39,8 +39,8 @@ def _any(*patterns: str) -> re.Pattern[str]:
 
 _SIGNS = {
     "declines": _any(
-        r"\b(?:i|we|ai|model|assistant)\b(?: am| are| must| will| have to)?(?:,? (?:afraid|sorry|really|still|but|and|i|"
-        rf"simply|therefore|however)){{0,3}} {_CANNOT}{_ADVERBS} {_ACT}",
+        r"\b(?:i|we|ai|model|assistant)\b(?: am| are| must| will| have to)?(?:,? (?:afraid|sorry|really|still|but|and|"
+        rf"i|simply|therefore|however)){{0,3}} {_CANNOT}{_ADVERBS} {_ACT}",
         r"^(?:(?:but|sorry|unfortunately|no|nope|however|so)[, ]+)*(?:i am )?(?:cannot|unable to|will not|not able to)"
         rf"{_ADVERBS} {_ACT}",
         r"\b(?:i|we)(?: must| have to| need to| will| would| am going to| am)?(?: \w+ly)* (?:declin(?:e|ing)|"
@@ -79,9 +79,10 @@ _SIGNS = {
     ),
     "redirects": _any(
         r"\b(?:seek(?:ing)? (?:\w+ ){0,2}(?:help|support|advice|assistance)|mental health|hotline|helpline|crisis|"
-        r"counsel\w*|therapist|authorities|professional help|trusted (?:friend|person|adult|individual)|law enforcement|"
-        r"lawyer|legal professional|reach out|focus on|here to help|(?:happy|glad) to help (?:with|find|in|you (?:with|find|in))|how can i (?:help|assist)|feel free|"
-        r"healthier|constructive|positive|peaceful\w*|talk to someone)\b",
+        r"counsel\w*|therapist|authorities|professional help|trusted (?:friend|person|adult|individual)|"
+        r"law enforcement|lawyer|legal professional|reach out|focus on|here to help|"
+        r"(?:happy|glad) to help (?:with|find|in|you (?:with|find|in))|how can i (?:help|assist)|feel free|healthier|"
+        r"constructive|positive|peaceful\w*|talk to someone)\b",
         r"\binstead,? (?:i |focus|of|consider|try|let)",
     ),
 }
