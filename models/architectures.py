@@ -18,6 +18,7 @@ from models.batching import backbone_of
 from models.loading import load_policy
 from models.logprobs import batch_logprobs, join, response_logprobs
 from models.miniature import miniature
+from models.precision import products_in, round_weights
 from models.reward import score
 from models.reward_model import load_reward_model, reward_model_from_policy
 from models.sampler import SamplingSettings, sample
@@ -37,7 +38,8 @@ def unsupported(config: PreTrainedConfig, use: str) -> str | None:
     """Why a model of this config cannot be used, in one line with the way out; None if it can.
 
     Args:
-        use: "causal" (log-probs, which SFT and DPO are made of), "sample", "reward", "ppo" or "package".
+        use: "causal" (log-probs, which SFT and DPO are made of), "sample", "reward", "ppo", "package", or "bfloat16"
+            (all of these under runtime.dtype bfloat16).
 
     An architecture of which no miniature can be made is not refused here; the stages then find out by themselves.
     """
@@ -131,6 +133,23 @@ def _reload(model: PreTrainedModel) -> None:
             _agree(_logits(again, row), _logits(model, row), "logits of the saved model")
 
 
+def _in_bfloat16(model: PreTrainedModel) -> None:
+    """Trained with products in bfloat16, then rounded and used: nothing fails, all is finite. How far rounding moves
+    the numbers is for the weights to say, and a miniature has none."""
+    with products_in(torch.bfloat16, torch.device("cpu")):
+        _learning(model)
+    rounded = round_weights(model, torch.bfloat16)
+    rows = [(str(place), prompt) for place, prompt in enumerate(PROMPTS)]
+    settings = SamplingSettings(1.0, NEW_TOKENS, 0)
+    drawn = sample(rounded, rows, 1, settings, stop_ids=frozenset(), rows_per_batch=len(rows))
+    with torch.no_grad():
+        again = response_logprobs(rounded, PROMPTS, [one.response_ids for one in drawn], 1.0).logprobs
+    scores = score(reward_model_from_policy(rounded), ROWS, len(ROWS))
+    numbers = {"samples": torch.tensor([one.logprobs for one in drawn]), "log-probs": again, "scores": scores}
+    if odd := [what for what, values in numbers.items() if not torch.isfinite(values).all()]:
+        raise ValueError(f"its {odd[0]} are not finite in bfloat16")
+
+
 # What the use is called, and how it is tried.
 TRIALS: dict[str, tuple[str, Callable[[PreTrainedModel], None]]] = {
     "causal": ("SFT and DPO", _log_probs),
@@ -138,5 +157,6 @@ TRIALS: dict[str, tuple[str, Callable[[PreTrainedModel], None]]] = {
     "reward": ("a reward model", _scores),
     "ppo": ("PPO", _learning),
     "package": ("a package", _reload),
+    "bfloat16": ("runtime.dtype bfloat16", _in_bfloat16),
 }
 USES = tuple(TRIALS)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Any, Sequence
 
@@ -16,19 +15,13 @@ from tasks.rows import Row, read_jsonl, write_jsonl
 from tasks.sampling import draw, policy_hash, response_sums, sample_rows, serving_settings
 from tasks.second_turn import FILE as SECOND_TURNS
 from tasks.second_turn import second_turns
-
-FINAL = "final"
+from tasks.snapshots import FINAL
 
 
 def checkpoints_of(policy: Path) -> dict[str, Path]:
     """The policies in an artifact, by name: the final one, and the snapshots kept on the way."""
     snapshots = sorted((policy / "checkpoints").glob("step-*"), key=lambda path: int(path.name.split("-")[1]))
     return {FINAL: policy, **{path.name: path for path in snapshots}}
-
-
-def training_order(checkpoint: str) -> float:
-    """`step-20` before `step-100` before `final`."""
-    return math.inf if checkpoint == FINAL else float(checkpoint.removeprefix("step-"))
 
 
 def answers(
@@ -38,7 +31,7 @@ def answers(
 
     The difference of the two log-probs is the k1 estimate of the response's KL to SFT, in nats; there is none for a
     champion with another tokenizer than SFT's. While there is no champion, its file is empty. `second_turns.jsonl`:
-    what the final checkpoint says when `challenge` doubts its answers to questions of fact.
+    what each checkpoint says when `challenge` doubts its answers to questions of fact.
     """
     prepare_torch(cfg.runtime)
     prompts = read_jsonl(select_prompts)
@@ -46,12 +39,17 @@ def answers(
         write_jsonl(out / "answers.jsonl", [])
         return {"prompts": len(prompts), "answers": 0}
     reference = load_policy(sft, model, cfg.runtime.dtype).to(device())
-    rows: list[Row] = []
+    rows, doubted, left_out = [], [], 0
     for name, path in checkpoints_of(policy).items():
-        rows += _answers_of(cfg, model, path, sft, reference, prompts, checkpoint=name)
+        given = _answers_of(cfg, model, path, sft, reference, prompts, checkpoint=name)
+        rows += given
+        if cfg.challenge is not None:
+            second, unasked = _second_turns(cfg, model, path, prompts, given, checkpoint=name)
+            doubted, left_out = doubted + second, left_out + unasked
     write_jsonl(out / "answers.jsonl", rows)
+    if cfg.challenge is not None:
+        write_jsonl(out / SECOND_TURNS, doubted)
     final = [row for row in rows if row["checkpoint"] == FINAL]
-    doubts = _second_turns(cfg, model, policy, prompts, final, out) if cfg.challenge is not None else {}
     known = [row["logprob"] - row["logprob_sft"] for row in final if row["logprob_sft"] is not None]
     return finite_metrics({
         "prompts": len(prompts),
@@ -59,21 +57,19 @@ def answers(
         "tokens_mean": mean([row["tokens"] for row in final]),
         "finished": share([row["finished"] for row in final]),
         **({"kl_to_sft": mean(known)} if known else {}),
-        **doubts,
+        **({"second_turns": len(doubted), "second_turns_left_out": left_out} if cfg.challenge is not None else {}),
     })
 
 
 def _second_turns(
-    cfg: AnswersConfig, model: Path, policy: Path, prompts: Sequence[Row], final: Sequence[Row], out: Path
-) -> dict[str, float]:
-    """Write what the final checkpoint says when it is doubted; how many conversations, and how many did not fit."""
-    loaded = load_policy(policy, model, cfg.runtime.dtype).to(device())
-    rows, left_out = second_turns(
-        loaded, load_tokenizer(policy, cfg.runtime.date), prompts, final, cfg.challenge,
-        serving_settings(cfg.serving, cfg.runtime), cfg.serving.rows_per_batch, policy_hash(policy),
+    cfg: AnswersConfig, model: Path, path: Path, prompts: Sequence[Row], given: Sequence[Row], checkpoint: str
+) -> tuple[list[Row], int]:
+    """What one checkpoint says when its answers are doubted, and how many conversations did not fit."""
+    loaded = load_policy(path, model, cfg.runtime.dtype).to(device())
+    return second_turns(
+        loaded, load_tokenizer(path, cfg.runtime.date), prompts, given, cfg.challenge,
+        serving_settings(cfg.serving, cfg.runtime), cfg.serving.rows_per_batch, policy_hash(path), checkpoint,
     )
-    write_jsonl(out / SECOND_TURNS, rows)
-    return {"second_turns": len(rows), "second_turns_left_out": left_out}
 
 
 def _answers_of(

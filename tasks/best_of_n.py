@@ -12,12 +12,12 @@ from models.chat_template import load_tokenizer
 from models.loading import load_policy
 from models.reward import score
 from models.reward_model import load_reward_model
-from tasks.answers import FINAL
 from tasks.config.evaluation import BestOfNConfig
 from tasks.machine import device, prepare_torch
 from tasks.numbers import finite_metrics, mean
 from tasks.rows import read_jsonl, write_jsonl
 from tasks.sampling import draw, policy_hash, sample_rows, serving_settings
+from tasks.snapshots import FINAL
 
 
 def best_of_n(

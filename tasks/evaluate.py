@@ -13,16 +13,15 @@ from models.judges import Scorer
 from models.judges.reward_model import RewardModelScorer
 from tasks import statistics, tournament
 from tasks.adversarial import adversarial
-from tasks.answers import FINAL, training_order
 from tasks.champion import CHAMPION
 from tasks.config.evaluation import EvaluateConfig
+from tasks.entrants import MODELS, TRAINED, entrants, training_order
 from tasks.machine import prepare_torch
 from tasks.overoptimisation import over_optimisation
 from tasks.progress import report
 from tasks.rows import Row, read_jsonl, write_jsonl
 from tasks.scoring import (
     check_pairing,
-    final_rows,
     is_harmless_lookalike,
     load_gold,
     prompt_text,
@@ -32,9 +31,9 @@ from tasks.scoring import (
 )
 from tasks.second_turn import SCORES_FILE as SECOND_TURN_SCORES
 from tasks.second_turn import read_second_turns
+from tasks.snapshots import FINAL
 
 DEMO_PROMPT = "Can I wash my teddy bear?"
-MODELS = ("base", "sft", "dpo", "ppo", "best_of_n")
 REFERENCES = ("sft", CHAMPION)  # what the others are held against
 TOURNAMENT_RESAMPLES = 1000  # at most: two digits of an interval's ends, in half of the time
 
@@ -54,7 +53,7 @@ def evaluate(
     out: Path,
 ) -> dict[str, Any]:
     """Writes `scores.jsonl` (one row per model, checkpoint, prompt and sample) and `second_turn_scores.jsonl` (one per
-    model and doubted answer); returns the document evaluate.json.
+    entrant and doubted answer); returns the document evaluate.json.
 
     `model` is the base, `reward` the proxy that scores every answer. Raises DataError when a model did not answer the
     same prompts as SFT.
@@ -76,10 +75,10 @@ def evaluate(
     pool = score_pool(read_jsonl(best_of_n / "pool.jsonl"), prompts, scorer)
     write_jsonl(out / "scores.jsonl", scores)
     places = dict(zip(MODELS, folders, strict=True)) | {CHAMPION: champion_answers}
-    doubts = {
-        name: score_second_turns(read_second_turns(places[name], final_rows(rows), prompts), scorer)
-        for name, rows in answers.items()
-    }
+    doubts: dict[str, list[Row]] = {}
+    for name, (of, checkpoint) in entrants(scores).items():
+        given = [row for row in answers[of] if row["checkpoint"] == checkpoint]
+        doubts[name] = score_second_turns(read_second_turns(places[of], given, prompts), scorer)
     write_jsonl(out / SECOND_TURN_SCORES, [{"model": name, **row} for name, rows in doubts.items() for row in rows])
     report(len(answers) + 1, len(answers) + 1, unit="model")
     return document(cfg, scores, pool, prompts, scorer, doubts)
@@ -93,16 +92,18 @@ def document(
     scorer: Scorer,
     doubts: Mapping[str, Sequence[Row]],
 ) -> dict[str, Any]:
-    """evaluate.json: see DESIGN.md, Words on disk. doubts: for each model, the score rows of its second turns."""
-    names = [name for name in (*MODELS, CHAMPION) if any(row["model"] == name for row in scores)]
-    final = {name: [row for row in scores if row["model"] == name and row["checkpoint"] == FINAL] for name in names}
-    answered = sorted({row["prompt_id"] for row in final["sft"]})
+    """evaluate.json: see DESIGN.md, Words on disk. doubts: for each entrant, the score rows of its second turns."""
+    entered = {
+        name: [row for row in scores if (row["model"], row["checkpoint"]) == policy]
+        for name, policy in entrants(scores).items()
+    }
+    answered = sorted({row["prompt_id"] for row in entered["sft"]})
     roots = [prompts[prompt_id]["root"] for prompt_id in answered]
     n = pool["gold"].shape[1]
-    field = contestants(final, answered, roots)
+    field = contestants(entered, answered, roots)
     models = {
         name: model_numbers(cfg, rows, answered, roots, prompts, scorer.axes, doubts[name])
-        for name, rows in final.items()
+        for name, rows in entered.items()
     }
     models["best_of_n"]["kl_upper_bound"] = kl_upper_bound(n)
     return {
@@ -116,29 +117,29 @@ def document(
         **{
             f"versus_{reference}": {
                 name: {
-                    **versus(cfg, rows, final[reference], answered, roots, scorer.axes),
+                    **versus(cfg, rows, entered[reference], answered, roots, scorer.axes),
                     **tournament.win_rates(field, name, reference, _tournament(cfg)),
                 }
-                for name, rows in final.items()
+                for name, rows in entered.items()
                 if name != reference
             }
             for reference in REFERENCES
-            if reference in final
+            if reference in entered
         },
         "ratings": tournament.ratings(field, _tournament(cfg)),
         "checkpoints": checkpoint_numbers(scores),
         "best_of_n": best_of_n_curve(pool),
         "over_optimisation": over_optimisation(cfg, pool, checkpoint_gains(scores, answered), roots),
         "proxy": pairwise_accuracy(pool["proxy"], pool["gold"]),
-        "examples": examples(final, prompts, cfg.examples),
+        "examples": examples(entered, prompts, cfg.examples),
     }
 
 
 def contestants(
-    final: Mapping[str, Sequence[Row]], prompt_ids: Sequence[str], roots: Sequence[str]
+    entered: Mapping[str, Sequence[Row]], prompt_ids: Sequence[str], roots: Sequence[str]
 ) -> tournament.Field:
-    """The models' final answers, for comparisons of each with each."""
-    sized = {name: [{**row, "characters": len(row["text"])} for row in rows] for name, rows in final.items()}
+    """The entrants' answers, for comparisons of each with each."""
+    sized = {name: [{**row, "characters": len(row["text"])} for row in rows] for name, rows in entered.items()}
     gold, length = (
         {name: per_prompt(rows, prompt_ids, field) for name, rows in sized.items()} for field in ("gold", "characters")
     )
@@ -224,7 +225,7 @@ def checkpoint_numbers(scores: Sequence[Row]) -> list[dict[str, Any]]:
     """Means of each trained model's checkpoints, in training order."""
     groups: dict[tuple[str, str], list[Row]] = {}
     for row in scores:
-        if row["model"] in ("dpo", "ppo"):
+        if row["model"] in TRAINED:
             groups.setdefault((row["model"], row["checkpoint"]), []).append(row)
     return [
         {
@@ -243,7 +244,7 @@ def checkpoint_gains(scores: Sequence[Row], prompt_ids: Sequence[str]) -> dict[s
     for row in scores:
         groups.setdefault((row["model"], row["checkpoint"]), []).append(row)
     reference = {field: per_prompt(groups["sft", FINAL], prompt_ids, field) for field in ("gold", "proxy")}
-    gains: dict[str, list[dict[str, Any]]] = {"dpo": [], "ppo": []}
+    gains: dict[str, list[dict[str, Any]]] = {name: [] for name in TRAINED}
     for name, checkpoint in sorted(groups, key=lambda key: (key[0], training_order(key[1]))):
         if name in gains:
             rows = groups[name, checkpoint]
@@ -275,10 +276,10 @@ def pairwise_accuracy(proxy: np.ndarray, gold: np.ndarray) -> dict[str, float]:
     return {"pairwise_accuracy": float(right.mean()) if decided.any() else 0.5, "pairs": int(decided.sum())}
 
 
-def examples(final: Mapping[str, Sequence[Row]], prompts: Mapping[str, Row], count: int) -> list[dict[str, Any]]:
+def examples(entered: Mapping[str, Sequence[Row]], prompts: Mapping[str, Row], count: int) -> list[dict[str, Any]]:
     """The demo's own prompt where it is asked, then `count` prompts of different kinds where gold differs most."""
     texts: dict[str, dict[str, Row]] = {}
-    for name, rows in final.items():
+    for name, rows in entered.items():
         for row in sorted(rows, key=lambda row: row["index"], reverse=True):
             texts.setdefault(row["prompt_id"], {})[name] = row
 

@@ -16,7 +16,6 @@ from models.judges import Scorer
 from models.chat_template import load_tokenizer
 from models.loading import load_policy
 from models.refusal import refuses
-from tasks.answers import FINAL
 from tasks.champion import CHAMPION, identity, is_there
 from tasks.config.evaluation import GateConfig
 from tasks.decision import Compared, decide, plan
@@ -28,6 +27,7 @@ from tasks.rows import Row, read_jsonl, write_jsonl
 from tasks.sampling import draw, sample_rows, serving_settings
 from tasks.scoring import load_gold, prompt_text
 from tasks.select import SELECTION_FILE
+from tasks.snapshots import FINAL
 from tasks.state import content_hash
 
 CANDIDATE, SFT = "candidate", "sft"

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from models.chat_template import load_tokenizer
 from models.loading import load_policy
+from models.randomness import generator
 from models.sampler import Sample, SamplingSettings
 from models.samplers import Prompt, Sampler, make_sampler, with_logprobs
 from tasks import progress
@@ -62,7 +63,9 @@ def _draw(sampler: Sampler, prompts: list[Prompt], turn: int, cfg: GenerateConfi
     count = len(range(turn, cfg.samples_per_prompt, len(cfg.temperatures)))
     if not count or not prompts:
         return []
-    settings = SamplingSettings(cfg.temperatures[turn], cfg.max_new_tokens, cfg.runtime.seed)
+    # Draws of each turn's own: with the same numbers, one prompt would often get one text at two temperatures.
+    seed = int(generator(cfg.runtime.seed, "temperature", turn).integers(2**31))
+    settings = SamplingSettings(cfg.temperatures[turn], cfg.max_new_tokens, seed)
     return sampler.sample(prompts, count, settings, lambda done, total: progress.report(done, total, "sample"))
 
 

@@ -17,13 +17,15 @@ from models.monitors.answers import Answers
 from models.monitors.finding import Finding, worst
 from models.monitors.survey import text_findings
 from tasks import progress, statistics
-from tasks.answers import FINAL, checkpoints_of, training_order
+from tasks.answers import checkpoints_of
 from tasks.config.evaluation import MonitorsConfig
+from tasks.entrants import training_order
 from tasks.machine import device, prepare_torch
 from tasks.monitoring import limit_of, monitor_settings
 from tasks.rows import Row, read_jsonl, write_jsonl
 from tasks.sampling import response_sums
 from tasks.sides import encode_side
+from tasks.snapshots import FINAL
 
 REFERENCE = "sft"
 MODELS = ("dpo", "ppo", "best_of_n")  # what the base says is nobody's hack

@@ -7,7 +7,8 @@ from typing import Any
 
 from tasks import contracts
 from tasks.config.evaluation import ReportConfig
-from tasks.reporting import charts, findings, judge_card, measured, monitored
+from tasks.entrants import entrant
+from tasks.reporting import charts, findings, judge_card, measured, monitored, shown
 from tasks.reporting.charts import Chart
 from tasks.reporting.page import render
 from tasks.rows import Row, read_jsonl
@@ -36,7 +37,6 @@ CURVES = {
         ("entropy", "entropy (nats per token)"),
     ),
 }
-ORDER = {name: place for place, name in enumerate(("base", "sft", "dpo", "ppo", "best_of_n", "champion"))}
 
 
 def report(
@@ -62,12 +62,13 @@ def report(
     Folders of stages are read for `curves.jsonl` and hashed; a stage without curves has no chart.
     """
     card, gate = _read(judge_metrics), _read(gate_metrics)
-    evaluation = in_pipeline_order(_read(evaluate_metrics))
+    document = _read(evaluate_metrics)
     selection = _read(select / "selection.json")
+    evaluation = shown.of_verdict(document, selection)
     scores = read_jsonl(evaluate / "scores.jsonl")
     folders = {"sft": sft, "reward": reward, "dpo": dpo, "ppo": ppo, "evaluate": evaluate, "select": select}
     kept = contracts.check(cfg.contracts, {
-        "evaluate": evaluation, "judge": card, "reward": _read(reward_metrics), "ppo": _read(ppo_metrics),
+        "evaluate": document, "judge": card, "reward": _read(reward_metrics), "ppo": _read(ppo_metrics),
     })
     seen = monitored.of_candidate(
         read_jsonl(monitors / "findings.jsonl"), selection["method"], selection["checkpoint"]
@@ -84,7 +85,7 @@ def report(
         "training": training,
         "judge": judge_section(card, _read(compare_metrics)),
         "lineage": lineage(folders, gate),
-        **candidate_sections(cfg, evaluation, selection, scores),
+        **candidate_sections(cfg, document, selection, scores),
         **evaluation_sections(evaluation),
     }
     out.mkdir(parents=True, exist_ok=True)
@@ -99,17 +100,6 @@ def contract_table(kept: Sequence[contracts.Contract]) -> tuple[list[str], list[
     words = {True: "kept", False: "broken", None: "cannot be told"}
     rows = [[contract.stage, contract.name, words[contract.holds], contract.sentence] for contract in kept]
     return ["stage", "contract", "kept?", "seen"], rows
-
-
-def in_pipeline_order(evaluation: dict[str, Any]) -> dict[str, Any]:
-    """The document with its models in the order in which they were made; files hold them in the alphabet's."""
-
-    def ordered(by_model: Mapping[str, Any]) -> dict[str, Any]:
-        return {name: by_model[name] for name in sorted(by_model, key=lambda name: ORDER.get(name, len(ORDER)))}
-
-    examples = [{**example, "answers": ordered(example["answers"])} for example in evaluation["examples"]]
-    compared = {name: ordered(evaluation[name]) for name in ("versus_sft", "versus_champion") if name in evaluation}
-    return {**evaluation, "models": ordered(evaluation["models"]), **compared, "examples": examples}
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -251,8 +241,9 @@ def candidate_sections(
     reference = findings.final_rows(scores, "sft", "final")
     differences = findings.axis_differences(candidate, reference, evaluation["axes"])
     models = evaluation["models"]
+    ours = models[entrant(selection["method"], selection["checkpoint"])]
     return {
-        "worse": findings.what_got_worse(differences, models[selection["method"]], models["sft"]),
+        "worse": findings.what_got_worse(differences, ours, models["sft"]),
         "disagreements": findings.disagreements(candidate, reference, cfg.examples),
     }
 

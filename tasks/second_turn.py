@@ -31,7 +31,7 @@ def doubted(prompt: Row, answer: str, challenge: str) -> Row:
 
 def second_turns(
     policy: Any, tokenizer: Any, prompts: Sequence[Row], answers: Sequence[Row], challenge: str,
-    settings: SamplingSettings, rows_per_batch: int, policy_hash: str,
+    settings: SamplingSettings, rows_per_batch: int, policy_hash: str, checkpoint: str,
 ) -> tuple[list[Row], int]:
     """What the model says when it is doubted, one row for each question with an answer, as `sample_rows` writes them.
 
@@ -48,7 +48,7 @@ def second_turns(
     own = [{**prompt, "id": _second(prompt["id"])} for prompt in fitting]
     samples = draw(policy, tokenizer, own, 1, settings, rows_per_batch)
     first_ids = {_second(prompt["id"]): prompt["id"] for prompt in fitting}
-    rows = sample_rows(samples, own, tokenizer, policy_hash, challenge=challenge)
+    rows = sample_rows(samples, own, tokenizer, policy_hash, challenge=challenge, checkpoint=checkpoint)
     return [{**row, "prompt_id": first_ids[row["prompt_id"]]} for row in rows], len(asked) - len(fitting)
 
 
@@ -72,12 +72,13 @@ def _second(prompt_id: str) -> str:
 def read_second_turns(folder: Path, answers: Sequence[Row], prompts: Mapping[str, Row]) -> list[tuple[Row, Row]]:
     """(prompt of the second turn, row of its answer) for the rows in `folder`; none where it has no such file.
 
-    answers: the model's final rows of the first turn.
+    answers: one checkpoint's rows of the first turn.
     """
     if not (folder / FILE).is_file():
         return []
-    said = {row["prompt_id"]: row["response"] for row in answers}
+    said = {(row["checkpoint"], row["prompt_id"]): row["response"] for row in answers}
     return [
-        (doubted(prompts[row["prompt_id"]], said[row["prompt_id"]], row["challenge"]), row)
+        (doubted(prompts[row["prompt_id"]], said[row["checkpoint"], row["prompt_id"]], row["challenge"]), row)
         for row in read_jsonl(folder / FILE)
+        if (row["checkpoint"], row["prompt_id"]) in said
     ]

@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Callable
 
+FINAL = "final"  # the name of the policy that training ended with, beside those of its snapshots
 SNAPSHOTS_FOLDER = "snapshots"
 
 

@@ -12,10 +12,12 @@ from models.loading import load_policy, save_policy
 from models.overoptimisation import chosen_kl
 from models.reward_model import reward_model_from_policy
 from tasks import evaluate as stage
+from tasks.entrants import entrant
 from tasks.errors import DataError
 from tasks.gold import gold as gold_stage
 from tasks.overoptimisation import over_optimisation
 from tasks.rows import read_jsonl, write_jsonl
+from tasks.select import select
 
 TEXTS = {"base": HARSH, "sft": WRONG, "dpo": PLAIN, "ppo": GOOD, "best_of_n": PLAIN}
 TEDDY = [{"role": "user", "content": "Can I wash my teddy bear?"}]
@@ -95,6 +97,25 @@ def test_checkpoints_in_training_order_and_scores_on_disk(tmp_path, models):
     assert len(scores) == 30 * 7 and {"gold", "proxy", "kl", "text", "helpfulness"} <= set(scores[0])
     assert run(tmp_path, models, "again") == document
     assert (tmp_path / "out/scores.jsonl").read_bytes() == (tmp_path / "again/scores.jsonl").read_bytes()
+
+
+def test_what_select_picks_stands_in_every_table(tmp_path, models):
+    """PPO's checkpoint of step 100 answers best: the verdict will be about it, so it is compared like a model."""
+    write_inputs(tmp_path, rows_of_prompts(), TEXTS | {"ppo": HARSH})
+    doubts = [{**answer(prompt(2), GOOD, checkpoint=one), "challenge": "Are you sure?"} for one in ("final", "step-100")]
+    write_jsonl(tmp_path / "ppo" / "second_turns.jsonl", doubts)
+    document = run(tmp_path, models)
+    selected = select(config("select", methods=["ppo"]), tmp_path / "out", tmp_path / "select")
+    picked = json.loads((tmp_path / "select" / "selection.json").read_text())
+    name = entrant(picked["method"], picked["checkpoint"])
+    assert name == "ppo step-100" and list(document["models"])[3:5] == ["ppo", "ppo step-100"]
+    best, final = (document["models"][one]["gold"]["mean"] for one in (name, "ppo"))
+    assert best == pytest.approx(selected["gold"]) and best > final
+    assert document["models"][name].keys() == document["models"]["ppo"].keys()
+    assert document["versus_sft"][name]["difference"] > 0 and name in {row["model"] for row in document["ratings"]["models"]}
+    assert document["examples"][0]["answers"][name] == PLAIN
+    for name, known in (("ppo", 0), ("ppo step-100", 1)):
+        assert document["models"][name]["adversarial"]["second_turn"]["known"] == known
 
 
 def test_best_of_n_curve_and_proxy(tmp_path, models):

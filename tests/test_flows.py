@@ -150,6 +150,20 @@ def test_results_show_missing_axes_as_a_dash_and_brackets_as_they_are(tmp_path):
     assert "| sft | 0.500 [0.400, 0.600] |" in results.as_markdown(tmp_path)
 
 
+def test_results_show_the_candidate_that_is_a_checkpoint(tmp_path):
+    (tmp_path / "metrics").mkdir()
+    names = ("base", "dpo", "dpo step-7", "ppo", "ppo step-2", "sft")
+    examples = [{"prompt": "Can I wash it?", "answers": {name: f"says {name}" for name in names}}]
+    document = {"models": {name: {"gold": {"mean": 0.5}} for name in names}, "examples": examples}
+    (tmp_path / "metrics" / "evaluate.json").write_text(json.dumps(document))
+    (tmp_path / "metrics" / "gate.json").write_text(json.dumps({"candidate": {"method": "dpo", "checkpoint": "step-7"}}))
+    named = ["base", "sft", "dpo", "dpo step-7, candidate", "ppo"]
+    assert [row[0] for row in results.score_rows(tmp_path)] == named
+    assert list(results.examples(tmp_path)[0][1]) == named and "| dpo step-7, candidate |" in results.as_markdown(tmp_path)
+    (tmp_path / "metrics" / "gate.json").unlink()
+    assert [row[0] for row in results.score_rows(tmp_path)] == ["base", "sft", "dpo", "ppo"]
+
+
 def test_results_before_anything_ran(tmp_path):
     out = console()
     results.show(tmp_path, out)

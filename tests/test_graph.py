@@ -10,6 +10,7 @@ from models.chat_template import load_tokenizer
 from models.loading import load_policy
 from tasks import pipeline
 from tasks.__main__ import run_stage
+from tasks.entrants import entrant
 from tasks.rows import read_jsonl, write_jsonl
 from tests.small_project import hearth_project, small_params, write_project
 from tests.tiny_models import make_qwen2
@@ -57,7 +58,9 @@ def own_project(tmp_path):
 def test_hearth_on_a_gpt2_shaped_model(tmp_path, monkeypatch):
     run_graph(hearth_project(tmp_path), monkeypatch)
     document = json.loads(Path("metrics/evaluate.json").read_text())
-    assert set(document["models"]) == {"base", "sft", "dpo", "ppo", "best_of_n"}
+    picked = json.loads(Path("artifacts/select/selection.json").read_text())
+    candidate = entrant(picked["method"], picked["checkpoint"])
+    assert {"base", "sft", "dpo", "ppo", "best_of_n", candidate} <= set(document["models"])
     for numbers in document["models"].values():
         assert numbers["gold"]["ci_low"] <= numbers["gold"]["mean"] <= numbers["gold"]["ci_high"]
         assert 0 <= numbers["helpfulness"] <= 1

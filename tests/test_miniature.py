@@ -56,6 +56,20 @@ def test_what_is_refused_is_named_with_the_way_out(kind, use, text):
     assert re.search(text, unsupported(AutoConfig.for_model(kind), use))
 
 
+def test_what_fails_in_bfloat16_alone_is_refused_where_a_run_asks_for_it(monkeypatch):
+    config = AutoConfig.for_model("gpt2", n_inner=77)
+    forward = torch.nn.functional.layer_norm
+
+    def of_float32_alone(states, *rest, **options):
+        if states.dtype == torch.bfloat16:
+            raise RuntimeError("kernel not implemented for BFloat16")
+        return forward(states, *rest, **options)
+
+    monkeypatch.setattr(torch.nn.functional, "layer_norm", of_float32_alone)
+    assert unsupported(config, "sample") is None
+    assert re.search("cannot be used for runtime.dtype bfloat16: RuntimeError: kernel not .*; set", unsupported(config, "bfloat16"))
+
+
 def test_sizes_that_hang_together_in_unknown_ways_are_left_to_the_stages():
     config = AutoConfig.for_model("dbrx")
     assert miniature(config) is None and unsupported(config, "reward") is None

@@ -92,7 +92,7 @@ def score(model, number, gold, honesty, text="an answer"):
 def make(tmp_path):
     """Writes inputs and runs the stage; returns (metrics, page)."""
 
-    def run(out="out", verdict="promote", text="<script>alert(1)</script>", same=(), champion=False, ppo_kl=0.0):
+    def run(out="out", verdict="promote", text="<script>alert(1)</script>", same=(), champion=False, ppo_kl=0.0, picked=None):
         write_jsonl(tmp_path / "sft" / "curves.jsonl", [{"step": s, "loss": 3.0 / s} for s in (1, 2, 3)])
         write_jsonl(tmp_path / "ppo" / "curves.jsonl", [{"step": s, "score": s, "kl": s / 2} for s in (1, 2, 3)])
         for name in ("reward", "dpo"):
@@ -112,11 +112,17 @@ def make(tmp_path):
             del served["kl"]
             evaluation["models"]["champion"] = served
             evaluation["versus_champion"] = {"ppo": {**evaluation["versus_sft"]["ppo"], "difference": 0.07}}
+        if picked:
+            for part in ("models", "versus_sft"):
+                evaluation[part] |= {f"ppo {one}": evaluation[part]["ppo"] for one in (picked, "step-1")}
+            evaluation["models"][f"ppo {picked}"] = {**evaluation["models"]["ppo"], "length": 77.0, "distinct_2": 0.01}
+            evaluation["examples"][0]["answers"] |= {f"ppo {picked}": "what the candidate says", "ppo step-1": "unseen"}
+            evaluation["ratings"]["models"].append({**evaluation["ratings"]["models"][0], "model": f"ppo {picked}"})
         documents = {
             "reward.json": {"accuracy": 0.84, "accuracy_of_length": 0.5, "accuracy_of_words": 0.8, "heldout_pairs": 207.0},
             "ppo.json": {"kl_first": ppo_kl},
             "monitors.json": {"warnings": 1, "vetoes": 1},
-            "select/selection.json": {"method": "ppo", "checkpoint": "final"},
+            "select/selection.json": {"method": "ppo", "checkpoint": picked or "final"},
             "compare.json": COMPARE,
             "judge.json": card(same=same, judges=2),
             "evaluate.json": evaluation,
@@ -145,6 +151,16 @@ def test_order_and_contents(make):
     assert "honesty fell by 0.300 (95% interval 0.300 to 0.300)" in page and "helpfulness fell" not in page
     assert numbers["charts"] == 11 and numbers["bytes"] == len(page.encode())
     assert "a" * 16 in page and "a" * 17 not in page
+
+
+def test_a_candidate_that_is_a_checkpoint_stands_in_every_table_and_chart(make):
+    """Also what got worse is read from it, not from where training ended; other checkpoints are left out."""
+    _, page = make(picked="step-20")
+    scores = page[page.index("<h2>Scores") : page.index("<h2>What got worse")]
+    assert scores.count("ppo step-20, candidate") >= 5  # scores, attacks, ratings and two charts
+    assert "answers grew to 77 tokens from 20" in page and "distinct-2 fell to 0.010" in page
+    assert "what the candidate says" in page and "unseen" not in page and "step-1," not in page
+    assert "ppo, candidate" in make()[1]
 
 
 def test_contracts_stand_with_the_verdict_and_the_first_broken_one_is_named(make):

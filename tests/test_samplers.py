@@ -248,6 +248,25 @@ def test_generate_takes_its_answers_from_an_endpoint(served, monkeypatch, tmp_pa
     assert {row["policy"] for row in rows} == {str(folder)} and all(row["logprob"] < 0 for row in rows)
 
 
+@pytest.mark.parametrize("sampler", ["batched", "continuous"])
+def test_each_temperature_has_draws_of_its_own(sampler, tmp_path):
+    """At equal temperatures, equal numbers would give every text twice; 24 tokens of a random model never repeat."""
+    folder = make_gpt2(tmp_path / "base")
+    row = {"id": "p", "root": "r", "category": "instruction", "prompt": [{"role": "user", "content": "Say it"}]}
+    write_jsonl(tmp_path / "prompts.jsonl", [row])
+    cfg = GenerateConfig(
+        runtime=RuntimeConfig(seed=0, threads=1, dtype="float32", date="2026-01-01"), samples_per_prompt=6,
+        temperatures=(1.0, 1.0, 1.0), max_new_tokens=24, rows_per_batch=6, sampler=sampler, served_model=None,
+    )
+    outs = [tmp_path / "out", tmp_path / "again"]
+    for out in outs:
+        out.mkdir()
+        metrics = generate(cfg, folder, folder, tmp_path / "prompts.jsonl", out)
+        assert metrics["samples"] == 6 and metrics["distinct"] == 1.0
+    first, again = ([row["response"] for row in read_jsonl(out / "samples.jsonl")] for out in outs)
+    assert sampler != "batched" or first == again
+
+
 @pytest.fixture()
 def stand_in(monkeypatch, tmp_path):
     """An endpoint that gives what the test lays in `replies`, and notes what it was asked in `requests`."""

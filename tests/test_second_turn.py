@@ -1,5 +1,7 @@
 """The second turn: who is asked, what is written, and that a tiny model's answers to it are read back as a pair."""
 
+import shutil
+
 import pytest
 from evaluation_rows import GOOD, PLAIN, WRONG, answer, config, harmful, prompt
 from tiny_models import make_gpt2
@@ -27,7 +29,7 @@ def base(tmp_path_factory):
 
 def drawn(base, prompts, said=PLAIN, settings=SETTINGS):
     rows = [answer(row, said) for row in prompts]
-    return second_turns(load_policy(base), load_tokenizer(base), prompts, rows, SURE, settings, 8, "p" * 16)
+    return second_turns(load_policy(base), load_tokenizer(base), prompts, rows, SURE, settings, 8, "p" * 16, "final")
 
 
 def test_only_questions_with_an_answer_of_their_own_are_doubted():
@@ -78,7 +80,7 @@ def test_a_template_of_single_turns_is_named(base, template, said):
     tokenizer = load_tokenizer(base)
     tokenizer.chat_template = template
     with pytest.raises(DataError, match=said):
-        second_turns(load_policy(base), tokenizer, [prompt(0)], [answer(prompt(0), PLAIN)], SURE, SETTINGS, 8, "p" * 16)
+        second_turns(load_policy(base), tokenizer, [prompt(0)], [answer(prompt(0), PLAIN)], SURE, SETTINGS, 8, "p" * 16, "final")
 
 
 def test_the_stage_writes_them_and_they_are_read_back(base, tmp_path):
@@ -90,6 +92,21 @@ def test_the_stage_writes_them_and_they_are_read_back(base, tmp_path):
     ((asked, answered),) = read_second_turns(tmp_path / "out", first, {"p000": prompt(0), "p001": harmful(1)})
     assert asked["prompt"][1]["content"] == first[0]["response"]
     assert answered == read_jsonl(tmp_path / "out" / FILE)[0] and not answered["finished"]
+
+
+def test_every_checkpoint_is_doubted_for_what_it_said_itself(base, tmp_path):
+    policy = tmp_path / "policy"
+    shutil.copytree(base, policy)
+    shutil.copytree(base, policy / "checkpoints" / "step-3")
+    write_jsonl(tmp_path / "prompts.jsonl", [prompt(0)])
+    cfg = config("answers", serving={"max_new_tokens": 8})
+    metrics = answers(cfg, base, policy, base, tmp_path / "prompts.jsonl", tmp_path / "out")
+    assert metrics["second_turns"] == 2
+    assert [row["checkpoint"] for row in read_jsonl(tmp_path / "out" / FILE)] == ["final", "step-3"]
+    first = [{**row, "response": row["checkpoint"]} for row in read_jsonl(tmp_path / "out" / "answers.jsonl")]
+    for row in first:
+        ((asked, answered),) = read_second_turns(tmp_path / "out", [row], {"p000": prompt(0)})
+        assert asked["prompt"][1]["content"] == answered["checkpoint"] == row["checkpoint"]
 
 
 def test_without_a_challenge_nothing_is_asked(base, tmp_path):

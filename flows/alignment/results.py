@@ -8,9 +8,8 @@ from flows.costs.calls import Calls
 from flows.graph.stages import Stage, flatten
 from tasks import contracts
 from tasks.params import read_params, stage_config
-from tasks.reporting import judge_card
+from tasks.reporting import judge_card, shown
 
-MODELS = ("base", "sft", "dpo", "ppo", "best_of_n")
 AXES = ("helpfulness", "harmlessness", "honesty", "friendliness", "conciseness")
 ABSENT = "–"
 PARAMS_FILE = "params.yaml"
@@ -43,8 +42,13 @@ def columns(root: Path) -> tuple[str, ...]:
 
 def score_rows(root: Path) -> list[tuple[str, ...]]:
     """One row of text per model, in the order of `columns`; empty before the first evaluation."""
-    models = (read_json(root / "metrics" / "evaluate.json") or {}).get("models", {})
-    return [_score_row(name, scores) for name, scores in _in_order(models).items()]
+    return [_score_row(name, scores) for name, scores in _evaluation(root)["models"].items()]
+
+
+def _evaluation(root: Path) -> dict[str, Any]:
+    """evaluate.json as a reader sees it, with the candidate once there is a gate.json."""
+    gate = read_json(root / "metrics" / "gate.json") or {}
+    return shown.of_verdict({"models": {}} | (read_json(root / "metrics" / "evaluate.json") or {}), gate.get("candidate"))
 
 
 def _score_row(name: str, scores: dict[str, Any]) -> tuple[str, ...]:
@@ -69,16 +73,9 @@ def _number(value: float | None, digits: int) -> str:
     return ABSENT if value is None else f"{round(value, digits) + 0.0:.{digits}f}"
 
 
-def _in_order(by_model: dict[str, Any]) -> dict[str, Any]:
-    """Models in the order of the pipeline, others after them."""
-    known = [name for name in MODELS if name in by_model]
-    return {name: by_model[name] for name in known + [name for name in by_model if name not in MODELS]}
-
-
 def examples(root: Path) -> list[tuple[str, dict[str, str]]]:
     """(prompt, {model: answer}) of the prompts that are always shown."""
-    found = (read_json(root / "metrics" / "evaluate.json") or {}).get("examples", [])
-    return [(row["prompt"], _in_order(row["answers"])) for row in found[:EXAMPLES_SHOWN]]
+    return [(row["prompt"], row["answers"]) for row in _evaluation(root)["examples"][:EXAMPLES_SHOWN]]
 
 
 def verdict(root: Path) -> tuple[str, list[str]] | None:
@@ -145,8 +142,9 @@ def show(root: Path, console) -> None:
     for prompt, answers in examples(root):
         console.print()
         console.print(Text(prompt, style="bold"))
+        width = max(map(len, answers), default=0)
         for name, text in answers.items():
-            console.print(Text.assemble((f"  {name:<10} ", "dim"), " ".join(text.split())))
+            console.print(Text.assemble((f"  {name:<{width}} ", "dim"), " ".join(text.split())))
     decided = verdict(root)
     if decided:
         console.print()

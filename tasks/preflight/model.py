@@ -24,7 +24,9 @@ def model(project: Project) -> Iterator[Finding]:
 @check
 def architecture(project: Project) -> Iterator[Finding]:
     config, allowed = project.shape.config, project.params["promote"]["allowed_architectures"]
-    for reason in dict.fromkeys(filter(None, (unsupported(config, use) for use in USES))):
+    dtype = project.params["runtime"]["dtype"]
+    uses = [use for use in USES if use != "bfloat16" or dtype == use]
+    for reason in dict.fromkeys(filter(None, (unsupported(config, use) for use in uses))):
         text, _, remedy = reason.partition("; ")
         yield Finding(PROBLEM, "model", text, remedy)
     if unlisted := [name for name in config.architectures or () if name not in allowed]:
