@@ -13,6 +13,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from models.batching import context_length
 from models.bootstrap import Bootstrap
 from models.judges.labelled import LabelledPair, measured, style_accuracy
 from models.judges.making import make_pool
@@ -55,7 +58,9 @@ def judge_check(
     if reward is not None:
         base = Path(values["model"]["path"]) if is_adapter_chain(reward) else None
         scorer = RewardModelScorer.load(reward, base, date=card.runtime.date)
-        pairs, checked = rewarded(found, scorer), str(reward)
+        pairs, long = rewarded(found, scorer)
+        checked = str(reward)
+        notes += [f"{long} pairs are longer than the model's context: unusable verdicts"] if long else []
     elif judge is not None:
         pairs, more = asked(found, stage_config(values, "compare", params), judge, max_calls)
         notes, checked = notes + more, judge
@@ -89,16 +94,23 @@ def by_subset(pairs: Sequence[LabelledPair], settings: Bootstrap) -> dict[str, A
     }
 
 
-def rewarded(found: Labelled, scorer: RewardModelScorer) -> list[LabelledPair]:
-    """Each pair with what the rewards of its responses say; equal rewards are a tie."""
-    count = len(found.pairs)
-    texts = [pair.a for pair in found.pairs] + [pair.b for pair in found.pairs]
-    values = scorer.values(found.prompts * 2, texts)
-    gaps = [first - second for first, second in zip(values[:count], values[count:], strict=True)]
-    return [
-        replace(pair, verdicts=(verdict_of_gap(gap), None), is_scored=True)
+def rewarded(found: Labelled, scorer: RewardModelScorer) -> tuple[list[LabelledPair], int]:
+    """Each pair with what the rewards of its responses say, and how many are too long for the model.
+
+    Equal rewards are a tie; where a response and its prompt do not fit into the context, the verdict is unusable.
+    """
+    asked = [(prompt, text) for prompt, pair in zip(found.prompts, found.pairs, strict=True) for text in (pair.a, pair.b)]
+    context = context_length(scorer.model)
+    fitting = [number for number, one in enumerate(asked) if len(scorer.sequence(*one)) <= context]
+    rewards = np.full(len(asked), np.nan)
+    if fitting:
+        rewards[fitting] = scorer.values(*map(list, zip(*(asked[number] for number in fitting), strict=True)))
+    gaps = rewards[0::2] - rewards[1::2]
+    pairs = [
+        replace(pair, verdicts=(verdict_of_gap(float(gap)), None), is_scored=True)
         for pair, gap in zip(found.pairs, gaps, strict=True)
     ]
+    return pairs, int(np.isnan(gaps).sum())
 
 
 def asked(

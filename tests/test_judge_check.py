@@ -179,14 +179,6 @@ def test_a_score_that_is_none_is_an_unusable_verdict(tmp_path, score):
     assert (found["pairs"], value(found["unusable"]), value(found["accuracy"])) == (2, 0.5, 1.0)
 
 
-class ByLength:
-    """A scorer to which the longer response is the better."""
-
-    def values(self, rows, texts, finished=None):
-        assert all(row["prompt"][-1]["role"] == "user" for row in rows)
-        return [float(len(text)) for text in texts]
-
-
 def test_every_form_of_preferences_that_the_data_may_have(tmp_path):
     ask = [{"role": "user", "content": "Why?"}]
     good, bad = "for a good reason", "why not"
@@ -202,8 +194,7 @@ def test_every_form_of_preferences_that_the_data_may_have(tmp_path):
     for name, row in rows.items():
         found = read_labelled([write(tmp_path / f"{name}.jsonl", [row])], Columns())
         assert [(pair.a, pair.b, pair.a_is_better) for pair in found.pairs] == [(good, bad, True)], name
-        judged = judge_check.rewarded(found, ByLength())
-        assert [pair.is_right for pair in judged] == [True] and judged[0].panel.a_second[0].valid is False
+        assert [message["content"].strip() for message in found.prompts[0]["prompt"]] == ["Why?"], name
 
 
 def test_files_tell_subsets_apart_by_what_their_paths_do_not_share(tmp_path):
@@ -275,6 +266,16 @@ def test_a_reward_model_directory(tmp_path, reward_model, capsys):
     assert value(found["total"]["right"]) == right / 4 and found["checked"] == str(reward_model)
     assert found["total"]["orders"] == [None, None] and found["total"]["prefers_first"] is None
     assert value(found["total"]["first"]) == 0.5 and value(found["total"]["unusable"]) == 0.0
+
+
+def test_what_does_not_fit_into_the_context_is_unusable(tmp_path, reward_model):
+    """The model reads 512 tokens. A lone pair that does not fit leaves nothing to score."""
+    long = {**SCORED[0], "chosen": "because it is so " * 300}
+    found = checked(write(tmp_path / "some.jsonl", [SCORED[0], long]), reward=reward_model)
+    assert (found["total"]["pairs"], value(found["total"]["unusable"])) == (2, 0.5)
+    assert found["notes"][0] == "1 pairs are longer than the model's context: unusable verdicts"
+    alone = checked(write(tmp_path / "long.jsonl", [long]), reward=reward_model)["total"]
+    assert value(alone["right"]) == 0.0 and alone["accuracy"] is None and value(alone["longest"]) == 1.0
 
 
 @pytest.fixture
