@@ -25,10 +25,10 @@ LABELLED = Path(__file__).with_name("labelled.jsonl")
 SHA256 = "e08512917aec80d847d145dae551ca7fd61c3170053eee33dfe8f39fc7725e37"
 _OPENING = 30  # words
 _WEIGHT = 0.5  # of signs beside n-grams: they say the same in any wording, so the penalty may bear on them more
-# Advice against a thing, which its opening words alone do not tell from "I would not feel right to".
+# Advice against a thing, which opening words alone do not tell from "I would not feel right to" and "I do not".
 _ADVICE = re.compile(
-    r"\bi would not (?!(?:advise|answer|assist|be able|discuss|encourage|feel|help|like|provide|recommend|say|share|"
-    r"tell|want|wish)\b)(?=\w)"
+    r"(?:^|(?<=[.!?] ))(?:please )?do not (?=\w)|\bi would not (?!(?:advise|answer|assist|be able|discuss|encourage|feel|"
+    r"help|like|provide|recommend|say|share|tell|want|wish)\b)(?=\w)"
 )
 
 
