@@ -27,8 +27,9 @@ _OPENING = 30  # words
 _WEIGHT = 0.5  # of signs beside n-grams: they say the same in any wording, so the penalty may bear on them more
 # Advice against a thing, which opening words alone do not tell from "I would not feel right to" and "I do not".
 _ADVICE = re.compile(
-    r"(?:^|(?<=[.!?] ))(?:please )?do not (?=\w)|\bi would not (?!(?:advise|answer|assist|be able|discuss|encourage|feel|"
-    r"help|like|provide|recommend|say|share|tell|want|wish)\b)(?=\w)"
+    r"(?:^|(?<=[.!?] ))(?:please )?do not (?=\w)"
+    r"|\bi would not (?!(?:advise|answer|assist|be able|discuss|encourage|feel|help|like|provide|"
+    r"recommend|say|share|tell|want|wish)\b)(?=\w)"
 )
 
 

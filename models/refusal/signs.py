@@ -47,8 +47,9 @@ _SIGNS = {
         r"refus(?:e|ing)|pass\b|rather not|prefer not|abstain)",
         r"\b(?:against|violat\w+|outside|beyond|not within)(?: of)? (?:my|our|the usage|the content) (?:\w+ ){0,3}"
         r"(?:programming|guidelines|polic\w+|principles|capabilit\w+|scope|purpose|values)",
-        r"\bmy (?:\w+ )?(?:guidelines|principles|programming|polic\w+|rules|role|purpose|function) (?:does|do|will|would) "
-        r"not\b|\b(?:outside|beyond)(?: of)? (?:the )?(?:scope|range|limits|bounds|reach) of (?:my|what i)\b",
+        r"\bmy (?:\w+ )?(?:guidelines|principles|programming|polic\w+|rules|role|purpose|function) "
+        r"(?:does|do|will|would) not\b",
+        r"\b(?:outside|beyond)(?: of)? (?:the )?(?:scope|range|limits|bounds|reach) of (?:my|what i)\b",
         r"\b(?:outside|beyond)(?: of)? what i (?:can|may|am)\b|\bnot part of (?:my|what i)\b",
         r"\b(?:not|nothing) (?:\w+ ){0,3}i (?:can|could|will|would|am able|am comfortable|feel comfortable)\b(?! not)",
         r"\b(?:it|that|this) (?:is|would be) not (?:\w+ ){0,2}(?:appropriate|ethical|possible|right|within my \w+)"
