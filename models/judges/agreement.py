@@ -4,12 +4,11 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from models.bootstrap import Bootstrap
 from models.clusters import Clusters, mean_interval
 
 
 def share_interval(
-    parts: Sequence[float], wholes: Sequence[float], roots: Sequence[str], settings: Bootstrap
+    parts: Sequence[float], wholes: Sequence[float], roots: Sequence[str], confidence: float
 ) -> dict[str, float] | None:
     """Sum of `parts` over sum of `wholes`, with its interval (`models.clusters`); `n` is the number of units with a
     whole above 0, and the bounds are None where these are of one root.
@@ -18,13 +17,13 @@ def share_interval(
     if not used:
         return None
     clusters = Clusters.of(*([row[place] for row in used] for place in (0, 2, 1)))
-    found = mean_interval(clusters, settings.confidence, (0.0, 1.0))
+    found = mean_interval(clusters, confidence, (0.0, 1.0))
     several = len(clusters.sums) > 1
     low, high = (found.low, found.high) if several else (None, None)
     return {"value": found.mean, "ci_low": low, "ci_high": high, "n": len(used)}
 
 
-def kappa_interval(counts: np.ndarray, roots: Sequence[str], settings: Bootstrap) -> dict[str, float] | None:
+def kappa_interval(counts: np.ndarray, roots: Sequence[str], confidence: float) -> dict[str, float] | None:
     """Cohen's kappa of two raters, (observed - expected) / (1 - expected) agreement (1960, Eq. 1), with its interval.
 
     Args:
@@ -38,17 +37,17 @@ def kappa_interval(counts: np.ndarray, roots: Sequence[str], settings: Bootstrap
     total = table.sum()
     expected = total - table.sum(axis=0) @ table.sum(axis=1) / total if total else 0.0
     disagreed = counts[:, ~np.eye(k, dtype=bool).ravel()].sum(axis=1)
-    return _chance_corrected(disagreed, counts.sum(axis=1), expected, roots, settings)
+    return _chance_corrected(disagreed, counts.sum(axis=1), expected, roots, confidence)
 
 
 def _chance_corrected(
-    disagreed: np.ndarray, wholes: np.ndarray, expected: float, roots: Sequence[str], settings: Bootstrap
+    disagreed: np.ndarray, wholes: np.ndarray, expected: float, roots: Sequence[str], confidence: float
 ) -> dict[str, float] | None:
     """1 - observed / expected disagreement, in the unit of `wholes`, with the interval of what was observed.
 
     What is expected comes from the labels' totals alone and hardly varies beside it.
     """
-    found = share_interval(disagreed, wholes, roots, settings)
+    found = share_interval(disagreed, wholes, roots, confidence)
     if found is None or expected <= 0:
         return None
     share = expected / wholes.sum()
@@ -79,11 +78,11 @@ def krippendorff_cells(units: Sequence[Mapping[str, str]], labels: Sequence[str]
     return cells
 
 
-def alpha_interval(cells: np.ndarray, roots: Sequence[str], settings: Bootstrap) -> dict[str, float] | None:
+def alpha_interval(cells: np.ndarray, roots: Sequence[str], confidence: float) -> dict[str, float] | None:
     """1 - observed / expected disagreement for nominal labels, any number of annotators, any of them missing
     (Krippendorff 2011, "Computing Krippendorff's Alpha-Reliability", part C). Cells as in `krippendorff_cells`; returns
     as `kappa_interval`."""
     counts = cells[:, 1:]
     labels = counts.sum(axis=0)
     expected = (labels.sum() ** 2 - (labels**2).sum()) / max(1.0, labels.sum() - 1)
-    return _chance_corrected(cells[:, 0], counts.sum(axis=1), expected, roots, settings)
+    return _chance_corrected(cells[:, 0], counts.sum(axis=1), expected, roots, confidence)
