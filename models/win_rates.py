@@ -14,6 +14,7 @@ from scipy.special import expit
 
 from models.battles import Battles, read_battles
 from models.bootstrap import Bootstrap, Estimate, draws, estimates
+from models.clusters import Clusters, mean_interval
 from models.logistic import Design, fit
 from models.unanimous import unanimous_interval
 
@@ -36,7 +37,7 @@ POOL_RIDGE = 1.0  # a prompt's difficulty is normal with variance 1 beforehand; 
 
 @dataclass(frozen=True)
 class WinRate:
-    """`model` against `against`, in [0, 1], a tie is half; standard errors and intervals by bootstrap over roots.
+    """`model` against `against`, in [0, 1], a tie is half; standard errors and intervals by root.
 
     `length_controlled` is None where lengths are unknown. `length_effect`: the paper's phi, log-odds for an answer that
     is longer by many standard deviations of the difference. `pairs`: answers compared, orders and judges averaged.
@@ -104,19 +105,16 @@ def win_rate(
         notes.append("lengths are unknown (no responses, no first_length and second_length): no length control")
     else:
         regression = LengthRegression.of(pairs, battles.prompts, difficulty, notes)
-    raw, controlled = [], []
-    for block in draws(pairs.roots, settings, len(pairs.root)) if pairs.roots > 1 else ():
-        weights = block[pairs.root]
-        raw.append(_mean(pairs.preference[:, None], weights))
-        if regression:
-            controlled.append(regression.rates(weights)[0])
+    controlled = []
+    for block in draws(pairs.roots, settings, len(pairs.root)) if regression and pairs.roots > 1 else ():
+        controlled.append(regression.rates(block[pairs.root])[0])
     rate, effect, judges = regression.rates(np.ones((len(pairs.root), 1))) if regression else (None, None, None)
     if regression and abs(effect[0]) > LARGEST_LENGTH_EFFECT:
         notes.append((_TOO_LARGE if abs(judges[0]) < abs(effect[0]) else _LARGE).format(effect=effect[0]))
     return WinRate(
         model=model,
         against=against,
-        raw=_estimate(pairs.preference.mean(), raw, pairs, settings),
+        raw=_raw(pairs, settings.confidence),
         length_controlled=_estimate(rate[0], controlled, pairs, settings) if regression else None,
         length_effect=float(effect[0]) if regression else None,
         pairs=len(pairs.root),
@@ -134,6 +132,15 @@ _LARGE = (
     f"{LARGEST_LENGTH_EFFECT}), but the same where it helps the model and where it costs it points: it is all put down "
     "to the judge"
 )
+
+
+def _raw(pairs: Pairs, confidence: float) -> Estimate:
+    """The mean preference, with the interval by root that every rate has (`models.clusters`)."""
+    clusters = Clusters.of(pairs.preference, pairs.root)
+    if pairs.roots < 2:
+        return Estimate(clusters.mean)
+    found = mean_interval(clusters, confidence, (0.0, 1.0))
+    return Estimate(found.mean, found.low, found.high, clusters.standard_error)
 
 
 def _estimate(value: float, drawn: list[np.ndarray], pairs: Pairs, settings: Bootstrap) -> Estimate:
