@@ -5,7 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
-from evaluation_rows import config, contract_documents, harmful, lookalike, prompt
+from evaluation_rows import PARAMS, config, contract_documents, harmful, lookalike, prompt
 from scipy.special import expit
 from tiny_models import make_gpt2
 
@@ -17,6 +17,7 @@ from tasks.decision import Compared, decide, plan, verdict
 from tasks.gate import candidate_path, gate, prompt_set
 from tasks.prompt_rows import part_of
 from tasks.gold import gold as gold_stage
+from tasks.params import read_params, stage_config
 from tasks.rows import read_jsonl, write_jsonl
 
 AXES = ("helpfulness", "harmlessness", "honesty", "friendliness", "conciseness")
@@ -138,6 +139,17 @@ def test_a_guard_that_is_asked_and_not_measured_is_evidence_that_is_missing(axes
     assert document["verdict"] == "promote" and set(document["guards"]) == set(NO_GUARDS) - missing
     assert missing == {name for name in NO_GUARDS
                        if f"{name}: not asked: params gate.guards.{name} is null" in document["reasons"]}  # fmt: skip
+
+
+@pytest.mark.parametrize("preset", ["hh-rlhf", "smol"])
+def test_presets_whose_prompts_do_not_say_what_is_harmful_ask_for_no_guard(preset):
+    path = PARAMS.parent / "infra" / "params" / f"{preset}.yaml"
+    cfg = stage_config(read_params(path), "gate", path).model_copy(update={"resamples": 200})
+    rows = [{key: value for key, value in row.items() if key != "harmful"} for row in prompts(300, 0, 0)]
+    better = scores(rows, lambda i: 0.7 if i % 4 else 0.3, text=lambda i: "x" * (20 + i % 7))
+    document = decide(cfg, Compared(better, scores(rows, text=lambda i: "x" * (20 + i % 5)), rows, (), "reward_model"))
+    assert document["verdict"] == "promote" and document["guards"] == {}
+    assert sum("not asked: params gate.guards." in line for line in document["reasons"]) == 3
 
 
 BROKEN = Contract("sft_beats_base", "sft", "SFT beats the base", False, "gold -0.010 [-0.030, +0.010] above the base")
