@@ -17,6 +17,8 @@ from transformers import AutoConfig, GenerationConfig, PreTrainedModel
 
 # What a trainer turns on in a mixture of experts and saves with it; `generate` then fails.
 TRAINING_OUTPUT = "output_router_logits"
+# Quantised forms that bases are published in (GPT-OSS, DeepSeek V3) and that transformers can write out in full.
+WRITTEN_OUT = ("mxfp4", "fp8")
 # Two texts that agree in their first token alone; every vocabulary has these ids.
 PROBE = ((0, 1, 1), (0, 2, 2))
 # Of the deviation of a position's logits. Rounding in bfloat16 stays below, a look at later tokens does not.
@@ -76,6 +78,7 @@ def read_weights(model_class: Any, path: Path, dtype: torch.dtype) -> PreTrained
 
     Of its generation config the token ids alone are kept: we sample from the whole distribution at a temperature of our
     own, and a penalty or a cut that went along unseen would be served without having been judged.
+    Weights in mxfp4 or fp8 are written out in `dtype`, since quantised ones cannot be trained.
 
     Args:
         model_class: transformers' AutoModelFor…
@@ -83,6 +86,10 @@ def read_weights(model_class: Any, path: Path, dtype: torch.dtype) -> PreTrained
     Raises ValueError for weights that cannot be read, that are missing, or of another shape than config.json says.
     """
     config = read_config(path)
+    quantised = getattr(config, "quantization_config", None) or {}
+    written_out = quantised.get("quant_method") in WRITTEN_OUT
+    if written_out:
+        config.quantization_config = {**quantised, "dequantize": True}
     with readable(path):
         model, found = model_class.from_pretrained(
             path, config=config, dtype=dtype, use_safetensors=True, output_loading_info=True,
@@ -90,6 +97,8 @@ def read_weights(model_class: Any, path: Path, dtype: torch.dtype) -> PreTrained
         )
     _refuse(found["missing_keys"], path, "are not in its safetensors files")
     _refuse([key for key, *_ in found["mismatched_keys"]], path, "have another shape than its config.json says")
+    if written_out:  # else they are saved under the names of their quantised parts, and cannot be read again
+        model._weight_conversions = None
     if model.can_generate():
         model.generation_config = token_ids_alone(model.generation_config)
     return model.eval()
