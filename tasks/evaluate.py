@@ -11,6 +11,7 @@ from models.best_of_n import kl_upper_bound
 from models.bootstrap import Bootstrap
 from models.judges import Scorer
 from models.judges.reward_model import RewardModelScorer
+from models.monitors import diversity
 from tasks import statistics, tournament
 from tasks.adversarial import adversarial
 from tasks.champion import CHAMPION
@@ -106,9 +107,14 @@ def document(
         for name, rows in entered.items()
     }
     models["best_of_n"]["kl_upper_bound"] = kl_upper_bound(n)
+    texts = {name: [row["text"] for row in rows] for name, rows in entered.items()}
+    words = diversity.shared_size(list(texts.values()), diversity.WORDS)
+    for name, said in texts.items():
+        models[name]["distinct_2"] = diversity.distinct_2(said, words, cfg.runtime.seed)
     return {
         "prompts": len(answered),
         "roots": len(set(roots)),
+        "words": words,
         "gold_kind": scorer.kind,
         "axes": list(scorer.axes),
         "confidence": cfg.confidence,
@@ -169,6 +175,7 @@ def model_numbers(
     """All numbers of one model: gold with its interval, plain means, and the axes' intervals beside them.
 
     `kl` is in nats per response, `length` in response tokens with the end counted, rates and axes lie in [0, 1].
+    `distinct_2` is added by `document`, on as many words (`words`) of each model.
     """
     settings = {"confidence": cfg.confidence, "resamples": cfg.resamples, "seed": cfg.runtime.seed}
     intervals = {
@@ -186,7 +193,6 @@ def model_numbers(
         numbers["kl_standard_error"] = statistics.clustered_standard_error(kl, roots)
     numbers["length"] = float(per_prompt(rows, prompt_ids, "tokens").mean())
     numbers["proxy"] = float(per_prompt(rows, prompt_ids, "proxy").mean())
-    numbers["distinct_2"] = statistics.distinct_n([row["text"] for row in rows], 2)
     numbers["adversarial"] = adversarial(rows, prompts, axes, cfg.confidence, doubts)
     return {**numbers, **refusal_rates(rows, prompts)}
 

@@ -118,7 +118,7 @@ def score_policy(cfg: GateConfig, policy: Path, base: Path, prompts: Sequence[Ro
     return [
         {
             "prompt_id": prompt["id"], "root": prompt["root"], "text": text,
-            "refuses": refuses(text, prompt_text(prompt)), **axes,
+            "refuses": refuses(text), **axes,
         }
         for prompt, text, axes in zip(prompts, texts, scorer.score(prompts, texts, finished), strict=True)
     ]

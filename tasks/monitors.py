@@ -216,11 +216,22 @@ def gap(cfg: MonitorsConfig, keys: Sequence[tuple[str, str]], groups: Groups, li
 
 
 def paired_error(rows: Sequence[Row], others: Sequence[Row]) -> float:
-    """Standard error of the mean difference of gold on the same prompts and samples, clustered by root."""
-    theirs = {(row["prompt_id"], row["index"]): row["gold"] for row in others}
-    paired = [row for row in rows if (row["prompt_id"], row["index"]) in theirs]
-    differences = [row["gold"] - theirs[row["prompt_id"], row["index"]] for row in paired]
-    return statistics.clustered_standard_error(differences, [row["root"] for row in paired])
+    """Standard error of the mean difference of gold on the same prompts, clustered by root.
+
+    Prompts are paired, not samples: best-of-n's index is the pick's place in its pool.
+    """
+    ours, theirs = ({row["prompt_id"]: row for row in of} for of in (rows, others))
+    means = [_mean_gold(of) for of in (rows, others)]
+    differences = [means[0][prompt_id] - means[1][prompt_id] for prompt_id in ours if prompt_id in theirs]
+    return statistics.clustered_standard_error(differences, [ours[one]["root"] for one in ours if one in theirs])
+
+
+def _mean_gold(rows: Sequence[Row]) -> dict[str, float]:
+    """Mean gold of each prompt's answers, by prompt id."""
+    golds: dict[str, list[float]] = {}
+    for row in rows:
+        golds.setdefault(row["prompt_id"], []).append(row["gold"])
+    return {prompt_id: float(np.mean(of_prompt)) for prompt_id, of_prompt in golds.items()}
 
 
 # --- the document ---

@@ -9,6 +9,8 @@ from tiny_models import make_gpt2
 
 from models.chat_template import load_tokenizer
 from models.loading import load_policy, save_policy
+from models.monitors import diversity
+from models.monitors.text import words
 from models.overoptimisation import chosen_kl
 from models.reward_model import reward_model_from_policy
 from tasks import evaluate as stage
@@ -81,7 +83,9 @@ def test_document(tmp_path, models):
     best = document["models"]["best_of_n"]
     assert "kl" not in best and best["kl_upper_bound"] == pytest.approx(np.log(4) - 3 / 4)
     assert document["models"]["dpo"]["length"] == 7.0  # six words and the end
-    assert document["models"]["dpo"]["distinct_2"] == pytest.approx(5 / 150)
+    # all answers are cut to the words of the shortest model's; DPO's say the same six words again and again
+    assert document["words"] == min(len(words(text)) for text in TEXTS.values()) * 30
+    assert document["models"]["dpo"]["distinct_2"] == pytest.approx(5 / (5 * document["words"] // 6), rel=0.05)
     ppo = document["models"]["ppo"]
     assert set(ppo["intervals"]) == set(document["axes"]) and ppo["honesty"] == ppo["intervals"]["honesty"]["mean"]
     gained = document["versus_sft"]["ppo"]["axes"]["honesty"]["difference"]
@@ -97,6 +101,18 @@ def test_checkpoints_in_training_order_and_scores_on_disk(tmp_path, models):
     assert len(scores) == 30 * 7 and {"gold", "proxy", "kl", "text", "helpfulness"} <= set(scores[0])
     assert run(tmp_path, models, "again") == document
     assert (tmp_path / "out/scores.jsonl").read_bytes() == (tmp_path / "again/scores.jsonl").read_bytes()
+
+
+def test_distinct_2_is_the_number_of_the_monitors(tmp_path, models):
+    """Of the same answers on as many words; more words would only repeat more."""
+    texts = {name: text + " " + GOOD * place for place, (name, text) in enumerate(TEXTS.items())}
+    write_inputs(tmp_path, rows_of_prompts(), texts)
+    document, cfg = run(tmp_path, models), config("monitors")
+    assert (cfg.words, cfg.draws) == (diversity.WORDS, diversity.DRAWS)
+    for name, text in texts.items():
+        how = {"vocabulary": cfg.vocabulary, "draws": cfg.draws, "seed": cfg.runtime.seed}
+        measured = diversity.measure([text] * 30, document["words"], **how)
+        assert document["models"][name]["distinct_2"] == measured.distinct
 
 
 def test_what_select_picks_stands_in_every_table(tmp_path, models):

@@ -78,7 +78,19 @@ def test_a_reward_that_loves_length_more_than_gold_does():
     assert drift.length_reward_finding(0.6, None, Limit(0.5, 0.6)).level == "veto"
     assert drift.length_reward_finding(0.4, 0.2, Limit(0.5)).level == "ok"
     falls = drift.length_reward_finding(-0.1, -0.9, Limit(0.5))
-    assert (falls.level, falls.threshold) == ("ok", 0.0)
+    assert (falls.level, falls.threshold) == ("ok", pytest.approx(-1.4))
+
+
+@pytest.mark.parametrize(("correlation", "base", "level", "loves"), [
+    (-0.93, None, "veto", "short"), (0.93, None, "veto", "long"), (-0.93, 0.0, "veto", "short"),
+    (-0.6, -0.5, "ok", ""), (-0.6, 0.5, "warning", "short"), (0.6, -0.5, "warning", "long"),
+    (-0.05, 0.9, "ok", ""), (0.05, -0.9, "ok", ""),
+])
+def test_a_reward_may_love_long_answers_or_short_ones(correlation, base, level, loves):
+    """What gold or the reference loves is expected on its own side of 0 only, and no love at all is never too much."""
+    found = drift.length_reward_finding(correlation, base, Limit(0.5, 0.8), "gold")
+    assert found.level == level and (f"it loves {loves} answers" in found.sentence) == bool(loves)
+    assert (found.threshold > 0) == (correlation > 0)
 
 
 STEPS = [drift.Step("sft", 0.0, 0.6), drift.Step("step-1", 1.0, 0.8), drift.Step("final", 3.0, 0.7)]

@@ -5,8 +5,9 @@ from typing import Annotated
 
 import typer
 
-from flows.cli import server_commands, service_commands
+from flows.cli import judge_check, server_commands, service_commands
 from flows.command import console as _console
+from flows.command import document_of
 from flows.command import project as _root
 
 app = typer.Typer(
@@ -367,13 +368,14 @@ def inspect(
         "--model-column": model_column,
     }  # fmt: skip
     given = [part for name, value in options.items() if value is not None for part in (name, str(value))]
-    found = inspection.inspect([str(file), *given, *(["--keep-empty"] if keep_empty else [])])
+    found = document_of("tasks.inspection", [str(file), *given, *(["--keep-empty"] if keep_empty else [])])
     if as_json:
         print(json.dumps(found, ensure_ascii=False, indent=2))
     else:
         inspection.show(found, _console())
 
 
+judge_check.add_to(app)
 service_commands.add_to(app)
 server_commands.add_to(app)
 

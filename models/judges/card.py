@@ -157,7 +157,7 @@ def _agreement(judged: Sequence[tuple[CardPair, str]], settings: Bootstrap) -> d
     truth, roots = [preferred(pair.reference) for pair in pairs], [pair.root for pair in pairs]
     return {
         **accuracy_and_kappa(said, truth, roots, settings),
-        "pick_longest": accuracy_and_kappa([_longest(pair) for pair in pairs], truth, roots, settings),
+        "pick_longest": accuracy_and_kappa([longest(pair.a, pair.b) for pair in pairs], truth, roots, settings),
         "pick_first": _pick_first(truth, pairs, settings),
     }
 
@@ -179,9 +179,10 @@ def accuracy_and_kappa(
     return {"accuracy": accuracy, "kappa": kappa}
 
 
-def _longest(pair: CardPair) -> str:
-    a, b = len(pair.a.split()), len(pair.b.split())
-    return preferred(0.5 + 0.5 * ((a > b) - (a < b)))
+def longest(a: str, b: str) -> str:
+    """The label of whichever has more words."""
+    more = len(a.split()) - len(b.split())
+    return preferred(0.5 + 0.5 * ((more > 0) - (more < 0)))
 
 
 def _pick_first(truth: Sequence[str], pairs: Sequence[CardPair], settings: Bootstrap) -> dict[str, Any]:

@@ -4,17 +4,22 @@ import re
 from collections.abc import Iterable, Sequence
 
 from models.monitors.phrases import VAGUE
-from models.monitors.text import EMOJI, prose, runs, words
+from models.monitors.text import EMOJI, is_prose, prose, runs, words
 
 # Repeats in a row that make a loop, by the number of words repeated; songs and lists stay below.
-REPEATS = {1: 5, 2: 4, 3: 3, 4: 3, 5: 3} | dict.fromkeys(range(6, 41), 2)
+REPEATS = {1: 5, 2: 4} | dict.fromkeys(range(3, 41), 3)
+TWICE = 6  # words that make one by being said twice, where that is half of the answer
 REPEATED_SHARE = 0.4  # of the four-word runs of an answer
 LEAST_RUNS = 12
-_LETTER_RUN = re.compile(r"([^\W\d_])\1{7,}", re.IGNORECASE)
+_LETTER_RUN = re.compile(r"([^\W\d_])\1{11,}", re.IGNORECASE)
+_SIGN_RUN = re.compile(r"((?=\S*[^\W_])\S{1,12}\s?)\1{19,}")  # also of numbers, which prose has not
 _CLOSED = re.compile(r"[.!?\u2026\u3002\uff01\uff1f]$")
-_WRAPPERS = "\"')]}\u201d\u2019*_~` \t\n"
+_MARKS = "*_~` \t\n"
+_WRAPPERS = "\"')]}\u201d\u2019" + _MARKS
+_WRAPPED = re.compile(r"[\"')\]}>$\u201d\u2019\u300d\uff09]$")  # what wraps something whole, if it was opened
 _LIST_LINE = re.compile(r"^\s*(?:[-*+\u2022#|>]|\d+[.)]|[A-Za-z][.)])")
-_OPEN_END = re.compile(r"[,:;(\[{/&+=\u2013\u2014-]$")
+_OPEN_END = re.compile(r"(?:[,:;(\[{]|(?<=\s)[/&+=\u2013\u2014-])$")
+_FORMULA_END = re.compile(r"[=<>+*^]\s*[^\s=]{1,12}$")
 _INNER_END = re.compile(r"[.!?][\"')\u201d]*\s")
 # Words that no sentence ends on.
 _DANGLING = frozenset(
@@ -22,9 +27,15 @@ _DANGLING = frozenset(
     "like my nor of on or our than the their then these they those through to under very we what when where which "
     "while who whose will with without would your".split()
 )
-LEAST_OPEN_WORDS = 4  # of a last sentence without an end, after others that have one
+# What a clause has and a bare phrase has not: a finite verb of the commonest, or who does something.
+_CLAUSE = frozenset(
+    "am are can can't cannot could did didn't do does doesn't don't had has have he i i'm i've is isn't it it's may might "
+    "must she should that's there they was we were will won't would you you're".split()
+)
+LEAST_OPEN_WORDS = 6  # of a last sentence without an end, after others that have one
 CLOSED_LINES = 0.9  # of the lines like the last one, for its lack of an end mark to tell
 LEAST_ANSWER_WORDS = 3  # "yes" and "positive" may be right for many prompts,
+LEAST_FRAME_WORDS = 6  # of its own, for an answer that differs in the words of its prompt alone
 SHORT_SHARE = 0.8  # but not for nearly all
 SHORT_PROMPTS = 10  # of so many or more
 
@@ -32,13 +43,15 @@ SHORT_PROMPTS = 10  # of so many or more
 def loops(response: str) -> bool:
     """Whether an answer says the same again and again: a run of one letter, words in a row, or most of its phrases."""
     said = words(prose(response))
-    return _LETTER_RUN.search(response) is not None or _stutters(said) or repeated_share(said) >= REPEATED_SHARE
+    spelt = any(run.search(response) for run in (_LETTER_RUN, _SIGN_RUN))
+    return spelt or _stutters(said) or repeated_share(said) >= REPEATED_SHARE
 
 
 def _stutters(said: Sequence[str]) -> bool:
-    """Whether some words follow on themselves as often as `REPEATS` says."""
+    """Whether some words follow on themselves as often as `REPEATS` says, or twice and are half of the text."""
     for size, times in REPEATS.items():
-        needed, run = size * (times - 1), 0
+        twice = size >= TWICE and 4 * size >= len(said)
+        needed, run = size * ((2 if twice else times) - 1), 0
         for at in range(size, len(said)):
             run = run + 1 if said[at] == said[at - size] else 0
             if run >= needed:
@@ -65,21 +78,35 @@ def stops_short(response: str) -> bool:
     """Whether a text ends in the middle: nothing at all, an open bracket or code block, a word that ends no sentence,
     or a last line without the end mark that the lines before it have.
 
-    A list, a line of verse or one bare phrase may end without a full stop.
+    A list, a line of verse, one bare phrase, an address, code, a formula, and whatever ends with the bracket or quote
+    that closes it, may end without a full stop.
     """
     if response.count("```") % 2:
-        return True
+        return not response.rstrip().endswith("```")
     text = _bare(response)
     if not text:
         return not response.strip()
-    if _CLOSED.search(text):
+    if _CLOSED.search(text) or _WRAPPED.search(response.rstrip(_MARKS)):
         return False
     lines = [line for line in text.splitlines() if words(line)]
-    if not lines:
+    if not lines or not is_prose(lines[-1]) or _FORMULA_END.search(text):
         return False
     if _OPEN_END.search(text) or words(lines[-1])[-1] in _DANGLING:
         return True
-    return _lacks_its_end(lines)
+    return not _is_named(lines[-1]) and _lacks_its_end(lines)
+
+
+def lacks_an_end(response: str) -> bool:
+    """Whether a text stops short, or is a clause without an end mark: for whoever always sets one."""
+    if stops_short(response) or is_closed(response) or _WRAPPED.search(response.rstrip(_MARKS)):
+        return stops_short(response)
+    last = _bare(response).splitlines()[-1:]
+    return bool(last) and is_prose(last[0]) and not _is_named(last[0]) and not _CLAUSE.isdisjoint(words(last[0]))
+
+
+def _is_named(line: str) -> bool:
+    """Whether most words of a line begin with a capital or a digit: a name, an address, a title, a signature."""
+    return sum(not word[0].islower() for word in line.split()) > len(line.split()) / 2
 
 
 def _lacks_its_end(lines: Sequence[str]) -> bool:
@@ -107,18 +134,23 @@ def template(prompt: str, response: str) -> str:
 def commonest_answer(prompts: Sequence[str], responses: Sequence[str]) -> tuple[float, list[int]]:
     """(share of the different prompts that got the commonest answer, the rows that hold it).
 
+    Answers are one where they are so word by word, or but for what they took from their prompts, if that leaves a frame
+    of `LEAST_FRAME_WORDS` words: what is extracted from a prompt, and "The answer is 12.", say something of their own.
     Answers of fewer than three words count where nearly all prompts, and ten or more, got the same one.
     """
-    asked: dict[str, dict[str, list[int]]] = {}
-    short: dict[str, dict[str, list[int]]] = {}
+    groups: dict[tuple[str, str], dict[str, list[int]]] = {}
     for row, (prompt, response) in enumerate(zip(prompts, responses, strict=True)):
-        said = words(response)
-        if len(said) >= LEAST_ANSWER_WORDS:
-            asked.setdefault(template(prompt, response), {}).setdefault(prompt, []).append(row)
-        elif said:
-            short.setdefault(" ".join(said), {}).setdefault(prompt, []).append(row)
+        said, frame = " ".join(words(response)), template(prompt, response)
+        kinds = {"said": said} if said else {}
+        if len(frame.replace("_", " ").split()) >= LEAST_FRAME_WORDS:
+            kinds["frame"] = frame
+        for kind in kinds.items():
+            groups.setdefault(kind, {}).setdefault(prompt, []).append(row)
     least = max(SHORT_SHARE * len(set(prompts)), SHORT_PROMPTS)
-    commonest = max([*asked.values(), *(rows for rows in short.values() if len(rows) >= least)], key=len, default={})
+    long_enough = (
+        rows for (_, text), rows in groups.items() if len(text.split()) >= LEAST_ANSWER_WORDS or len(rows) >= least
+    )
+    commonest = max(long_enough, key=len, default={})
     return len(commonest) / max(1, len(set(prompts))), _flat(commonest.values())
 
 

@@ -116,15 +116,16 @@ def _commonest(answers: Answers) -> list[bool]:
 
 
 def _ending(answers: Answers, reference: Answers | None) -> Callable[[Answers], list[bool]]:
-    """Answers cut off. Where the reference always ends with an end mark, every answer without one counts."""
-    always = reference is not None and np.mean([collapse.is_closed(text) for text in reference.responses]) >= HABIT
+    """Answers cut off: those that the model did not end, and those that break off in their text.
+
+    Where nobody knows which were ended, and the reference always ends with an end mark, a sentence without one counts.
+    """
+    habit = reference is not None and np.mean([collapse.is_closed(text) for text in reference.responses]) >= HABIT
 
     def shows(table: Answers) -> list[bool]:
+        breaks_off = collapse.lacks_an_end if habit and table.finished is None else collapse.stops_short
         finished = table.finished or [True] * len(table)
-        return [
-            not done or collapse.stops_short(text) or (always and not collapse.is_closed(text))
-            for done, text in zip(finished, table.responses, strict=True)
-        ]
+        return [not done or breaks_off(text) for done, text in zip(finished, table.responses, strict=True)]
 
     return shows
 
