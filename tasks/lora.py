@@ -19,7 +19,7 @@ LAYERS = (nn.Linear, nn.Embedding, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Multihead
 def peft_config(lora: LoraConfig | None, model: nn.Module, task: str, head: Sequence[str] = ()) -> Any:
     """PEFT's configuration, or None; `task` is CAUSAL_LM or SEQ_CLS, `head` names modules that are trained whole.
 
-    all-linear leaves out what takes no adapter: without it no Mamba, Falcon-H1, Llama 4 or Phi-3.5-MoE could be adapted.
+    all-linear leaves out what takes no adapter; else no Mamba, Falcon-H1, Llama 4 or Phi-3.5-MoE could have one.
     """
     if lora is None:
         return None

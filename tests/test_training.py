@@ -199,12 +199,13 @@ NOISE = {
 
 @pytest.mark.parametrize("name", NOISE)
 def test_a_models_noise_is_off_while_it_is_trained(name, compare, tmp_path):
-    """Before its first step the policy is its reference: the rewards of DPO, log-ratios of the two, are 0 without noise."""
+    """Before its first step the policy is its reference: DPO's rewards, log-ratios of the two, are 0 without noise."""
     base = make_gpt2(tmp_path / "base")
     build(name, **NOISE[name]).save_pretrained(base)
     (tmp_path / "checkpoints").mkdir()
-    dpo_stage.dpo(config("dpo", batch_size=16), base, base, compare, tmp_path / "dpo", tmp_path / "checkpoints")
-    first = read_jsonl(tmp_path / "dpo" / "curves.jsonl")[0]
+    out, checkpoints = tmp_path / "dpo", tmp_path / "checkpoints"
+    dpo_stage.dpo(config("dpo", batch_size=16), base, base, compare, out, checkpoints)
+    first = read_jsonl(out / "curves.jsonl")[0]
     assert [first[f"rewards/{name}"] for name in ("chosen", "rejected", "margins")] == pytest.approx([0, 0, 0], abs=1e-5)
 
 
