@@ -30,8 +30,8 @@ def check_model_directory(path: Path) -> None:
     if not path.is_dir():
         raise ValueError(f"model directory {path} does not exist; set model.path in params.yaml to a local directory")
     if (path / "adapter_config.json").is_file():  # transformers would read the base that it names, wherever that lies
-        raise ValueError(f"{path} has an adapter_config.json: a LoRA adapter over another model; merge it into its base "
-                         "with peft's merge_and_unload() and save that, or remove what is left of the adapter")
+        raise ValueError(f"{path} has an adapter_config.json: a LoRA adapter over another model; merge it into its "
+                         "base with peft's merge_and_unload() and save that, or remove what is left of the adapter")
     config_file = path / "config.json"
     if not config_file.is_file():
         raise ValueError(f"{path} has no config.json; model.path must be a Hugging Face causal LM directory")

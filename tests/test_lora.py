@@ -29,7 +29,8 @@ def test_right_targets_pass_and_peft_takes_them(tmp_path, targets):
 
     model = load_policy(make_qwen2(tmp_path))
     check_targets(lora(targets), model, "dpo")
-    assert peft.get_peft_model(model, peft_config(lora(targets), model, "CAUSAL_LM")).get_nb_trainable_parameters()[0] > 0
+    adapted = peft.get_peft_model(model, peft_config(lora(targets), model, "CAUSAL_LM"))
+    assert adapted.get_nb_trainable_parameters()[0] > 0
 
 
 @pytest.mark.parametrize("targets, named", [

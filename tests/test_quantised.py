@@ -15,7 +15,7 @@ BLOCK = 16
 
 
 def in_fp8(tensors):
-    """(stored, meant): matrices of projections times 16 in fp8, and 1/16 for each block, as DeepSeek V3 is published."""
+    """(stored, meant): projections times 16 in fp8, and 1/16 for each block, as DeepSeek V3 is published."""
     stored, meant = dict(tensors), dict(tensors)
     for key, value in tensors.items():
         if value.ndim == 2 and "proj" in key:

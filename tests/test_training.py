@@ -206,7 +206,8 @@ def test_a_models_noise_is_off_while_it_is_trained(name, compare, tmp_path):
     out, checkpoints = tmp_path / "dpo", tmp_path / "checkpoints"
     dpo_stage.dpo(config("dpo", batch_size=16), base, base, compare, out, checkpoints)
     first = read_jsonl(out / "curves.jsonl")[0]
-    assert [first[f"rewards/{name}"] for name in ("chosen", "rejected", "margins")] == pytest.approx([0, 0, 0], abs=1e-5)
+    for name in ("chosen", "rejected", "margins"):
+        assert first[f"rewards/{name}"] == pytest.approx(0, abs=1e-5)
 
 
 def test_the_dropout_of_an_adapter_is_on(base, demonstrations, tmp_path):

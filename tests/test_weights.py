@@ -145,7 +145,7 @@ def test_a_torn_adapter_is_named(qwen2, chain):
 
 @pytest.mark.parametrize("whole", [True, False])
 def test_what_is_left_of_an_adapter_beside_a_model_is_no_base(qwen2, tmp_path, whole):
-    """transformers would put the adapter on the base that its config names, wherever that lies, not on these weights."""
+    """transformers would put the adapter on the base that its config names, wherever it lies, not on these weights."""
     if whole:
         shutil.copytree(qwen2, tmp_path / "base")
     adapted = peft.get_peft_model(loading.load_policy(qwen2), peft.LoraConfig(r=2, target_modules="all-linear"))
