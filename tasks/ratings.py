@@ -14,11 +14,12 @@ from tasks.tables import read_table
 
 
 def rate_file(
-    path: Path, *, style: bool = False, anchor: str | None = None, with_elo: bool = False, settings: Bootstrap
-) -> dict[str, Any]:
+    path: Path, *, order: bool = True, style: bool = False, anchor: str | None = None, with_elo: bool = False,
+    settings: Bootstrap,
+) -> dict[str, Any]:  # fmt: skip
     """`models.ratings.rate` on a file of battles, as a document; `elo` is in it where asked for."""
     battles = read_battles(read_table(path), markdown=style)
-    document = rate(battles, style=style, anchor=anchor, settings=settings).document()
+    document = rate(battles, order_effect=order, style=style, anchor=anchor, settings=settings).document()
     if with_elo:
         document["elo"] = {
             name: {"rating": found.rating, "low": found.low, "high": found.high, "spread": found.spread}

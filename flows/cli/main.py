@@ -274,6 +274,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print the numbers as JSON 
 @app.command()
 def ratings(
     file: Annotated[Path, typer.Argument(help="Battles: .jsonl[.gz], .json (a list), .csv, .tsv or .parquet.")],
+    order: Annotated[bool, typer.Option(help="Fit the advantage of being shown first, where the table tells it.")] = True,
     style: Annotated[bool, typer.Option("--style", help="Control for length, headers, lists and bold.")] = False,
     elo: Annotated[bool, typer.Option("--elo", help="Also show Elo, and how far order alone moves it.")] = False,
     anchor: Annotated[str | None, typer.Option(help="The model whose strength is 0 (default: the mean is).")] = None,
@@ -295,7 +296,7 @@ def ratings(
     from tasks.ratings import Bootstrap, rate_file
 
     settings = Bootstrap(confidence, resamples, seed)
-    document = rate_file(file, style=style, anchor=anchor, with_elo=elo, settings=settings)
+    document = rate_file(file, order=order, style=style, anchor=anchor, with_elo=elo, settings=settings)
     if as_json:
         print(json.dumps(document, indent=1))
     else:
