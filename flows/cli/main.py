@@ -308,13 +308,15 @@ def winrate(
     file: Annotated[Path, typer.Argument(help="Judged answers, in a file of the same kinds.")],
     against: Annotated[str, typer.Option(help="The model to compare with.")],
     model: Annotated[list[str] | None, typer.Option(help="The model to rate; repeatable (default: all).")] = None,
-    pool: Annotated[Path | None, typer.Option(help="Judged answers of a frozen pool, for prompts' difficulty.")] = None,
+    pool: Annotated[Path | None, typer.Option(help="Judged answers of many models (default: FILE, if it holds many).")] = None,
     resamples: Resamples = 1000,
     confidence: Confidence = 0.95,
     seed: Seed = 0,
     as_json: AsJson = False,
 ):
-    """Win rates against one model: raw, and length-controlled as in AlpacaEval 2, with intervals over prompts.
+    """Win rates against one model: raw, length-controlled as in AlpacaEval 2, and length-adjusted, with intervals.
+
+    The length-adjusted rate is ours: what length is worth is the judge's, as a pool of models shows it, or within limits.
 
     Rows are as in `plumb ratings`; both orders of a pair are averaged. Length control needs the answers, or their
     lengths as first_length and second_length.
