@@ -16,6 +16,7 @@ from scipy.special import expit
 
 from models.battles import Battles, read_battles
 from models.bootstrap import Bootstrap, Estimate, draws, estimates
+from models.clusters import Clusters, mean_interval
 from models.logistic import Design, fit
 from models.unanimous import unanimous_interval
 
@@ -43,7 +44,7 @@ POOL_RIDGE = 1.0  # a prompt's difficulty is normal with variance 1 beforehand; 
 
 @dataclass(frozen=True)
 class WinRate:
-    """`model` against `against`, in [0, 1], a tie is half; standard errors and intervals by bootstrap over roots.
+    """`model` against `against`, in [0, 1], a tie is half; standard errors and intervals by root.
 
     `length_controlled` (the authors') and `length_adjusted` (ours) are None where lengths are unknown, and where no
     answers are equally long or cross. `length_effect`: the paper's phi, log-odds for an answer that is longer by many
@@ -125,20 +126,17 @@ def win_rate(
         notes.append(unseen)
     else:
         regression = LengthRegression.of(pairs, battles.prompts, pool, notes)
-    raw, controlled, adjusted = [], [], []
-    for block in draws(pairs.roots, settings, len(pairs.root)) if pairs.roots > 1 else ():
-        weights = block[pairs.root]
-        raw.append(_mean(pairs.preference[:, None], weights))
-        if regression:
-            for rates, column in zip((controlled, adjusted), regression.rates(weights), strict=False):
-                rates.append(column)
+    controlled, adjusted = [], []
+    for block in draws(pairs.roots, settings, len(pairs.root)) if regression and pairs.roots > 1 else ():
+        for rates, column in zip((controlled, adjusted), regression.rates(block[pairs.root]), strict=False):
+            rates.append(column)
     rate, ours, effect, judges = regression.rates(np.ones((len(pairs.root), 1))) if regression else [None] * 4
     if regression and pool is None and abs(effect[0]) > LARGEST_LENGTH_EFFECT:
         notes.append((_TOO_LARGE if abs(judges[0]) < abs(effect[0]) else _LARGE).format(effect=effect[0]))
     return WinRate(
         model=model,
         against=against,
-        raw=_estimate(pairs.preference.mean(), raw, pairs, settings),
+        raw=_raw(pairs, settings.confidence),
         length_controlled=_estimate(rate[0], controlled, pairs, settings) if regression else None,
         length_adjusted=_estimate(ours[0], adjusted, pairs, settings) if regression else None,
         length_effect=float(effect[0]) if regression else None,
@@ -169,6 +167,15 @@ def _unseen(pairs: Pairs, model: str, against: str) -> str | None:
         f"NO RATE AT EQUAL LENGTHS: answers of {model} are as {side} as those of {against} on {count} of {pairs.roots} "
         "roots, so what would happen at equal lengths lies outside the data"
     )
+
+
+def _raw(pairs: Pairs, confidence: float) -> Estimate:
+    """The mean preference, with the interval by root that every rate has (`models.clusters`)."""
+    clusters = Clusters.of(pairs.preference, pairs.root)
+    if pairs.roots < 2:
+        return Estimate(clusters.mean)
+    found = mean_interval(clusters, confidence, (0.0, 1.0))
+    return Estimate(found.mean, found.low, found.high, clusters.standard_error)
 
 
 def _estimate(value: float, drawn: list[np.ndarray], pairs: Pairs, settings: Bootstrap) -> Estimate:

@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 
 from models.batching import context_length
-from models.bootstrap import Bootstrap
 from models.judges.labelled import LabelledPair, measured, style_accuracy
 from models.judges.making import make_pool
 from models.judges.reward_model import RewardModelScorer
@@ -71,26 +70,25 @@ def judge_check(
                             "by --reward or --judge, or the column of the verdicts by --verdict-column")
         notes += [f"{missing} pairs have no verdict"] if (missing := len(found.pairs) - len(pairs)) else []
     notes += [SCORED] if any(pair.is_scored for pair in pairs) else []
-    settings = Bootstrap(card.confidence, card.resamples, card.runtime.seed)
     return {
         "files": [str(path) for path in paths],
         "checked": checked,
         "confidence": card.confidence,
-        **by_subset(pairs, settings),
+        **by_subset(pairs, card.confidence),
         "styles": style_accuracy(pairs),
         "notes": notes,
     }
 
 
-def by_subset(pairs: Sequence[LabelledPair], settings: Bootstrap) -> dict[str, Any]:
+def by_subset(pairs: Sequence[LabelledPair], confidence: float) -> dict[str, Any]:
     """The numbers of all pairs, and of each subset where there are several."""
     subsets: dict[str, list[LabelledPair]] = {}
     for pair in pairs:
         subsets.setdefault(pair.subset, []).append(pair)
     several = subsets if len(subsets) > 1 else {}
     return {
-        "total": measured(pairs, settings),
-        "subsets": {name: measured(own, settings) for name, own in several.items()},
+        "total": measured(pairs, confidence),
+        "subsets": {name: measured(own, confidence) for name, own in several.items()},
     }
 
 

@@ -111,7 +111,7 @@ def judge_section(card: Mapping[str, Any], compare: Mapping[str, float]) -> dict
     asked = ("What was asked", *judge_card.asked_table(compare))
     if not card["pairs"]:
         return {"sentences": judge_card.sentences(card), "tables": [asked], "charts": []}
-    interval = f"{card['confidence']:.0%} intervals by bootstrap over roots"
+    interval = f"{card['confidence']:.0%} intervals by root"
     tables = [
         (f"What they did, of pairs and of single answers; {interval}", *judge_card.behaviour_table(card)),
         (f"Agreement with {judge_card.reference_name(card)}; {interval}", *judge_card.agreement_table(card)),
@@ -140,7 +140,7 @@ def verdict_section(
         "warnings": warnings,
         "scope": f"Gold is {GOLD[evaluation['gold_kind']][0]}; {seen}. The verdict rests on {gate['prompts']} prompts "
         f"that nothing else reads, at one-sided α = {gate['alpha']:g}; everything below on {evaluation['prompts']} other prompts of "
-        f"{evaluation['roots']} roots, with {evaluation['confidence']:.0%} bootstrap intervals by root.",
+        f"{evaluation['roots']} roots, with {evaluation['confidence']:.0%} intervals by root.",
     }
 
 

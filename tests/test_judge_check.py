@@ -10,7 +10,6 @@ from judge_server import JudgeServer
 from test_compare import ENDPOINT
 from test_judge_server import longer_wins
 
-from models.bootstrap import Bootstrap
 from models.chat_template import load_tokenizer
 from models.judges.labelled import best_of_n, style_accuracy
 from models.judges.reward_model import RewardModelScorer
@@ -25,7 +24,6 @@ from tests import toy
 from tests.evaluation_rows import project_params
 from tests.tiny_models import make_gpt2
 
-FEW = Bootstrap(resamples=100)
 # Question, the response shown first, the second, which is better, and the verdicts as shown and swapped, in places.
 JUDGED = [
     ("Two and two?", "four", "it is five", 1, "A>B", "B>A"),  # the same response twice
@@ -168,7 +166,7 @@ def test_reward_bench_2_takes_the_best_of_a_row(tmp_path):
     assert value(found["total"]["best_of_n"]) == 0.625 and found["styles"] is None
     assert found["total"]["rows"] == 4 and value(found["total"]["accuracy"]) == round((2 + 1.5 + 1 + 2) / 8, 4)
     pairs = read_labelled([tmp_path / "two.jsonl"], Columns()).pairs
-    assert best_of_n([pairs[0]], FEW) is None, "a row with one pair is a pair"
+    assert best_of_n([pairs[0]], 0.95) is None, "a row with one pair is a pair"
 
 
 @pytest.mark.parametrize("score", [None, "none", float("nan"), []])

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from models.bootstrap import Bootstrap
 from models.judges.agreement import share_interval
 from models.judges.base import Verdict
 from models.judges.behaviour import Counts, behaviour_counts
@@ -87,7 +86,7 @@ class LabelledPair:
         return self.labels.count(self.truth) > self.labels.count(worse)
 
 
-def measured(pairs: Sequence[LabelledPair], settings: Bootstrap) -> dict[str, Any]:
+def measured(pairs: Sequence[LabelledPair], confidence: float) -> dict[str, Any]:
     """All that is said about one set of pairs; None where nothing can be said.
 
     Returns:
@@ -100,37 +99,37 @@ def measured(pairs: Sequence[LabelledPair], settings: Bootstrap) -> dict[str, An
     return {
         "rows": len({pair.row for pair in pairs}),
         "pairs": len(pairs),
-        "right": _share(pairs, lambda pair: (pair.is_right, 1), settings),
-        **_agreement(pairs, lambda pair: pair.label, settings),
-        "orders": [_agreement(judged, lambda pair, n=n: pair.labels[n], settings)["accuracy"] for n in (0, 1)],
-        "swap_agreement": _share(judged, lambda pair: pair.behaviour["agreement_rate"], settings),
-        "prefers_first": _share(judged, lambda pair: pair.behaviour["prefers_first"], settings),
-        "prefers_longer": _share(pairs, lambda pair: pair.behaviour["prefers_longer"], settings),
-        "unusable": _share(pairs, lambda pair: (len(pair.asked) - pair.usable, len(pair.asked)), settings),
-        "longest": _agreement(pairs, lambda pair: longest(pair.a, pair.b), settings)["accuracy"],
-        "first": _agreement(shown, lambda pair: "a", settings)["accuracy"],
-        "best_of_n": best_of_n(pairs, settings),
+        "right": _share(pairs, lambda pair: (pair.is_right, 1), confidence),
+        **_agreement(pairs, lambda pair: pair.label, confidence),
+        "orders": [_agreement(judged, lambda pair, n=n: pair.labels[n], confidence)["accuracy"] for n in (0, 1)],
+        "swap_agreement": _share(judged, lambda pair: pair.behaviour["agreement_rate"], confidence),
+        "prefers_first": _share(judged, lambda pair: pair.behaviour["prefers_first"], confidence),
+        "prefers_longer": _share(pairs, lambda pair: pair.behaviour["prefers_longer"], confidence),
+        "unusable": _share(pairs, lambda pair: (len(pair.asked) - pair.usable, len(pair.asked)), confidence),
+        "longest": _agreement(pairs, lambda pair: longest(pair.a, pair.b), confidence)["accuracy"],
+        "first": _agreement(shown, lambda pair: "a", confidence)["accuracy"],
+        "best_of_n": best_of_n(pairs, confidence),
     }
 
 
 def _share(
-    pairs: Sequence[LabelledPair], counts: Callable[[LabelledPair], tuple[float, float]], settings: Bootstrap
+    pairs: Sequence[LabelledPair], counts: Callable[[LabelledPair], tuple[float, float]], confidence: float
 ) -> Interval:
     parts, wholes = zip(*map(counts, pairs), strict=True) if pairs else ((), ())
-    return share_interval(parts, wholes, [pair.root for pair in pairs], settings)
+    return share_interval(parts, wholes, [pair.root for pair in pairs], confidence)
 
 
 def _agreement(
-    pairs: Sequence[LabelledPair], label_of: Callable[[LabelledPair], str | None], settings: Bootstrap
+    pairs: Sequence[LabelledPair], label_of: Callable[[LabelledPair], str | None], confidence: float
 ) -> dict[str, Any]:
     said = [(name, pair) for pair in pairs if (name := label_of(pair)) is not None]
     if not said:
         return {"accuracy": None, "kappa": None}
     truth, roots = [pair.truth for _, pair in said], [pair.root for _, pair in said]
-    return accuracy_and_kappa([name for name, _ in said], truth, roots, settings)
+    return accuracy_and_kappa([name for name, _ in said], truth, roots, confidence)
 
 
-def best_of_n(pairs: Sequence[LabelledPair], settings: Bootstrap) -> Interval:
+def best_of_n(pairs: Sequence[LabelledPair], confidence: float) -> Interval:
     """Share of rows in which every better response comes before every worse one; k ties at the top count 1 / (1 + k).
 
     As RewardBench 2 counts rows with one right response (arXiv:2506.01937, section 4). None where each row is one
@@ -143,7 +142,7 @@ def best_of_n(pairs: Sequence[LabelledPair], settings: Bootstrap) -> Interval:
     if all(len(row) == 1 for row in rows.values()):
         return None
     roots = [row[0].root for row in rows.values()]
-    return share_interval([_best(row) for row in rows.values()], [1.0] * len(rows), roots, settings)
+    return share_interval([_best(row) for row in rows.values()], [1.0] * len(rows), roots, confidence)
 
 
 def _best(row: Sequence[LabelledPair]) -> float:
