@@ -157,15 +157,6 @@ _LARGE = (
 )
 
 
-def _raw(pairs: Pairs, confidence: float) -> Estimate:
-    """The mean preference, with the interval by root that every rate has (`models.clusters`)."""
-    clusters = Clusters.of(pairs.preference, pairs.root)
-    if pairs.roots < 2:
-        return Estimate(clusters.mean)
-    found = mean_interval(clusters, confidence, (0.0, 1.0))
-    return Estimate(found.mean, found.low, found.high, clusters.standard_error)
-
-
 def _unseen(pairs: Pairs, model: str, against: str) -> str | None:
     """Why nothing can be said about equal lengths, if the data hold none on either side."""
     longer, shorter = (len(np.unique(pairs.root[side])) for side in (pairs.gap >= 0, pairs.gap <= 0))
@@ -176,6 +167,15 @@ def _unseen(pairs: Pairs, model: str, against: str) -> str | None:
         f"NO RATE AT EQUAL LENGTHS: answers of {model} are as {side} as those of {against} on {count} of {pairs.roots} "
         "roots, so what would happen at equal lengths lies outside the data"
     )
+
+
+def _raw(pairs: Pairs, confidence: float) -> Estimate:
+    """The mean preference, with the interval by root that every rate has (`models.clusters`)."""
+    clusters = Clusters.of(pairs.preference, pairs.root)
+    if pairs.roots < 2:
+        return Estimate(clusters.mean)
+    found = mean_interval(clusters, confidence, (0.0, 1.0))
+    return Estimate(found.mean, found.low, found.high, clusters.standard_error)
 
 
 def _estimate(value: float, drawn: list[np.ndarray], pairs: Pairs, settings: Bootstrap) -> Estimate:

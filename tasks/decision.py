@@ -90,7 +90,7 @@ def decide(
     each = power_of_each(cfg, pairs, sum(map(pairs.measures, asked)))
     tests = {"superiority": superiority(cfg, pairs, each)}
     if pairs.gold_kind != ORACLE:
-        tests["length_controlled"] = length_controlled(cfg, pairs, each)
+        tests["length_adjusted"] = length_adjusted(cfg, pairs, each)
     guards = {name: guard_test(cfg, name, guard, pairs, each) for name, guard in asked.items()}
     ground = {"contracts": contract_test(cfg, contracts), "monitors": monitor_test(vetoes)}
     outcomes = {**tests, **guards, **ground}
@@ -141,17 +141,17 @@ def superiority(cfg: GateConfig, pairs: Compared, power: float) -> dict[str, Any
     return _rate_test(cfg, pairs, wins, interval, power)
 
 
-def length_controlled(cfg: GateConfig, pairs: Compared, power: float) -> dict[str, Any]:
-    """The same of the win rate at equal lengths (Dubois et al. 2024, arXiv:2404.04475).
+def length_adjusted(cfg: GateConfig, pairs: Compared, power: float) -> dict[str, Any]:
+    """The same of the win rate at equal lengths, by `models.win_rates`: ours, which cut answers cannot raise.
 
     Where no answer is as long as the other's there is no such rate, and nothing shows that the candidate is better at
     equal lengths.
     """
     settings = Bootstrap(1 - 2 * cfg.look_alpha, cfg.resamples, cfg.runtime.seed)
     found = win_rate(battles(pairs), "candidate", "reference", settings=settings)
-    rate = found.length_controlled
+    rate = found.length_adjusted
     if rate is None:
-        return {"measured": False, "notes": list(found.notes), "outcome": THIN}
+        return {"measured": False, "notes": list(found.notes[-1:]), "outcome": THIN}  # the last says why
     if rate.ci_low is None:  # one root says nothing of spread
         interval = statistics.Interval(rate.value, 0.0, 1.0)
     else:

@@ -13,7 +13,7 @@ def reason(name: str, test: Mapping[str, Any]) -> str:
     if name in ("monitors", "contracts"):
         return f"{name}: {_monitors(test) if name == 'monitors' else _contracts(test)}"
     if "notes" in test:
-        return f"{name}: no rate at equal lengths: {'; '.join(test['notes'])}: cannot tell"
+        return f"{name}: {'; '.join(test['notes'])}: cannot tell"
     if not test.get("measured", True):
         remedy = f"mark prompts with harmful, take a gold that has the axis, or set gate.guards.{name} to null"
         return f"{name}: not measured, as these prompts or this gold cannot show it: cannot tell; {remedy}"

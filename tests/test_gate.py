@@ -9,8 +9,6 @@ from evaluation_rows import PARAMS, config, contract_documents, harmful, lookali
 from scipy.special import expit
 from tiny_models import make_gpt2
 
-from models.bootstrap import Estimate
-from models.win_rates import WinRate
 from tasks.contracts import Contract
 from tasks.errors import ConfigError, DataError
 from tasks.decision import Compared, decide, plan, verdict
@@ -219,7 +217,7 @@ def test_each_look_spends_its_part_of_alpha():
         config("gate", set=1)
 
 
-def test_length_controlled_rate_counts_where_gold_is_a_model():
+def test_length_adjusted_rate_counts_where_gold_is_a_model():
     """Wins that come with length alone: raw 0.8, but nothing at equal lengths."""
     generator = np.random.default_rng(3)
     longer = generator.random(400) < 0.8
@@ -228,21 +226,20 @@ def test_length_controlled_rate_counts_where_gold_is_a_model():
     settings = {"rows": rows, "guards": NO_GUARDS, "resamples": 400}
     plain = decided(candidate, {"text": "x" * 20}, **settings)
     controlled = decided(candidate, {"text": "x" * 20}, kind="reward_model", **settings)
-    assert plain["verdict"] == "promote" and "length_controlled" not in plain
+    assert plain["verdict"] == "promote" and "length_adjusted" not in plain
     assert controlled["superiority"]["win_rate"] == plain["superiority"]["win_rate"] > 0.75
-    assert controlled["length_controlled"]["win_rate"] < 0.72
-    assert controlled["reasons"][1].startswith("length_controlled: win rate")
+    assert controlled["length_adjusted"]["win_rate"] < 0.72
+    assert controlled["reasons"][1].startswith("length_adjusted: win rate")
     even = decided({**candidate, "text": "x" * 20}, {"text": "x" * 20}, kind="reward_model", **settings)
-    assert even["length_controlled"]["win_rate"] == pytest.approx(even["superiority"]["win_rate"], abs=1e-6)
+    assert even["length_adjusted"]["win_rate"] == pytest.approx(even["superiority"]["win_rate"], abs=1e-6)
 
 
-def test_without_a_rate_at_equal_lengths_nothing_is_shown(monkeypatch):
-    """Answers that are never as long as the other's have no such rate: whatever else passes, that is no evidence."""
-    none = WinRate("candidate", "reference", Estimate(1.0), None, None, 400, 400, ("no answer is as long as the other",))
-    monkeypatch.setattr("tasks.decision.win_rate", lambda *_, **__: none)
-    document = decided({"gold": 0.9}, kind="reward_model", guards=NO_GUARDS)
+def test_without_a_rate_at_equal_lengths_nothing_is_shown():
+    """Answers that are never as short as the other's have no such rate: whatever else passes, that is no evidence."""
+    document = decided({"gold": 0.9, "text": "x" * 40}, {"text": "x" * 20}, kind="reward_model", guards=NO_GUARDS)
     assert document["verdict"] == "underpowered" and document["superiority"]["outcome"] == "pass"
-    assert "length_controlled: no rate at equal lengths: no answer is as long as the other: cannot tell" in document["reasons"]
+    said = [line for line in document["reasons"] if line.startswith("length_adjusted: NO RATE AT EQUAL LENGTHS: answers of")]
+    assert said and said[0].endswith("outside the data: cannot tell")
     json.dumps(document, allow_nan=False)
 
 

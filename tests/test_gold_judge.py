@@ -154,7 +154,7 @@ def test_the_gate_with_it_asks_for_the_win_rate_at_equal_lengths_too(staged, tmp
     made(tmp_path)
     document = run("judged")
     assert document["gold_kind"] == "judge" and document["superiority"]["win_rate"] == 0.5
-    assert document["length_controlled"]["win_rate"] == 0.5 and document["verdict"] != "promote"
+    assert document["length_adjusted"]["win_rate"] == 0.5 and document["verdict"] != "promote"
     assert len(server.calls) == 8
     assert run("again") == document and len(server.calls) == 8, "what was rated stands in the store"
 
