@@ -143,8 +143,8 @@ def holds_kappa(world: World, generator: np.random.Generator) -> bool:
     return found["ci_low"] <= 0.4 <= found["ci_high"]
 
 
-def holds_at_equal_lengths(world: World, generator: np.random.Generator) -> bool:
-    """Two answers of lengths that say nothing: the rate at equal lengths is the win rate."""
+def holds_at_equal_lengths(world: World, generator: np.random.Generator, rate: str) -> bool:
+    """Two answers of lengths that say nothing: either `rate` at equal lengths is the win rate; none errs not."""
     count = sum(world.sizes)
     battles = {
         "prompt_id": np.arange(count).astype(str), "root": world.roots.astype(str), "first": ["candidate"] * count,
@@ -152,8 +152,8 @@ def holds_at_equal_lengths(world: World, generator: np.random.Generator) -> bool
         **{f"{side}_length": np.round(generator.lognormal(5, 0.4, count)) for side in ("first", "second")},
     }  # fmt: skip
     settings = Bootstrap(0.95, RESAMPLES, int(generator.integers(2**31)))
-    found = win_rate(battles, "candidate", "reference", settings=settings).length_controlled
-    return found.ci_low <= 0.5 <= found.ci_high
+    found = getattr(win_rate(battles, "candidate", "reference", settings=settings), rate)
+    return found is None or found.ci_low <= 0.5 <= found.ci_high
 
 
 # --- tables ---
@@ -191,7 +191,11 @@ INTERVALS: Mapping[str, Trial] = {  # in percent of simulations: the 95% interva
     "Means without bounds (gold of a reward model, proxy), truth 0": holds_unbounded,
     "Kappa of the judge card, truth 0.4": holds_kappa,
 }  # fmt: skip
-RESAMPLED: Mapping[str, Trial] = {"Length-controlled win rate, truth 0.5": holds_at_equal_lengths}
+RESAMPLED: Mapping[str, Trial] = {
+    "Length-controlled win rate, truth 0.5": partial(holds_at_equal_lengths, rate="length_controlled"),
+    "Length-adjusted win rate (the gate's, where gold is a model), truth 0.5":
+        partial(holds_at_equal_lengths, rate="length_adjusted"),
+}  # fmt: skip
 SIMULATIONS = ((TESTS, 1.0), (POWER, 0.25), (INTERVALS, 0.25), (RESAMPLED, 0.1))  # with their parts of the trials
 
 
