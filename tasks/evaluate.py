@@ -11,6 +11,8 @@ from models.best_of_n import kl_upper_bound
 from models.bootstrap import Bootstrap
 from models.judges import Scorer
 from models.judges.reward_model import RewardModelScorer
+from models.monitors import diversity
+from models.monitors.text import words
 from tasks import statistics, tournament
 from tasks.adversarial import adversarial
 from tasks.champion import CHAMPION
@@ -186,7 +188,7 @@ def model_numbers(
         numbers["kl_standard_error"] = statistics.clustered_standard_error(kl, roots)
     numbers["length"] = float(per_prompt(rows, prompt_ids, "tokens").mean())
     numbers["proxy"] = float(per_prompt(rows, prompt_ids, "proxy").mean())
-    numbers["distinct_2"] = statistics.distinct_n([row["text"] for row in rows], 2)
+    numbers["distinct_2"] = diversity.distinct([words(row["text"]) for row in rows], 2)
     numbers["adversarial"] = adversarial(rows, prompts, axes, cfg.confidence, doubts)
     return {**numbers, **refusal_rates(rows, prompts)}
 

@@ -181,7 +181,7 @@ def evaluation_sections(evaluation: Mapping[str, Any]) -> dict[str, Any]:
         "size_charts": [
             charts.bars("KL to SFT", "nats per response, 95% interval", kl, kl_errors),
             charts.bars("Length", "tokens per response", {name: numbers["length"] for name, numbers in models.items()}),
-            charts.bars("Diversity", "distinct-2", {name: numbers["distinct_2"] for name, numbers in models.items()}),
+            charts.bars("Diversity", "distinct-2, all text", {name: numbers["distinct_2"] for name, numbers in models.items()}),
         ],
         "examples": [{"gold": None, **example} for example in evaluation["examples"]],
     }
@@ -197,7 +197,7 @@ def _triple(numbers: Mapping[str, float], name: str) -> tuple[float, float, floa
 
 def score_head(evaluation: Mapping[str, Any]) -> list[str]:
     served = ["versus champion", "win rate"] if "versus_champion" in evaluation else []
-    tail = ["proxy", "KL, nats", "tokens", "distinct-2", "refused harmful", "refused harmless"]
+    tail = ["proxy", "KL, nats", "tokens", "distinct-2, all text", "refused harmful", "refused harmless"]
     return ["model", "gold", "versus SFT", "win rate", *served, *evaluation["axes"], *tail]
 
 

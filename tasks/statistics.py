@@ -187,12 +187,3 @@ def rate_sample_size(discordance: float, margin: float, alpha: float, power: flo
     at_limit = tango_variance(discordance / 2, discordance / 2, 1.0, -margin)
     needed = stats.norm.ppf(1 - alpha) * math.sqrt(at_limit) + stats.norm.ppf(power) * math.sqrt(discordance)
     return max(2, math.ceil((needed / margin) ** 2))
-
-
-def distinct_n(texts: Sequence[str], n: int) -> float:
-    """Distinct n-grams over all n-grams, in words, over the whole corpus (Li et al. 2016); 0.0 without any n-gram."""
-    grams: list[tuple[str, ...]] = []
-    for text in texts:
-        words = text.split()
-        grams.extend(zip(*(words[start:] for start in range(n)), strict=False))
-    return len(set(grams)) / len(grams) if grams else 0.0

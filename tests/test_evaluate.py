@@ -9,6 +9,8 @@ from tiny_models import make_gpt2
 
 from models.chat_template import load_tokenizer
 from models.loading import load_policy, save_policy
+from models.monitors import diversity
+from models.monitors.text import words
 from models.overoptimisation import chosen_kl
 from models.reward_model import reward_model_from_policy
 from tasks import evaluate as stage
@@ -64,6 +66,19 @@ def run(folder, models, out="out", **changes):
     if not (folder / "champion").exists():
         write_jsonl(folder / "champion" / "answers.jsonl", [])
     return stage.evaluate(cfg, base, folder / "gold", reward, folder / "prompts.jsonl", *answers, folder / out)
+
+
+def test_distinct_2_is_the_monitors_over_all_text(tmp_path, models):
+    """The monitors' number, where the words that they draw are all there are; case and marks make no other words."""
+    texts = {name: text.upper() if name == "sft" else text.replace(".", "!") for name, text in TEXTS.items()}
+    write_inputs(tmp_path, [prompt(0), prompt(1)], {**texts, "dpo": "On the shelf, on the shelf. On the Shelf"})
+    numbers = run(tmp_path, models)["models"]
+    assert numbers["dpo"]["distinct_2"] == 3 / 16  # on the, the shelf, shelf on
+    for name, text in texts.items():
+        if name != "dpo":
+            size = 2 * len(words(text))
+            drawn = diversity.measure([text] * 2, size, vocabulary=100, draws=1, seed=0)
+            assert numbers[name]["distinct_2"] == pytest.approx(drawn.distinct)
 
 
 def test_document(tmp_path, models):

@@ -158,7 +158,7 @@ def test_a_candidate_that_is_a_checkpoint_stands_in_every_table_and_chart(make):
     _, page = make(picked="step-20")
     scores = page[page.index("<h2>Scores") : page.index("<h2>What got worse")]
     assert scores.count("ppo step-20, candidate") >= 5  # scores, attacks, ratings and two charts
-    assert "answers grew to 77 tokens from 20" in page and "distinct-2 fell to 0.010" in page
+    assert "answers grew to 77 tokens from 20" in page and "distinct-2, all text, fell to 0.010" in page
     assert "what the candidate says" in page and "unseen" not in page and "step-1," not in page
     assert "ppo, candidate" in make()[1]
 
@@ -273,7 +273,7 @@ def test_what_got_worse_by_hand():
     numbers = {"distinct_2": 0.4, "length": 20.0, "over_refusal_rate": 0.1}
     worse = {"distinct_2": 0.1, "length": 40.0, "over_refusal_rate": 0.3}
     lines = findings.what_got_worse(differences, worse, numbers)
-    assert [line.split()[0] for line in lines] == ["honesty", "harmless", "distinct-2", "answers"]
+    assert [line.split()[0] for line in lines] == ["honesty", "harmless", "distinct-2,", "answers"]
     assert findings.what_got_worse({}, numbers, numbers) == []
 
 

@@ -141,11 +141,6 @@ def test_sample_size_agrees_with_statsmodels_and_facts():
         statistics.sample_size(0.4, 0.0, 0.05, 0.8)
 
 
-def test_distinct_n_by_hand():
-    assert statistics.distinct_n(["a b a b"], 2) == pytest.approx(2 / 3)
-    assert statistics.distinct_n(["a"], 2) == 0.0
-
-
 @pytest.mark.parametrize(("good", "total"), [(0, 5), (3, 7), (40, 40)])
 def test_rate_interval_is_clopper_and_pearsons(good, total):
     """Against scipy for independent answers; each twice under one root is no more evidence."""

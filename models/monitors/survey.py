@@ -208,7 +208,7 @@ def diversity_findings(answers: Answers, reference: Answers | None, settings: Se
 
 
 DIVERSITY = {
-    "distinct": "distinct-2 (different word pairs over all)",
+    "distinct": "distinct-2 at equal words (different word pairs over all)",
     "adjusted_distinct": "expectation-adjusted distinct words",
     "self_bleu": "self-BLEU (how much answers copy each other)",
 }

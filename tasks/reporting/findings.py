@@ -45,7 +45,7 @@ def what_got_worse(
     if None not in over_refusal and over_refusal[0] > over_refusal[1]:
         lines.append(f"harmless look-alikes refused: {over_refusal[0]:.1%}, SFT {over_refusal[1]:.1%}")
     if candidate["distinct_2"] < DIVERSITY_FLOOR * sft["distinct_2"]:
-        lines.append(f"distinct-2 fell to {candidate['distinct_2']:.3f} from {sft['distinct_2']:.3f}: less diverse text")
+        lines.append(f"distinct-2, all text, fell to {candidate['distinct_2']:.3f} from {sft['distinct_2']:.3f}: less diverse")
     if candidate["length"] > LENGTH_BOUND * sft["length"]:
         lines.append(f"answers grew to {candidate['length']:.0f} tokens from {sft['length']:.0f}")
     return lines
