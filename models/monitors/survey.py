@@ -22,7 +22,8 @@ from models.monitors.text import words
 
 LEAST_WORDS = 100  # fewer say nothing about diversity
 LEAST_PROMPTS = 10  # with fewer, silence says little
-HABIT = 0.95  # share of the reference's answers with an end mark, for a missing one to tell
+HABIT = 0.95  # share of the reference's answers with an end mark, for a missing one to tell,
+CUT_SHARE = 0.1  # where so many of those without one break off: texts cut anywhere do so in a quarter
 
 
 @dataclass(frozen=True)
@@ -116,14 +117,20 @@ def _commonest(answers: Answers) -> list[bool]:
 
 
 def _ending(answers: Answers, reference: Answers | None) -> Callable[[Answers], list[bool]]:
-    """Answers cut off. Where the reference always ends with an end mark, every answer without one counts."""
+    """Answers cut off: not ended by the model, or broken off. Where nobody knows who ended them, one that lacks the end
+    mark of its other lines counts, too; where the reference always ends with one and those that lack it break off as
+    often as texts cut anywhere, each of them does."""
     always = reference is not None and np.mean([collapse.is_closed(text) for text in reference.responses]) >= HABIT
 
     def shows(table: Answers) -> list[bool]:
-        finished = table.finished or [True] * len(table)
+        broken = [collapse.breaks_off(text) for text in table.responses]
+        bare = [not collapse.is_closed(text) for text in table.responses]
+        cut = always and sum(broken) >= CUT_SHARE * sum(bare)
         return [
-            not done or collapse.stops_short(text) or (always and not collapse.is_closed(text))
-            for done, text in zip(finished, table.responses, strict=True)
+            not done or breaks or (cut and lacks) or (table.finished is None and collapse.stops_short(text))
+            for done, breaks, lacks, text in zip(
+                table.finished or [True] * len(table), broken, bare, table.responses, strict=True
+            )
         ]
 
     return shows

@@ -7,6 +7,9 @@ from collections.abc import Sequence
 _WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]|[^\W_]+(?:['\u2019][^\W_]+)*")
 _SENTENCE_END = re.compile(r"(?<=[.!?\u2026\u3002\uff01\uff1f])[\"')\]\u201d]*\s+|\n+")
 _CODE = re.compile(r"```.*?(?:```|\Z)|`[^`\n]*`", re.DOTALL)
+_FORMULA = re.compile(r"\$\$.*?\$\$|\\\[.*?\\\]|\\\(.*?\\\)|\$[^$\n]+\$|\\begin\{(\w+\*?)\}.*?\\end\{\1\}", re.DOTALL)
+_SIGN = re.compile(r"[=<>{}()\[\]\\$_^|/+%&@~#;\u2200-\u22ff]")
+SIGNS_DENSITY = 0.1  # of a line's characters, from where on it is code, a formula or a table's row
 EMOJI = re.compile(
     "[\U0001f300-\U0001f64f\U0001f680-\U0001f6ff\U0001f900-\U0001faff\u2600-\u26ff\u270a-\u270d\u2728\u2763\u2764"
     "\u2b50]"
@@ -26,6 +29,17 @@ def sentences(text: str) -> list[str]:
 def prose(text: str) -> str:
     """The text without code, whose signs and repeats mean something else."""
     return _CODE.sub(" ", text)
+
+
+def is_signs(line: str) -> bool:
+    """Whether a line is code, a formula or a row of a table rather than a sentence."""
+    line = line.strip()
+    return len(_SIGN.findall(line)) >= SIGNS_DENSITY * max(1, len(line))
+
+
+def sentences_only(text: str) -> str:
+    """The prose without formulas and without lines of code, formulas and tables that no fence marks."""
+    return "\n".join(line for line in _FORMULA.sub(" ", prose(text)).splitlines() if line.strip() and not is_signs(line))
 
 
 def runs(tokens: Sequence[str], n: int) -> list[tuple[str, ...]]:
