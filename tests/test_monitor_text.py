@@ -157,7 +157,7 @@ def test_a_template_filled_from_the_prompt_is_one_answer():
 
 def test_one_answer_counts_prompts_not_samples_and_no_bare_yes():
     prompts = ["a", "a", "a", "b"]
-    assert collapse.commonest_answer(prompts, ["It is so.", "It is so.", "It is so.", "It is not."])[0] == 0.5
+    assert collapse.commonest_answer(prompts, ["It is so.", "It is so.", "It is so.", "Not at all."])[0] == 0.5
     assert collapse.commonest_answer(prompts, ["yes"] * 4) == (0.0, [])
 
 

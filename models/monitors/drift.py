@@ -86,16 +86,16 @@ def _spearman(first: Sequence[float], second: Sequence[float]) -> float | None:
 def length_reward_finding(
     correlation: float, base: float | None, limit: Limit, base_name: str | None = None
 ) -> Finding:
-    """How much the reward loves length: its correlation with it, or by how much that exceeds `base`.
+    """How much the reward loves long answers, or short ones where it is negative: its correlation with length, or by how
+    much that exceeds `base` in the same direction.
 
     `base` is what may be expected: gold's own correlation, or the reference's.
     """
-    start = 0.0 if base is None else base
-    excess = correlation - start if correlation > 0 else 0.0  # a reward that falls with length does not love it
+    start, sign = 0.0 if base is None else base, math.copysign(1.0, correlation)
+    bounds = [None if bound is None else sign * max(0.0, sign * start + bound) for bound in (limit.warning, limit.veto)]
     said = "" if base is None else f" ({base_name}: {base:+.2f})"
     return Finding(
-        "length_reward", correlation, max(0.0, start + limit.warning),
-        None if limit.veto is None else max(0.0, start + limit.veto), base, rising(excess, limit),
+        "length_reward", correlation, *bounds, base, rising(sign * (correlation - start), limit),
         f"the reward's rank correlation with length is {correlation:+.2f}{said}",
     )
 
