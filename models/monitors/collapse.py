@@ -16,6 +16,7 @@ SIGNS_REPEATS = 6  # in code, formulas and tables a loop goes on so often at lea
 SIGNS_SHARE = 0.6  # over so much of the answer
 _LETTER_RUN = re.compile(r"([^\W\d_])\1{7,}", re.IGNORECASE)
 _CLOSED = re.compile(r"[.!?\u2026\u3002\uff01\uff1f]$")
+_FENCE = re.compile(r"^\s*```", re.MULTILINE)
 _WRAPPERS = "\"')]}\u201d\u2019*_~` \t\n"
 _LIST_LINE = re.compile(r"^\s*(?:[-*+\u2022#|>]|\d+[.)]|[A-Za-z][.)])")
 _OPEN_END = re.compile(r"[,:(\[{\u2014]$|\s[/&+=\u2013-]$")
@@ -90,9 +91,11 @@ def _bare(response: str) -> str:
 def breaks_off(response: str) -> bool:
     """Whether a text's own end shows that more was to come: nothing at all, an open bracket, a comma or a code block,
     or a word that ends no sentence."""
-    if response.count("```") % 2 or not response.strip():
-        return True
     text = _bare(response)
+    if not text:
+        return not response.strip()
+    if len(_FENCE.findall(response)) % 2 and not _CLOSED.search(text.rstrip(_WRAPPERS)):
+        return True
     if is_closed(response) or not words(text):
         return False
     if _OPEN_END.search(text):

@@ -38,8 +38,14 @@ def is_signs(line: str) -> bool:
 
 
 def sentences_only(text: str) -> str:
-    """The prose without formulas and without lines of code, formulas and tables that no fence marks."""
-    return "\n".join(line for line in _FORMULA.sub(" ", prose(text)).splitlines() if line.strip() and not is_signs(line))
+    """The prose, with one made-up word for each formula and each line of code, formulas or tables: equal ones share it."""
+    names: dict[str, str] = {}
+
+    def name(signs: str) -> str:
+        return f" formula{names.setdefault(' '.join(signs.split()), str(len(names)))} "
+
+    lines = _FORMULA.sub(lambda found: name(found[0]), prose(text)).splitlines()
+    return "\n".join(name(line) if is_signs(line) else line for line in lines if _WORD.search(line))
 
 
 def runs(tokens: Sequence[str], n: int) -> list[tuple[str, ...]]:
