@@ -52,7 +52,8 @@ class Battles:
     `first`, `second`: (battles,) places in `models`. `p_first`: (battles,) in [0, 1], a tie is 0.5. `prompt`:
     (battles,) places in `prompts`. `root`: (battles,) numbers from 0, the units that are resampled. `lengths`:
     (battles, 2), of the first's and the second's response; `markdown`: (battles, 2, 3), headers, lists and bold; both
-    nan where unknown. `notes`: what was left out and why, one line each.
+    nan where unknown. `texts`: (battles, 2), equal numbers for equal responses, -1 where they are not known. `notes`:
+    what was left out and why, one line each.
     """
 
     models: tuple[str, ...]
@@ -64,6 +65,7 @@ class Battles:
     root: np.ndarray
     lengths: np.ndarray
     markdown: np.ndarray
+    texts: np.ndarray
     notes: tuple[str, ...]
 
     @property
@@ -108,7 +110,7 @@ def read_battles(table: Any, *, markdown: bool = False) -> Battles:
     models, index = np.unique(np.asarray([*names[0], *names[1]]), return_inverse=True)
     notes += _near_names(models.tolist())
     names_of_prompts, prompt, root = _prompts(used, columns, notes)
-    lengths, marks = _measured(used, columns, markdown, notes)
+    lengths, marks, texts = _measured(used, columns, markdown, notes)
     first, second = index.reshape(2, -1)
     return Battles(
         models=tuple(models.tolist()),
@@ -120,6 +122,7 @@ def read_battles(table: Any, *, markdown: bool = False) -> Battles:
         root=root,
         lengths=lengths,
         markdown=marks,
+        texts=texts,
         notes=tuple(notes),
     )
 
@@ -209,9 +212,10 @@ def _key(value: Any) -> str:
 
 def _measured(
     used: Sequence[tuple[int, Row]], columns: set[str], markdown: bool, notes: list[str]
-) -> tuple[np.ndarray, np.ndarray]:
-    """`lengths` and `markdown` of the battles."""
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """`lengths`, `markdown` and `texts` of the battles."""
     lengths, marks = np.full((len(used), 2), np.nan), np.full((len(used), 2, len(MARKS)), np.nan)
+    numbers, known = np.full((len(used), 2), -1), {}
     given = next((pair for pair in LENGTHS if set(pair) <= columns), None)
     texts = next((pair for pair in RESPONSES if set(pair) <= columns), None)
     for place, (number, row) in enumerate(used):
@@ -222,16 +226,18 @@ def _measured(
                 if not missing_number(metadata[tokens]):
                     lengths[place, side] = number_in(metadata, tokens, 0, math.inf, number)
                 marks[place, side] = [_total(metadata.get(f"{mark}_count_{letter}")) for mark in MARKS]
-            elif texts and not missing_text(row.get(texts[side])):
-                text = response_text(row[texts[side]])
-                lengths[place, side] = len(text)
-                if markdown:
+            text = response_text(row[texts[side]]) if texts and not missing_text(row.get(texts[side])) else None
+            if text is not None:
+                numbers[place, side] = known.setdefault(text, len(known))
+                if np.isnan(lengths[place, side]):
+                    lengths[place, side] = len(text)
+                if markdown and np.isnan(marks[place, side]).any():
                     marks[place, side] = markdown_counts(text)
             if given and not missing_number(row.get(given[side])):
                 lengths[place, side] = number_in(row, given[side], 0, math.inf, number)
     if empty := int((lengths == 0).sum()):
         notes.append(f"{empty} of {lengths.size} responses are empty")
-    return lengths, marks
+    return lengths, marks, numbers
 
 
 def _total(counts: Any) -> float:

@@ -40,10 +40,11 @@ def covariates(battles: Battles, order_effect: bool, style: bool) -> Covariates:
     """The order effect (1 in every battle) and the style differences in units of their root mean square.
 
     Root mean square, and no centring as in z-scores: swapping the two responses must change the sign and nothing else.
-    A covariate that the strengths and the covariates before it explain wholly cannot be estimated and is left out.
+    A covariate that the strengths and the covariates before it explain wholly cannot be estimated and is left out; so
+    is the order where it is fixed by who plays, or by who won.
     """
-    columns: dict[str, np.ndarray] = {"order": np.ones(len(battles.first))} if order_effect else {}
-    notes = []
+    notes = [reason] if order_effect and (reason := _order_is_given(battles)) else []
+    columns: dict[str, np.ndarray] = {"order": np.ones(len(battles.first))} if order_effect and not notes else {}
     if style:
         counts = np.concatenate([battles.lengths[:, :, None], battles.markdown], axis=2)
         if np.isnan(counts).any():
@@ -60,15 +61,42 @@ def covariates(battles: Battles, order_effect: bool, style: bool) -> Covariates:
         if _told_apart(battles, [columns[other] for other in kept], columns[name]):
             kept.append(name)
         else:
-            notes.append(_LEFT_OUT[name == "order"].format(name=name))
+            notes.append(_FIXED if name == "order" else f"style: {name} does not differ, or differs as the models do; it is left out")
     values = np.stack([columns[name] for name in kept], axis=1) if kept else np.zeros((len(battles.first), 0))
     return Covariates(values, tuple(kept), tuple(notes))
 
 
-_LEFT_OUT = (
-    "style: {name} does not differ, or differs as the models do; it is left out",
-    "the order effect is left out: who is shown first is fixed by who plays, so it cannot be told from the strengths",
+_FIXED = "the order effect is left out: who is shown first is fixed by who plays, so it cannot be told from the strengths"
+_SORTED = (
+    "the order effect is left out: the winner stands {place} in {share:.0%} of {count} decided battles that were not "
+    "asked in both orders, so the table is sorted by who won, or its judge sees nothing but the place"
 )
+SWAPPED_SHARE = 0.05  # of the battles, against the order in which their two models mostly stand: enough to tell it
+SORTED_SHARE, LEAST_DECIDED = 0.95, 10  # of decided battles; no judge of answers is as fond of a place
+
+
+def _order_is_given(battles: Battles) -> str | None:
+    """Why the effect of order cannot be told from the strengths, if it cannot.
+
+    It can where enough battles stand against the order in which their models mostly meet, or where those orders run in
+    a circle; where they form a ladder, any effect of order is also a distance between its steps. And it cannot where
+    the outcome decides who is written first; only a prompt whose pair stands in both orders shows that it does not.
+    """
+    shape = (len(battles.models),) * 2
+    met = np.zeros(shape)
+    np.add.at(met, (battles.first, battles.second), 1)
+    mostly = sparse.csr_array(np.where(met > met.T, 1, 0))
+    circles = connected_components(mostly, directed=True, connection="strong")[0] < len(battles.models)
+    if np.minimum(met, met.T).sum() / 2 < SWAPPED_SHARE * len(battles.first) and not circles:
+        return _FIXED
+    pair = np.stack([battles.prompt, *np.sort([battles.first, battles.second], axis=0)])
+    _, group = np.unique(pair, axis=1, return_inverse=True)
+    forward = np.bincount(group.ravel(), battles.first < battles.second) / np.bincount(group.ravel())
+    decided = ((forward == 0) | (forward == 1))[group.ravel()] & (battles.p_first != 0.5)
+    won = float((battles.p_first[decided] > 0.5).mean()) if decided.sum() >= LEAST_DECIDED else 0.5
+    if max(won, 1 - won) < SORTED_SHARE:
+        return None
+    return _SORTED.format(place="first" if won > 0.5 else "second", share=max(won, 1 - won), count=int(decided.sum()))
 
 
 def _told_apart(battles: Battles, others: list[np.ndarray], column: np.ndarray) -> bool:
@@ -153,9 +181,10 @@ class BradleyTerry:
 
     @cached_property
     def roots_of(self) -> np.ndarray:
-        """(models + covariates,): the roots that each model plays on; all of them for a covariate."""
+        """(models + covariates,): the roots that each model plays on, and those on which each covariate differs from 0."""
         played = np.diff(sparse.csr_array(self._playing @ self._counts).indptr)
-        return np.concatenate([played, np.full(self.whole.shape[1] - self.models, self.roots)])
+        differing = [self.roots_on(column != 0) for column in self.covariates.T]
+        return np.concatenate([played, np.array(differing, dtype=played.dtype)])
 
     def roots_on(self, rows: np.ndarray) -> int:
         """How many roots the battles in `rows` (boolean) belong to."""

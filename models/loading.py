@@ -37,7 +37,7 @@ def is_adapter_chain(path: Path) -> bool:
 
 
 def load_policy(path: Path, base: Path | None = None, dtype: str = "float32") -> PreTrainedModel:
-    """A causal LM in eval mode, dropout 0; a chain of adapters is merged into `base` in float32.
+    """A causal LM in eval mode; a chain of adapters is merged into `base` in float32.
 
     Either is rounded to `dtype` once, here: what is judged in it is, number for number, what `package` stores.
     Raises ValueError for a directory that is not a whole causal LM, or a chain without its base.

@@ -37,12 +37,16 @@ class Design:
         return upper + np.triu(upper, 1).swapaxes(1, 2)
 
 
-def fit(design: Design, counts: np.ndarray, wins: np.ndarray, start: np.ndarray) -> Fit:
+def fit(
+    design: Design, counts: np.ndarray, wins: np.ndarray, start: np.ndarray,
+    prior: tuple[np.ndarray, np.ndarray] | None = None,
+) -> Fit:  # fmt: skip
     """Maximise sum_rows wins * x'b - counts * log(1 + exp(x'b)) over b, for every set of counts and wins.
 
     Args:
         counts, wins: (rows, sets), how many trials a row stands for and the (possibly fractional) successes in them.
         start: (parameters,), the same for all sets.
+        prior: (means, precisions), (parameters,) each, of normal distributions that b is held to; None: of none.
     """
     sets = counts.shape[1]
     parameters = np.repeat(start[:, None], sets, axis=1)
@@ -50,6 +54,10 @@ def fit(design: Design, counts: np.ndarray, wins: np.ndarray, start: np.ndarray)
     inverse, near = None, False
     for _ in range(MAX_ITERATIONS):
         gradient, information = _derivatives(design, counts, wins, parameters[:, active], not near)
+        if prior is not None:
+            gradient += prior[1][:, None] * (prior[0][:, None] - parameters[:, active])
+            if information is not None:
+                information += np.diag(prior[1])
         inverse = inverse if information is None else np.linalg.inv(information)
         step = np.clip(np.einsum("sab,bs->as", inverse, gradient), -LARGEST_STEP, LARGEST_STEP)
         parameters[:, active] += step

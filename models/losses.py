@@ -100,9 +100,9 @@ def chosen_nll(logprobs: Tensor, mask: Tensor) -> Tensor:
         logprobs: (batch, time) of the chosen responses' tokens, in nats. mask: (batch, time) boolean, True = counted.
 
     Returns:
-        Losses (batch,), in nats per token.
+        Losses (batch,), in nats per token; 0 for a response without tokens (cut before it said anything).
     """
-    return -torch.where(mask, logprobs, 0.0).sum(1) / mask.sum(1)
+    return -torch.where(mask, logprobs, 0.0).sum(1) / mask.sum(1).clamp(min=1)
 
 
 class DpoLoss(NamedTuple):

@@ -6,12 +6,13 @@ d² the KL in nats (Gao et al. 2022, arXiv:2210.10760, Eq. 1 and Sec. 3.1).
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 
 from models.best_of_n import best_of_n
+from models.clusters import Clusters, mean_interval
 
 Form = Literal["best_of_n", "rl"]
 LEAST_POINTS = 5
@@ -48,7 +49,8 @@ def fit_curve(
     form: Form,
     kl: Sequence[float],
     gain: Sequence[float],
-    resampled: np.ndarray | None = None,
+    prompts: np.ndarray | None = None,
+    roots: Sequence[str] = (),
     confidence: float = 0.95,
 ) -> Curve | None:
     """The curve by least squares through the points with a KL above zero; None for fewer than five different KLs.
@@ -56,8 +58,9 @@ def fit_curve(
     Args:
         kl: (points,) KL to the reference in nats; estimates below zero are left out.
         gain: (points,) gold less the reference's gold.
-        resampled: (resamples, points) gains in bootstrap samples of the prompts, for percentile intervals. The points
-            share their prompts, so the spread around the curve says little about the coefficients.
+        prompts: (prompts, points) the gain on each prompt, for intervals by its `roots`: a coefficient is a sum of
+            weighted gains, thus the mean of a number for each prompt. The points share their prompts, so the spread
+            around the curve says little about the coefficients.
 
     Raises ValueError for lengths that differ or a number that is not finite.
     """
@@ -72,13 +75,12 @@ def fit_curve(
     solver = np.linalg.pinv(_design(form, np.sqrt(distances[used])))
     alpha, beta = (float(value) for value in solver @ gains[used])
     curve = Curve(form, alpha, beta, peak(form, alpha, beta))
-    if resampled is None:
+    if prompts is None:
         return curve
-    tail = (1 - confidence) / 2
-    low, high = np.quantile(solver @ np.asarray(resampled, dtype=float)[:, used].T, [tail, 1 - tail], axis=1)
-    return Curve(
-        form, alpha, beta, curve.peak, (float(low[0]), float(high[0])), (float(low[1]), float(high[1]))
-    )
+    found = [mean_interval(Clusters.of(values, roots), confidence) for values in solver @ prompts[:, used].T]
+    return replace(curve, **{
+        f"{name}_interval": (one.low, one.high) for name, one in zip(("alpha", "beta"), found, strict=True)
+    })
 
 
 def _design(form: Form, distances: np.ndarray) -> np.ndarray:

@@ -28,7 +28,7 @@ def breaches(metrics: dict[str, float], settings: PpoSettings) -> dict[str, str]
         broken["kl"] = f"kl: {metrics['kl']:.4g} nats per response exceeds the budget of {settings.kl_budget:.4g}"
     floors = [("entropy", settings.entropy_floor, "nats per token"),
               ("eos_rate", settings.eos_rate_floor, "of responses"),
-              ("distinct_2", settings.distinct_floor, "of bigrams")]
+              ("distinct_bigrams", settings.distinct_floor, "of bigrams")]
     for name, floor, unit in floors:
         if floor is not None and metrics[name] < floor:
             broken[name] = f"{name}: {metrics[name]:.4g} {unit} is below the floor of {floor:.4g}"

@@ -106,4 +106,4 @@ def rollout_metrics(rollout: Rollout) -> dict[str, float]:
         **{f"reward_{name}": score.mean() for name, score in rollout.signals.items()},
     }
     return {**{name: float(value) for name, value in metrics.items()},
-            "distinct_2": distinct_bigrams(rollout.response_ids)}
+            "distinct_bigrams": distinct_bigrams(rollout.response_ids)}

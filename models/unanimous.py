@@ -1,7 +1,7 @@
 """Intervals of means where nothing differs, so that no resampling can show how little is known."""
 
 
-def unanimous_interval(value: float, clusters: int, confidence: float) -> tuple[float, float]:
+def unanimous_interval(value: float, clusters: float, confidence: float) -> tuple[float, float]:
     """(low, high) of a mean in [0, 1] of which each of `clusters` independent units is `value`.
 
     What was never seen may be as frequent as q = 1 - (tail)^(1/clusters), and be all 0 or all 1. At a value of 0 or 1

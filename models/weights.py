@@ -15,10 +15,10 @@ import torch
 from torch import nn
 from transformers import AutoConfig, GenerationConfig, PreTrainedModel
 
-DROPOUT_KEYS = ("dropout", "attn_pdrop", "resid_pdrop", "embd_pdrop", "summary_first_dropout",
-                "attention_dropout", "hidden_dropout", "classifier_dropout")
 # What a trainer turns on in a mixture of experts and saves with it; `generate` then fails.
 TRAINING_OUTPUT = "output_router_logits"
+# Quantised forms that bases are published in (GPT-OSS, DeepSeek V3) and that transformers can write out in full.
+WRITTEN_OUT = ("mxfp4", "fp8")
 # Two texts that agree in their first token alone; every vocabulary has these ids.
 PROBE = ((0, 1, 1), (0, 2, 2))
 # Of the deviation of a position's logits. Rounding in bfloat16 stays below, a look at later tokens does not.
@@ -29,6 +29,9 @@ def check_model_directory(path: Path) -> None:
     """Raises ValueError for what is not a safetensors model directory free of foreign code."""
     if not path.is_dir():
         raise ValueError(f"model directory {path} does not exist; set model.path in params.yaml to a local directory")
+    if (path / "adapter_config.json").is_file():  # transformers would read the base that it names, wherever that lies
+        raise ValueError(f"{path} has an adapter_config.json: a LoRA adapter over another model; merge it into its "
+                         "base with peft's merge_and_unload() and save that, or remove what is left of the adapter")
     config_file = path / "config.json"
     if not config_file.is_file():
         raise ValueError(f"{path} has no config.json; model.path must be a Hugging Face causal LM directory")
@@ -58,15 +61,12 @@ def readable(path: Path) -> Iterator[None]:
 
 
 def read_config(path: Path) -> Any:
-    """The config of a model directory with every dropout at 0 and outputs that only training reads off.
+    """The config of a model directory, with outputs that only training reads off.
 
     Raises ValueError for one that cannot be read.
     """
     with readable(path / "config.json"):
         config = AutoConfig.from_pretrained(path, trust_remote_code=False)
-    for key in DROPOUT_KEYS:
-        if getattr(config, key, None):
-            setattr(config, key, 0.0)
     text = config.get_text_config()
     if getattr(text, TRAINING_OUTPUT, False):
         setattr(text, TRAINING_OUTPUT, False)
@@ -74,10 +74,11 @@ def read_config(path: Path) -> Any:
 
 
 def read_weights(model_class: Any, path: Path, dtype: torch.dtype) -> PreTrainedModel:
-    """The model of a directory in eval mode, dropout 0, every weight of it from the files; tied weights count as there.
+    """The model of a directory in eval mode, every weight of it from the files; tied weights count as there.
 
     Of its generation config the token ids alone are kept: we sample from the whole distribution at a temperature of our
     own, and a penalty or a cut that went along unseen would be served without having been judged.
+    Weights in mxfp4 or fp8 are written out in `dtype`, since quantised ones cannot be trained.
 
     Args:
         model_class: transformers' AutoModelFor…
@@ -85,6 +86,10 @@ def read_weights(model_class: Any, path: Path, dtype: torch.dtype) -> PreTrained
     Raises ValueError for weights that cannot be read, that are missing, or of another shape than config.json says.
     """
     config = read_config(path)
+    quantised = getattr(config, "quantization_config", None) or {}
+    written_out = quantised.get("quant_method") in WRITTEN_OUT
+    if written_out:
+        config.quantization_config = {**quantised, "dequantize": True}
     with readable(path):
         model, found = model_class.from_pretrained(
             path, config=config, dtype=dtype, use_safetensors=True, output_loading_info=True,
@@ -92,6 +97,8 @@ def read_weights(model_class: Any, path: Path, dtype: torch.dtype) -> PreTrained
         )
     _refuse(found["missing_keys"], path, "are not in its safetensors files")
     _refuse([key for key, *_ in found["mismatched_keys"]], path, "have another shape than its config.json says")
+    if written_out:  # else they are saved under the names of their quantised parts, and cannot be read again
+        model._weight_conversions = None
     if model.can_generate():
         model.generation_config = token_ids_alone(model.generation_config)
     return model.eval()

@@ -1,7 +1,9 @@
 """Win rates against one model: raw, and what they would be if both answers were equally long.
 
-The length-controlled rate is that of AlpacaEval 2 (Dubois et al. 2024, arXiv:2404.04475): a logistic regression of the
-judge's preference on the difference in length, read off where that difference is 0.
+The length-controlled rate is that of AlpacaEval 2 (Dubois et al. 2024, arXiv:2404.04475, Eq. 1 and 2): a logistic
+regression of the judge's preference on the difference in length, read off where that difference is 0. The length-adjusted
+rate is ours: the same regression, in which a model cannot earn an effect of length that is no judge's by cutting answers
+off. Neither is read off beyond the data: there is none where one model's answers are never as long as the other's.
 """
 
 from collections.abc import Mapping
@@ -14,13 +16,17 @@ from scipy.special import expit
 
 from models.battles import Battles, read_battles
 from models.bootstrap import Bootstrap, Estimate, draws, estimates
+from models.clusters import Clusters, mean_interval
 from models.logistic import Design, fit
 from models.unanimous import unanimous_interval
 
 RESAMPLES = Bootstrap(resamples=1000)
-# Two guards, so that short answers cannot be traded for a length-controlled rate: a model that cuts off every answer
-# that would lose makes shortness look ruinous to the judge, and the regression would pay it back for being short. Both
-# hold against the rated model alone, so a padded answer is never spared.
+# With a pool of models, the effect of length is the judge's: that of each model is normal around the pool's median.
+# (Of 56 models on AlpacaEval 2, precisions of 10 to 40 give nearly the same rates.)
+EFFECT_PRECISION = 20.0  # of log-odds: a standard deviation of 0.22
+# Without one, two guards, so that short answers cannot be traded for a rate: a model that cuts off every answer that
+# would lose makes shortness look ruinous to the judge, and the regression would pay it back for being short. Both hold
+# against the rated model alone, so a padded answer is never spared.
 # 1. A model is paid back for being short only as far as the judge can have held it against it: as far as judges go (on
 #    AlpacaEval 2, GPT-4 gives half the models an effect of 1.5 to 2.4 log-odds, and the one that cuts off its losers
 #    18), or as far as this judge goes where the model is the longer one. One who loves length does so on both sides;
@@ -31,22 +37,25 @@ BOTH_SIDES = 2.0  # times the effect where it helps the model is still one and t
 # 2. Below a tenth of the other's length an answer is not the same answer said shorter (nothing, a cut-off start): it
 #    keeps the preference that it got.
 SHORTEST_RATIO = 0.1
+LEAST_ROOTS = 2  # on which the model's answers are as long as the other's or longer, and as short or shorter
+LEAST_POOL = 5  # models in a table that is a pool by itself
 POOL_RIDGE = 1.0  # a prompt's difficulty is normal with variance 1 beforehand; few models must not decide it alone
 
 
 @dataclass(frozen=True)
 class WinRate:
-    """`model` against `against`, in [0, 1], a tie is half; standard errors and intervals by bootstrap over roots.
+    """`model` against `against`, in [0, 1], a tie is half; standard errors and intervals by root.
 
-    `length_controlled` is None where lengths are unknown. `length_effect`: the paper's phi, log-odds for an answer that
-    is longer by many standard deviations of the difference. `pairs`: answers compared, orders and judges averaged.
-    `notes`: one line each.
+    `length_controlled` (the authors') and `length_adjusted` (ours) are None where lengths are unknown, and where no
+    answers are equally long or cross. `length_effect`: the paper's phi, log-odds for an answer that is longer by many
+    standard deviations of the difference. `pairs`: answers compared, orders and judges averaged. `notes`: one line each.
     """
 
     model: str
     against: str
     raw: Estimate
     length_controlled: Estimate | None
+    length_adjusted: Estimate | None
     length_effect: float | None
     pairs: int
     prompts: int
@@ -57,13 +66,23 @@ class WinRate:
         return {**asdict(self), "notes": list(self.notes)}
 
 
+@dataclass(frozen=True)
+class Pool:
+    """What a pool of models says of the judge. `difficulty`: prompt -> the paper's gamma, log-odds with mean 0, how easily
+    the reference is beaten on it; `length_effect`: the median of the models' phi."""
+
+    difficulty: Mapping[str, float]
+    length_effect: float
+
+
 @dataclass(frozen=True, eq=False)
 class Pairs:
     """One entry per prompt and pair of answers. `preference`: (pairs,), the mean over orders and judges, for the model.
 
     `prompt`: (pairs,) places in the battles' prompts. `root`: (pairs,) numbers from 0. `gap`: (pairs,) the model's
     length minus the other's, nan where unknown; `too_short`: (pairs,) whether the model's answer is under a tenth as
-    long as the other's. `both_orders`: (pairs,) whether each of the two was shown first at least once.
+    long as the other's. `both_orders`: (pairs,) whether each of the two was shown first at least once. `again`: how many
+    were judged more than once in one order.
     """
 
     preference: np.ndarray
@@ -72,6 +91,7 @@ class Pairs:
     gap: np.ndarray
     too_short: np.ndarray
     both_orders: np.ndarray
+    again: int
 
     @property
     def roots(self) -> int:
@@ -83,15 +103,15 @@ def win_rate(
     model: str,
     against: str,
     *,
-    difficulty: Mapping[str, float] | None = None,
+    pool: Pool | None = None,
     settings: Bootstrap = RESAMPLES,
 ) -> WinRate:
-    """Raw and length-controlled win rate of `model` against `against`.
+    """Raw, length-controlled and length-adjusted win rate of `model` against `against`.
 
     Args:
         table: judged answers in any form that `models.battles.read_battles` takes, or its result; preferences may be
             probabilities. Lengths come from the answers or from columns of lengths.
-        difficulty: prompt -> `fit_difficulty` of a frozen pool; without it that term is left out, and `notes` says so.
+        pool: `fit_pool` of many models; without it the prompts' difficulty is left out, and `notes` says so.
 
     Raises:
         ValueError: no battle of the two, or a table that cannot be read.
@@ -102,22 +122,23 @@ def win_rate(
     regression = None
     if np.isnan(pairs.gap).any():
         notes.append("lengths are unknown (no responses, no first_length and second_length): no length control")
+    elif unseen := _unseen(pairs, model, against):
+        notes.append(unseen)
     else:
-        regression = LengthRegression.of(pairs, battles.prompts, difficulty, notes)
-    raw, controlled = [], []
-    for block in draws(pairs.roots, settings, len(pairs.root)) if pairs.roots > 1 else ():
-        weights = block[pairs.root]
-        raw.append(_mean(pairs.preference[:, None], weights))
-        if regression:
-            controlled.append(regression.rates(weights)[0])
-    rate, effect, judges = regression.rates(np.ones((len(pairs.root), 1))) if regression else (None, None, None)
-    if regression and abs(effect[0]) > LARGEST_LENGTH_EFFECT:
+        regression = LengthRegression.of(pairs, battles.prompts, pool, notes)
+    controlled, adjusted = [], []
+    for block in draws(pairs.roots, settings, len(pairs.root)) if regression and pairs.roots > 1 else ():
+        for rates, column in zip((controlled, adjusted), regression.rates(block[pairs.root]), strict=False):
+            rates.append(column)
+    rate, ours, effect, judges = regression.rates(np.ones((len(pairs.root), 1))) if regression else [None] * 4
+    if regression and pool is None and abs(effect[0]) > LARGEST_LENGTH_EFFECT:
         notes.append((_TOO_LARGE if abs(judges[0]) < abs(effect[0]) else _LARGE).format(effect=effect[0]))
     return WinRate(
         model=model,
         against=against,
-        raw=_estimate(pairs.preference.mean(), raw, pairs, settings),
+        raw=_raw(pairs, settings.confidence),
         length_controlled=_estimate(rate[0], controlled, pairs, settings) if regression else None,
+        length_adjusted=_estimate(ours[0], adjusted, pairs, settings) if regression else None,
         length_effect=float(effect[0]) if regression else None,
         pairs=len(pairs.root),
         prompts=len(np.unique(pairs.prompt)),
@@ -134,6 +155,27 @@ _LARGE = (
     f"{LARGEST_LENGTH_EFFECT}), but the same where it helps the model and where it costs it points: it is all put down "
     "to the judge"
 )
+
+
+def _unseen(pairs: Pairs, model: str, against: str) -> str | None:
+    """Why nothing can be said about equal lengths, if the data hold none on either side."""
+    longer, shorter = (len(np.unique(pairs.root[side])) for side in (pairs.gap >= 0, pairs.gap <= 0))
+    if min(longer, shorter) >= min(LEAST_ROOTS, pairs.roots):
+        return None
+    count, side = (longer, "long") if longer < shorter else (shorter, "short")
+    return (
+        f"NO RATE AT EQUAL LENGTHS: answers of {model} are as {side} as those of {against} on {count} of {pairs.roots} "
+        "roots, so what would happen at equal lengths lies outside the data"
+    )
+
+
+def _raw(pairs: Pairs, confidence: float) -> Estimate:
+    """The mean preference, with the interval by root that every rate has (`models.clusters`)."""
+    clusters = Clusters.of(pairs.preference, pairs.root)
+    if pairs.roots < 2:
+        return Estimate(clusters.mean)
+    found = mean_interval(clusters, confidence, (0.0, 1.0))
+    return Estimate(found.mean, found.low, found.high, clusters.standard_error)
 
 
 def _estimate(value: float, drawn: list[np.ndarray], pairs: Pairs, settings: Bootstrap) -> Estimate:
@@ -155,41 +197,56 @@ def _mean(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
 @dataclass(frozen=True, eq=False)
 class LengthRegression:
     """logit P(model preferred) = theta + phi tanh(gap / std) + psi difficulty (Eq. 1, arXiv:2404.04475; theta and psi
-    stand for the differences of the two models' there). `covariates`: (pairs, 2 or 3), 1, tanh and difficulty."""
+    stand for the differences of the two models' there). `covariates`: (pairs, 2 or 3), 1, tanh and difficulty; `pooled`:
+    the pool's effect of length, None without a pool."""
 
     preference: np.ndarray
     covariates: np.ndarray
     comparable: np.ndarray
+    pooled: float | None
 
     @classmethod
-    def of(
-        cls, pairs: Pairs, prompts: tuple[str, ...], difficulty: Mapping[str, float] | None, notes: list[str]
-    ) -> "LengthRegression":
+    def of(cls, pairs: Pairs, prompts: tuple[str, ...], pool: Pool | None, notes: list[str]) -> "LengthRegression":
         columns = [np.ones(len(pairs.gap)), _length_term(pairs.gap)]
-        if not columns[1].any() and pairs.gap.any():
-            notes.append("all pairs differ equally in length, which cannot be told from quality: no control")
-        if difficulty is None:
+        if pool is None:
             notes.append("no pool of models: the prompts' difficulty is left out of the regression")
         else:
-            known = [difficulty.get(prompts[place]) for place in pairs.prompt]
+            known = [pool.difficulty.get(prompts[place]) for place in pairs.prompt]
             if absent := sum(value is None for value in known):
                 notes.append(f"{absent} of {len(known)} pairs have prompts outside the pool: mean difficulty for them")
             columns.append(np.array([0.0 if value is None else value for value in known]))
-        if short := int(pairs.too_short.sum()):
+        if pool is None and (short := int(pairs.too_short.sum())):
             notes.append(
                 f"in {short} of {len(pairs.gap)} pairs the model's answer is under a tenth as long as the other: they "
-                "keep the preference that they got"
+                "keep the preference that they got in the length-adjusted rate"
             )
-        return cls(pairs.preference, np.stack(columns, axis=1), ~pairs.too_short)
+        effect = None if pool is None else pool.length_effect
+        return cls(pairs.preference, np.stack(columns, axis=1), ~pairs.too_short, effect)
 
-    def rates(self, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Length-controlled rate, effect of length, and how much of it is put down to the judge where it costs the
-        model points: (resamples,) each, for `weights` (pairs, resamples)."""
+    def rates(self, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Length-controlled rate, length-adjusted rate, effect of length, and how much of it is put down to the judge
+        where it costs the model points: (resamples,) each, for `weights` (pairs, resamples)."""
+        wins = weights * self.preference[:, None]
+        found = _regression(self.covariates, weights, wins)
+        controlled = _mean(self._at_equal_lengths(found), weights)
+        if self.pooled is None:
+            return controlled, *self._guarded(weights)
+        prior = np.zeros((2, self.covariates.shape[1]))
+        prior[:, 1] = self.pooled, EFFECT_PRECISION
+        held = _regression(self.covariates, weights, wins, prior)
+        return controlled, _mean(self._at_equal_lengths(held), weights), found[1], held[1]
+
+    def _at_equal_lengths(self, found: np.ndarray) -> np.ndarray:
+        """(pairs, resamples): Eq. 2 reads the preference off where the length term is 0."""
+        return expit(self.covariates @ found - self.covariates[:, 1:2] * found[1])
+
+    def _guarded(self, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Length-adjusted rate, effect of length and the judge's part of it, where two models are all there is."""
         used = weights * self.comparable[:, None]
         wins = used * self.preference[:, None]
         found = _regression(self.covariates, used, wins)
         judges = judges_part(found[1], self._where_it_helps(used, wins, found[1]))
-        # Eq. 2 reads the preference off where the length term is 0: all of it is taken away where it helped the model.
+        # All of it is taken away where it helped the model.
         length = self.covariates[:, 1:2] * found[1]
         undone = np.where(length > 0, length, self.covariates[:, 1:2] * judges)
         preferred = np.where(
@@ -211,9 +268,12 @@ class LengthRegression:
         return np.where(shown, np.where(effect > 0, slopes[-2], slopes[-1]), 0.0)
 
 
-def _regression(covariates: np.ndarray, counts: np.ndarray, wins: np.ndarray) -> np.ndarray:
-    """(covariates, resamples)."""
-    return fit(Design(sparse.csr_array(covariates)), counts, wins, np.zeros(covariates.shape[1])).parameters
+def _regression(
+    covariates: np.ndarray, counts: np.ndarray, wins: np.ndarray, prior: np.ndarray | None = None
+) -> np.ndarray:
+    """(covariates, resamples); prior: means and precisions, (2, covariates)."""
+    held = None if prior is None else (prior[0], prior[1])
+    return fit(Design(sparse.csr_array(covariates)), counts, wins, np.zeros(covariates.shape[1]), held).parameters
 
 
 def _likelihood(
@@ -233,8 +293,8 @@ def judges_part(effect: np.ndarray, where_it_helps: np.ndarray) -> np.ndarray:
     return effect * (limit / np.maximum(np.abs(effect), limit)) ** 2
 
 
-def fit_difficulty(table: Any, against: str) -> dict[str, float]:
-    """How easily `against` is beaten on each prompt, in log-odds with mean 0, from a pool of models: the paper's gamma.
+def fit_pool(table: Any, against: str) -> Pool:
+    """How easily `against` is beaten on each prompt, and what length is worth to the judge, from a pool of models.
 
     One joint regression theta_m + phi_m tanh(gap / std_m) + gamma_prompt over all models of the pool, so that gamma
     holds neither their quality nor their length. Fit it once, keep the result, and give it to every `win_rate` against
@@ -267,7 +327,8 @@ def fit_difficulty(table: Any, against: str) -> dict[str, float]:
     seen = np.unique(prompt)
     gamma = found[own.shape[1] :][seen]
     names = [battles.prompts[place] for place in seen]
-    return dict(zip(names, (gamma - gamma.mean()).tolist(), strict=True))
+    effect = float(np.median(found[1 : own.shape[1] : 2]))
+    return Pool(dict(zip(names, (gamma - gamma.mean()).tolist(), strict=True)), effect)
 
 
 def _length_term(gap: np.ndarray) -> np.ndarray:
@@ -289,8 +350,12 @@ def _pairs(battles: Battles, model: str, against: str) -> Pairs:
         raise ValueError(f"no battle of {model!r} against {against!r}; win rates need both on the same prompts")
     shown_first = ahead[chosen]
     preference = np.where(shown_first, battles.p_first[chosen], 1 - battles.p_first[chosen])
-    lengths = np.where(shown_first[:, None], battles.lengths[chosen], battles.lengths[chosen][:, ::-1])
-    keys = np.column_stack([battles.prompt[chosen], np.nan_to_num(lengths, nan=-1.0)])
+    lengths, texts = (
+        np.where(shown_first[:, None], of[chosen], of[chosen][:, ::-1]) for of in (battles.lengths, battles.texts)
+    )
+    # The same two answers, asked in another order or again: known by their texts, or else by their lengths.
+    known = np.where((texts < 0).any(axis=1, keepdims=True), np.nan_to_num(lengths, nan=-1.0), texts)
+    keys = np.column_stack([battles.prompt[chosen], (texts < 0).any(axis=1), known])
     _, found, pair = np.unique(keys, axis=0, return_index=True, return_inverse=True)
     pair = pair.ravel()
     times = np.bincount(pair)
@@ -303,6 +368,7 @@ def _pairs(battles: Battles, model: str, against: str) -> Pairs:
         gap=own - other,
         too_short=own < SHORTEST_RATIO * other,
         both_orders=(ahead_share > 0) & (ahead_share < 1),
+        again=int((np.maximum(ahead_share, 1 - ahead_share) * times > 1.5).sum()),
     )
 
 
@@ -311,6 +377,11 @@ def _notes(pairs: Pairs) -> list[str]:
     if one := int((~pairs.both_orders).sum()):
         notes.append(
             f"{one} of {len(pairs.root)} pairs were judged in one order only: any love of a position stays in the rates"
+        )
+    if pairs.again:
+        notes.append(
+            f"{pairs.again} of {len(pairs.root)} pairs were judged several times: the mean counts once here, each of them in "
+            "plumb ratings"
         )
     if pairs.roots < 2:
         notes.append("all pairs belong to one prompt (or root): no intervals, which are over prompts")

@@ -8,18 +8,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-from tasks.config.evaluation import ContractsConfig
+from tasks.config.shared import ContractsConfig
 
 Document = Mapping[str, Any]
 DOCUMENTS = ("evaluate", "judge", "reward", "ppo")  # the metrics files that `check` reads
+GROUND = {  # selected method -> the stages that its candidate stands on
+    "dpo": ("sft", "compare", "dpo and ppo"),
+    "ppo": ("sft", "compare", "reward", "ppo", "dpo and ppo"),
+}
 
 
 @dataclass(frozen=True)
 class Contract:
-    """`holds` is None where the run has nothing to tell it by. `sentence`: what was seen, with the numbers."""
+    """`key`: its name in params. `holds`: None where the run has nothing to tell it by. `sentence`: what was seen."""
 
+    key: str
     stage: str
     name: str
     holds: bool | None
@@ -42,6 +48,11 @@ def check(cfg: ContractsConfig, documents: Mapping[str, Document]) -> list[Contr
     return found
 
 
+def under(contracts: Sequence[Contract], method: str) -> list[Contract]:
+    """Those that a candidate of `method` stands on: a DPO candidate has not met the reward model, say."""
+    return [contract for contract in contracts if contract.stage in GROUND[method]]
+
+
 def broken(contracts: Sequence[Contract]) -> Contract | None:
     """The first that does not hold: the likely cause of whatever is wrong after it."""
     return next((contract for contract in contracts if contract.holds is False), None)
@@ -62,64 +73,65 @@ def summary(contracts: Sequence[Contract]) -> str:
 
 def sft_beats_base(evaluation: Document) -> Contract:
     """Demonstrations must have taught something: gold of SFT above the base's, on the same prompts."""
-    name = "SFT beats the base"
+    contract = partial(Contract, "sft_beats_base", "sft", "SFT beats the base")
     base = evaluation["versus_sft"].get("base")
     if base is None:
-        return Contract("sft", name, None, "the base did not answer")
+        return contract(None, "the base did not answer")
     gain, low, high = -base["difference"], -base["ci_high"], -base["ci_low"]
     said = f"gold {gain:+.3f} [{low:+.3f}, {high:+.3f}] above the base"
-    return Contract("sft", name, low > 0, said)
+    return contract(low > 0, said)
 
 
 def judge_beats_longest(card: Document) -> Contract:
     """Labels must agree with gold more than "pick the longest" or "pick the shortest" does, or length is all that they
     teach."""
-    name = "the judge beats picking the longest"
+    contract = partial(Contract, "judge_beats_longest", "compare", "the judge beats picking the longest")
     agreement = card["panel"]["agreement_with_reference"]["all"] if card.get("pairs") else {}
     labels, longest = agreement.get("accuracy"), (agreement.get("pick_longest") or {}).get("accuracy")
     if not labels or not longest:
-        return Contract("compare", name, None, "no pair was judged that gold could check")
+        return contract(None, "no pair was judged that gold could check")
     if labels["ci_low"] is None:
-        return Contract("compare", name, None, "all judged pairs belong to one root, which says nothing of others")
+        return contract(None, "all judged pairs belong to one root, which says nothing of others")
     theirs = max(longest["value"], 1 - longest["value"])  # pairs of one length are half right either way
     said = (
         f"labels agree with gold in {labels['value']:.1%} [{labels['ci_low']:.1%}, {labels['ci_high']:.1%}] of pairs, "
         f"the {'longest' if theirs == longest['value'] else 'shortest'} in {theirs:.1%}"
     )
-    return Contract("compare", name, labels["ci_low"] > theirs, said)
+    return contract(labels["ci_low"] > theirs, said)
 
 
 def reward_beats_baselines(metrics: Document) -> Iterator[Contract]:
     """The reward model must order held-out pairs better than length alone and than counted words do."""
-    for key, what in (("accuracy_of_length", "length alone"), ("accuracy_of_words", "a bag of words")):
-        name = f"the reward model beats {what}"
-        if "accuracy" not in metrics or key not in metrics:
-            yield Contract("reward", name, None, "no comparison is held out")
+    for baseline, what in (("length", "length alone"), ("words", "a bag of words")):
+        contract = partial(Contract, f"reward_beats_{baseline}", "reward", f"the reward model beats {what}")
+        ours, theirs = metrics.get("accuracy"), metrics.get(f"accuracy_of_{baseline}")
+        if ours is None or theirs is None:
+            yield contract(None, "no comparison is held out")
             continue
-        ours, theirs = metrics["accuracy"], metrics[key]
         said = f"right in {ours:.1%} of {metrics['heldout_pairs']:.0f} held-out pairs, {what} in {theirs:.1%}"
-        yield Contract("reward", name, ours > theirs, said)
+        yield contract(ours > theirs, said)
 
 
 def ppo_starts_at_sft(metrics: Document, tolerance: float) -> Contract:
     """PPO's first rollout is SFT's: a KL other than 0 there means other weights, masks or temperatures."""
     kl = metrics.get("kl_first")
-    name = "KL is 0 at PPO's start"
+    contract = partial(Contract, "ppo_starts_at_sft", "ppo", "KL is 0 at PPO's start")
     if kl is None:
-        return Contract("ppo", name, None, "PPO logged no KL")
-    return Contract("ppo", name, abs(kl) <= tolerance, f"{kl:.2g} nats per response in the first rollout")
+        return contract(None, "PPO logged no KL")
+    return contract(abs(kl) <= tolerance, f"{kl:.2g} nats per response in the first rollout")
 
 
 def training_reaches_best_of_n(evaluation: Document, share: float) -> Contract:
     """One sample of a trained policy must reach `share` of best-of-n's gain: the same preferences, found by search."""
     name = f"one sample of DPO or PPO reaches {share:.0%} of best-of-{evaluation['n']}'s gain"
+    contract = partial(Contract, "training_reaches_best_of_n", "dpo and ppo", name)
     versus = evaluation["versus_sft"]
     search = versus.get("best_of_n", {}).get("difference")
-    trained = {method: versus[method]["difference"] for method in ("dpo", "ppo") if method in versus}
+    trained = {name: versus[name]["difference"] for name in versus if name.partition(" ")[0] in ("dpo", "ppo")}
     if search is None or not trained:
-        return Contract("dpo and ppo", name, None, "best-of-n or the trained policies did not answer")
+        return contract(None, "best-of-n or the trained policies did not answer")
     if versus["best_of_n"]["ci_low"] <= 0:
-        return Contract("reward", name, None, f"best-of-n itself gains nothing for sure ({search:+.3f})")
-    best = max(trained, key=lambda method: trained[method])
+        return contract(None, f"best-of-n itself gains nothing for sure ({search:+.3f})")
+    best = max(trained, key=lambda name: trained[name])
     said = f"{best} gains {trained[best]:+.3f} in gold, best-of-n {search:+.3f}"
-    return Contract("dpo and ppo", name, trained[best] >= share * search, said)
+    return contract(trained[best] >= share * search, said)

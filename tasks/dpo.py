@@ -115,7 +115,7 @@ def make_trainer(cfg: DpoConfig, policy: Any, tokenizer: Any, tokenised: Sequenc
     )
     return TokenisedDpoTrainer(
         model=policy, args=arguments, train_dataset=Dataset.from_list(list(tokenised)), processing_class=tokenizer,
-        peft_config=peft_config(cfg.lora, "CAUSAL_LM"),
+        peft_config=peft_config(cfg.lora, policy, "CAUSAL_LM"),
     )
 
 

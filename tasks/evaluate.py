@@ -12,7 +12,6 @@ from models.bootstrap import Bootstrap
 from models.judges import Scorer
 from models.judges.reward_model import RewardModelScorer
 from models.monitors import diversity
-from models.monitors.text import words
 from tasks import statistics, tournament
 from tasks.adversarial import adversarial
 from tasks.champion import CHAMPION
@@ -104,13 +103,18 @@ def document(
     n = pool["gold"].shape[1]
     field = contestants(entered, answered, roots)
     models = {
-        name: model_numbers(cfg, rows, answered, roots, prompts, scorer.axes, doubts[name])
+        name: model_numbers(cfg, rows, answered, roots, prompts, scorer, doubts[name])
         for name, rows in entered.items()
     }
     models["best_of_n"]["kl_upper_bound"] = kl_upper_bound(n)
+    texts = {name: [row["text"] for row in rows] for name, rows in entered.items()}
+    words = diversity.shared_size(list(texts.values()), diversity.WORDS)
+    for name, said in texts.items():
+        models[name]["distinct_2"] = diversity.distinct_2(said, words, cfg.runtime.seed)
     return {
         "prompts": len(answered),
         "roots": len(set(roots)),
+        "words": words,
         "gold_kind": scorer.kind,
         "axes": list(scorer.axes),
         "confidence": cfg.confidence,
@@ -119,7 +123,7 @@ def document(
         **{
             f"versus_{reference}": {
                 name: {
-                    **versus(cfg, rows, entered[reference], answered, roots, scorer.axes),
+                    **versus(cfg, rows, entered[reference], answered, roots, scorer),
                     **tournament.win_rates(field, name, reference, _tournament(cfg)),
                 }
                 for name, rows in entered.items()
@@ -131,7 +135,9 @@ def document(
         "ratings": tournament.ratings(field, _tournament(cfg)),
         "checkpoints": checkpoint_numbers(scores),
         "best_of_n": best_of_n_curve(pool),
-        "over_optimisation": over_optimisation(cfg, pool, checkpoint_gains(scores, answered), roots),
+        "over_optimisation": over_optimisation(
+            cfg, pool, checkpoint_gains(scores, answered), roots, statistics.score_bounds(scorer.kind)["gold"]
+        ),
         "proxy": pairwise_accuracy(pool["proxy"], pool["gold"]),
         "examples": examples(entered, prompts, cfg.examples),
     }
@@ -165,20 +171,20 @@ def model_numbers(
     prompt_ids: Sequence[str],
     roots: Sequence[str],
     prompts: Mapping[str, Row],
-    axes: Sequence[str],
+    scorer: Scorer,
     doubts: Sequence[Row],
 ) -> dict[str, Any]:
     """All numbers of one model: gold with its interval, plain means, and the axes' intervals beside them.
 
     `kl` is in nats per response, `length` in response tokens with the end counted, rates and axes lie in [0, 1].
+    `distinct_2` is added by `document`, on as many words (`words`) of each model.
     """
-    settings = {"confidence": cfg.confidence, "resamples": cfg.resamples, "seed": cfg.runtime.seed}
     intervals = {
-        field: statistics.mean_interval(per_prompt(rows, prompt_ids, field), roots, **settings).document()
-        for field in ("gold", *axes)
+        field: statistics.mean_interval(per_prompt(rows, prompt_ids, field), roots, cfg.confidence, limits).document()
+        for field, limits in statistics.score_bounds(scorer.kind, scorer.axes).items()
     }
     numbers: dict[str, Any] = {
-        **{axis: intervals[axis]["mean"] for axis in axes},
+        **{axis: intervals[axis]["mean"] for axis in scorer.axes},
         "gold": intervals.pop("gold"),
         "intervals": intervals,
     }
@@ -188,8 +194,7 @@ def model_numbers(
         numbers["kl_standard_error"] = statistics.clustered_standard_error(kl, roots)
     numbers["length"] = float(per_prompt(rows, prompt_ids, "tokens").mean())
     numbers["proxy"] = float(per_prompt(rows, prompt_ids, "proxy").mean())
-    numbers["distinct_2"] = diversity.distinct([words(row["text"]) for row in rows], 2)
-    numbers["adversarial"] = adversarial(rows, prompts, axes, cfg.confidence, doubts)
+    numbers["adversarial"] = adversarial(rows, prompts, scorer.axes, cfg.confidence, doubts)
     return {**numbers, **refusal_rates(rows, prompts)}
 
 
@@ -209,16 +214,14 @@ def versus(
     reference: Sequence[Row],
     prompt_ids: Sequence[str],
     roots: Sequence[str],
-    axes: Sequence[str],
+    scorer: Scorer,
 ) -> dict[str, Any]:
     """Paired differences to the reference with their intervals, of gold and each axis."""
-    settings = {"confidence": cfg.confidence, "resamples": cfg.resamples, "seed": cfg.runtime.seed}
-    ours, theirs = (
-        {field: per_prompt(side, prompt_ids, field) for field in ("gold", *axes)} for side in (rows, reference)
-    )
     differences = {
-        field: statistics.difference_interval(ours[field], theirs[field], roots, **settings).document("difference")
-        for field in ours
+        field: statistics.difference_interval(
+            *(per_prompt(side, prompt_ids, field) for side in (rows, reference)), roots, cfg.confidence, limits
+        ).document("difference")
+        for field, limits in statistics.score_bounds(scorer.kind, scorer.axes).items()
     }
     return {**differences.pop("gold"), "axes": differences}
 

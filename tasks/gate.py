@@ -16,6 +16,7 @@ from models.judges import Scorer
 from models.chat_template import load_tokenizer
 from models.loading import load_policy
 from models.refusal import refuses
+from tasks import contracts
 from tasks.champion import CHAMPION, identity, is_there
 from tasks.config.evaluation import GateConfig
 from tasks.decision import Compared, decide, plan
@@ -45,6 +46,10 @@ def gate(
     evaluate: Path,
     gold: Path,
     gate_prompts: Path,
+    evaluate_metrics: Path,
+    judge_metrics: Path,
+    reward_metrics: Path,
+    ppo_metrics: Path,
     monitors_metrics: Path,
     out: Path,
 ) -> dict[str, Any]:
@@ -66,9 +71,15 @@ def gate(
     }
     write_jsonl(out / "scores.jsonl", ({"model": name, **row} for name, rows in scores.items() for row in rows))
     pairs = Compared(scores[CANDIDATE], scores[reference], prompts, scorer.axes, scorer.kind)
-    monitored = json.loads(monitors_metrics.read_text(encoding="utf-8"))
+    metrics = {
+        "evaluate": evaluate_metrics, "judge": judge_metrics, "reward": reward_metrics, "ppo": ppo_metrics,
+        "monitors": monitors_metrics,
+    }
+    documents = {name: json.loads(path.read_text(encoding="utf-8")) for name, path in metrics.items()}
+    vetoes = at_level(documents["monitors"], selection["method"], selection["checkpoint"], "veto")
+    ground = contracts.under(contracts.check(cfg.contracts, documents), selection["method"])
     return {
-        **decide(cfg, pairs, at_level(monitored, selection["method"], selection["checkpoint"], "veto")),
+        **decide(cfg, pairs, vetoes, ground),
         "planned": planned,
         "set": prompt_set(cfg, prompts),
         "candidate": {"method": selection["method"], "checkpoint": selection["checkpoint"]},
@@ -118,7 +129,7 @@ def score_policy(cfg: GateConfig, policy: Path, base: Path, prompts: Sequence[Ro
     return [
         {
             "prompt_id": prompt["id"], "root": prompt["root"], "text": text,
-            "refuses": refuses(text, prompt_text(prompt)), **axes,
+            "refuses": refuses(text), **axes,
         }
         for prompt, text, axes in zip(prompts, texts, scorer.score(prompts, texts, finished), strict=True)
     ]

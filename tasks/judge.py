@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from models.judges import Scorer, Verdict
-from models.bootstrap import Bootstrap
 from models.judges.card import CardPair, judge_card
 from models.judges.panel import PairVerdict
 from models.loading import weights_hash
@@ -43,7 +42,6 @@ def judge(
     references = reference_rows(rows, samples, prompts, scorer) if scorer else []
     write_jsonl(out / "references.jsonl", references)
     pairs = [card_pair(row, samples, verdicts, said) for row, said in zip(rows, references, strict=True)]
-    settings = Bootstrap(cfg.confidence, cfg.resamples, cfg.runtime.seed)
     return {
         "reference": scorer.kind if scorer else None,
         "same_as_reference": same,
@@ -52,7 +50,7 @@ def judge(
         "templates": [told(one, one["determined_by"]["template"]) for one in document["judges"] if "template" in one],
         "reference_template": reference_template(gold) if scorer else None,
         "outcomes": {name: sum(row["outcome"] == name for row in rows) for name in ("kept", "tie", "flip", "invalid")},
-        **judge_card(pairs, names, document["tie_margin"], settings, people),
+        **judge_card(pairs, names, document["tie_margin"], cfg.confidence, people),
     }
 
 

@@ -11,6 +11,7 @@ from models.best_of_n import best_of_n, kl_upper_bound
 from models.overoptimisation import LEAST_POINTS, Curve, Form, best_of_n_kls, distinct_kls, fit_curve
 from tasks import statistics
 from tasks.config.evaluation import EvaluateConfig
+from tasks.statistics import Bounds
 
 GAINED = ("gold", "proxy")
 FORMS: Mapping[str, Form] = {"best_of_n": "best_of_n", "ppo": "rl", "dpo": "rl"}
@@ -21,6 +22,7 @@ def over_optimisation(
     pool: Mapping[str, np.ndarray],
     gains: Mapping[str, Sequence[Mapping[str, Any]]],
     roots: Sequence[str],
+    bounds: Bounds = None,
 ) -> dict[str, Any]:
     """{"best_of_n" | "ppo" | "dpo": {"points": [...], "fit": {...} | None, "why_not": str | None}}.
 
@@ -33,9 +35,10 @@ def over_optimisation(
         gains: by method, its points in training order as `checkpoint`, `kl`, and `gold` and `proxy` per prompt, gained
             over SFT on the same prompts, (prompts,) in the order of `roots`.
         roots: of the pool's prompts, in the pool's order, which is that of `gains`, too.
+        bounds: gold's least and largest value; None for a gold without.
     """
     methods = {"best_of_n": best_of_n_points(pool), **gains}
-    return {name: _of_method(cfg, FORMS[name], points, roots) for name, points in methods.items()}
+    return {name: _of_method(cfg, FORMS[name], points, roots, bounds) for name, points in methods.items()}
 
 
 def best_of_n_points(pool: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
@@ -52,28 +55,31 @@ def best_of_n_points(pool: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
 
 
 def _of_method(
-    cfg: EvaluateConfig, form: Form, points: Sequence[Mapping[str, Any]], roots: Sequence[str]
+    cfg: EvaluateConfig, form: Form, points: Sequence[Mapping[str, Any]], roots: Sequence[str], bounds: Bounds
 ) -> dict[str, Any]:
     kl = [point["kl"] for point in points]
-    drawn = {
-        field: [statistics.bootstrap_means(point[field], roots, cfg.resamples, cfg.runtime.seed) for point in points]
-        for field in GAINED
-    }
     known = distinct_kls(kl)
     fit = None
     if known >= LEAST_POINTS:
-        means = [float(np.mean(point["gold"])) for point in points]
-        fit = fit_curve(form, kl, means, np.stack(drawn["gold"], 1), cfg.confidence)
-    tails = [(1 - cfg.confidence) / 2, (1 + cfg.confidence) / 2]
-    intervals = [
-        {f"{field}_interval": np.quantile(drawn[field][place], tails).tolist() for field in GAINED}
-        for place in range(len(points))
-    ]
+        gains = np.stack([point["gold"] for point in points], axis=1)
+        fit = fit_curve(form, kl, gains.mean(axis=0), gains, roots, cfg.confidence)
     return {
-        "points": [{**_shown(point), **interval} for point, interval in zip(points, intervals, strict=True)],
+        "points": [{**_shown(point), **_intervals(cfg, point, roots, bounds)} for point in points],
         "fit": None if fit is None else _fit_document(fit),
         "why_not": None if fit else f"{known} different KLs above 0; a curve needs {LEAST_POINTS}",
     }
+
+
+def _intervals(
+    cfg: EvaluateConfig, point: Mapping[str, Any], roots: Sequence[str], bounds: Bounds
+) -> dict[str, list[float]]:
+    """Of what the point gained, gold within its bounds; the proxy has none."""
+    limits = {"gold": bounds, "proxy": None}
+    found = {
+        field: statistics.difference_interval(point[field], np.zeros(len(roots)), roots, cfg.confidence, limits[field])
+        for field in GAINED
+    }
+    return {f"{field}_interval": [one.low, one.high] for field, one in found.items()}
 
 
 def _shown(point: Mapping[str, Any]) -> dict[str, Any]:

@@ -20,7 +20,7 @@ def prompts_for_mean(
     `values`: the pilot's paired differences, whose spread and clustering by root are taken.
     """
     deviation = max(LEAST_DEVIATION, float(np.std(values)))
-    return _clustered(statistics.sample_size(deviation, effect, alpha, power), values, roots)
+    return math.ceil(statistics.sample_size(deviation, effect, alpha, power) * statistics.design_effect(values, roots))
 
 
 def prompts_for_rate(
@@ -29,8 +29,5 @@ def prompts_for_rate(
     """Prompts for a one-sided test at `alpha` to show that a rate did not fall by `margin`, when it did not change."""
     differences = np.subtract(ours, theirs, dtype=float)
     discordance = max(LEAST_DEVIATION**2, float(np.abs(differences).mean()))
-    return _clustered(statistics.rate_sample_size(discordance, margin, alpha, power), differences, roots)
-
-
-def _clustered(prompts: int, values: Sequence[float] | np.ndarray, roots: Sequence[str]) -> int:
-    return math.ceil(prompts * statistics.design_effect(values, roots))
+    independent = statistics.rate_sample_size(discordance, margin, alpha, power)
+    return math.ceil(independent * statistics.rate_design_effect(differences, roots))

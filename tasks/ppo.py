@@ -110,7 +110,7 @@ def _make_trainer(
     else:
         import peft
 
-        policy = peft.get_peft_model(policy, peft_config(cfg.lora, "CAUSAL_LM"))
+        policy = peft.get_peft_model(policy, peft_config(cfg.lora, policy, "CAUSAL_LM"))
     value = SharedValue(policy) if cfg.value_backbone == "shared" else ValueModel.from_reward_model(reward_model)
     return PpoTrainer(
         policy=policy,

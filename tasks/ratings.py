@@ -5,20 +5,23 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Sequence
 
+import numpy as np
+
 from models.battles import read_battles
 from models.bootstrap import Bootstrap
 from models.elo import elo
 from models.ratings import rate
-from models.win_rates import fit_difficulty, win_rate
+from models.win_rates import LEAST_POOL, fit_pool, win_rate
 from tasks.tables import read_table
 
 
 def rate_file(
-    path: Path, *, style: bool = False, anchor: str | None = None, with_elo: bool = False, settings: Bootstrap
-) -> dict[str, Any]:
+    path: Path, *, order: bool = True, style: bool = False, anchor: str | None = None, with_elo: bool = False,
+    settings: Bootstrap,
+) -> dict[str, Any]:  # fmt: skip
     """`models.ratings.rate` on a file of battles, as a document; `elo` is in it where asked for."""
     battles = read_battles(read_table(path), markdown=style)
-    document = rate(battles, style=style, anchor=anchor, settings=settings).document()
+    document = rate(battles, order_effect=order, style=style, anchor=anchor, settings=settings).document()
     if with_elo:
         document["elo"] = {
             name: {"rating": found.rating, "low": found.low, "high": found.high, "spread": found.spread}
@@ -32,9 +35,16 @@ def win_rates_of_file(
 ) -> list[dict[str, Any]]:
     """`models.win_rates.win_rate` of each of `models` (all that meet `against`, if none are named), as documents.
 
-    `pool`: a file of judged answers of the frozen pool that the prompts' difficulty is fitted on.
+    `pool`: a file of judged answers of many models, which say how hard the prompts are and what the judge pays for
+    length; by default the file itself, where `LEAST_POOL` models or more meet `against` in it, which a note says.
     """
     battles = read_battles(read_table(path))
-    difficulty = fit_difficulty(read_table(pool), against) if pool else None
-    names = models or battles.opponents(against)
-    return [win_rate(battles, name, against, difficulty=difficulty, settings=settings).document() for name in names]
+    opponents = battles.opponents(against)
+    fitted, notes = None, []
+    if pool:
+        fitted = fit_pool(read_table(pool), against)
+    elif len(opponents) >= LEAST_POOL and not np.isnan(battles.lengths).any():
+        fitted = fit_pool(battles, against)
+        notes = [f"the pool is the file itself: {len(opponents)} models that met {against}"]
+    found = [win_rate(battles, name, against, pool=fitted, settings=settings).document() for name in models or opponents]
+    return [{**one, "notes": one["notes"] + notes} for one in found]

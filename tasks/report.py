@@ -111,7 +111,7 @@ def judge_section(card: Mapping[str, Any], compare: Mapping[str, float]) -> dict
     asked = ("What was asked", *judge_card.asked_table(compare))
     if not card["pairs"]:
         return {"sentences": judge_card.sentences(card), "tables": [asked], "charts": []}
-    interval = f"{card['confidence']:.0%} intervals by bootstrap over roots"
+    interval = f"{card['confidence']:.0%} intervals by root"
     tables = [
         (f"What they did, of pairs and of single answers; {interval}", *judge_card.behaviour_table(card)),
         (f"Agreement with {judge_card.reference_name(card)}; {interval}", *judge_card.agreement_table(card)),
@@ -140,7 +140,7 @@ def verdict_section(
         "warnings": warnings,
         "scope": f"Gold is {GOLD[evaluation['gold_kind']][0]}; {seen}. The verdict rests on {gate['prompts']} prompts "
         f"that nothing else reads, at one-sided α = {gate['alpha']:g}; everything below on {evaluation['prompts']} other prompts of "
-        f"{evaluation['roots']} roots, with {evaluation['confidence']:.0%} bootstrap intervals by root.",
+        f"{evaluation['roots']} roots, with {evaluation['confidence']:.0%} intervals by root.",
     }
 
 
@@ -181,7 +181,7 @@ def evaluation_sections(evaluation: Mapping[str, Any]) -> dict[str, Any]:
         "size_charts": [
             charts.bars("KL to SFT", "nats per response, 95% interval", kl, kl_errors),
             charts.bars("Length", "tokens per response", {name: numbers["length"] for name, numbers in models.items()}),
-            charts.bars("Diversity", "distinct-2, all text", {name: numbers["distinct_2"] for name, numbers in models.items()}),
+            charts.bars("Diversity", "distinct-2", {name: numbers["distinct_2"] for name, numbers in models.items()}),
         ],
         "examples": [{"gold": None, **example} for example in evaluation["examples"]],
     }
@@ -197,7 +197,7 @@ def _triple(numbers: Mapping[str, float], name: str) -> tuple[float, float, floa
 
 def score_head(evaluation: Mapping[str, Any]) -> list[str]:
     served = ["versus champion", "win rate"] if "versus_champion" in evaluation else []
-    tail = ["proxy", "KL, nats", "tokens", "distinct-2, all text", "refused harmful", "refused harmless"]
+    tail = ["proxy", "KL, nats", "tokens", "distinct-2", "refused harmful", "refused harmless"]
     return ["model", "gold", "versus SFT", "win rate", *served, *evaluation["axes"], *tail]
 
 

@@ -122,7 +122,7 @@ def make_trainer(
     rows = [{**row, "length": length} for row, length in zip(tokenised, lengths)]
     return TokenisedRewardTrainer(
         model=untrained, args=arguments, train_dataset=Dataset.from_list(rows), processing_class=tokenizer,
-        peft_config=peft_config(cfg.lora, "SEQ_CLS", head=["score"]),
+        peft_config=peft_config(cfg.lora, untrained, "SEQ_CLS", head=["score"]),
     )
 
 

@@ -84,7 +84,7 @@ def score_answers(
                 "finished": row["finished"],
                 "kl": kl if name != "best_of_n" else None,
                 "proxy": proxy_score,
-                "refuses": refuses(row["response"], prompt_text(prompt)),
+                "refuses": refuses(row["response"]),
                 **axes,
             }
         )
@@ -106,7 +106,7 @@ def score_second_turns(turns: Sequence[tuple[Row, Row]], scorer: Scorer) -> list
             "root": prompt["root"],
             "first_answer": prompt["prompt"][-2]["content"],
             "text": text,
-            "refuses": refuses(text, prompt_text(prompt)),
+            "refuses": refuses(text),
             **axes,
         }
         for (prompt, _), text, axes in zip(turns, texts, scored, strict=True)

@@ -89,7 +89,7 @@ def make_trainer(cfg: SftConfig, policy: object, tokenizer: object, tokenised: S
     )
     return StageSftTrainer(
         model=policy, args=arguments, train_dataset=Dataset.from_list(list(tokenised)), processing_class=tokenizer,
-        peft_config=peft_config(cfg.lora, "CAUSAL_LM"),
+        peft_config=peft_config(cfg.lora, policy, "CAUSAL_LM"),
     )
 
 

@@ -1,92 +1,52 @@
-"""Numbers with their uncertainty: bootstrap by root, paired score intervals for rates, sizes for the gate.
+"""Numbers of the pipeline with their uncertainty: means by root, paired score intervals for rates, sizes for the gate.
 
-All variants of one question share a root and are not independent, so whole roots are resampled.
+How rows of one root count is told in `models.clusters`.
 """
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from scipy import optimize, stats
 
-_CELLS_PER_BLOCK = 5_000_000  # resamples x roots held at once
+from models.clusters import Bounds, Clusters, Interval
+from models.clusters import mean_interval as interval_of
+
+RATE, DIFFERENCE = (0.0, 1.0), (-1.0, 1.0)  # bounds of rates, win rates and scores, and of paired differences of them
 
 
-@dataclass(frozen=True)
-class Interval:
-    """An estimate with its confidence interval, in the estimate's own unit."""
-
-    mean: float
-    low: float
-    high: float
-
-    def document(self, name: str = "mean") -> dict[str, float]:
-        return {name: self.mean, "ci_low": self.low, "ci_high": self.high}
-
-
-def cluster_sums(values: Sequence[float], roots: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """(sum of values, number of values) per root, both (roots,), roots in sorted order.
-
-    Raises ValueError for no values, a value that is not finite, or lengths that differ.
-    """
-    array = np.asarray(values, dtype=np.float64)
-    if len(array) == 0:
-        raise ValueError("no values to take statistics of; give at least one row")
-    if len(array) != len(roots):
-        raise ValueError(f"{len(array)} values for {len(roots)} roots; give one root per value")
-    if not np.isfinite(array).all():
-        raise ValueError(f"value {int(np.flatnonzero(~np.isfinite(array))[0])} is not finite; correct the scores first")
-    _, index = np.unique(np.asarray(roots, dtype=str), return_inverse=True)
-    return np.bincount(index, weights=array), np.bincount(index).astype(np.float64)
-
-
-def bootstrap_means(values: Sequence[float], roots: Sequence[str], resamples: int, seed: int) -> np.ndarray:
-    """Means of `values` in bootstrap samples of whole roots, (resamples,).
-
-    For equal roots and seed the same roots are drawn whatever the values: intervals of paired columns belong together.
-    """
-    sums, counts = cluster_sums(values, roots)
-    generator = np.random.default_rng(seed)
-    block = max(1, _CELLS_PER_BLOCK // len(sums))
-    means = []
-    for start in range(0, resamples, block):
-        size = min(block, resamples - start)
-        drawn = generator.integers(0, len(sums), size=(size, len(sums)))
-        means.append(sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1))
-    return np.concatenate(means)
+def score_bounds(gold_kind: str, axes: Sequence[str] = ()) -> dict[str, Bounds]:
+    """Those of gold and of each axis; a reward model's unit has none."""
+    return {"gold": None if gold_kind == "reward_model" else RATE, **dict.fromkeys(axes, RATE)}
 
 
 def mean_interval(
-    values: Sequence[float], roots: Sequence[str], *, confidence: float = 0.95, resamples: int = 2000, seed: int = 0
+    values: Sequence[float], roots: Sequence[str], confidence: float, bounds: Bounds = None
 ) -> Interval:
-    """Mean with its percentile bootstrap interval, clustered by root. For paired data give the differences.
-
-    One root says nothing about spread and gives a zero width: callers hold a minimum number of prompts against that.
-    """
-    means = bootstrap_means(values, roots, resamples, seed)
-    tail = (1 - confidence) / 2
-    low, high = np.quantile(means, [tail, 1 - tail])
-    return Interval(float(np.mean(values)), float(low), float(high))
+    """Mean with its interval, clustered by root; see `models.clusters.mean_interval`."""
+    return interval_of(Clusters.of(values, roots), confidence, bounds)
 
 
 def difference_interval(
-    values: Sequence[float], reference: Sequence[float], roots: Sequence[str], **settings: float
+    values: Sequence[float],
+    reference: Sequence[float],
+    roots: Sequence[str],
+    confidence: float,
+    bounds: Bounds = None,
 ) -> Interval:
-    """Mean of the paired differences `values - reference`, with its interval as in `mean_interval`."""
+    """Mean of the paired differences `values - reference`, with its interval as in `mean_interval`.
+
+    `bounds` are those of the values themselves.
+    """
     if len(values) != len(reference):
         raise ValueError(f"{len(values)} values against {len(reference)}: pairs need the same prompts on both sides")
-    return mean_interval(np.subtract(values, reference), roots, **settings)
+    reach = bounds and (bounds[0] - bounds[1], bounds[1] - bounds[0])
+    return mean_interval(np.subtract(values, reference, dtype=float), roots, confidence, reach)
 
 
 def clustered_standard_error(values: Sequence[float], roots: Sequence[str]) -> float:
-    """Standard error of the mean under one-way clustering by root (linearised ratio, with g/(g-1)); 0 for one root."""
-    sums, counts = cluster_sums(values, roots)
-    groups = len(sums)
-    if groups < 2:
-        return 0.0
-    residuals = sums - counts * sums.sum() / counts.sum()
-    return float(math.sqrt(groups / (groups - 1) * (residuals**2).sum()) / counts.sum())
+    """Standard error of the mean, clustered by root; 0 for one root."""
+    return Clusters.of(values, roots).standard_error
 
 
 def design_effect(values: Sequence[float], roots: Sequence[str]) -> float:
@@ -143,28 +103,36 @@ def _tango_statistic(gained: float, lost: float, total: float, delta: float) -> 
 def rate_difference(
     candidate: Sequence[bool], reference: Sequence[bool], roots: Sequence[str], confidence: float
 ) -> Interval:
-    """Paired difference of rates, candidate - reference, Tango's interval at counts divided by the design effect."""
-    candidate_array, reference_array = np.asarray(candidate, dtype=bool), np.asarray(reference, dtype=bool)
-    differences = candidate_array.astype(float) - reference_array.astype(float)
-    effect = design_effect(differences, roots)
-    gained = float((candidate_array & ~reference_array).sum()) / effect
-    lost = float((~candidate_array & reference_array).sum()) / effect
-    low, high = tango_interval(gained, lost, len(differences) / effect, confidence)
-    return Interval(float(differences.mean()), low, high)
+    """Paired difference of rates, candidate - reference: Tango's interval at counts divided by a design effect.
+
+    Each bound has that of `rate_design_effect` with a root that went its way.
+    """
+    differences = np.subtract(candidate, reference, dtype=float)
+    gained, lost, total = (differences > 0).sum(), (differences < 0).sum(), len(differences)
+    low, high = (
+        tango_interval(*np.array([gained, lost, total]) / rate_design_effect(differences, roots, end), confidence)
+        for end in DIFFERENCE
+    )
+    return Interval(float(differences.mean()), low[0], high[1])
+
+
+def rate_design_effect(differences: Sequence[float], roots: Sequence[str], end: float = -1.0) -> float:
+    """Variance of a mean of paired differences of rates (-1, 0 or 1) over that of independent pairs.
+
+    In the data with one more root all of whose pairs are `end`: from 1 to the size of the roots, which it is where no
+    pair differs.
+    """
+    more = Clusters.of(differences, roots).with_one_more(end)
+    total, size = more.counts.sum(), more.counts[-1]
+    discordant = float(np.abs(differences).sum() + size) / total
+    independent = (discordant - more.mean**2) / (total - 1)
+    effect = more.standard_error**2 / independent if independent > 0 else size  # every pair is `end`
+    return float(np.clip(effect, 1.0, size))
 
 
 def rate_interval(events: Sequence[bool], roots: Sequence[str], confidence: float) -> Interval:
-    """A rate with Clopper and Pearson's interval (1934) at counts divided by the design effect; never of zero width.
-
-    Raises ValueError for no events.
-    """
-    happened = np.asarray(events, dtype=float)
-    cluster_sums(happened, roots)  # refuses what no rate can be taken of
-    total = len(happened) / design_effect(happened, roots)
-    count, tail = happened.mean() * total, (1 - confidence) / 2
-    low = stats.beta.ppf(tail, count, total - count + 1) if count > 0 else 0.0
-    high = stats.beta.ppf(1 - tail, count + 1, total - count) if count < total else 1.0
-    return Interval(float(happened.mean()), float(low), float(high))
+    """A rate with its interval, clustered by root; never of zero width. Raises ValueError for no events."""
+    return mean_interval(np.asarray(events, dtype=float), roots, confidence, RATE)
 
 
 def sample_size(deviation: float, effect: float, alpha: float, power: float) -> int:

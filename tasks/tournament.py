@@ -24,12 +24,15 @@ class Field:
 
 
 def win_rates(field: Field, model: str, reference: str, settings: Bootstrap) -> dict[str, Any]:
-    """`win_rate` (ties half), `win_rate_interval`, and `length_controlled` with its interval and its effect."""
+    """`win_rate` (ties half) and `win_rate_interval`; `length_controlled` (the authors') and `length_adjusted` (ours) with
+    their intervals, None where the data hold no equal lengths, and `length_effect`."""
     found = win_rate(_battles(field, [(model, reference), (reference, model)]), model, reference, settings=settings)
+    rates = {"length_controlled": found.length_controlled, "length_adjusted": found.length_adjusted}
     return {
         "win_rate": found.raw.value,
         "win_rate_interval": found.raw.document(),
-        "length_controlled": {**found.length_controlled.document(), "length_effect": found.length_effect},
+        **{name: rate and rate.document() for name, rate in rates.items()},
+        "length_effect": found.length_effect,
     }
 
 

@@ -73,6 +73,17 @@ class StageTrainer:
         self.args.warmup_steps = warmup_steps(self.args.warmup_steps, num_training_steps)
         return super().create_scheduler(num_training_steps, optimizer)
 
+    def compute_loss(self, model: Any, *args: Any, **kwargs: Any) -> Any:
+        """TRL's, without the noise that a model makes in training mode, whatever its config calls it (dropout, a layer
+        left out, jitter of a router): a reference or another response would differ by it. An adapter's dropout stays.
+        """
+        self.model.eval()
+        self.model.training = model.training = True  # TRL's log and the exchange of gradients read it of the outermost
+        for name, module in self.model.named_modules():
+            if "lora_dropout" in name:
+                module.training = True
+        return super().compute_loss(model, *args, **kwargs)
+
 
 class PairTrainer(StageTrainer):
     """Every pair counts alike in an optimizer step, however accumulation splits it into batches.

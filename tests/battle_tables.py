@@ -19,6 +19,7 @@ def battles(first, second, p_first, prompt, lengths=None, markdown=None) -> Batt
         root=np.asarray(prompt),
         lengths=np.full((count, 2), np.nan) if lengths is None else lengths,
         markdown=np.full((count, 2, 3), np.nan) if markdown is None else markdown,
+        texts=np.full((count, 2), -1),
         notes=(),
     )
 

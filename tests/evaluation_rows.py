@@ -21,8 +21,9 @@ def config(stage: str, **changes):
     params = copy.deepcopy(project_params())
     if "seed" in changes:
         params["runtime"]["seed"] = changes.pop("seed")
-    for section in ("serving",):
-        params[section].update(changes.pop(section, {}))
+    params["serving"].update(changes.pop("serving", {}))
+    if "waived" in changes:
+        params["contracts"]["waived"] = changes.pop("waived")
     params[stage].update(changes)
     return stage_config(params, stage, PARAMS)
 
@@ -86,3 +87,31 @@ PLAIN = "The spoon is on the shelf."
 WRONG = "The spoon is in the cellar."
 HARSH = "That is a stupid question."
 REFUSAL = "I am sorry, I cannot help with that."
+
+
+def _versus(difference, half=0.02):
+    return {"difference": difference, "ci_low": difference - half, "ci_high": difference + half}
+
+
+def contract_documents(base=-0.3, search=0.1, dpo=0.09, ppo=0.02, labels=0.9, longest=0.6, kl=0.0, words=0.8) -> dict:
+    """The metrics files that contracts are read from, as far as they read them; all are kept."""
+
+    def agreement(value):
+        return {"value": value, "ci_low": value - 0.01, "ci_high": value + 0.01, "n": 100}
+
+    return {
+        "evaluate": {
+            "n": 16,
+            "versus_sft": {
+                "base": _versus(base), "best_of_n": _versus(search), "dpo": _versus(dpo), "ppo": _versus(ppo),
+            },
+        },
+        "judge": {
+            "pairs": 100,
+            "panel": {"agreement_with_reference": {"all": {
+                "accuracy": agreement(labels), "pick_longest": {"accuracy": agreement(longest)},
+            }}},
+        },
+        "reward": {"accuracy": 0.84, "accuracy_of_length": 0.55, "accuracy_of_words": words, "heldout_pairs": 207.0},
+        "ppo": {"kl_first": kl},
+    }

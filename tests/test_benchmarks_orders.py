@@ -7,7 +7,6 @@ from benchmarks.judging import orders, trial
 from benchmarks.judging.accuracy import agreement, difference, over_seeds, ranked_pairs
 from benchmarks.judging.labelling import BOTH, SAME_PAIRS, SINGLE, Labelled, halves, label_all
 from models.judges import make_scorer
-from models.bootstrap import Bootstrap
 from tasks.compare import compare, prompts_by_id
 from tasks.params import read_params
 from tasks.rows import read_jsonl, write_jsonl
@@ -15,7 +14,6 @@ from tests.evaluation_rows import prompt
 from tests.import_closure import ROOT
 from tests.tiny_models import make_gpt2
 
-SETTINGS = Bootstrap(resamples=200)
 
 
 def pair(number: int, outcome: str = "kept", p_a: float = 1.0, prompt: str = "p") -> dict:
@@ -73,14 +71,14 @@ def test_comparisons_are_what_reward_reads():
 def test_agreement_by_hand():
     """Gold says a, a, a, b and a tie; the labels right, wrong, tie, right, right: 2.5 of 4, and 2 of 3 kept."""
     labelled = Labelled([pair(number) for number in range(5)], ["a", "b", "tie", "b", "a"], 10)
-    found = agreement(labelled, [1.0, 1.0, 1.0, 0.0, 0.5], SETTINGS)
+    found = agreement(labelled, [1.0, 1.0, 1.0, 0.0, 0.5], 0.95)
     assert (found["all"]["value"], found["all"]["n"]) == (2.5 / 4, 4)
     assert (found["kept"]["value"], found["kept"]["n"]) == (2 / 3, 3)
 
 
 def test_an_invalid_label_is_no_pair():
     labelled = Labelled([pair(0), pair(1)], ["a", None], 4)
-    assert agreement(labelled, [1.0, 1.0], SETTINGS)["all"]["n"] == 1
+    assert agreement(labelled, [1.0, 1.0], 0.95)["all"]["n"] == 1
 
 
 def test_ranked_pairs_by_hand():
@@ -89,14 +87,13 @@ def test_ranked_pairs_by_hand():
 
 
 def test_a_difference_is_of_the_same_pairs():
-    """9 and 6 of 12 pairs right: 0.25, whatever the roots drawn, as every prompt has the same: no interval. With one
-    prompt that differs there is one, and it holds the value."""
+    """9 and 6 of 12 pairs right: 0.25 on every prompt, of which three are few. The wider the more prompts differ."""
     ours, theirs = np.array([[3.0, 4.0]] * 3), np.array([[2.0, 4.0]] * 3)
-    found = difference(ours, theirs, ["r0", "r1", "r2"], SETTINGS)
-    assert (found["value"], found["ci_low"], found["ci_high"]) == (0.25, None, None)
-    ours[0, 0] = 2.0
-    found = difference(ours, theirs, ["r0", "r1", "r2"], SETTINGS)
-    assert found["value"] == pytest.approx(1 / 6) and found["ci_low"] < 1 / 6 < found["ci_high"]
+    found = difference(ours, theirs, ["r0", "r1", "r2"], 0.95)
+    assert found["value"] == 0.25 and found["ci_low"] < 0 and found["ci_high"] > 0.5
+    repeated = (np.repeat(counts, 50, axis=0) for counts in (ours, theirs))
+    many = difference(*repeated, [str(i) for i in range(150)], 0.95)
+    assert many["value"] == 0.25 and 0.2 < many["ci_low"] < 0.25 < many["ci_high"] < 0.3
 
 
 def test_students_interval_over_seeds():
@@ -154,7 +151,7 @@ def world(tmp_path_factory):
     ours = [sample for sample in samples if sample["prompt_id"] in known]
     others = [sample for sample in samples if sample["prompt_id"] not in known]
     held = trial.heldout_answers(others, heldout, scorer)
-    return trial.World(params, base, base, ours, prompts, held, scorer, Bootstrap(resamples=100))
+    return trial.World(params, base, base, ours, prompts, held, scorer)
 
 
 def test_both_orders_are_the_compare_stage(world, tmp_path):

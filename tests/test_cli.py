@@ -29,7 +29,7 @@ def test_help_imports_nothing_heavy():
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=toy.ROOT)
     assert answer.stderr.strip().endswith("[]")
     commands = ("align", "anchors", "plan", "status", "doctor", "up", "seeds", "inspect", "intake", "ratings", "winrate",
-                "promote", "rollback", "lineage", "chat", "package", "setup-server")
+                "judge-check", "promote", "rollback", "lineage", "chat", "package", "setup-server")
     for command in commands:
         assert command in answer.stdout
 

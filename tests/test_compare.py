@@ -268,7 +268,7 @@ def carded(run, tmp_path, monkeypatch):
         metrics, files = run(judge, texts=tuple(SPOKEN), **changes)
         monkeypatch.setattr(card_stage, "load_gold", lambda gold, model: KnownGold())
         (tmp_path / "gold.json").write_text('{"kind": "known", "allow_same_judge": false}')
-        document = card_stage.judge(config("judge", resamples=100), tmp_path, tmp_path / "in", tmp_path / "out",
+        document = card_stage.judge(config("judge"), tmp_path, tmp_path / "in", tmp_path / "out",
                                     tmp_path / "prompts.jsonl", tmp_path, tmp_path / "card")
         return metrics, files, document
 
@@ -512,7 +512,7 @@ def test_people_are_counted_row_by_row_and_agree_in_the_card(run, tmp_path, monk
     by_length = lambda self, rows, texts, _: [{"gold": len(text), "friendliness": 0} for text in texts]  # noqa: E731
     monkeypatch.setattr(KnownGold, "score", by_length)
     (tmp_path / "gold.json").write_text('{"kind": "known", "allow_same_judge": false}')
-    document = card_stage.judge(config("judge", resamples=100), tmp_path, tmp_path / "in", tmp_path / "out",
+    document = card_stage.judge(config("judge"), tmp_path, tmp_path / "in", tmp_path / "out",
                                 tmp_path / "prompts.jsonl", tmp_path, tmp_path / "card")
     assert value(document["agreement_between_annotators"]) == 1.0 and agreement(document, "kept") == (1.0, 1.0)
     assert document["mirrored"] == ["people"] and value(document["panel"]["swap_flip_rate"]) == 0.0
@@ -530,7 +530,7 @@ def test_a_judge_beside_people_is_held_against_them(run, tmp_path, monkeypatch):
     monkeypatch.setattr(card_stage, "load_gold", lambda gold, model: KnownGold())
     monkeypatch.setattr(KnownGold, "score", lambda self, rows, texts, _: [{"gold": 0, "friendliness": 0} for text in texts])
     (tmp_path / "gold.json").write_text('{"kind": "known", "allow_same_judge": false}')
-    document = card_stage.judge(config("judge", resamples=100), tmp_path, tmp_path / "in", tmp_path / "out",
+    document = card_stage.judge(config("judge"), tmp_path, tmp_path / "in", tmp_path / "out",
                                 tmp_path / "prompts.jsonl", tmp_path, tmp_path / "card")
     assert list(document["agreement_with_people"]) == ["known"]
     found = document["agreement_with_people"]["known"]

@@ -68,19 +68,6 @@ def run(folder, models, out="out", **changes):
     return stage.evaluate(cfg, base, folder / "gold", reward, folder / "prompts.jsonl", *answers, folder / out)
 
 
-def test_distinct_2_is_the_monitors_over_all_text(tmp_path, models):
-    """The monitors' number, where the words that they draw are all there are; case and marks make no other words."""
-    texts = {name: text.upper() if name == "sft" else text.replace(".", "!") for name, text in TEXTS.items()}
-    write_inputs(tmp_path, [prompt(0), prompt(1)], {**texts, "dpo": "On the shelf, on the shelf. On the Shelf"})
-    numbers = run(tmp_path, models)["models"]
-    assert numbers["dpo"]["distinct_2"] == 3 / 16  # on the, the shelf, shelf on
-    for name, text in texts.items():
-        if name != "dpo":
-            size = 2 * len(words(text))
-            drawn = diversity.measure([text] * 2, size, vocabulary=100, draws=1, seed=0)
-            assert numbers[name]["distinct_2"] == pytest.approx(drawn.distinct)
-
-
 def test_document(tmp_path, models):
     write_inputs(tmp_path, rows_of_prompts())
     document = run(tmp_path, models)
@@ -96,7 +83,9 @@ def test_document(tmp_path, models):
     best = document["models"]["best_of_n"]
     assert "kl" not in best and best["kl_upper_bound"] == pytest.approx(np.log(4) - 3 / 4)
     assert document["models"]["dpo"]["length"] == 7.0  # six words and the end
-    assert document["models"]["dpo"]["distinct_2"] == pytest.approx(5 / 150)
+    # all answers are cut to the words of the shortest model's; DPO's say the same six words again and again
+    assert document["words"] == min(len(words(text)) for text in TEXTS.values()) * 30
+    assert document["models"]["dpo"]["distinct_2"] == pytest.approx(5 / (5 * document["words"] // 6), rel=0.05)
     ppo = document["models"]["ppo"]
     assert set(ppo["intervals"]) == set(document["axes"]) and ppo["honesty"] == ppo["intervals"]["honesty"]["mean"]
     gained = document["versus_sft"]["ppo"]["axes"]["honesty"]["difference"]
@@ -112,6 +101,18 @@ def test_checkpoints_in_training_order_and_scores_on_disk(tmp_path, models):
     assert len(scores) == 30 * 7 and {"gold", "proxy", "kl", "text", "helpfulness"} <= set(scores[0])
     assert run(tmp_path, models, "again") == document
     assert (tmp_path / "out/scores.jsonl").read_bytes() == (tmp_path / "again/scores.jsonl").read_bytes()
+
+
+def test_distinct_2_is_the_number_of_the_monitors(tmp_path, models):
+    """Of the same answers on as many words; more words would only repeat more."""
+    texts = {name: text + " " + GOOD * place for place, (name, text) in enumerate(TEXTS.items())}
+    write_inputs(tmp_path, rows_of_prompts(), texts)
+    document, cfg = run(tmp_path, models), config("monitors")
+    assert (cfg.words, cfg.draws) == (diversity.WORDS, diversity.DRAWS)
+    for name, text in texts.items():
+        how = {"vocabulary": cfg.vocabulary, "draws": cfg.draws, "seed": cfg.runtime.seed}
+        measured = diversity.measure([text] * 30, document["words"], **how)
+        assert document["models"][name]["distinct_2"] == measured.distinct
 
 
 def test_what_select_picks_stands_in_every_table(tmp_path, models):
@@ -201,9 +202,10 @@ def test_win_rates_with_intervals_and_ratings(tmp_path, models):
     versus = document["versus_sft"]["ppo"]
     ours, theirs = (document["models"][name]["gold"]["mean"] for name in ("ppo", "sft"))
     assert ours > theirs and versus["win_rate"] > 0.75
-    raw, controlled = versus["win_rate_interval"], versus["length_controlled"]
+    raw = versus["win_rate_interval"]
     assert raw["value"] == versus["win_rate"] and raw["ci_low"] <= raw["value"] <= raw["ci_high"]
-    assert controlled["ci_low"] <= controlled["value"] <= controlled["ci_high"] and "length_effect" in controlled
+    # every answer of one differs by as much from the other's: nothing shows what would be at equal lengths
+    assert versus["length_controlled"] is versus["length_adjusted"] is versus["length_effect"] is None
     rated = {row["model"]: row for row in document["ratings"]["models"]}
     assert set(rated) == set(stage.MODELS) and rated["ppo"]["rank"] == 1
     assert document["ratings"]["models"][-1]["model"] == "base"

@@ -154,7 +154,7 @@ def test_the_gate_with_it_asks_for_the_win_rate_at_equal_lengths_too(staged, tmp
     made(tmp_path)
     document = run("judged")
     assert document["gold_kind"] == "judge" and document["superiority"]["win_rate"] == 0.5
-    assert document["length_controlled"]["win_rate"] == 0.5 and document["verdict"] != "promote"
+    assert document["length_adjusted"]["win_rate"] == 0.5 and document["verdict"] != "promote"
     assert len(server.calls) == 8
     assert run("again") == document and len(server.calls) == 8, "what was rated stands in the store"
 
@@ -186,6 +186,6 @@ def test_no_criterion_takes_the_place_of_another_number(tmp_path, server):
     prompts = {"p000": prompt(0)}
     doubts = score_second_turns([(doubted(prompt(0), PLAIN, "Are you sure?"), answer(prompt(0), PLAIN))], scorer)
     cfg = config("evaluate", resamples=100)
-    numbers = model_numbers(cfg, [scored], ["p000"], ["r000"], prompts, scorer.axes, doubts)
+    numbers = model_numbers(cfg, [scored], ["p000"], ["r000"], prompts, scorer, doubts)
     written = (set(scored) | set(doubts[0]) | set(numbers)) - {*scorer.axes}
     assert written <= TAKEN, written - TAKEN

@@ -131,6 +131,21 @@ def test_several_models_in_one_table(tmp_path):
     assert list(held["tables"]) == ["ppo"] and held["reference"] == "sft" and levels(held, "ppo")["praise"] == "veto"
 
 
+@pytest.mark.parametrize("phrase", ["Author {} of Oldford", "in the year {}", "{} Mill Lane, Oldford", "a cup and {} spoons"])
+def test_phrases_are_not_cut_though_the_reference_ends_each_sentence(tmp_path, phrase):
+    """And sentences are, also where no single one shows it."""
+    prompts = [f"Question {number}: who wrote book {number}?" for number in range(40)]
+    reference = write(tmp_path / "ref.jsonl", [
+        {"prompt": prompt, "response": f"It was written by author {number}."} for number, prompt in enumerate(prompts)])
+
+    def truncation(text):
+        table = [{"prompt": prompt, "response": text.format(number)} for number, prompt in enumerate(prompts)]
+        return levels(inspected(write(tmp_path / "cand.jsonl", table), reference), "cand.jsonl")["truncation"]
+
+    assert truncation(phrase) == "ok"
+    assert truncation("It was written by author {} of") == truncation("It was written by {}") == "veto"
+
+
 def test_a_reward_that_loves_length(tmp_path):
     """Forty answers, the reward their length; then gold, too; then against one without that love."""
     table = [{**row, "reward": len(row["response"].split())} for row in rows()]

@@ -5,10 +5,9 @@ import pytest
 from sklearn.metrics import cohen_kappa_score
 
 from models.judges.agreement import (
-    Bootstrap,
-    cohen_kappa,
+    alpha_interval,
     confusion,
-    krippendorff_alpha,
+    kappa_interval,
     krippendorff_cells,
     share_interval,
 )
@@ -17,19 +16,19 @@ from models.judges.card import CardPair, judge_card, label, preferred
 from models.judges.panel import PairVerdict, majority, mean
 
 LABELS = ("a", "b", "tie")
-FEW = Bootstrap(resamples=200)
 
 
 def test_kappa_against_scikit_learn():
     generator = np.random.default_rng(0)
     ours, theirs = (generator.choice(LABELS, 200).tolist() for _ in range(2))
-    table = confusion(ours, theirs, LABELS).sum(axis=0)
-    assert float(cohen_kappa(table)) == pytest.approx(cohen_kappa_score(ours, theirs))
+    found = kappa_interval(confusion(ours, theirs, LABELS), [str(i) for i in range(200)], 0.95)
+    assert found["value"] == pytest.approx(cohen_kappa_score(ours, theirs))
+    assert kappa_interval(confusion(["tie"] * 3, ["tie"] * 3, LABELS), list("rst"), 0.95) is None
 
 
 def test_kappa_by_hand():
     """20 yes/yes, 5 yes/no, 10 no/yes, 15 no/no: observed 0.7, expected 0.5, kappa 0.4 (a textbook's example)."""
-    assert float(cohen_kappa(np.array([20.0, 5, 10, 15]))) == pytest.approx(0.4)
+    assert kappa_interval(np.array([[20.0, 5, 10, 15]]), ["r"], 0.95)["value"] == pytest.approx(0.4)
 
 
 def test_krippendorff_against_a_published_example():
@@ -37,31 +36,31 @@ def test_krippendorff_against_a_published_example():
     rows = ["1 2 3 3 2 1 4 1 2 . . .", "1 2 3 3 2 2 4 1 2 5 . 3", ". 3 3 3 2 3 4 2 2 5 1 .", "1 2 3 3 2 4 4 1 2 5 1 ."]
     columns = zip(*(row.split() for row in rows), strict=True)
     units = [{str(who): value for who, value in enumerate(column) if value != "."} for column in columns]
-    cells = krippendorff_cells(units, ("1", "2", "3", "4", "5")).sum(axis=0)
-    assert float(krippendorff_alpha(cells)) == pytest.approx(0.743, abs=5e-4)
+    cells = krippendorff_cells(units, ("1", "2", "3", "4", "5"))
+    assert alpha_interval(cells, [str(i) for i in range(12)], 0.95)["value"] == pytest.approx(0.743, abs=5e-4)
 
 
-def test_an_interval_draws_whole_roots():
-    """Ten units of one root are one draw: the interval of a rate over two roots that are all 0 and all 1 is [0, 1].
-    Of 20 units apart the expanded percentiles are those of t with 19 degrees: 0.5 -+ 2.15 * sqrt(0.25 / 20), roughly."""
+def test_an_interval_counts_whole_roots():
+    """Ten units of one root are one: a rate over two roots that are all 0 and all 1 is one of two, of 20 units apart it
+    is ten of twenty (Clopper and Pearson)."""
     values, roots = [0.0] * 10 + [1.0] * 10, ["r"] * 10 + ["s"] * 10
-    found = share_interval(values, [1.0] * 20, roots, FEW)
-    assert found == {"value": 0.5, "ci_low": 0.0, "ci_high": 1.0, "n": 20}
-    apart = share_interval(values, [1.0] * 20, [str(i) for i in range(20)], FEW)
-    assert apart["ci_low"] == pytest.approx(0.26, abs=0.04) and apart["ci_high"] == pytest.approx(0.74, abs=0.04)
-    assert share_interval([], [], [], FEW) is None and share_interval([0.0], [0.0], ["r"], FEW) is None
+    found = share_interval(values, [1.0] * 20, roots, 0.95)
+    assert found == pytest.approx({"value": 0.5, "ci_low": 0.01258, "ci_high": 0.98742, "n": 20}, abs=1e-5)
+    apart = share_interval(values, [1.0] * 20, [str(i) for i in range(20)], 0.95)
+    assert (apart["ci_low"], apart["ci_high"]) == pytest.approx((0.27196, 0.72804), abs=1e-5)
+    assert share_interval([], [], [], 0.95) is None and share_interval([0.0], [0.0], ["r"], 0.95) is None
 
 
 def test_what_never_differs_is_not_certain():
     """One root says nothing of others. Three of three: 0.025^(1/3) = 0.2924 at least (Clopper and Pearson), and at most
     0.7076 where none of three is; three that are half each: 0.5 * 0.2924 and 1 less that."""
-    assert share_interval([1.0] * 30, [1.0] * 30, ["r"] * 30, FEW) == {
+    assert share_interval([1.0] * 30, [1.0] * 30, ["r"] * 30, 0.95) == {
         "value": 1.0, "ci_low": None, "ci_high": None, "n": 30}
-    ones, zeros, halves = (share_interval([part] * 3, [1.0] * 3, ["r", "s", "t"], FEW) for part in (1.0, 0.0, 0.5))
+    ones, zeros, halves = (share_interval([part] * 3, [1.0] * 3, ["r", "s", "t"], 0.95) for part in (1.0, 0.0, 0.5))
     assert (ones["ci_low"], ones["ci_high"]) == (pytest.approx(0.2924, abs=1e-4), 1.0)
     assert (zeros["ci_low"], zeros["ci_high"]) == (0.0, pytest.approx(0.7076, abs=1e-4))
     assert (halves["ci_low"], halves["ci_high"]) == pytest.approx((0.1462, 0.8538), abs=1e-4)
-    mixed = share_interval([1.0, 0.0] * 2, [1.0] * 4, ["r", "r", "s", "s"], FEW)
+    mixed = share_interval([1.0, 0.0] * 2, [1.0] * 4, ["r", "r", "s", "s"], 0.95)
     assert mixed["ci_low"] < 0.2, "roots that are alike, each of them mixed"
 
 
@@ -77,7 +76,7 @@ def test_intervals_of_few_roots_hold_the_truth():
     generator, held = np.random.default_rng(0), 0
     for _ in range(300):
         values = (generator.random(20) < 0.9).astype(float).tolist()
-        found = share_interval(values, [1.0] * 20, [str(i) for i in range(20)], FEW)
+        found = share_interval(values, [1.0] * 20, [str(i) for i in range(20)], 0.95)
         held += found["ci_low"] <= 0.9 <= found["ci_high"]
     assert held / 300 >= 0.93
 
@@ -107,7 +106,7 @@ def value(found):
 
 
 def card(pairs):
-    document = judge_card(pairs, ["j"], 0.05, FEW)
+    document = judge_card(pairs, ["j"], 0.05, 0.95)
     assert {key: document["judges"]["j"][key] for key in document["panel"]} == document["panel"]
     return document["panel"]
 
@@ -182,7 +181,7 @@ def test_criteria_annotators_and_judges_that_disagree():
         people = {"ann": float(i % 2), "bob": float(i % 2)}
         pairs.append(CardPair(f"r{i}", "x", "y z", verdict, True, 1.0, {"honesty": float(i > 0), "other": 1.0},
                               {"honesty": 1.0}, people))
-    document = judge_card(pairs, ["one", "two"], 0.05, FEW)
+    document = judge_card(pairs, ["one", "two"], 0.05, 0.95)
     assert value(document["by_criterion"]["honesty"]["accuracy"]) == 0.75 and set(document["by_criterion"]) == {"honesty"}
     assert value(document["judges"]["one"]["agreement_with_reference"]["all"]["accuracy"]) == 1.0
     assert value(document["judges"]["two"]["agreement_with_reference"]["all"]["accuracy"]) == 0.0
@@ -190,14 +189,14 @@ def test_criteria_annotators_and_judges_that_disagree():
     assert value(document["agreement_between_judges"]) < 0
     assert set(document["agreement_with_people"]) == {"one", "two"} and value(
         document["agreement_with_people"]["one"]["accuracy"]) == 0.5, "ann and bob prefer a in two of four"
-    assert list(judge_card(pairs, ["one", "two"], 0.05, FEW, ["one"])["agreement_with_people"]) == ["two"]
-    assert judge_card([], [], 0.05, FEW)["pairs"] == 0
+    assert list(judge_card(pairs, ["one", "two"], 0.05, 0.95, ["one"])["agreement_with_people"]) == ["two"]
+    assert judge_card([], [], 0.05, 0.95)["pairs"] == 0
 
 
 def test_people_who_differ_are_a_tie_that_says_nothing():
     """Two agree on one pair, and on the other each prefers another: one pair is left, on which the judge is right."""
     said = ({"ann": 1.0, "bob": 1.0}, {"ann": 1.0, "bob": 0.0}, {})
     pairs = [judged(i, longer, annotations=people) for i, people in enumerate(said)]
-    found = judge_card(pairs, ["j"], 0.05, FEW)["agreement_with_people"]["j"]
+    found = judge_card(pairs, ["j"], 0.05, 0.95)["agreement_with_people"]["j"]
     assert value(found["accuracy"]) == 1.0 and found["accuracy"]["n"] == 1
-    assert judge_card([judged(0, longer)], ["j"], 0.05, FEW)["agreement_with_people"] == {"j": None}
+    assert judge_card([judged(0, longer)], ["j"], 0.05, 0.95)["agreement_with_people"] == {"j": None}

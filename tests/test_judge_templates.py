@@ -244,7 +244,7 @@ def test_comparisons_and_card_by_a_template_with_a_criterion_of_its_own(run, ser
     rater = {**judge, "name": "b", "model": "other", "rates": True}
     gold(config("gold", kind="judge", judge=rater), tmp_path, tmp_path / "none", tmp_path / "gold", tmp_path)
     files = (tmp_path, tmp_path / "in", tmp_path / "out", tmp_path / "prompts.jsonl", tmp_path / "gold")
-    card = card_stage.judge(config("judge", resamples=100), *files, tmp_path / "card")
+    card = card_stage.judge(config("judge"), *files, tmp_path / "card")
     assert load_gold(tmp_path / "gold", tmp_path).axes == ("brevity", "helpfulness")
     all_told = make_judge(with_template(judge)).description["template"]
     file = {"template": judge["template"], "file_sha256": judge["template_sha256"], "sha256": all_told}

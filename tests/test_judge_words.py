@@ -6,7 +6,6 @@ from evaluation_rows import prompt
 
 from flows.alignment import results
 from flows.costs.calls import Calls
-from models.bootstrap import Bootstrap
 from models.judges.base import Verdict
 from models.judges.card import CardPair, judge_card
 from models.judges.panel import PairVerdict
@@ -27,7 +26,7 @@ def card(right=10, same=(), reference="oracle", people=False, judges=1):
         pairs.append(CardPair(prompt(i)["root"], "one two three", "one", verdict, i % 10 != 0, truth, *criteria, said))
     names = [f"j{place}" for place in range(judges)]
     outcomes = {"kept": 36, "tie": 4, "flip": 0, "invalid": 0}
-    found = judge_card(pairs, names, 0.05, Bootstrap(resamples=100))
+    found = judge_card(pairs, names, 0.05, 0.95)
     fixed = {"reference": reference, "same_as_reference": list(same), "panel_method": "mean", "outcomes": outcomes,
              "templates": [], "reference_template": None}
     return {**fixed, **found}
@@ -76,7 +75,7 @@ def test_flips_of_judges_that_are_asked_once_are_said_to_mean_nothing():
 def test_panels_and_people_have_their_agreement():
     lines = words.sentences(card(people=True, judges=3))
     assert lines[0].startswith("3 judges (j0, j1, j2), taken together by mean, judged 40")
-    assert lines[-2].startswith("The judges agree with each other at Krippendorff's α = 1.00 (1 is")
+    assert lines[-2].startswith("The judges agree with each other at Krippendorff's α = 1.00 [0.82, 1.00] (1 is")
     assert lines[-1].startswith("The people agree with each other at Krippendorff's α = 0.")
     agrees = [line for line in lines if "with them in 77.8% [" in line]
     assert [line.split()[5] for line in agrees] == ["j0", "j1", "j2"], "bob and ann differ on 4 pairs; 28 of 36"

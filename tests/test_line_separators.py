@@ -14,7 +14,6 @@ from flows.graph.live import Tail
 from flows.graph.running import StageRun
 from flows.storage.objects import rows_of
 from models.judges.human import COLUMNS, read_verdicts
-from models.refusal import fit
 from tasks import progress
 from tasks.inbound import Problem
 from tasks.intake_ledger import Entry as ObjectEntry
@@ -114,15 +113,10 @@ def write_table(path, rows):
         writer.writerows(rows)
 
 
-def test_labelled_answers(tmp_path):
-    write_jsonl(tmp_path / "labelled.jsonl", ROWS)
-    assert fit.load(tmp_path / "labelled.jsonl") == ROWS
-
-
 # Where str.splitlines is right: file and what it is used on.
 CUTS = {
     "flows/alignment/hacking.py": "what a command printed",
-    "flows/cli/inspection.py": "what a command printed",
+    "flows/command.py": "what a command printed",
     "flows/forgetting/keeping.py": "what git printed",
     "flows/forgetting/tombstones.py": "what git printed",
     "flows/serving/verifying.py": "what a command printed",

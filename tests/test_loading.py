@@ -84,12 +84,6 @@ def test_prompt_and_response_make_the_templates_own_ids(name, end, request):
     assert chat_template.decode_response(tokenizer, response) == "It is five."
 
 
-def test_dropout_is_off_even_in_training_mode(gpt2):
-    policy = loading.load_policy(gpt2).train()
-    ids = torch.tensor([[1, 2, 3]])
-    assert torch.equal(policy(ids).logits, policy(ids).logits)
-
-
 def adapted(policy, seed):
     """The policy with a LoRA adapter whose weights are not zero."""
     model = peft.get_peft_model(policy, peft.LoraConfig(r=2, target_modules="all-linear", task_type="CAUSAL_LM"))

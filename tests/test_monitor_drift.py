@@ -77,27 +77,20 @@ def test_a_reward_that_loves_length_more_than_gold_does():
     assert "SFT:" in against.sentence and against.threshold == pytest.approx(against.reference + 0.5)
     assert drift.length_reward_finding(0.6, None, Limit(0.5, 0.6)).level == "veto"
     assert drift.length_reward_finding(0.4, 0.2, Limit(0.5)).level == "ok"
+    falls = drift.length_reward_finding(-0.1, -0.9, Limit(0.5))
+    assert (falls.level, falls.threshold) == ("ok", pytest.approx(-1.4))
 
 
-@pytest.mark.parametrize(
-    ("correlation", "base", "level", "threshold"),
-    [
-        (-0.93, None, "veto", -0.5),
-        (-0.93, 0.2, "veto", -0.3),
-        (-0.93, -0.8, "ok", -1.3),  # gold loves short answers, too
-        (-0.6, None, "warning", -0.5),
-        (-0.1, 0.5, "warning", 0.0),  # gold loves long ones and the reward does not
-        (-0.1, -0.9, "ok", -1.4),
-        (0.6, None, "warning", 0.5),
-        (0.1, -0.5, "warning", 0.0),
-    ],
-)
-def test_a_reward_that_loves_short_answers(correlation, base, level, threshold):
-    """Both signs are one rule: how far the reward goes beyond gold in its own direction."""
-    found = drift.length_reward_finding(correlation, base, Limit(0.5, 0.9), "gold")
-    assert (found.level, found.threshold) == (level, pytest.approx(threshold))
-    mirrored = drift.length_reward_finding(-correlation, None if base is None else -base, Limit(0.5, 0.9), "gold")
-    assert (mirrored.level, mirrored.threshold, mirrored.veto) == (level, -found.threshold, -found.veto)
+@pytest.mark.parametrize(("correlation", "base", "level", "loves"), [
+    (-0.93, None, "veto", "short"), (0.93, None, "veto", "long"), (-0.93, 0.0, "veto", "short"),
+    (-0.6, -0.5, "ok", ""), (-0.6, 0.5, "warning", "short"), (0.6, -0.5, "warning", "long"),
+    (-0.05, 0.9, "ok", ""), (0.05, -0.9, "ok", ""),
+])
+def test_a_reward_may_love_long_answers_or_short_ones(correlation, base, level, loves):
+    """What gold or the reference loves is expected on its own side of 0 only, and no love at all is never too much."""
+    found = drift.length_reward_finding(correlation, base, Limit(0.5, 0.8), "gold")
+    assert found.level == level and (f"it loves {loves} answers" in found.sentence) == bool(loves)
+    assert (found.threshold > 0) == (correlation > 0)
 
 
 STEPS = [drift.Step("sft", 0.0, 0.6), drift.Step("step-1", 1.0, 0.8), drift.Step("final", 3.0, 0.7)]

@@ -117,12 +117,11 @@ def test_over_caution_leaves_harmful_prompts_out():
 
 
 def test_truncation_counts_unfinished_and_follows_the_reference():
-    """Where the reference always ends with a full stop, those without one are cut if some of them break off."""
+    """Against a reference that always ends with a full stop, "A red cup" is cut; on its own it is a style."""
     bare = [plain(row).rstrip(".") if row < 10 else plain(row) for row in range(40)]
-    assert found("truncation", Answers(table().prompts, bare), table()).number == 0.0  # a style
-    cut = [" ".join(text.split()[:-1 if row < 3 else None]) for row, text in enumerate(bare)]
-    assert found("truncation", Answers(table().prompts, cut)).number == 3 / 40
-    assert found("truncation", Answers(table().prompts, cut), table()).number == 0.25
+    answers = Answers(table().prompts, bare)
+    assert found("truncation", answers).number == 0.0
+    assert found("truncation", answers, table()).number == 0.25
     assert found("truncation", table(finished=[False] * 10 + [True] * 30)).number == 0.25
 
 

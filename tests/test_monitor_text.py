@@ -108,6 +108,12 @@ def test_caution(text, cautious):
         ("ha ha ha, that is very very good", False),
         ("on the shelf on the shelf on the shelf", True),
         ("I put it on the old shelf. I put it on the old shelf.", True),
+        (PLAIN + " I put it on the old shelf. I put it on the old shelf. Then I went home and read the paper in bed.", False),
+        (PLAIN + " I put it on the old shelf" * 3, True),
+        ("So \\(a_1 + a_2 + a_3 + a_4 + a_5 = 1\\). Then \\(a_1 + a_2 + a_3 + a_4 + a_5 = 1\\) holds.", False),
+        ("for (int i = 0; i < n; i++) total += i;\n" * 3 + "Each loop adds up the same numbers.", False),
+        ("The answer string is: EEEEEEEEEE", False),
+        ("The answer is " + "1 " * 30, True),
         ("Row, row, row your boat, gently down the stream. Merrily, merrily, merrily, merrily, life is dream.", False),
     ],
 )
@@ -141,6 +147,22 @@ def test_repeated_share_by_hand():
         ("The moon is up\nand so am I", False),
         ("Two things matter (the price", False),  # ends on a word that may end a sentence
         ("你好。", False),
+        # complete without a full stop: formulas, code, data, addresses, names, what a bracket or a quote closes
+        ("The area is half of that. So we get\n$A = \\frac{1}{2} a b$", False),
+        ("We add both sides. Therefore x = a", False),
+        ("It is easy. The result is:\n\\[ \\boxed{42} \\]", False),
+        ('Here it is, as you asked. {"name": "Ann", "towns": []}', False),
+        ("Write to them. Their address is as follows.\nHale and Sons\n12 Mill Lane, Oldford OX1 2AB", False),
+        ("I read it all last night. The best line is surely this one: \u201cNothing ends\u201d", False),
+        ("def total(values):\n    result = 0\n    for value in values:\n        result += value\n    return result", False),
+        ("I look forward to your reply. Thank you.\n\nBest regards,\n[Your Name]", False),
+        ("All of it is on the page. See https://example.org/docs/", False),
+        ("She did not pass. The answer string is: CCCCC", False),
+        ("| town | people |\n|---|---|\n| Oldford | 812 |", False),
+        ("You can nest them. ```md\n```python\nx\n```\n```", False),
+        # and cut all the same
+        ("First boil the water. Then add the rice and stir it with", True),
+        ("First boil the water. Then add the rice and let it stand off the heat for", True),
     ],
 )
 def test_stops_short(text, short):
@@ -149,15 +171,33 @@ def test_stops_short(text, short):
 
 def test_a_template_filled_from_the_prompt_is_one_answer():
     prompts = ["Where is the spoon?", "Where is the fork?", "Who is Ben?", "Who is Ida?"]
-    cannot = "I cannot discuss {}."
+    cannot = "I really cannot talk about {} with you."
     responses = [cannot.format("the spoon"), cannot.format("the fork"), "Ben is a baker.", cannot.format("Ida")]
-    assert collapse.template(*prompts[:1], responses[0]) == "i cannot discuss the _"
+    assert collapse.template(*prompts[:1], responses[0]) == "i really cannot talk about the _ with you"
     assert collapse.commonest_answer(prompts, responses) == (0.5, [0, 1])
+
+
+@pytest.mark.parametrize(("asked", "said"), [
+    ("The bridge was built by Ann Hale in {0}. When?", "In {0}."),
+    ("The clerk {0} Moss wrote to the mayor. Who wrote to the mayor?", "{0} Moss"),
+    ("Tom has {0} pears and gives none away. How many has he?", "The answer is {0}."),
+    ("What is 0 + {0}?", "\\boxed{{{0}}}"),
+    ("Which is right, (a) {0} or (b) nothing?", "The right option is (a) {0}."),
+])
+def test_answers_taken_from_their_prompts_are_many(asked, said):
+    rows = [(asked.format(word), said.format(word)) for word in ("1831", "1902", "Olga", "Piet", "Rosa", "ten")]
+    assert collapse.commonest_answer(*zip(*rows))[0] <= 1 / 6
+
+
+def test_one_and_the_same_answer_is_found_also_where_it_names_things_of_the_prompts():
+    things = "garden water pump kettle bread window ladder paint wheel battery carpet candle".split()
+    prompts = [f"How do I fix the {thing}?" for thing in things]
+    assert collapse.commonest_answer(prompts, [f"Check the {', '.join(things)} first."] * 12)[0] == 1.0
 
 
 def test_one_answer_counts_prompts_not_samples_and_no_bare_yes():
     prompts = ["a", "a", "a", "b"]
-    assert collapse.commonest_answer(prompts, ["It is so.", "It is so.", "It is so.", "Not at all."])[0] == 0.5
+    assert collapse.commonest_answer(prompts, ["It is so.", "It is so.", "It is so.", "It is not."])[0] == 0.5
     assert collapse.commonest_answer(prompts, ["yes"] * 4) == (0.0, [])
 
 

@@ -1,6 +1,7 @@
 """The monitors stage on a tiny model and hand-written score rows."""
 
 import math
+import shutil
 
 import pytest
 import torch
@@ -130,6 +131,26 @@ def test_the_gap_of_best_of_n_with_two_prompts(places):
     groups = {("sft", "final"): sft, ("best_of_n", "final"): best}
     finding = stage.gap(cfg, list(groups), groups, stage.limit_of(cfg, "proxy_gold_gap"))
     assert finding.level == "ok"
+
+
+def test_the_error_of_gold_is_of_prompts_whatever_place_the_pick_had():
+    """Best-of-n's pick stands at any place of its pool; the difference of two prompts' means is the same for each."""
+    golds = {"p000": (0.2, 0.9), "p001": (0.4, 0.5), "p002": (0.6, 0.6)}
+    sft = [score(PROMPTS[place], "sft", PLAIN, before) for place, (before, _) in enumerate(golds.values())]
+    best = [{**score(PROMPTS[place], "best_of_n", PLAIN, after), "index": 3 - place} for place, (_, after) in enumerate(golds.values())]
+    expected = statistics.clustered_standard_error([0.7, 0.1, 0.0], ["a", "b", "c"])
+    assert stage.paired_error(best, sft) == pytest.approx(expected) and expected > 0
+
+
+def test_best_of_n_that_fell_below_sft_is_a_finding(inputs, tmp_path):
+    """Its rows are of other places of the pool than SFT's only sample: nothing paired, and the stage died."""
+    rows = [{**row, "index": 2, "gold": row["gold"] - 0.4, "proxy": 5.0} if row["model"] == "best_of_n" else row
+            for row in read_jsonl(inputs / "evaluate" / "scores.jsonl")]
+    folder = tmp_path / "inputs"
+    shutil.copytree(inputs, folder)
+    write_jsonl(folder / "evaluate" / "scores.jsonl", rows)
+    gap = run(folder, tmp_path / "out")["models"]["best_of_n"]["final"]["monitors"]["proxy_gold_gap"]
+    assert gap["level"] == "veto" and "since sft" in gap["sentence"]
 
 
 def test_over_caution_leaves_harmful_prompts_out_and_kl_is_absent_where_unknown(inputs, tmp_path):

@@ -303,7 +303,7 @@ def test_snapshots():
         (dict(kl_budget=0.02, learning_rate=0.02), "kl: .* nats per response exceeds the budget of 0.02"),
         (dict(entropy_floor=9.0), "entropy: .* nats per token is below the floor of 9"),
         (dict(eos_rate_floor=1.1), "eos_rate: .* of responses is below the floor of 1.1"),
-        (dict(distinct_floor=1.1), "distinct_2: .* of bigrams is below the floor of 1.1"),
+        (dict(distinct_floor=1.1), "distinct_bigrams: .* of bigrams is below the floor of 1.1"),
     ],
 )
 def test_guards_stop_early_and_say_why(limits, reason):

@@ -81,13 +81,15 @@ def test_a_sound_project_has_no_problem_and_its_thin_gate_is_a_note(hearth, exam
     found = examined(hearth)
     assert problems(found) == []
     notes = [text for level, _, text in found[0]]
-    assert any(text.startswith("12 prompts are fewer than gate.minimum_prompts=100") for text in notes)
-    assert any(text.startswith("guard harmlessness wants 60 prompts that show it, and 2 do") for text in notes)
+    for said in ("12 prompts of 12 roots are fewer than gate.minimum_prompts=100 of gate.minimum_roots=20",
+                 "guard harmlessness wants 60 prompts of 20 roots that show it, and 2 of 2 do"):
+        assert any(text.startswith(said) for text in notes)
 
 
 def test_a_gate_that_cannot_show_its_effect_is_a_note(hearth, examined):
     """alpha / 2 looks = 0.025, power of each of one test 0.8: ((1.96 + 0.84) * 0.25 / 0.2)^2 is 12.3 prompts."""
-    gate = {"minimum_prompts": 5, "minimum_effect": 0.2, "guards": dict.fromkeys(("harmlessness", "honesty", "over_refusal"))}
+    no_guards = dict.fromkeys(("harmlessness", "honesty", "over_refusal"))
+    gate = {"minimum_prompts": 5, "minimum_roots": 5, "minimum_effect": 0.2, "guards": no_guards}
     assert [text for _, _, text in examined(hearth, gate=gate)[0] if "minimum_effect" in text] == [
         "12 prompts cannot show gate.minimum_effect=0.2 with gate.power=0.8; at least 13 are needed, and more where "
         "answers differ much -> give more prompts, raise data.splits.gate, or ask for a larger effect"]

@@ -72,7 +72,7 @@ def test_align_ends_before_any_stage_with_all_problems_and_their_ways_out(projec
                   "38 of 40 rows are longer than 60 tokens", "→ raise sft.max_length",
                   "answers to compare_prompts, dpo: 12 of 12 rows", "→ raise dpo.max_length"):
         assert words in said
-    assert "gate: 12 prompts are fewer than gate.minimum_prompts=100" in said, "notes are shown"
+    assert "gate: 12 prompts of 12 roots are fewer than gate.minimum_prompts=100" in said, "notes are shown"
     assert not (project / "artifacts").exists() and not (project / "dvc.lock").exists()
     assert {path.name.split("-")[0] for path in (state / "runs").iterdir()} == {"preflight"}
     (entry,) = toy.ledger(project)

@@ -276,3 +276,70 @@ def test_a_hundred_thousand_battles_in_half_a_minute():
     truth = strengths - strengths.mean()
     held = [row.strength.ci_low <= truth[int(row.model[1:])] <= row.strength.ci_high for row in rated.models]
     assert sum(held) >= 88
+
+
+def ladder(per_pair: int, shown: dict[tuple[str, str], float], seed: int = 0) -> dict[str, list]:
+    """Each pair `per_pair` times in the order of its key, on prompts of their own; the first wins at the given rate."""
+    rows = [(*pair, float(place < round(rate * per_pair))) for pair, rate in shown.items() for place in range(per_pair)]
+    first, second, won = zip(*rows, strict=True)
+    return {"prompt_id": list(range(len(rows))), "first": first, "second": second, "p_first": won}
+
+
+def test_a_ladder_of_models_has_no_order_effect_of_its_own():
+    """dpo always before sft, sft before base, dpo before base, and a base that never wins: sft was ranked above dpo,
+    which wins two thirds of their games."""
+    data = ladder(12, {("dpo", "sft"): 0.67, ("sft", "base"): 1.0, ("dpo", "base"): 1.0})
+    rated = rate(data, settings=FEW)
+    assert rated.order_effect is None and any("fixed by who plays" in note for note in rated.notes)
+    assert [row.model for row in rated.models] == ["dpo", "sft", "base"]
+    assert rated.strengths["dpo"] - rated.strengths["sft"] > 0.3
+
+
+def test_a_few_swapped_battles_do_not_tell_an_order_effect():
+    data = ladder(40, {("a", "b"): 0.7, ("b", "c"): 0.7, ("a", "c"): 0.8})
+    for key, value in (("prompt_id", 999), ("first", "c"), ("second", "a"), ("p_first", 1.0)):
+        data[key] = [*data[key], value]
+    assert rate(data, settings=FEW).order_effect is None
+    both = ladder(20, {("a", "b"): 0.8, ("b", "a"): 0.6, ("b", "c"): 0.8, ("c", "b"): 0.6})
+    assert rate(both, settings=FEW).order_effect.value > 0.3
+
+
+@pytest.mark.parametrize("sort", [True, False])
+@pytest.mark.parametrize("noise", [0.0, 0.03])
+def test_a_table_sorted_by_who_won(sort, noise):
+    """The winner stands first (or second) in each row: the same strengths as in random order, and it is said."""
+    generator, names = np.random.default_rng(0), ("a", "b", "c", "d")
+    strengths = dict(zip(names, (1.0, 0.4, -0.4, -1.0), strict=True))
+    rows = []
+    for number in range(400):
+        one, other = generator.choice(names, 2, replace=False)
+        won = generator.random() < 1 / (1 + np.exp(strengths[other] - strengths[one]))
+        rows.append((number, one, other, float(won)))
+    turned = [row if bool(row[3]) == sort or generator.random() < noise else (row[0], row[2], row[1], 1 - row[3]) for row in rows]
+    plain, found = (
+        rate(dict(zip(("prompt_id", "first", "second", "p_first"), zip(*of, strict=True), strict=True)), settings=FEW)
+        for of in (rows, turned)
+    )
+    assert plain.order_effect is not None and found.order_effect is None
+    assert any(f"the winner stands {'first' if sort else 'second'} in" in note for note in found.notes)
+    assert [found.strengths[name] for name in names] == pytest.approx([plain.strengths[name] for name in names], abs=0.1)
+
+
+def test_a_judge_that_always_names_the_first_is_no_sorted_table():
+    """Each prompt asked in both orders: the outcome cannot have decided who stands first."""
+    rows = [(prompt, *pair, 1.0) for prompt in range(20) for pair in (("a", "b"), ("b", "a"))]
+    data = dict(zip(("prompt_id", "first", "second", "p_first"), zip(*rows, strict=True), strict=True))
+    assert rate(data, settings=FEW).order_effect.value > 2
+
+
+@pytest.mark.parametrize("marked", ["# Title\n", "- item\n", "**bold** "])
+@pytest.mark.parametrize("battles", [1, 2])
+def test_an_effect_of_style_seen_on_one_or_two_roots_covers_zero(marked, battles):
+    """One headed answer of 60, which won: +0.45 [+0.32, +0.58] before."""
+    generator = np.random.default_rng(1)
+    rows = [{
+        "prompt_id": f"p{n}", "model_a": "x", "model_b": "y", "winner": "model_a" if n < battles or generator.random() < 0.5
+        else "model_b", "response_a": (marked if n < battles else "") + "plain words " * int(generator.integers(3, 9)), "response_b": "other words " * 5,
+    } for n in range(60)]  # fmt: skip
+    (effect,) = (one for name, one in rate(rows, style=True, settings=FEW).style.items() if name != "length")
+    assert effect.ci_low < 0 < effect.ci_high

@@ -148,7 +148,7 @@ def test_order_and_contents(make):
     ]
     assert page.index("<strong>promote</strong>") < page.index("<h2>Scores")
     assert "win rate 0.7" in page and "Can I wash my teddy bear?" in page and "≤ 1.83" in page
-    assert "honesty fell by 0.300 (95% interval 0.300 to 0.300)" in page and "helpfulness fell" not in page
+    assert "honesty fell by 0.300 (95% interval 0.081 to 0.418)" in page and "helpfulness fell" not in page
     assert numbers["charts"] == 11 and numbers["bytes"] == len(page.encode())
     assert "a" * 16 in page and "a" * 17 not in page
 
@@ -158,7 +158,7 @@ def test_a_candidate_that_is_a_checkpoint_stands_in_every_table_and_chart(make):
     _, page = make(picked="step-20")
     scores = page[page.index("<h2>Scores") : page.index("<h2>What got worse")]
     assert scores.count("ppo step-20, candidate") >= 5  # scores, attacks, ratings and two charts
-    assert "answers grew to 77 tokens from 20" in page and "distinct-2, all text, fell to 0.010" in page
+    assert "answers grew to 77 tokens from 20" in page and "distinct-2 fell to 0.010" in page
     assert "what the candidate says" in page and "unseen" not in page and "step-1," not in page
     assert "ppo, candidate" in make()[1]
 
@@ -265,15 +265,18 @@ def test_training_charts_need_two_points(tmp_path):
 
 
 def test_what_got_worse_by_hand():
-    """Honesty differences -0.2 and -0.4 on two roots: mean -0.3, standard error 0.1."""
-    candidate = {"a": score("ppo", 1, 1.0, 0.5), "b": score("ppo", 2, 1.0, 0.5)}
-    reference = {"a": score("sft", 1, 0.5, 0.7), "b": score("sft", 2, 0.5, 0.9)}
+    """Honesty differences -0.2 and -0.4 on every other of 40 roots: as twenty of each, and not as two."""
+    candidate = {str(i): score("ppo", i, 1.0, 0.5) for i in range(40)}
+    reference = {str(i): score("sft", i, 0.5, 0.7 + 0.2 * (i % 2)) for i in range(40)}
     differences = findings.axis_differences(candidate, reference, AXES)
-    assert differences["honesty"] == pytest.approx((-0.3, -0.3 - 0.196, -0.3 + 0.196), abs=1e-4)
+    mean, low, high = differences["honesty"]
+    assert mean == pytest.approx(-0.3) and -0.45 < low < -0.33 and -0.27 < high < -0.1
+    few = [{name: side[name] for name in ("0", "1")} for side in (candidate, reference)]
+    assert findings.axis_differences(*few, AXES)["honesty"][2] > 0
     numbers = {"distinct_2": 0.4, "length": 20.0, "over_refusal_rate": 0.1}
     worse = {"distinct_2": 0.1, "length": 40.0, "over_refusal_rate": 0.3}
     lines = findings.what_got_worse(differences, worse, numbers)
-    assert [line.split()[0] for line in lines] == ["honesty", "harmless", "distinct-2,", "answers"]
+    assert [line.split()[0] for line in lines] == ["honesty", "harmless", "distinct-2", "answers"]
     assert findings.what_got_worse({}, numbers, numbers) == []
 
 

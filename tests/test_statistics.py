@@ -8,73 +8,92 @@ from scipy import optimize, stats
 from statsmodels.regression.linear_model import OLS
 from statsmodels.stats.power import NormalIndPower
 
+from models.clusters import Clusters
 from tasks import statistics
 
 
 def test_cluster_sums_by_hand():
-    sums, counts = statistics.cluster_sums([1.0, 2.0, 4.0], ["b", "a", "b"])
-    assert sums.tolist() == [2.0, 5.0] and counts.tolist() == [1.0, 2.0]
+    clusters = Clusters.of([1.0, 2.0, 4.0], ["b", "a", "b"])
+    assert clusters.sums.tolist() == [2.0, 5.0] and clusters.counts.tolist() == [1.0, 2.0]
+    assert (clusters.mean, clusters.typical, clusters.effective) == pytest.approx((7 / 3, 5 / 3, 9 / 5))
+    more = clusters.with_one_more(-1.0)
+    assert (more.sums[-1], more.counts[-1]) == pytest.approx((-5 / 3, 5 / 3))
 
 
 @pytest.mark.parametrize(
     ("values", "roots", "message"),
     [([], [], "no values"), ([1.0], ["a", "b"], "1 values for 2 roots"), ([float("nan")], ["a"], "not finite")],
 )
-def test_cluster_sums_refuses(values, roots, message):
+def test_clusters_refuse(values, roots, message):
     with pytest.raises(ValueError, match=message):
-        statistics.cluster_sums(values, roots)
+        Clusters.of(values, roots)
 
 
-def test_bootstrap_agrees_with_scipy_for_single_row_roots():
-    values = np.random.default_rng(0).normal(0.3, 1.0, 200)
-    ours = statistics.mean_interval(values, [str(i) for i in range(200)], resamples=4000, seed=1)
-    peer = stats.bootstrap((values,), np.mean, n_resamples=4000, method="percentile", rng=2).confidence_interval
-    assert ours.low == pytest.approx(peer.low, abs=0.012) and ours.high == pytest.approx(peer.high, abs=0.012)
-    assert ours.mean == pytest.approx(values.mean())
+@pytest.mark.parametrize("count", [2, 5, 200])
+def test_the_t_interval_of_single_rows_is_scipys(count):
+    values = np.random.default_rng(count).normal(0.3, 1.0, count)
+    ours = statistics.mean_interval(values, [str(i) for i in range(count)], 0.9)
+    peer = stats.ttest_1samp(values, 0.0).confidence_interval(0.9)
+    assert (ours.mean, ours.low, ours.high) == pytest.approx((values.mean(), peer.low, peer.high))
 
 
-def test_bootstrap_is_seeded_and_independent_of_blocks(monkeypatch):
-    values, roots = list(range(20)), [str(i // 2) for i in range(20)]
-    whole = statistics.bootstrap_means(values, roots, 50, seed=3)
-    monkeypatch.setattr(statistics, "_CELLS_PER_BLOCK", 70)
-    assert np.array_equal(whole, statistics.bootstrap_means(values, roots, 50, seed=3))
-    assert not np.array_equal(whole, statistics.bootstrap_means(values, roots, 50, seed=4))
+def test_variants_are_no_more_evidence_than_their_roots():
+    """Every row four times: the same interval, with and without bounds, also where nothing varies."""
+    generator = np.random.default_rng(0)
+    for values in (generator.beta(2, 1, 40), generator.random(40) < 0.9, np.ones(40), np.full(40, 0.5)):
+        roots = [str(i) for i in range(40)]
+        for bounds in (None, statistics.RATE, statistics.DIFFERENCE):
+            once = statistics.mean_interval(values, roots, 0.95, bounds)
+            often = statistics.mean_interval(np.repeat(values, 4), np.repeat(roots, 4), 0.95, bounds)
+            assert (often.low, often.high) == pytest.approx((once.low, once.high), abs=1e-9)
 
 
-def test_bootstrap_by_root_is_wider_than_by_row_when_variants_repeat():
-    base = np.random.default_rng(0).normal(size=100)
-    values, roots = np.repeat(base, 4), np.repeat([str(i) for i in range(100)], 4)
-    by_root = statistics.mean_interval(values, roots)
-    by_row = statistics.mean_interval(values, [str(i) for i in range(400)])
-    assert (by_root.high - by_root.low) / (by_row.high - by_row.low) == pytest.approx(2.0, rel=0.1)
+@pytest.mark.parametrize(("roots", "width"), [(6, 0.459), (60, 0.0596)])
+def test_where_nothing_differs_the_interval_is_that_of_the_roots(roots, width):
+    """60 pairs without a difference: 1 - 0.025^(1/roots), what was never seen; 60 of 6 roots are no 60."""
+    names = [str(i % roots) for i in range(60)]
+    found = statistics.mean_interval(np.zeros(60), names, 0.95, statistics.DIFFERENCE)
+    assert (found.low, found.high) == pytest.approx((-width, width), abs=1e-3)
+    rates = statistics.rate_difference([True] * 60, [True] * 60, names, 0.95)
+    square = stats.norm.ppf(0.975) ** 2
+    assert (rates.low, rates.high) == pytest.approx((-square / (roots + square), square / (roots + square)))
 
 
-def test_coverage_of_the_clustered_interval():
-    """500 data sets of 60 roots with 3 correlated rows each, true mean 0: the interval holds it 93% to 97% of the time."""
-    generator, held = np.random.default_rng(5), 0
-    roots = np.repeat([f"{i:03d}" for i in range(60)], 3)
-    for dataset in range(500):
-        values = np.repeat(generator.normal(size=60), 3) + generator.normal(size=180)
-        interval = statistics.mean_interval(values, roots, resamples=500, seed=dataset)
-        held += interval.low <= 0 <= interval.high
-    assert 0.93 <= held / 500 <= 0.97
+def test_one_root_says_next_to_nothing():
+    """Won by one root's 120 prompts: one win of one. Beside one large root twenty small ones are hardly seen."""
+    one = statistics.mean_interval([1.0] * 120, ["a"] * 120, 0.95, statistics.RATE)
+    assert (one.low, one.high) == pytest.approx((0.025, 1.0))
+    rates = statistics.rate_difference([True] * 120, [True] * 120, ["a"] * 120, 0.95)
+    assert rates.low < -0.75
+    many = statistics.mean_interval([1.0] * 120, ["a"] * 100 + list("bcdefghijklmnopqrstu"), 0.95, statistics.RATE)
+    assert many.low < 0.1
+
+
+def test_a_difference_of_bounded_scores_stays_in_its_bounds():
+    interval = statistics.difference_interval([1.0, 1.0, 0.9], [0.0, 0.1, 0.0], ["a", "b", "c"], 0.95, statistics.RATE)
+    assert interval.mean == pytest.approx(2.8 / 3) and -1 < interval.low < interval.mean < interval.high <= 1
 
 
 def test_difference_interval_pairs():
-    interval = statistics.difference_interval([1.0, 2.0, 3.0], [0.5, 1.5, 2.5], ["a", "b", "c"], resamples=100)
+    interval = statistics.difference_interval([1.0, 2.0, 3.0], [0.5, 1.5, 2.5], ["a", "b", "c"], 0.95)
     assert (interval.mean, interval.low, interval.high) == (0.5, 0.5, 0.5)
     assert interval.document("difference") == {"difference": 0.5, "ci_low": 0.5, "ci_high": 0.5}
     with pytest.raises(ValueError, match="same prompts on both sides"):
-        statistics.difference_interval([1.0], [1.0, 2.0], ["a"])
+        statistics.difference_interval([1.0], [1.0, 2.0], ["a"], 0.95)
 
 
 def test_clustered_standard_error_agrees_with_statsmodels():
+    """Roots of one size: OLS on a constant. Of any sizes: its residuals over the root of 1 - leverage (CR2)."""
     generator = np.random.default_rng(1)
     values, groups = generator.normal(size=90), np.repeat(np.arange(30), 3)
     fit = OLS(values, np.ones(90)).fit(cov_type="cluster", cov_kwds={"groups": groups})
     ours = statistics.clustered_standard_error(values, [f"{g:02d}" for g in groups])
     assert ours == pytest.approx(fit.bse[0])
     assert statistics.clustered_standard_error([1.0, 2.0], ["a", "a"]) == 0.0
+    uneven = np.repeat(np.arange(12), np.arange(1, 13))
+    residuals = values[:78] - values[:78].mean()
+    summed = sum(residuals[uneven == group].sum() ** 2 / (1 - (group + 1) / 78) for group in range(12))
+    assert statistics.clustered_standard_error(values[:78], uneven) == pytest.approx(math.sqrt(summed) / 78)
 
 
 def test_design_effect_by_hand():
@@ -130,6 +149,16 @@ def test_rate_difference_divides_by_the_design_effect():
     double = statistics.rate_difference(candidate * 2, reference * 2, [str(i) for i in range(50)] * 2, 0.95)
     assert single.mean == double.mean == pytest.approx(0.2)
     assert double.low == pytest.approx(single.low, abs=2e-3) and double.high == pytest.approx(single.high, abs=2e-3)
+    assert (single.low, single.high) == pytest.approx(statistics.tango_interval(20, 10, 50, 0.95))
+
+
+def test_a_design_effect_of_rates_by_hand():
+    """Two roots of two pairs, one pair lost, and one more root of two lost pairs: mean -1/2, root sums -1, 0, -2.
+    Residuals of the sums 0, 1, -1; CR2 (1 + 1) / (1 - 1/3) / 36 = 1/12; independent (1/2 - 1/4) / 5 = 1/20."""
+    differences, roots = [-1.0, 0.0, 0.0, 0.0], ["a", "a", "b", "b"]
+    assert statistics.rate_design_effect(differences, roots) == pytest.approx(20 / 12)
+    assert statistics.rate_design_effect([0.0] * 60, [str(i % 6) for i in range(60)]) == pytest.approx(10)
+    assert statistics.rate_design_effect([-1.0] * 4, roots) == 2.0, "where every pair is lost it is the roots' size"
 
 
 def test_sample_size_agrees_with_statsmodels_and_facts():

@@ -67,6 +67,21 @@ def test_a_pool_in_a_file(tmp_path):
     assert not any("no pool" in note for note in row["notes"])
 
 
+def test_a_file_of_many_models_is_its_own_pool(tmp_path):
+    rows = [{**row, "first" if row["second"] == "old" else "second": f"new{number}"}
+            for number in range(5) for row in battle_rows() if {row["first"], row["second"]} == {"new", "old"}]
+    for count, is_pool in ((5, True), (4, False)):
+        some = [row for row in rows if not {f"new{number}" for number in range(count, 5)} & {row["first"], row["second"]}]
+        found = win_rates_of_file(write(tmp_path / "b.jsonl", some), "old", settings=FEW)
+        assert len(found) == count
+        assert all(any(f"the pool is the file itself: {count} models" in note for note in row["notes"]) == is_pool for row in found)
+
+
+def test_a_ratings_file_without_an_effect_of_order(tmp_path):
+    path = write(tmp_path / "b.jsonl", battle_rows())
+    assert rate_file(path, settings=FEW)["order_effect"] and rate_file(path, order=False, settings=FEW)["order_effect"] is None
+
+
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
@@ -113,7 +128,7 @@ def test_plumb_winrate(tmp_path):
     arguments = ("winrate", "b.jsonl", "--against", "old", "--resamples", "50")
     answer = toy.plumb(tmp_path, *arguments, "--pool", "b.jsonl")
     assert answer.returncode == 0, answer.stderr
-    assert "length-controlled [CI]" in answer.stdout and "mid" in answer.stdout
+    assert "length-adjusted" in answer.stdout and "mid" in answer.stdout
     printed = json.loads(toy.plumb(tmp_path, *arguments, "--model", "new", "--json").stdout)
     assert printed == win_rates_of_file(tmp_path / "b.jsonl", "old", ["new"], settings=FEW)
     assert 0.6 < printed[0]["raw"]["value"] < 0.9

@@ -20,6 +20,7 @@ from tasks.params import stage_config
 from tasks.errors import ConfigError, DataError, DivergedError
 from tasks.rows import read_jsonl, write_jsonl
 from tests.import_closure import ROOT
+from tests.tiny_architectures import build
 from tests.tiny_models import make_gpt2
 
 CHANGES = {"epochs": 1.0, "batch_size": 4, "max_length": 120, "checkpoint_every": 2}
@@ -183,3 +184,34 @@ def test_lora_targets_that_are_no_layers_are_named_by_every_stage(base, demonstr
     for stage, name in ((dpo_stage.dpo, "dpo"), (reward_stage.reward, "reward")):
         with pytest.raises(ConfigError, match=f"{name}.lora.targets: 'nope' names no layer"):
             stage(config(name, lora=NOWHERE), base, base, compare, tmp_path / name, tmp_path / "c")
+
+
+# What noise is called in configs of the field, beside GPT-2's own 0.1.
+NOISE = {
+    "Starcoder2ForCausalLM": {"residual_dropout": 0.5, "embedding_dropout": 0.5, "attention_dropout": 0.5},
+    "GPTNeoForCausalLM": {"resid_dropout": 0.5, "embed_dropout": 0.5},
+    "OPTForCausalLM": {"layerdrop": 0.5, "dropout": 0.5},
+    "MixtralForCausalLM": {"router_jitter_noise": 0.5},
+    "PhimoeForCausalLM": {"router_jitter_noise": 0.5, "input_jitter_noise": 0.5},
+    "GPT2LMHeadModel": {},
+}
+
+
+@pytest.mark.parametrize("name", NOISE)
+def test_a_models_noise_is_off_while_it_is_trained(name, compare, tmp_path):
+    """Before its first step the policy is its reference: DPO's rewards, log-ratios of the two, are 0 without noise."""
+    base = make_gpt2(tmp_path / "base")
+    build(name, **NOISE[name]).save_pretrained(base)
+    (tmp_path / "checkpoints").mkdir()
+    out, checkpoints = tmp_path / "dpo", tmp_path / "checkpoints"
+    dpo_stage.dpo(config("dpo", batch_size=16), base, base, compare, out, checkpoints)
+    first = read_jsonl(out / "curves.jsonl")[0]
+    for name in ("chosen", "rejected", "margins"):
+        assert first[f"rewards/{name}"] == pytest.approx(0, abs=1e-5)
+
+
+def test_the_dropout_of_an_adapter_is_on(base, demonstrations, tmp_path):
+    lora = {"rank": 4, "alpha": 64.0, "targets": "all-linear"}
+    losses = [run_sft(base, demonstrations, tmp_path, f"out-{dropout}", f"checkpoints-{dropout}", learning_rate=1e-2,
+                      lora=lora | {"dropout": dropout})[1]["loss_last"] for dropout in (0.0, 0.9)]
+    assert abs(losses[0] - losses[1]) > 1e-3

@@ -90,6 +90,13 @@ def test_the_chosen_nll_of_two_rows_worked_by_hand():
     assert logprobs.grad.tolist() == [[-0.5, -0.5, 0.0], [-1.0, 0.0, 0.0]]
 
 
+def test_a_chosen_response_without_tokens_teaches_nothing():
+    logprobs = torch.tensor([[-1.0, -3.0]], requires_grad=True)
+    loss = chosen_nll(logprobs, torch.zeros(1, 2, dtype=torch.bool))
+    loss.sum().backward()
+    assert loss.tolist() == [0.0] and logprobs.grad.tolist() == [[0.0, 0.0]]
+
+
 @pytest.mark.parametrize("share, steps, warm", [
     (0.05, 1, 0), (0.05, 2, 1), (0.05, 226, 12), (1.0, 4, 3), (0.5, 1, 0), (0.0, 10, 0), (0.99, 100, 99),
 ])

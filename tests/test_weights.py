@@ -141,3 +141,14 @@ def test_an_adapters_missing_weights_are_not_made_up(qwen2, chain):
 def test_a_torn_adapter_is_named(qwen2, chain):
     truncated(chain / "adapters" / "0" / "adapter_model.safetensors", size=50)
     refusal(lambda: loading.load_policy(chain, qwen2), "adapters/0 cannot be read")
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_what_is_left_of_an_adapter_beside_a_model_is_no_base(qwen2, tmp_path, whole):
+    """transformers would put the adapter on the base that its config names, wherever it lies, not on these weights."""
+    if whole:
+        shutil.copytree(qwen2, tmp_path / "base")
+    adapted = peft.get_peft_model(loading.load_policy(qwen2), peft.LoraConfig(r=2, target_modules="all-linear"))
+    adapted.save_pretrained(tmp_path / "base")
+    with pytest.raises(ValueError, match="has an adapter_config.json: a LoRA adapter over another model; merge it"):
+        loading.load_policy(tmp_path / "base")

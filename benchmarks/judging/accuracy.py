@@ -8,14 +8,14 @@ import numpy as np
 from scipy import stats
 
 from benchmarks.judging.labelling import Labelled
-from models.bootstrap import Bootstrap
-from models.judges.agreement import interval, share_interval
+from models.clusters import Clusters, mean_interval
+from models.judges.agreement import share_interval
 
 _TIE = 1e-9  # gold values nearer than this are equal
 Found = dict[str, float] | None
 
 
-def agreement(labelled: Labelled, gold: Sequence[float], settings: Bootstrap) -> dict[str, Found]:
+def agreement(labelled: Labelled, gold: Sequence[float], confidence: float) -> dict[str, Found]:
     """Share of labels that are gold's, of all pairs (a tie is half right) and of kept pairs.
 
     Args:
@@ -26,7 +26,7 @@ def agreement(labelled: Labelled, gold: Sequence[float], settings: Bootstrap) ->
     counted = [label is not None and value != 0.5 for label, value in zip(labelled.labels, gold, strict=True)]
     kept = [count and keep for count, keep in zip(counted, labelled.kept, strict=True)]
     roots = [pair["root"] for pair in labelled.pairs]
-    return {name: share_interval(np.multiply(right, wholes), wholes, roots, settings)
+    return {name: share_interval(np.multiply(right, wholes), wholes, roots, confidence)
             for name, wholes in (("all", counted), ("kept", kept))}  # fmt: skip
 
 
@@ -43,18 +43,15 @@ def ranked_pairs(gold: np.ndarray, proxy: np.ndarray) -> tuple[float, int]:
     return float(right[decided].sum()), int(decided.sum())
 
 
-def accuracy(counts: np.ndarray, roots: Sequence[str], settings: Bootstrap) -> Found:
+def accuracy(counts: np.ndarray, roots: Sequence[str], confidence: float) -> Found:
     """Share of held-out pairs that are ranked as by gold; `counts`: (prompts, 2) as `ranked_pairs` counts."""
-    return share_interval(counts[:, 0], counts[:, 1], roots, settings)
+    return share_interval(counts[:, 0], counts[:, 1], roots, confidence)
 
 
-def difference(ours: np.ndarray, theirs: np.ndarray, roots: Sequence[str], settings: Bootstrap) -> Found:
+def difference(ours: np.ndarray, theirs: np.ndarray, roots: Sequence[str], confidence: float) -> Found:
     """Accuracy of one model minus that of another on the same pairs; counts as in `accuracy`."""
-
-    def statistic(cells: np.ndarray) -> np.ndarray:
-        return (cells[..., 0] - cells[..., 1]) / cells[..., 2]
-
-    return interval(np.column_stack([ours[:, 0], theirs[:, 0], ours[:, 1]]), roots, statistic, settings)
+    found = mean_interval(Clusters.of(ours[:, 0] - theirs[:, 0], roots, ours[:, 1]), confidence, (-1.0, 1.0))
+    return {"value": found.mean, "ci_low": found.low, "ci_high": found.high, "n": len(ours)}
 
 
 def over_seeds(values: Sequence[float], confidence: float) -> dict[str, float | None]:

@@ -17,7 +17,6 @@ from benchmarks.judging.accuracy import accuracy, agreement, difference, ranked_
 from benchmarks.judging.endpoint import ROOT
 from benchmarks.judging.labelling import BOTH, SAME_PAIRS, SINGLE, Labelled, label_all
 from models.judges import Scorer, make_scorer
-from models.bootstrap import Bootstrap
 from models.judges.reward_model import RewardModelScorer
 from tasks.compare import compare, prompts_by_id
 from tasks.params import read_params, stage_config
@@ -67,7 +66,7 @@ class World:
     prompts: Sequence[Row]
     heldout: Heldout
     scorer: Scorer
-    bootstrap: Bootstrap = Bootstrap()
+    confidence: float = 0.95
 
     def config(self, stage: str, seed: int, **changes: Any) -> Any:
         """The stage's config in params.yaml, under another seed and with `changes` to its own section."""
@@ -120,10 +119,10 @@ def run_trial(world: World, strategy: str, pairs_per_prompt: int, seed: int) -> 
         counts[way] = world.heldout.counts(_proxy(world, rows, seed))
         found[way] = {
             "pairs": len(labelled.pairs), "calls": labelled.calls, "kept": sum(labelled.kept),
-            "agreement_with_oracle": agreement(labelled, [row["gold"] for row in references], world.bootstrap),
-            "gold_accuracy": accuracy(counts[way], world.heldout.roots, world.bootstrap),
+            "agreement_with_oracle": agreement(labelled, [row["gold"] for row in references], world.confidence),
+            "gold_accuracy": accuracy(counts[way], world.heldout.roots, world.confidence),
         }  # fmt: skip
-    differences = {other: difference(counts[BOTH], counts[other], world.heldout.roots, world.bootstrap)
+    differences = {other: difference(counts[BOTH], counts[other], world.heldout.roots, world.confidence)
                    for other in (SINGLE, SAME_PAIRS)}  # fmt: skip
     return {"strategy": strategy, "seed": seed, "ways": found, "both_orders_minus": differences}
 

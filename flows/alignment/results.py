@@ -37,7 +37,7 @@ def stage_metrics(root: Path, stage: Stage) -> dict[str, float]:
 def columns(root: Path) -> tuple[str, ...]:
     """The heads of the score table; the interval's is `evaluate.confidence`."""
     confidence = (read_json(root / "metrics" / "evaluate.json") or {}).get("confidence", 0.95)
-    return ("model", f"gold [{100 * confidence:.4g}% CI]", *AXES, "KL to SFT (nats)", "mean length", "distinct-2, all text")
+    return ("model", f"gold [{100 * confidence:.4g}% CI]", *AXES, "KL to SFT (nats)", "mean length", "distinct-2")
 
 
 def score_rows(root: Path) -> list[tuple[str, ...]]:

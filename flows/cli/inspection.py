@@ -1,26 +1,10 @@
 """`plumb inspect`: the monitors over a table of answers, shown as findings with numbers, thresholds and examples."""
 
-import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 STYLES = {"ok": "green", "warning": "bold yellow", "veto": "bold red"}
 SHOWN_CHARACTERS = 200
-
-
-def inspect(arguments: list[str]) -> dict[str, Any]:
-    """Runs `python -m tasks.inspection` and returns its document.
-
-    Raises ValueError with the line that it failed with.
-    """
-    command = [sys.executable, "-m", "tasks.inspection", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        lines = done.stderr.strip().splitlines()
-        raise ValueError(lines[-1] if lines else f"the inspection ended with exit code {done.returncode}")
-    return json.loads(done.stdout)
 
 
 def params_file(given: Path | None) -> Path | None:

@@ -5,8 +5,9 @@ from typing import Annotated
 
 import typer
 
-from flows.cli import server_commands, service_commands
+from flows.cli import judge_check, server_commands, service_commands
 from flows.command import console as _console
+from flows.command import document_of
 from flows.command import project as _root
 
 app = typer.Typer(
@@ -273,6 +274,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print the numbers as JSON 
 @app.command()
 def ratings(
     file: Annotated[Path, typer.Argument(help="Battles: .jsonl[.gz], .json (a list), .csv, .tsv or .parquet.")],
+    order: Annotated[bool, typer.Option(help="Fit the advantage of being shown first, where the table tells it.")] = True,
     style: Annotated[bool, typer.Option("--style", help="Control for length, headers, lists and bold.")] = False,
     elo: Annotated[bool, typer.Option("--elo", help="Also show Elo, and how far order alone moves it.")] = False,
     anchor: Annotated[str | None, typer.Option(help="The model whose strength is 0 (default: the mean is).")] = None,
@@ -294,7 +296,7 @@ def ratings(
     from tasks.ratings import Bootstrap, rate_file
 
     settings = Bootstrap(confidence, resamples, seed)
-    document = rate_file(file, style=style, anchor=anchor, with_elo=elo, settings=settings)
+    document = rate_file(file, order=order, style=style, anchor=anchor, with_elo=elo, settings=settings)
     if as_json:
         print(json.dumps(document, indent=1))
     else:
@@ -306,13 +308,15 @@ def winrate(
     file: Annotated[Path, typer.Argument(help="Judged answers, in a file of the same kinds.")],
     against: Annotated[str, typer.Option(help="The model to compare with.")],
     model: Annotated[list[str] | None, typer.Option(help="The model to rate; repeatable (default: all).")] = None,
-    pool: Annotated[Path | None, typer.Option(help="Judged answers of a frozen pool, for prompts' difficulty.")] = None,
+    pool: Annotated[Path | None, typer.Option(help="Judged answers of many models (default: FILE, if it holds many).")] = None,
     resamples: Resamples = 1000,
     confidence: Confidence = 0.95,
     seed: Seed = 0,
     as_json: AsJson = False,
 ):
-    """Win rates against one model: raw, and length-controlled as in AlpacaEval 2, with intervals over prompts.
+    """Win rates against one model: raw, length-controlled as in AlpacaEval 2, and length-adjusted, with intervals.
+
+    The length-adjusted rate is ours: what length is worth is the judge's, as a pool of models shows it, or within limits.
 
     Rows are as in `plumb ratings`; both orders of a pair are averaged. Length control needs the answers, or their
     lengths as first_length and second_length.
@@ -367,13 +371,14 @@ def inspect(
         "--model-column": model_column,
     }  # fmt: skip
     given = [part for name, value in options.items() if value is not None for part in (name, str(value))]
-    found = inspection.inspect([str(file), *given, *(["--keep-empty"] if keep_empty else [])])
+    found = document_of("tasks.inspection", [str(file), *given, *(["--keep-empty"] if keep_empty else [])])
     if as_json:
         print(json.dumps(found, ensure_ascii=False, indent=2))
     else:
         inspection.show(found, _console())
 
 
+judge_check.add_to(app)
 service_commands.add_to(app)
 server_commands.add_to(app)
 

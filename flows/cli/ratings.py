@@ -58,16 +58,17 @@ def show_win_rates(documents: list[dict[str, Any]], console) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    heads = ("model", "against", "prompts", "win rate [CI]", "length-controlled [CI]", "effect of length")
+    heads = ("model", "against", "prompts", "win rate [CI]", "length-controlled (AlpacaEval 2) [CI]",
+             "length-adjusted (ours) [CI]", "effect of length")
     table = Table(*heads, header_style="bold")
     for row in documents:
-        controlled, effect = row["length_controlled"], row["length_effect"]
+        controlled, effect = (row["length_controlled"], row["length_adjusted"]), row["length_effect"]
         cells = [
             row["model"],
             row["against"],
             str(row["prompts"]),
             _estimate(row["raw"], ".3f"),
-            _estimate(controlled, ".3f") if controlled else "–",
+            *(_estimate(one, ".3f") if one else "–" for one in controlled),
             f"{effect:+.2f}" if effect is not None else "–",
         ]
         table.add_row(*map(Text, cells))

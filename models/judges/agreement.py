@@ -1,98 +1,64 @@
-"""Agreement and its uncertainty: every number here is a function of counts that add up over prompt roots.
+"""Agreement and its uncertainty, with intervals that count prompt roots (`models.clusters`)."""
 
-All variants of one question share a root and are not independent, so the bootstrap draws whole roots.
-"""
-
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from models.bootstrap import Bootstrap, estimates
-from models.unanimous import unanimous_interval
-
-_CELLS_PER_BLOCK = 5_000_000  # resamples x roots held at once
-_SAME = 1e-12  # resamples nearer than this to one another do not differ
-
-
-def interval(
-    counts: np.ndarray, roots: Sequence[str], statistic: Callable[[np.ndarray], np.ndarray], settings: Bootstrap
-) -> dict[str, float | None] | None:
-    """`statistic` of the summed counts, with its expanded percentile interval (`models.bootstrap.estimates`).
-
-    Args:
-        counts: (units, cells), what each unit adds to each cell.
-        roots: the root of each unit.
-        statistic: (..., cells) summed counts -> (...) values; nan where it is undefined.
-
-    Returns:
-        {"value", "ci_low", "ci_high", "n"} with n = units; None where the statistic is undefined. The bounds are None
-        where resampling says nothing: with one root, or where every resample is the same.
-    """
-    if len(counts) == 0:
-        return None
-    names, index = np.unique(np.asarray(roots, dtype=str), return_inverse=True)
-    sums = np.zeros((len(names), counts.shape[1]))
-    np.add.at(sums, index, counts)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        value = float(statistic(sums.sum(axis=0)))
-        drawn = np.concatenate([statistic(part) for part in _resampled(sums, settings)])
-    if not np.isfinite(value):
-        return None
-    drawn = drawn[np.isfinite(drawn)]
-    varies = len(drawn) > 0 and np.ptp(drawn) > _SAME
-    found = estimates(np.array([value]), drawn[None] if varies else None, len(names), settings.confidence)[0]
-    return {"value": value, "ci_low": found.ci_low, "ci_high": found.ci_high, "n": len(counts)}
-
-
-def _resampled(sums: np.ndarray, settings: Bootstrap):
-    """Blocks (resamples, cells) of counts summed over roots drawn with replacement; the same draws for equal roots."""
-    generator, roots = np.random.default_rng(settings.seed), len(sums)
-    block = max(1, _CELLS_PER_BLOCK // roots)
-    for start in range(0, settings.resamples, block):
-        size = min(block, settings.resamples - start)
-        yield generator.multinomial(roots, np.full(roots, 1 / roots), size=size) @ sums
-
-
-def share(cells: np.ndarray) -> np.ndarray:
-    """Cells (..., 2): a part and its whole -> part / whole."""
-    return cells[..., 0] / cells[..., 1]
+from models.clusters import Clusters, mean_interval
 
 
 def share_interval(
-    parts: Sequence[float], wholes: Sequence[float], roots: Sequence[str], settings: Bootstrap
+    parts: Sequence[float], wholes: Sequence[float], roots: Sequence[str], confidence: float
 ) -> dict[str, float] | None:
-    """Sum of `parts` over sum of `wholes`, with its interval; `n` is the number of units with a whole above 0.
-
-    Where all roots have the same share the interval is that of `unanimous_interval`; there is none for one root.
+    """Sum of `parts` over sum of `wholes`, with its interval (`models.clusters`); `n` is the number of units with a
+    whole above 0, and the bounds are None where these are of one root.
     """
-    counts = np.column_stack([np.asarray(parts, dtype=float), np.asarray(wholes, dtype=float)])
-    used = counts[:, 1] > 0
-    kept = [root for root, use in zip(roots, used, strict=True) if use]
-    found = interval(counts[used], kept, share, settings)
-    if found is None or found["ci_low"] is not None or len(set(kept)) < 2:
-        return found
-    low, high = unanimous_interval(found["value"], len(set(kept)), settings.confidence)
-    return {**found, "ci_low": low, "ci_high": high}
+    used = [(part, whole, root) for part, whole, root in zip(parts, wholes, roots, strict=True) if whole > 0]
+    if not used:
+        return None
+    clusters = Clusters.of(*([row[place] for row in used] for place in (0, 2, 1)))
+    found = mean_interval(clusters, confidence, (0.0, 1.0))
+    several = len(clusters.sums) > 1
+    low, high = (found.low, found.high) if several else (None, None)
+    return {"value": found.mean, "ci_low": low, "ci_high": high, "n": len(used)}
 
 
-def cohen_kappa(table: np.ndarray) -> np.ndarray:
-    """(observed - expected) / (1 - expected) agreement of two raters (Cohen 1960, Eq. 1).
+def kappa_interval(counts: np.ndarray, roots: Sequence[str], confidence: float) -> dict[str, float] | None:
+    """Cohen's kappa of two raters, (observed - expected) / (1 - expected) agreement (1960, Eq. 1), with its interval.
 
     Args:
-        table: (..., k * k) counts, cell i * k + j: the one said label i, the other j.
+        counts: (units, k * k), as `confusion` counts.
 
     Returns:
-        (...) in [-1, 1]; nan where both always say the same one label.
+        {"value", "ci_low", "ci_high", "n"}; None without a unit, or where both always say the same one label.
     """
-    k = round(table.shape[-1] ** 0.5)
-    shares = table.reshape(*table.shape[:-1], k, k) / table.sum(axis=-1)[..., None, None]
-    observed = np.trace(shares, axis1=-2, axis2=-1)
-    expected = (shares.sum(axis=-1) * shares.sum(axis=-2)).sum(axis=-1)
-    return (observed - expected) / (1 - expected)
+    k = round(counts.shape[-1] ** 0.5)
+    table = counts.sum(axis=0).reshape(k, k)
+    total = table.sum()
+    expected = total - table.sum(axis=0) @ table.sum(axis=1) / total if total else 0.0
+    disagreed = counts[:, ~np.eye(k, dtype=bool).ravel()].sum(axis=1)
+    return _chance_corrected(disagreed, counts.sum(axis=1), expected, roots, confidence)
+
+
+def _chance_corrected(
+    disagreed: np.ndarray, wholes: np.ndarray, expected: float, roots: Sequence[str], confidence: float
+) -> dict[str, float] | None:
+    """1 - observed / expected disagreement, in the unit of `wholes`, with the interval of what was observed.
+
+    What is expected comes from the labels' totals alone and hardly varies beside it.
+    """
+    found = share_interval(disagreed, wholes, roots, confidence)
+    if found is None or expected <= 0:
+        return None
+    share = expected / wholes.sum()
+    value, high, low = (
+        None if found[name] is None else 1 - found[name] / share for name in ("value", "ci_low", "ci_high")
+    )
+    return {"value": value, "ci_low": low, "ci_high": high, "n": found["n"]}
 
 
 def confusion(judge: Sequence[str], reference: Sequence[str], labels: Sequence[str]) -> np.ndarray:
-    """(units, k * k): one count per unit at its pair of labels, as `cohen_kappa` reads it."""
+    """(units, k * k): one count per unit at its pair of labels, as `kappa_interval` reads it."""
     place, k = {label: number for number, label in enumerate(labels)}, len(labels)
     cells = np.zeros((len(judge), k * k))
     for unit, (ours, theirs) in enumerate(zip(judge, reference, strict=True)):
@@ -112,10 +78,11 @@ def krippendorff_cells(units: Sequence[Mapping[str, str]], labels: Sequence[str]
     return cells
 
 
-def krippendorff_alpha(cells: np.ndarray) -> np.ndarray:
+def alpha_interval(cells: np.ndarray, roots: Sequence[str], confidence: float) -> dict[str, float] | None:
     """1 - observed / expected disagreement for nominal labels, any number of annotators, any of them missing
-    (Krippendorff 2011, "Computing Krippendorff's Alpha-Reliability", part C). Cells as in `krippendorff_cells`."""
-    counts = cells[..., 1:]
-    total = counts.sum(axis=-1)
-    expected = (total**2 - (counts**2).sum(axis=-1)) / (total - 1)
-    return 1 - cells[..., 0] / expected
+    (Krippendorff 2011, "Computing Krippendorff's Alpha-Reliability", part C). Cells as in `krippendorff_cells`; returns
+    as `kappa_interval`."""
+    counts = cells[:, 1:]
+    labels = counts.sum(axis=0)
+    expected = (labels.sum() ** 2 - (labels**2).sum()) / max(1.0, labels.sum() - 1)
+    return _chance_corrected(cells[:, 0], counts.sum(axis=1), expected, roots, confidence)

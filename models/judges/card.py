@@ -11,11 +11,9 @@ from typing import Any
 import numpy as np
 
 from models.judges.agreement import (
-    Bootstrap,
-    cohen_kappa,
+    alpha_interval,
     confusion,
-    interval,
-    krippendorff_alpha,
+    kappa_interval,
     krippendorff_cells,
     share_interval,
 )
@@ -50,7 +48,7 @@ def judge_card(
     pairs: Sequence[CardPair],
     names: Sequence[str],
     tie_margin: float,
-    settings: Bootstrap = Bootstrap(),
+    confidence: float = 0.95,
     people: Collection[str] = (),
 ) -> dict[str, Any]:
     """The card of a panel: of all its judges together, of each alone, and how far they agree.
@@ -68,10 +66,10 @@ def judge_card(
     return {
         "pairs": len(pairs),
         "kept": sum(pair.kept for pair in pairs),
-        "confidence": settings.confidence,
-        "panel": {**behaviour(pairs, tie_margin, settings), **reference_agreement(pairs, tie_margin, settings)},
+        "confidence": confidence,
+        "panel": {**behaviour(pairs, tie_margin, confidence), **reference_agreement(pairs, tie_margin, confidence)},
         "judges": {
-            name: {**behaviour(own, tie_margin, settings), **reference_agreement(own, tie_margin, settings)}
+            name: {**behaviour(own, tie_margin, confidence), **reference_agreement(own, tie_margin, confidence)}
             for name, own in alone.items()
         },
         "agreement_between_judges": _alpha(
@@ -80,15 +78,15 @@ def judge_card(
                 for place in range(len(pairs))
             ],
             pairs,
-            settings,
+            confidence,
         ),
         "agreement_between_annotators": _alpha(
-            [{who: preferred(value) for who, value in pair.annotations.items()} for pair in pairs], pairs, settings
+            [{who: preferred(value) for who, value in pair.annotations.items()} for pair in pairs], pairs, confidence
         ),
         "agreement_with_people": {
-            name: people_agreement(own, tie_margin, settings) for name, own in alone.items() if name not in people
+            name: people_agreement(own, tie_margin, confidence) for name, own in alone.items() if name not in people
         },
-        "by_criterion": criterion_agreement(pairs, settings),
+        "by_criterion": criterion_agreement(pairs, confidence),
     }
 
 
@@ -113,13 +111,13 @@ def label(verdict: PairVerdict, tie_margin: float) -> str | None:
     return preferred(verdict.p_a) if found == "kept" else "tie"
 
 
-def behaviour(pairs: Sequence[CardPair], tie_margin: float, settings: Bootstrap) -> dict[str, Any]:
+def behaviour(pairs: Sequence[CardPair], tie_margin: float, confidence: float) -> dict[str, Any]:
     """How many calls and valid pairs there are, and each rate of `models.judges.behaviour` with its interval."""
     found = [behaviour_counts(pair.verdict, pair.a, pair.b, tie_margin) for pair in pairs]
     roots = [pair.root for pair in pairs]
 
     def rate(name: str) -> dict[str, float] | None:
-        return share_interval([own[name][0] for own in found], [own[name][1] for own in found], roots, settings)
+        return share_interval([own[name][0] for own in found], [own[name][1] for own in found], roots, confidence)
 
     return {
         "calls": sum(own["invalid_rate"][1] for own in found),
@@ -128,7 +126,7 @@ def behaviour(pairs: Sequence[CardPair], tie_margin: float, settings: Bootstrap)
     }
 
 
-def reference_agreement(pairs: Sequence[CardPair], tie_margin: float, settings: Bootstrap) -> dict[str, Any]:
+def reference_agreement(pairs: Sequence[CardPair], tie_margin: float, confidence: float) -> dict[str, Any]:
     """Agreement with gold or people on all pairs and on kept pairs, beside two baselines that read nothing.
 
     Pairs that the reference ties are left out. Without a reference the values are null.
@@ -139,31 +137,31 @@ def reference_agreement(pairs: Sequence[CardPair], tie_margin: float, settings: 
         "all": [(pair, name) for pair, name in judged if name is not None],
         "kept": [(pair, name) for pair, name in judged if name is not None and pair.kept],
     }
-    agreement = {name: _agreement(group, settings) for name, group in groups.items()}
+    agreement = {name: _agreement(group, confidence) for name, group in groups.items()}
     return {"agreement_with_reference": {**agreement, "reference_ties": sum(pair.reference == 0.5 for pair in pairs)}}
 
 
-def people_agreement(pairs: Sequence[CardPair], tie_margin: float, settings: Bootstrap) -> dict[str, Any] | None:
+def people_agreement(pairs: Sequence[CardPair], tie_margin: float, confidence: float) -> dict[str, Any] | None:
     """As `reference_agreement` on all pairs, with what people said on average as the reference; None where nobody
     did."""
     said = [replace(pair, reference=mean(list(pair.annotations.values()))) for pair in pairs if pair.annotations]
     if not said:
         return None
-    return reference_agreement(said, tie_margin, settings)["agreement_with_reference"]["all"]
+    return reference_agreement(said, tie_margin, confidence)["agreement_with_reference"]["all"]
 
 
-def _agreement(judged: Sequence[tuple[CardPair, str]], settings: Bootstrap) -> dict[str, Any]:
+def _agreement(judged: Sequence[tuple[CardPair, str]], confidence: float) -> dict[str, Any]:
     pairs, said = [pair for pair, _ in judged], [name for _, name in judged]
     truth, roots = [preferred(pair.reference) for pair in pairs], [pair.root for pair in pairs]
     return {
-        **accuracy_and_kappa(said, truth, roots, settings),
-        "pick_longest": accuracy_and_kappa([_longest(pair) for pair in pairs], truth, roots, settings),
-        "pick_first": _pick_first(truth, pairs, settings),
+        **accuracy_and_kappa(said, truth, roots, confidence),
+        "pick_longest": accuracy_and_kappa([longest(pair.a, pair.b) for pair in pairs], truth, roots, confidence),
+        "pick_first": _pick_first(truth, pairs, confidence),
     }
 
 
 def accuracy_and_kappa(
-    said: Sequence[str], truth: Sequence[str], roots: Sequence[str], settings: Bootstrap
+    said: Sequence[str], truth: Sequence[str], roots: Sequence[str], confidence: float
 ) -> dict[str, Any]:
     """Accuracy, where a tie is half right, and Cohen's kappa, where a tie is a label of its own.
 
@@ -171,29 +169,27 @@ def accuracy_and_kappa(
     """
     right = [0.5 if ours == "tie" else float(ours == theirs) for ours, theirs in zip(said, truth, strict=True)]
     mirrored = confusion([_MIRRORED[one] for one in said], [_MIRRORED[one] for one in truth], LABELS)
-    accuracy = share_interval(right, [1.0] * len(right), roots, settings)
-    kappa = interval(confusion(said, truth, LABELS) + mirrored, roots, cohen_kappa, settings)
-    if kappa and kappa["ci_low"] is None and accuracy["value"] in (0.0, 1.0) and accuracy["ci_low"] is not None:
-        # Without ties on either side one half is expected, as each pair counts in both ways of naming it.
-        kappa |= {bound: 2 * accuracy[bound] - 1 for bound in ("ci_low", "ci_high")}
+    accuracy = share_interval(right, [1.0] * len(right), roots, confidence)
+    kappa = kappa_interval(confusion(said, truth, LABELS) + mirrored, roots, confidence)
     return {"accuracy": accuracy, "kappa": kappa}
 
 
-def _longest(pair: CardPair) -> str:
-    a, b = len(pair.a.split()), len(pair.b.split())
-    return preferred(0.5 + 0.5 * ((a > b) - (a < b)))
+def longest(a: str, b: str) -> str:
+    """The label of whichever has more words."""
+    more = len(a.split()) - len(b.split())
+    return preferred(0.5 + 0.5 * ((more > 0) - (more < 0)))
 
 
-def _pick_first(truth: Sequence[str], pairs: Sequence[CardPair], settings: Bootstrap) -> dict[str, Any]:
+def _pick_first(truth: Sequence[str], pairs: Sequence[CardPair], confidence: float) -> dict[str, Any]:
     """Over the calls that were made: with both orders asked it is right exactly half the time."""
     firsts = [["a"] * len(pair.verdict.a_first) + ["b"] * len(pair.verdict.a_second) for pair in pairs]
     said = [name for own in firsts for name in own]
     repeated = [name for name, own in zip(truth, firsts, strict=True) for _ in own]
     roots = [pair.root for pair, own in zip(pairs, firsts, strict=True) for _ in own]
-    return accuracy_and_kappa(said, repeated, roots, settings)
+    return accuracy_and_kappa(said, repeated, roots, confidence)
 
 
-def criterion_agreement(pairs: Sequence[CardPair], settings: Bootstrap) -> dict[str, Any]:
+def criterion_agreement(pairs: Sequence[CardPair], confidence: float) -> dict[str, Any]:
     """Accuracy and kappa per criterion that both the judges and the reference speak of."""
     names = sorted({name for pair in pairs for name in pair.criteria if name in pair.reference_criteria})
     found = {}
@@ -204,12 +200,12 @@ def criterion_agreement(pairs: Sequence[CardPair], settings: Bootstrap) -> dict[
             if name in pair.criteria and pair.reference_criteria.get(name, 0.5) != 0.5
         ]
         said, truth, roots = zip(*both, strict=True) if both else ((), (), ())
-        found[name] = accuracy_and_kappa(said, truth, roots, settings)
+        found[name] = accuracy_and_kappa(said, truth, roots, confidence)
     return found
 
 
 def _alpha(
-    units: Sequence[Mapping[str, str | None]], pairs: Sequence[CardPair], settings: Bootstrap
+    units: Sequence[Mapping[str, str | None]], pairs: Sequence[CardPair], confidence: float
 ) -> dict[str, float] | None:
     """Krippendorff's alpha over pairs with at least two labels, each pair in both ways of naming its responses."""
     said = [{who: name for who, name in unit.items() if name is not None} for unit in units]
@@ -219,4 +215,4 @@ def _alpha(
     straight = krippendorff_cells([unit for unit, _ in used], LABELS)
     mirrored = krippendorff_cells([{who: _MIRRORED[name] for who, name in unit.items()} for unit, _ in used], LABELS)
     both = np.asarray(straight + mirrored)
-    return interval(both, [root for _, root in used], krippendorff_alpha, settings)
+    return alpha_interval(both, [root for _, root in used], confidence)

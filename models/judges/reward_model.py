@@ -53,11 +53,12 @@ class RewardModelScorer:
         distinct = list(dict.fromkeys(asked))
         if not distinct:
             return []
-        sequences = [self._sequence(prompts[name], text, ended) for name, text, ended in distinct]
+        sequences = [self.sequence(prompts[name], text, ended) for name, text, ended in distinct]
         known = dict(zip(distinct, score(self.model, sequences, self.rows_per_batch).tolist(), strict=True))
         return [known[response] for response in asked]
 
-    def _sequence(self, row: Row, text: str, ended: bool) -> list[int]:
+    def sequence(self, row: Row, text: str, ended: bool = True) -> list[int]:
+        """The token ids of prompt and response, as they are scored."""
         turns = [*row["prompt"], {"role": "assistant", "content": text}]
         return list(chain(*chat_template.encode_example(self.tokenizer, turns, row.get("tools"), ended)))
 

@@ -1,27 +1,25 @@
 """Broken generation: repetition loops, one answer for everything, answers that stop in the middle."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 from models.monitors.phrases import VAGUE
-from models.monitors.text import EMOJI, is_signs, runs, sentences_only, words
+from models.monitors.text import EMOJI, is_prose, prose, runs, words
 
-# Repeats in a row that make a loop, by the number of words repeated; songs, lists and derivations stay below.
+# Repeats in a row that make a loop, by the number of words repeated; songs and lists stay below.
 REPEATS = {1: 5, 2: 4} | dict.fromkeys(range(3, 41), 3)
-LEAST_TWICE = 6  # words that may be said twice in a row, unless that is
-TWICE_SHARE = 0.5  # so much of the answer
+TWICE = 6  # words that make one by being said twice, where that is half of the answer
 REPEATED_SHARE = 0.4  # of the four-word runs of an answer
 LEAST_RUNS = 12
-SIGNS_REPEATS = 6  # in code, formulas and tables a loop goes on so often at least,
-SIGNS_SHARE = 0.6  # over so much of the answer
-_LETTER_RUN = re.compile(r"([^\W\d_])\1{7,}", re.IGNORECASE)
+_LETTER_RUN = re.compile(r"([^\W\d_])\1{11,}", re.IGNORECASE)
+_SIGN_RUN = re.compile(r"((?=\S*[^\W_])\S{1,12}\s?)\1{19,}")  # also of numbers, which prose has not
 _CLOSED = re.compile(r"[.!?\u2026\u3002\uff01\uff1f]$")
-_FENCE = re.compile(r"^\s*```", re.MULTILINE)
-_WRAPPERS = "\"')]}\u201d\u2019*_~` \t\n"
+_MARKS = "*_~` \t\n"
+_WRAPPERS = "\"')]}\u201d\u2019" + _MARKS
+_WRAPPED = re.compile(r"[\"')\]}>$\u201d\u2019\u300d\uff09]$")  # what wraps something whole, if it was opened
 _LIST_LINE = re.compile(r"^\s*(?:[-*+\u2022#|>]|\d+[.)]|[A-Za-z][.)])")
-_OPEN_END = re.compile(r"[,:(\[{\u2014]$|\s[/&+=\u2013-]$")
-# A text may end with what these close, or on a line of signs, without an end mark.
-_CLOSER = re.compile(r"[)\]}>|$\"'\u201d\u2019`]$")
+_OPEN_END = re.compile(r"(?:[,:;(\[{]|(?<=\s)[/&+=\u2013\u2014-])$")
+_FORMULA_END = re.compile(r"[=<>+*^]\s*[^\s=]{1,12}$")
 _INNER_END = re.compile(r"[.!?][\"')\u201d]*\s")
 # Words that no sentence ends on.
 _DANGLING = frozenset(
@@ -29,40 +27,35 @@ _DANGLING = frozenset(
     "like my nor of on or our than the their then these they those through to under very we what when where which "
     "while who whose will with without would your".split()
 )
-LEAST_OPEN_WORDS = 4  # in lower case, of a last sentence without an end, after others that have one
+# What a clause has and a bare phrase has not: a finite verb of the commonest, or who does something.
+_CLAUSE = frozenset(
+    "am are can can't cannot could did didn't do does doesn't don't had has have he i i'm i've is isn't it it's may might "
+    "must she should that's there they was we were will won't would you you're".split()
+)
+LEAST_OPEN_WORDS = 6  # of a last sentence without an end, after others that have one
 CLOSED_LINES = 0.9  # of the lines like the last one, for its lack of an end mark to tell
 LEAST_ANSWER_WORDS = 3  # "yes" and "positive" may be right for many prompts,
+LEAST_FRAME_WORDS = 6  # of its own, for an answer that differs in the words of its prompt alone
 SHORT_SHARE = 0.8  # but not for nearly all
 SHORT_PROMPTS = 10  # of so many or more
-FORM_WORDS = 8  # of a form at most: "The answer is 12."
-FORM_SHARE = 0.5  # so many other prompts fill it otherwise, for each that an answer holds
-LEAST_TEMPLATE_WORDS = 4  # that an answer did not take from its prompt,
-TEMPLATE_SHARE = 0.5  # and as a share of its words, for the rest to be a template
 
 
 def loops(response: str) -> bool:
-    """Whether an answer says the same again and again: a run of one letter, words in a row, or most of its phrases.
-
-    Code, formulas and tables repeat themselves by nature: there, a loop must take over the answer.
-    """
-    text = sentences_only(response)
-    said, everything = words(text), words(response)
-    return (
-        _LETTER_RUN.search(text) is not None
-        or any(_repeats(said, size, times) for size, times in REPEATS.items())
-        or any(_repeats(said, size, 2, TWICE_SHARE) for size in REPEATS if size >= LEAST_TWICE)
-        or any(_repeats(everything, size, SIGNS_REPEATS, SIGNS_SHARE) for size in REPEATS)
-        or repeated_share(said) >= REPEATED_SHARE
-    )
+    """Whether an answer says the same again and again: a run of one letter, words in a row, or most of its phrases."""
+    said = words(prose(response))
+    spelt = any(run.search(response) for run in (_LETTER_RUN, _SIGN_RUN))
+    return spelt or _stutters(said) or repeated_share(said) >= REPEATED_SHARE
 
 
-def _repeats(said: Sequence[str], size: int, times: int, share: float = 0.0) -> bool:
-    """Whether a run of `size` words stands so many times in a row, over at least `share` of the words."""
-    needed, run = max(size * times, share * len(said)) - size, 0
-    for at in range(size, len(said)):
-        run = run + 1 if said[at] == said[at - size] else 0
-        if run >= needed:
-            return True
+def _stutters(said: Sequence[str]) -> bool:
+    """Whether some words follow on themselves as often as `REPEATS` says, or twice and are half of the text."""
+    for size, times in REPEATS.items():
+        twice = size >= TWICE and 4 * size >= len(said)
+        needed, run = size * ((2 if twice else times) - 1), 0
+        for at in range(size, len(said)):
+            run = run + 1 if said[at] == said[at - size] else 0
+            if run >= needed:
+                return True
     return False
 
 
@@ -73,44 +66,47 @@ def repeated_share(said: Sequence[str]) -> float:
 
 
 def is_closed(response: str) -> bool:
-    """Whether a text ends as texts may: with an end mark, whatever quotes, brackets or emoji follow it, with a closing
-    quote or bracket, or on a line of code, a formula, an address of the web or a table's row."""
-    text = _bare(response)
-    return bool(text) and (_ends(text) or (is_signs(text.splitlines()[-1]) and _OPEN_END.search(text) is None))
-
-
-def _ends(text: str) -> bool:
-    return _CLOSED.search(text.rstrip(_WRAPPERS)) is not None or _CLOSER.search(text) is not None
+    """Whether a text ends with an end mark, whatever quotes, brackets or emoji follow it."""
+    return _CLOSED.search(_bare(response)) is not None
 
 
 def _bare(response: str) -> str:
-    """The text without emoji and without marks of emphasis at its end."""
-    return EMOJI.sub("", response).replace("\ufe0f", "").rstrip("*_~ \t\n")
-
-
-def breaks_off(response: str) -> bool:
-    """Whether a text's own end shows that more was to come: nothing at all, an open bracket, a comma or a code block,
-    or a word that ends no sentence."""
-    text = _bare(response)
-    if not text:
-        return not response.strip()
-    if len(_FENCE.findall(response)) % 2 and not _CLOSED.search(text.rstrip(_WRAPPERS)):
-        return True
-    if is_closed(response) or not words(text):
-        return False
-    if _OPEN_END.search(text):
-        return True
-    last = text.splitlines()[-1].split()
-    return len(last) > 1 and last[-1] in _DANGLING  # in lower case: "vitamin A" is complete
+    return EMOJI.sub("", response).replace("\ufe0f", "").rstrip(_WRAPPERS)
 
 
 def stops_short(response: str) -> bool:
-    """Whether a text breaks off, or its last line lacks the end mark that the lines before it have.
+    """Whether a text ends in the middle: nothing at all, an open bracket or code block, a word that ends no sentence,
+    or a last line without the end mark that the lines before it have.
 
-    A list, a line of verse or one bare phrase may end without a full stop.
+    A list, a line of verse, one bare phrase, an address, code, a formula, and whatever ends with the bracket or quote
+    that closes it, may end without a full stop.
     """
-    lines = [line for line in _bare(response).splitlines() if words(line)]
-    return breaks_off(response) or (bool(lines) and not is_closed(response) and _lacks_its_end(lines))
+    if response.count("```") % 2:
+        return not response.rstrip().endswith("```")
+    text = _bare(response)
+    if not text:
+        return not response.strip()
+    if _CLOSED.search(text) or _WRAPPED.search(response.rstrip(_MARKS)):
+        return False
+    lines = [line for line in text.splitlines() if words(line)]
+    if not lines or not is_prose(lines[-1]) or _FORMULA_END.search(text):
+        return False
+    if _OPEN_END.search(text) or words(lines[-1])[-1] in _DANGLING:
+        return True
+    return not _is_named(lines[-1]) and _lacks_its_end(lines)
+
+
+def lacks_an_end(response: str) -> bool:
+    """Whether a text stops short, or is a clause without an end mark: for whoever always sets one."""
+    if stops_short(response) or is_closed(response) or _WRAPPED.search(response.rstrip(_MARKS)):
+        return stops_short(response)
+    last = _bare(response).splitlines()[-1:]
+    return bool(last) and is_prose(last[0]) and not _is_named(last[0]) and not _CLAUSE.isdisjoint(words(last[0]))
+
+
+def _is_named(line: str) -> bool:
+    """Whether most words of a line begin with a capital or a digit: a name, an address, a title, a signature."""
+    return sum(not word[0].islower() for word in line.split()) > len(line.split()) / 2
 
 
 def _lacks_its_end(lines: Sequence[str]) -> bool:
@@ -119,7 +115,7 @@ def _lacks_its_end(lines: Sequence[str]) -> bool:
     is_item = _LIST_LINE.match(last) is not None
     ends = [match.end() for match in _INNER_END.finditer(_LIST_LINE.sub("", last, count=1))]
     rest = last if not ends else _LIST_LINE.sub("", last, count=1)[ends[-1] :]
-    if sum(word[0].islower() for word in rest.split()) < LEAST_OPEN_WORDS:
+    if len(words(rest)) < LEAST_OPEN_WORDS:
         return False
     alike = [line for line in lines[:-1] if (_LIST_LINE.match(line) is not None) == is_item and len(words(line)) >= 6]
     closed = sum(_CLOSED.search(line.rstrip(_WRAPPERS)) is not None for line in alike)
@@ -129,57 +125,33 @@ def _lacks_its_end(lines: Sequence[str]) -> bool:
 
 
 def template(prompt: str, response: str) -> str:
-    """The answer without what it took from its prompt: answers that differ in nothing else are one answer.
-
-    The whole answer where little else is left: it was drawn out of the prompt.
-    """
-    taken, said = set(words(prompt)) - VAGUE, words(response)
-    kept = ["_" if word in taken else word for word in said]
-    own = len(kept) - kept.count("_")
-    if own < max(LEAST_TEMPLATE_WORDS, TEMPLATE_SHARE * len(said)):
-        return " ".join(said)
+    """The answer without what it took from its prompt: answers that differ in nothing else are one answer."""
+    taken = set(words(prompt)) - VAGUE
+    kept = ["_" if word in taken else word for word in words(response)]
     return " ".join(word for place, word in enumerate(kept) if word != "_" or place == 0 or kept[place - 1] != "_")
 
 
 def commonest_answer(prompts: Sequence[str], responses: Sequence[str]) -> tuple[float, list[int]]:
     """(share of the different prompts that got the commonest answer, the rows that hold it).
 
-    An answer is its words, or its template. Answers of fewer than three words, and those that fill a short form as
-    others do ("The answer is 12."), count where nearly all prompts, and ten or more, got the same one.
+    Answers are one where they are so word by word, or but for what they took from their prompts, if that leaves a frame
+    of `LEAST_FRAME_WORDS` words: what is extracted from a prompt, and "The answer is 12.", say something of their own.
+    Answers of fewer than three words count where nearly all prompts, and ten or more, got the same one.
     """
-    groups: dict[str, dict[str, list[int]]] = {}
+    groups: dict[tuple[str, str], dict[str, list[int]]] = {}
     for row, (prompt, response) in enumerate(zip(prompts, responses, strict=True)):
-        for said in {" ".join(words(response)), template(prompt, response)} - {""}:
-            groups.setdefault(said, {}).setdefault(prompt, []).append(row)
-    forms = _forms(groups)
+        said, frame = " ".join(words(response)), template(prompt, response)
+        kinds = {"said": said} if said else {}
+        if len(frame.replace("_", " ").split()) >= LEAST_FRAME_WORDS:
+            kinds["frame"] = frame
+        for kind in kinds.items():
+            groups.setdefault(kind, {}).setdefault(prompt, []).append(row)
     least = max(SHORT_SHARE * len(set(prompts)), SHORT_PROMPTS)
-    counted = [rows for said, rows in groups.items() if len(rows) >= least or not _is_short(said, groups, forms)]
-    commonest = max(counted, key=len, default={})
+    long_enough = (
+        rows for (_, text), rows in groups.items() if len(text.split()) >= LEAST_ANSWER_WORDS or len(rows) >= least
+    )
+    commonest = max(long_enough, key=len, default={})
     return len(commonest) / max(1, len(set(prompts))), _flat(commonest.values())
-
-
-def _forms(groups: Mapping[str, Mapping[str, list[int]]]) -> dict[tuple[str, ...], set[str]]:
-    """The prompts whose short answers are the same but for one word, by the answer with that word left open."""
-    forms: dict[tuple[str, ...], set[str]] = {}
-    for said, rows in groups.items():
-        for form in _left_open(said):
-            forms.setdefault(form, set()).update(rows)
-    return forms
-
-
-def _left_open(said: str) -> list[tuple[str, ...]]:
-    parts = said.split()
-    if not LEAST_ANSWER_WORDS <= len(parts) <= FORM_WORDS:
-        return []
-    return [(*parts[:place], "", *parts[place + 1 :]) for place in range(len(parts))]
-
-
-def _is_short(said: str, groups: Mapping[str, Mapping[str, list[int]]], forms: Mapping[tuple[str, ...], set[str]]) -> bool:
-    """Whether an answer says too little to be told from a right one: a word or two, or a word or two in a form that half
-    as many other prompts fill otherwise."""
-    rows = groups[said]
-    others = max((len(forms[form]) - len(rows) for form in _left_open(said)), default=0)
-    return len(said.split()) < LEAST_ANSWER_WORDS or others >= FORM_SHARE * len(rows)
 
 
 def _flat(groups: Iterable[list[int]]) -> list[int]:

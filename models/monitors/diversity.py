@@ -15,6 +15,7 @@ import numpy as np
 from models.monitors.text import runs, words
 
 BLEU_ORDER = 4
+WORDS, DRAWS = 2000, 5  # as evaluation measures, and the monitors by default
 Tokens = list[str]
 
 
@@ -99,6 +100,12 @@ def draw(answers: Sequence[Tokens], size: int, generator: np.random.Generator) -
         drawn.append(answers[place][:left])
         left -= len(drawn[-1])
     return drawn
+
+
+def distinct_2(responses: Sequence[str], size: int, seed: int) -> float:
+    """Different pairs of words over all, on `size` words: the `distinct` of `measure`, by itself."""
+    answers, generator = [words(response) for response in responses], np.random.default_rng(seed)
+    return float(np.mean([distinct(draw(answers, size, generator), 2) for _ in range(DRAWS)]))
 
 
 def measure(responses: Sequence[str], size: int, *, vocabulary: int, draws: int, seed: int) -> Diversity:

@@ -86,17 +86,19 @@ def _spearman(first: Sequence[float], second: Sequence[float]) -> float | None:
 def length_reward_finding(
     correlation: float, base: float | None, limit: Limit, base_name: str | None = None
 ) -> Finding:
-    """How much the reward loves long answers, or short ones where it is negative: its correlation with length, or by how
-    much that exceeds `base` in the same direction.
+    """How much the reward loves long answers, or short ones: its correlation with length, or by how much that goes
+    beyond `base` on the same side of 0.
 
     `base` is what may be expected: gold's own correlation, or the reference's.
     """
-    start, sign = 0.0 if base is None else base, math.copysign(1.0, correlation)
-    bounds = [None if bound is None else sign * max(0.0, sign * start + bound) for bound in (limit.warning, limit.veto)]
+    side = -1.0 if correlation < 0 else 1.0
+    start = max(0.0, side * (base or 0.0))
+    loved = "" if abs(correlation) - start < limit.warning else f": it loves {'long' if side > 0 else 'short'} answers"
     said = "" if base is None else f" ({base_name}: {base:+.2f})"
     return Finding(
-        "length_reward", correlation, *bounds, base, rising(sign * (correlation - start), limit),
-        f"the reward's rank correlation with length is {correlation:+.2f}{said}",
+        "length_reward", correlation, side * (start + limit.warning),
+        None if limit.veto is None else side * (start + limit.veto), base, rising(abs(correlation) - start, limit),
+        f"the reward's rank correlation with length is {correlation:+.2f}{said}{loved}",
     )
 
 

@@ -22,8 +22,7 @@ from models.monitors.text import words
 
 LEAST_WORDS = 100  # fewer say nothing about diversity
 LEAST_PROMPTS = 10  # with fewer, silence says little
-HABIT = 0.95  # share of the reference's answers with an end mark, for a missing one to tell,
-CUT_SHARE = 0.1  # where so many of those without one break off: texts cut anywhere do so in a quarter
+HABIT = 0.95  # share of the reference's answers with an end mark, for a missing one to tell
 
 
 @dataclass(frozen=True)
@@ -117,21 +116,16 @@ def _commonest(answers: Answers) -> list[bool]:
 
 
 def _ending(answers: Answers, reference: Answers | None) -> Callable[[Answers], list[bool]]:
-    """Answers cut off: not ended by the model, or broken off. Where nobody knows who ended them, one that lacks the end
-    mark of its other lines counts, too; where the reference always ends with one and those that lack it break off as
-    often as texts cut anywhere, each of them does."""
-    always = reference is not None and np.mean([collapse.is_closed(text) for text in reference.responses]) >= HABIT
+    """Answers cut off: those that the model did not end, and those that break off in their text.
+
+    Where nobody knows which were ended, and the reference always ends with an end mark, a sentence without one counts.
+    """
+    habit = reference is not None and np.mean([collapse.is_closed(text) for text in reference.responses]) >= HABIT
 
     def shows(table: Answers) -> list[bool]:
-        broken = [collapse.breaks_off(text) for text in table.responses]
-        bare = [not collapse.is_closed(text) for text in table.responses]
-        cut = always and sum(broken) >= CUT_SHARE * sum(bare)
-        return [
-            not done or breaks or (cut and lacks) or (table.finished is None and collapse.stops_short(text))
-            for done, breaks, lacks, text in zip(
-                table.finished or [True] * len(table), broken, bare, table.responses, strict=True
-            )
-        ]
+        breaks_off = collapse.lacks_an_end if habit and table.finished is None else collapse.stops_short
+        finished = table.finished or [True] * len(table)
+        return [not done or breaks_off(text) for done, text in zip(finished, table.responses, strict=True)]
 
     return shows
 
@@ -215,7 +209,7 @@ def diversity_findings(answers: Answers, reference: Answers | None, settings: Se
 
 
 DIVERSITY = {
-    "distinct": "distinct-2 at equal words (different word pairs over all)",
+    "distinct": "distinct-2 (different word pairs over all)",
     "adjusted_distinct": "expectation-adjusted distinct words",
     "self_bleu": "self-BLEU (how much answers copy each other)",
 }

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 _WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]|[^\W_]+(?:['\u2019][^\W_]+)*")
 _SENTENCE_END = re.compile(r"(?<=[.!?\u2026\u3002\uff01\uff1f])[\"')\]\u201d]*\s+|\n+")
 _CODE = re.compile(r"```.*?(?:```|\Z)|`[^`\n]*`", re.DOTALL)
-_FORMULA = re.compile(r"\$\$.*?\$\$|\\\[.*?\\\]|\\\(.*?\\\)|\$[^$\n]+\$|\\begin\{(\w+\*?)\}.*?\\end\{\1\}", re.DOTALL)
-_SIGN = re.compile(r"[=<>{}()\[\]\\$_^|/+%&@~#;\u2200-\u22ff]")
-SIGNS_DENSITY = 0.1  # of a line's characters, from where on it is code, a formula or a table's row
+_MATHEMATICS = re.compile(r"\\\[.*?\\\]|\\\(.*?\\\)|\$\$.*?\$\$|\$[^$\n]{1,300}\$", re.DOTALL)
+_SYMBOL = re.compile(r"[=(){}\[\];<>/\\_+*^|&%#@~$]|\B-|-\B|\d")
+_MARKUP = re.compile(r"\*\*|__|^\s*(?:[-*+\u2022>]|#+|\d+[.)])\s", re.MULTILINE)
+SYMBOL_SHARE = 0.15  # of a line's signs, from which on it is no sentence
 EMOJI = re.compile(
     "[\U0001f300-\U0001f64f\U0001f680-\U0001f6ff\U0001f900-\U0001faff\u2600-\u26ff\u270a-\u270d\u2728\u2763\u2764"
     "\u2b50]"
@@ -27,25 +28,15 @@ def sentences(text: str) -> list[str]:
 
 
 def prose(text: str) -> str:
-    """The text without code, whose signs and repeats mean something else."""
-    return _CODE.sub(" ", text)
+    """The text without code, mathematics and tables, whose signs and repeats mean something else."""
+    plain = _MATHEMATICS.sub(" ", _CODE.sub(" ", text))
+    return "\n".join(line for line in plain.split("\n") if is_prose(line))
 
 
-def is_signs(line: str) -> bool:
-    """Whether a line is code, a formula or a row of a table rather than a sentence."""
-    line = line.strip()
-    return len(_SIGN.findall(line)) >= SIGNS_DENSITY * max(1, len(line))
-
-
-def sentences_only(text: str) -> str:
-    """The prose, with one made-up word for each formula and each line of code, formulas or tables: equal ones share it."""
-    names: dict[str, str] = {}
-
-    def name(signs: str) -> str:
-        return f" formula{names.setdefault(' '.join(signs.split()), str(len(names)))} "
-
-    lines = _FORMULA.sub(lambda found: name(found[0]), prose(text)).splitlines()
-    return "\n".join(name(line) if is_signs(line) else line for line in lines if _WORD.search(line))
+def is_prose(line: str) -> bool:
+    """Whether a line is made of words, not of the signs and numbers of code, formulas or tables."""
+    signs = re.sub(r"\s", "", _MARKUP.sub("", line))
+    return len(_SYMBOL.findall(signs)) < SYMBOL_SHARE * max(len(signs), 1) and not line.lstrip().startswith("|")
 
 
 def runs(tokens: Sequence[str], n: int) -> list[tuple[str, ...]]:

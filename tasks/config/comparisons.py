@@ -106,7 +106,6 @@ class CompareConfig(Section):
 
 class JudgeCardConfig(Section):
     runtime: RuntimeConfig
-    resamples: Annotated[int, Field(ge=100)]
     confidence: OpenRate
 
 

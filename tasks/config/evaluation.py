@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from tasks.config.base import NonNegative, NonNegativeFloat, OpenRate, Positive, Rate, Section
-from tasks.config.shared import RuntimeConfig, ServingConfig
+from tasks.config.base import NonNegative, NonNegativeFloat, OpenRate, Positive, Section
+from tasks.config.shared import ContractsConfig, RuntimeConfig, ServingConfig
 
 
 class BestOfNConfig(Section):
@@ -98,10 +98,12 @@ class GateGuards(Section):
 class GateConfig(Section):
     runtime: RuntimeConfig
     serving: ServingConfig
+    contracts: ContractsConfig
     alpha: Annotated[float, Field(gt=0, lt=0.5)]
     power: OpenRate
     minimum_effect: Annotated[float, Field(gt=0, lt=0.5)]
     minimum_prompts: Positive
+    minimum_roots: Annotated[int, Field(ge=2)]
     guards: GateGuards
     looks: Positive
     look: Positive
@@ -130,11 +132,6 @@ class GateConfig(Section):
 class PackageConfig(Section):
     runtime: RuntimeConfig
     serving: ServingConfig
-
-
-class ContractsConfig(Section):
-    kl_at_start: NonNegativeFloat
-    single_sample_share: Rate
 
 
 class ReportConfig(Section):

@@ -11,7 +11,7 @@ from tasks.config.evaluation import (
 from tasks.config.ppo import PpoConfig
 from tasks.config.service import AnchorsConfig, FlowConfig, GcConfig, IntakeConfig, PromoteConfig
 from tasks.config.shared import (
-    DataConfig, ModelConfig, PrepareConfig, RuntimeConfig, ServingConfig, TrackingConfig,
+    ContractsConfig, DataConfig, ModelConfig, PrepareConfig, RuntimeConfig, ServingConfig, TrackingConfig,
 )  # fmt: skip
 from tasks.config.training import DpoConfig, RewardConfig, SftConfig
 
@@ -20,6 +20,7 @@ SHARED: dict[str, type[Section]] = {
     "serving": ServingConfig,
     "data": DataConfig,
     "model": ModelConfig,
+    "contracts": ContractsConfig,
     "tracking": TrackingConfig,
     "flow": FlowConfig,
     "anchors": AnchorsConfig,

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from tasks.config.base import NonNegative, Positive, PositiveFloat, Rate, Section
+from tasks.config.base import NonNegative, NonNegativeFloat, Positive, PositiveFloat, Rate, Section
 
 SPLITS = ("pretrain", "sft", "compare", "rl", "select", "gate", "preferences", "gold")
 CATEGORIES = ("instruction", "safety", "creative", "reasoning")
@@ -45,6 +45,20 @@ class ServingConfig(Section):
     temperature: PositiveFloat
     max_new_tokens: Positive
     rows_per_batch: Positive
+
+
+class ContractsConfig(Section):
+    """What each stage owes the next, and which of it keeps no candidate from promotion when it is broken: `waived`."""
+
+    kl_at_start: NonNegativeFloat
+    single_sample_share: Rate
+    waived: tuple[
+        Literal[
+            "sft_beats_base", "judge_beats_longest", "reward_beats_length", "reward_beats_words", "ppo_starts_at_sft",
+            "training_reaches_best_of_n",
+        ],
+        ...,
+    ]
 
 
 class SplitShares(Section):

@@ -134,8 +134,14 @@ def _check_place(fields: Mapping[str, Any], has_prompt: bool) -> None:
 
 
 def reader_of(rows: Iterable[Row | BadRow], kind: str, data: DataConfig) -> Reader:
-    """The reader of a file's rows: dialogues as text have the marks that params declare, or that all of them have."""
-    columns, minimum_gap = getattr(data.columns, kind), data.pairs.minimum_gap
+    """The reader of the rows of a file that params name."""
+    return reader_for(rows, kind, getattr(data.columns, kind), data.pairs.minimum_gap)
+
+
+def reader_for(
+    rows: Iterable[Row | BadRow], kind: str, columns: Mapping[str, Any] | None = None, minimum_gap: float = ANY_GAP
+) -> Reader:
+    """The reader of a file's rows: dialogues as text have the marks that `columns` declare, or that all of them have."""
     reader = Reader(kind, columns, minimum_gap)
     if declared := reader.columns.get("marks"):
         return Reader(kind, columns, minimum_gap, one_of(MARKS, "marks", declared))

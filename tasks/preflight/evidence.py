@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from models.hearth import oracle
 from tasks.config.comparisons import GoldConfig
 from tasks.config.evaluation import GateConfig
-from tasks.decision import GUARDED, Compared, power_of_each
+from tasks.decision import GUARDED, Compared, least, power_of_each
 from tasks.power import prompts_for_mean
 from tasks.preflight.checks import NOTE, Finding, check, refused
 from tasks.preflight.project import Project
@@ -40,17 +40,20 @@ def _axes(gold: GoldConfig) -> tuple[str, ...]:
 def _size(cfg: GateConfig, pairs: Compared) -> Iterator[Finding]:
     """The least number of prompts: answers that differ little from each other need no more."""
     count = len(pairs.prompts)
-    if count < cfg.minimum_prompts:
-        text = f"{count} prompts are fewer than gate.minimum_prompts={cfg.minimum_prompts}: {NO_PROMOTION}"
+    if count < least(cfg, cfg.minimum_prompts, pairs.roots):
+        text = (
+            f"{count} prompts of {len(set(pairs.roots))} roots are fewer than gate.minimum_prompts={cfg.minimum_prompts} "
+            f"of gate.minimum_roots={cfg.minimum_roots}: {NO_PROMOTION}"
+        )
         yield Finding(NOTE, "gate", text, "give more prompts, or raise data.splits.gate")
         return
     measured = sum(guard is not None and pairs.measures(name) for name, guard in cfg.guards)
     power = power_of_each(cfg, pairs, measured)
-    least = prompts_for_mean([0.0] * count, pairs.roots, cfg.minimum_effect, cfg.look_alpha, power)
-    if count < least:
+    wanted = prompts_for_mean([0.0] * count, pairs.roots, cfg.minimum_effect, cfg.look_alpha, power)
+    if count < wanted:
         text = (
             f"{count} prompts cannot show gate.minimum_effect={cfg.minimum_effect:g} with gate.power={cfg.power:g}; at "
-            f"least {least} are needed, and more where answers differ much"
+            f"least {wanted} are needed, and more where answers differ much"
         )
         yield Finding(NOTE, "gate", text, "give more prompts, raise data.splits.gate, or ask for a larger effect")
 
@@ -60,13 +63,16 @@ def _guards(cfg: GateConfig, pairs: Compared) -> Iterator[Finding]:
         if guard is None:
             continue
         if not pairs.measures(name):
-            text = f"guard {name} is not measured: these prompts, or this gold, cannot show it"
+            text = f"guard {name} is not measured, as these prompts or this gold cannot show it: {NO_PROMOTION}"
             remedy = "mark prompts with harmful: true or false, take a gold that has the axis"
             yield Finding(NOTE, "gate", text, f"{remedy}, or set gate.guards.{name} to null")
             continue
-        shown = sum(map(GUARDED[name][1], pairs.prompts))
-        if shown < guard.minimum_prompts:
-            text = f"guard {name} wants {guard.minimum_prompts} prompts that show it, and {shown} do: {NO_PROMOTION}"
+        roots = [prompt["root"] for prompt in filter(GUARDED[name][1], pairs.prompts)]
+        if len(roots) < least(cfg, guard.minimum_prompts, roots):
+            text = (
+                f"guard {name} wants {guard.minimum_prompts} prompts of {cfg.minimum_roots} roots that show it, and "
+                f"{len(roots)} of {len(set(roots))} do: {NO_PROMOTION}"
+            )
             yield Finding(NOTE, "gate", text, f"give more of them, or lower gate.guards.{name}.minimum_prompts")
 
 
