@@ -137,7 +137,10 @@ def test_the_error_of_gold_is_of_prompts_whatever_place_the_pick_had():
     """Best-of-n's pick stands at any place of its pool; the difference of two prompts' means is the same for each."""
     golds = {"p000": (0.2, 0.9), "p001": (0.4, 0.5), "p002": (0.6, 0.6)}
     sft = [score(PROMPTS[place], "sft", PLAIN, before) for place, (before, _) in enumerate(golds.values())]
-    best = [{**score(PROMPTS[place], "best_of_n", PLAIN, after), "index": 3 - place} for place, (_, after) in enumerate(golds.values())]
+    best = [
+        {**score(PROMPTS[place], "best_of_n", PLAIN, after), "index": 3 - place}
+        for place, (_, after) in enumerate(golds.values())
+    ]
     expected = statistics.clustered_standard_error([0.7, 0.1, 0.0], ["a", "b", "c"])
     assert stage.paired_error(best, sft) == pytest.approx(expected) and expected > 0
 
