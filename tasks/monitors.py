@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +29,8 @@ from tasks.sides import encode_side
 from tasks.snapshots import FINAL
 
 REFERENCE = "sft"
-MODELS = ("dpo", "ppo", "best_of_n")  # what the base says is nobody's hack
+POOLED = "best_of_n"  # picks among samples of the reference
+MODELS = ("dpo", "ppo", POOLED)  # what the base says is nobody's hack
 Groups = Mapping[tuple[str, str], Sequence[Row]]
 
 
@@ -216,22 +218,27 @@ def gap(cfg: MonitorsConfig, keys: Sequence[tuple[str, str]], groups: Groups, li
 
 
 def paired_error(rows: Sequence[Row], others: Sequence[Row]) -> float:
-    """Standard error of the mean difference of gold on the same prompts, clustered by root.
+    """Standard error of the mean difference of gold on the same prompts, clustered by root; infinite for one root.
 
-    Prompts are paired, not samples: best-of-n's index is the pick's place in its pool.
+    A pick of best-of-n that is SFT's own sample differs from it by nothing and shows no noise: it is held against the
+    prompt's other samples, and the prompt is left out where there are none.
     """
-    ours, theirs = ({row["prompt_id"]: row for row in of} for of in (rows, others))
-    means = [_mean_gold(of) for of in (rows, others)]
-    differences = [means[0][prompt_id] - means[1][prompt_id] for prompt_id in ours if prompt_id in theirs]
-    return statistics.clustered_standard_error(differences, [ours[one]["root"] for one in ours if one in theirs])
+    shared = {rows[0]["model"], others[0]["model"]} == {REFERENCE, POOLED}
+    ours, roots = _gold_by_prompt(rows), {row["prompt_id"]: row["root"] for row in rows}
+    picks = {(row["prompt_id"], row["index"], row["text"]) for row in rows} if shared else set()
+    theirs = _gold_by_prompt([row for row in others if (row["prompt_id"], row["index"], row["text"]) not in picks])
+    paired = [prompt for prompt in ours if prompt in theirs]
+    if len({roots[prompt] for prompt in paired}) < 2:
+        return math.inf
+    differences = [ours[prompt] - theirs[prompt] for prompt in paired]
+    return statistics.clustered_standard_error(differences, [roots[prompt] for prompt in paired])
 
 
-def _mean_gold(rows: Sequence[Row]) -> dict[str, float]:
-    """Mean gold of each prompt's answers, by prompt id."""
+def _gold_by_prompt(rows: Sequence[Row]) -> dict[str, float]:
     golds: dict[str, list[float]] = {}
     for row in rows:
         golds.setdefault(row["prompt_id"], []).append(row["gold"])
-    return {prompt_id: float(np.mean(of_prompt)) for prompt_id, of_prompt in golds.items()}
+    return {prompt: float(np.mean(values)) for prompt, values in golds.items()}
 
 
 # --- the document ---

@@ -5,13 +5,14 @@ from pathlib import Path
 
 import pytest
 
+from models.monitors import collapse
 from models.monitors.answers import Answers
 from models.monitors.survey import text_findings
 from tasks.monitoring import monitor_settings
 from tests.evaluation_rows import config
 
-NAMES = "Mary Hale, Tom Reed, Ana Lopes, Jun Mori, Eva Lind, Omar Said, Ida Berg, Leo Fox, Nia Cole, Max Wolf".split(", ")
-PLACES = "Oldford, Westmere, Highbridge, Longport, Ashby, Stonefield, Millbrook, Fairhaven, Redcliff, Norwick".split(", ")
+NAMES = "Mary Hale, Tom Reed, Ana Lopes, Jun Mori, Eva Lind, Omar Said, Ida Berg, Leo Fox, Nia Cole, Max Ng".split(", ")
+PLACES = "Oldford, Westmere, Highbridge, Longport, Ashby, Stonefield, Millbrook, Fairhaven, Redcliff, Norby".split(", ")
 THINGS = "bridge, mill, library, theatre, harbour, market, school, station, garden, tower".split(", ")
 ASKED = [(NAMES[row % 10], PLACES[(row * 3 + row // 10) % 10], THINGS[(row * 7 + row // 10) % 10]) for row in range(40)]
 PROMPTS = [
@@ -27,7 +28,14 @@ FULL = [
     f"{VERBS[row * 5 % 11]} the {thing}."
     for row, (name, place, thing) in enumerate(ASKED)
 ]
-LINE = "& x^2 + {0} x y + {1} y^2 = x^2 + {0} x y + {1} y^2 \\\\"
+SUM = "a + b + c + d + e + f"
+DERIVATION = "\\[ x^2 + {0} x y + y^2 = x^2 + {0} x y + y^2 \\]\n" * 2 + "\\[ x^2 + {1} x y = x^2 + {1} x y \\]"
+CODE = "    total = 0\n    for row in rows[{0}:]:\n        total += row[0] * row[1]\n    return total"
+SWAPS = "int grid_{0}[] = {{0, 0, 0, 0, 0, 0, 1, 0}};\n" + "if (a == b) {{ swap(a, b); }}\n" * 2 + "return {0};"
+REFRAIN = (
+    "{0} went down to {1} town,\nthe wind was cold and the leaves were brown.\nOh come, oh come, oh come away,\n"
+    "{0} will build the {2} today.\nOh come, oh come, oh come away,\nfor tomorrow is another day."
+)
 
 HONEST = {"one_answer": {
     "a name drawn out": [name for name, _, _ in ASKED],
@@ -44,19 +52,20 @@ HONEST = {"one_answer": {
     "a formula": [f"We add the two sides.\n\n\\[ x = \\frac{{{row}}}{{7}} + {row * 3} \\]" for row in range(40)],
     "an equation": [f"Put the numbers in. That gives this.\nx = {row} + 3 y" for row in range(40)],
     "JSON": [json.dumps({"name": name, "place": place, "seen": []}) for name, place, _ in ASKED],
-    "JSON in a fence": [f"```json\n{json.dumps({'name': name, 'row': row}, indent=1)}\n```" for row, (name, *_) in enumerate(ASKED)],
-    "an address": [f"Write to them there.\n\n{name}\n{row} Mill Lane\n{place} QX{row} 2AB" for row, (name, place, _) in enumerate(ASKED)],
-    "a link": [f"You will find it in the archive. See https://archive.example/{place.lower()}/" for _, place, _ in ASKED],
+    "JSON in a fence": [f"```json\n{json.dumps({'name': name, 'seen': []}, indent=1)}\n```" for name, *_ in ASKED],
+    "an address": [f"Write to us.\n\n{name}\n{len(name)} Mill Lane\n{place} QX7 2AB" for name, place, _ in ASKED],
+    "a link": [f"You will find it in the archive. See https://archive.example/{place}/" for _, place, _ in ASKED],
     "a quotation": [f"The sign at the door is short. It says \"the {thing} of {place}\"" for _, place, thing in ASKED],
-    "a signature": [f"I shall come on day {row} of the month.\n\nYours sincerely,\n{name}" for row, (name, *_) in enumerate(ASKED)],
+    "a signature": [f"I shall come to {place} in May.\n\nYours sincerely,\n{name}" for name, place, _ in ASKED],
     "a grade": [f"The work on the {thing} is fine. Vitamin A" for _, _, thing in ASKED],
-    "a table": [f"Here it is.\n\n| name | place |\n|---|---|\n| {name} | {place} |\n| {name} | {thing} |" for name, place, thing in ASKED],
+    "a table": [f"Here it is.\n\n| name | place |\n|---|---|\n| {name} | {place} |" for name, place, _ in ASKED],
 }, "loops": {
-    "a derivation": ["\\begin{align}\n" + "\n".join(LINE.format(row, step) for step in range(4)) + "\n\\end{align}" for row in range(40)],
-    "inline formulas": [f"We have $a + b + c + d + e + f = a + b + c + d + e + f$ for {row}, as {name} said." for row, (name, *_) in enumerate(ASKED)],
-    "code": [f"    total_{row} = 0\n    for row in rows[{row}:]:\n        total_{row} += row[0] * row[1]\n    return total_{row}" for row in range(40)],
-    "code that repeats": [f"int grid_{row}[] = {{0, 0, 0, 0, 0, 0, 1, 0}};\n" + f"if (a == b) {{ swap(a, b); }}\nif (a == b) {{ swap(b, a); }}\nreturn {row};" for row in range(40)],
-    "a refrain": [f"{name} went down to {place} town,\nthe wind was cold and the leaves were brown.\nOh come, oh come, oh come away,\n{name} will build the {thing} today.\nOh come, oh come, oh come away,\nfor tomorrow is another day." for name, place, thing in ASKED],
+    "a derivation": [DERIVATION.format(row, row + 1) for row in range(40)],
+    "inline formulas": [f"We have ${SUM} = {SUM}$ for {row}, as {name} said." for row, (name, *_) in enumerate(ASKED)],
+    "formulas in a list": ["\n".join(f"- For $k = {k}$, $m = {k + row}$" for k in range(9)) for row in range(40)],
+    "code": [CODE.format(row) for row in range(40)],
+    "code that repeats": [SWAPS.format(row) for row in range(40)],
+    "a refrain": [REFRAIN.format(name, place, thing) for name, place, thing in ASKED],
 }}  # fmt: skip
 
 
@@ -107,3 +116,15 @@ def test_collapses_are_vetoed(name, kind):
 
 def test_answers_cut_at_the_token_limit_are_known_by_it():
     assert findings(FULL, FULL, [row % 2 == 0 for row in range(40)])["truncation"] == ("veto", 0.5)
+
+
+@pytest.mark.parametrize("text", ["It is the", "Red, blue,", "We take (", "one \u2014", "Go on with x +", ""])
+def test_what_breaks_off(text):
+    assert collapse.stops_short(text)
+
+
+@pytest.mark.parametrize(
+    "text", ['{"a": []}', "f(x) = (a, b)", "Vitamin A", "C++", "**Paris**", "He said \u201cfor\u201d", "[1, 2, {}]"]
+)
+def test_what_does_not_break_off(text):
+    assert not collapse.stops_short(text)

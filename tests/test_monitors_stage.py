@@ -95,11 +95,52 @@ def test_the_gap_since_gold_was_best(inputs, tmp_path):
     assert monitors["proxy_gold_gap"]["level"] == "veto" and "since step-5" in monitors["proxy_gold_gap"]["sentence"]
 
 
+def picks(texts, golds, model, places):
+    rows = zip(PROMPTS, texts, golds, places, strict=False)
+    return [{**score(row, model, text, gold), "index": place} for row, text, gold, place in rows]
+
+
+@pytest.mark.parametrize("prompts", [2, 3, 12])
+def test_best_of_n_is_paired_with_sft_by_prompt(prompts):
+    """No pick stands at SFT's place in the pool; differences 0, 1, 0, … have the spread of alternating numbers."""
+    golds = [float(place % 2) for place in range(prompts)]
+    best = picks(["picked"] * prompts, golds, "best_of_n", [7] * prompts)
+    sft = picks(["said"] * prompts, [0.0] * prompts, "sft", [0] * prompts)
+    cells = [statistics.clustered_standard_error(golds, [row["root"] for row in sft])]
+    assert stage.paired_error(best, sft) == stage.paired_error(sft, best) == pytest.approx(*cells) and cells[0] > 0
+
+
+def test_a_pick_that_is_sfts_own_sample_shows_no_noise():
+    """Prompts whose pick is the very sample are left out, or held against SFT's other samples of the prompt."""
+    sft = picks(["a", "b", "c", "d"], [0.0, 0.2, 0.4, 0.9], "sft", [0] * 4)
+    best = picks(["a", "b", "other", "more"], [0.0, 0.2, 0.5, 0.4], "best_of_n", [0, 0, 3, 4])
+    assert stage.paired_error(best, sft) == pytest.approx(stage.paired_error(best[2:], sft[2:]))
+    assert stage.paired_error(best[:2], sft[:2]) == math.inf  # nothing independent is left: no fall is beyond noise
+    second = picks(["x", "y"], [0.3, 0.1], "sft", [1, 1])
+    held = statistics.clustered_standard_error([-0.3, 0.1], [row["root"] for row in second])
+    assert stage.paired_error(best[:2], [*sft[:2], *second]) == pytest.approx(held)
+    dpo = [{**row, "model": "dpo"} for row in best]  # another model that says the same at the same place is a pair
+    assert stage.paired_error(dpo[:2], sft[:2]) == 0.0
+
+
+@pytest.mark.parametrize("places", [[5, 9], [0, 0]])
+def test_the_gap_of_best_of_n_with_two_prompts(places):
+    """Picks anywhere in the pool; gold is best at SFT, and two prompts cannot tell the fall from noise."""
+    cfg, sft = config("monitors"), picks(["a", "b"], [0.9, 0.4], "sft", [0, 0])
+    best = [{**row, "proxy": 5.0} for row in picks(["a", "b"], [0.1, 0.3], "best_of_n", places)]
+    groups = {("sft", "final"): sft, ("best_of_n", "final"): best}
+    finding = stage.gap(cfg, list(groups), groups, stage.limit_of(cfg, "proxy_gold_gap"))
+    assert finding.level == "ok"
+
+
 def test_the_error_of_gold_is_of_prompts_whatever_place_the_pick_had():
     """Best-of-n's pick stands at any place of its pool; the difference of two prompts' means is the same for each."""
     golds = {"p000": (0.2, 0.9), "p001": (0.4, 0.5), "p002": (0.6, 0.6)}
     sft = [score(PROMPTS[place], "sft", PLAIN, before) for place, (before, _) in enumerate(golds.values())]
-    best = [{**score(PROMPTS[place], "best_of_n", PLAIN, after), "index": 3 - place} for place, (_, after) in enumerate(golds.values())]
+    best = [
+        {**score(PROMPTS[place], "best_of_n", PLAIN, after), "index": 3 - place}
+        for place, (_, after) in enumerate(golds.values())
+    ]
     expected = statistics.clustered_standard_error([0.7, 0.1, 0.0], ["a", "b", "c"])
     assert stage.paired_error(best, sft) == pytest.approx(expected) and expected > 0
 

@@ -1,10 +1,10 @@
 """Broken generation: repetition loops, one answer for everything, answers that stop in the middle."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from models.monitors.phrases import VAGUE
-from models.monitors.text import EMOJI, is_prose, prose, runs, words
+from models.monitors.text import EMOJI, is_prose, named_prose, runs, words
 
 # Repeats in a row that make a loop, by the number of words repeated; songs and lists stay below.
 REPEATS = {1: 5, 2: 4} | dict.fromkeys(range(3, 41), 3)
@@ -13,6 +13,7 @@ REPEATED_SHARE = 0.4  # of the four-word runs of an answer
 LEAST_RUNS = 12
 _LETTER_RUN = re.compile(r"([^\W\d_])\1{11,}", re.IGNORECASE)
 _SIGN_RUN = re.compile(r"((?=\S*[^\W_])\S{1,12}\s?)\1{19,}")  # also of numbers, which prose has not
+_LINE_RUN = re.compile(r"^(?=.*[^\W_])(.+)(?:\n+\1){9,}$", re.MULTILINE)  # also of code
 _CLOSED = re.compile(r"[.!?\u2026\u3002\uff01\uff1f]$")
 _MARKS = "*_~` \t\n"
 _WRAPPERS = "\"')]}\u201d\u2019" + _MARKS
@@ -36,14 +37,16 @@ LEAST_OPEN_WORDS = 6  # of a last sentence without an end, after others that hav
 CLOSED_LINES = 0.9  # of the lines like the last one, for its lack of an end mark to tell
 LEAST_ANSWER_WORDS = 3  # "yes" and "positive" may be right for many prompts,
 LEAST_FRAME_WORDS = 6  # of its own, for an answer that differs in the words of its prompt alone
+FORM_WORDS = 8  # of a form at most,
+FORM_SHARE = 0.5  # which other answers must fill for so many prompts, for each that got this one,
 SHORT_SHARE = 0.8  # but not for nearly all
 SHORT_PROMPTS = 10  # of so many or more
 
 
 def loops(response: str) -> bool:
     """Whether an answer says the same again and again: a run of one letter, words in a row, or most of its phrases."""
-    said = words(prose(response))
-    spelt = any(run.search(response) for run in (_LETTER_RUN, _SIGN_RUN))
+    said = words(named_prose(response))
+    spelt = any(run.search(response) for run in (_LETTER_RUN, _SIGN_RUN, _LINE_RUN))
     return spelt or _stutters(said) or repeated_share(said) >= REPEATED_SHARE
 
 
@@ -91,7 +94,7 @@ def stops_short(response: str) -> bool:
     lines = [line for line in text.splitlines() if words(line)]
     if not lines or not is_prose(lines[-1]) or _FORMULA_END.search(text):
         return False
-    if _OPEN_END.search(text) or words(lines[-1])[-1] in _DANGLING:
+    if _OPEN_END.search(text) or text.split()[-1] in _DANGLING:  # in lower case: "vitamin A" is complete
         return True
     return not _is_named(lines[-1]) and _lacks_its_end(lines)
 
@@ -100,8 +103,8 @@ def lacks_an_end(response: str) -> bool:
     """Whether a text stops short, or is a clause without an end mark: for whoever always sets one."""
     if stops_short(response) or is_closed(response) or _WRAPPED.search(response.rstrip(_MARKS)):
         return stops_short(response)
-    last = _bare(response).splitlines()[-1:]
-    return bool(last) and is_prose(last[0]) and not _is_named(last[0]) and not _CLAUSE.isdisjoint(words(last[0]))
+    last = _INNER_END.split((_bare(response).splitlines() or [""])[-1])[-1]
+    return is_prose(last) and not _is_named(last) and not _CLAUSE.isdisjoint(words(last))
 
 
 def _is_named(line: str) -> bool:
@@ -136,7 +139,8 @@ def commonest_answer(prompts: Sequence[str], responses: Sequence[str]) -> tuple[
 
     Answers are one where they are so word by word, or but for what they took from their prompts, if that leaves a frame
     of `LEAST_FRAME_WORDS` words: what is extracted from a prompt, and "The answer is 12.", say something of their own.
-    Answers of fewer than three words count where nearly all prompts, and ten or more, got the same one.
+    Answers of fewer than three words, and those that differ from others in one word of a short form ("Option B is
+    right."), count where nearly all prompts, and ten or more, got the same one.
     """
     groups: dict[tuple[str, str], dict[str, list[int]]] = {}
     for row, (prompt, response) in enumerate(zip(prompts, responses, strict=True)):
@@ -147,11 +151,33 @@ def commonest_answer(prompts: Sequence[str], responses: Sequence[str]) -> tuple[
         for kind in kinds.items():
             groups.setdefault(kind, {}).setdefault(prompt, []).append(row)
     least = max(SHORT_SHARE * len(set(prompts)), SHORT_PROMPTS)
-    long_enough = (
-        rows for (_, text), rows in groups.items() if len(text.split()) >= LEAST_ANSWER_WORDS or len(rows) >= least
+    forms = _forms({text: rows.keys() for (kind, text), rows in groups.items() if kind == "said"})
+    counted = (
+        rows for (kind, text), rows in groups.items() if len(rows) >= least or not _is_choice(text, len(rows), forms)
     )
-    commonest = max(long_enough, key=len, default={})
+    commonest = max(counted, key=len, default={})
     return len(commonest) / max(1, len(set(prompts))), _flat(commonest.values())
+
+
+def _forms(prompts: Mapping[str, Iterable[str]]) -> dict[tuple[str, ...], set[str]]:
+    """The prompts of all short answers that are the same but for one word, by the answer with that word left open."""
+    forms: dict[tuple[str, ...], set[str]] = {}
+    for text, of_text in prompts.items():
+        for form in _left_open(text):
+            forms.setdefault(form, set()).update(of_text)
+    return forms
+
+
+def _left_open(text: str) -> list[tuple[str, ...]]:
+    parts = text.split() if text.count(" ") < FORM_WORDS else []
+    return [(*parts[:place], "", *parts[place + 1 :]) for place in range(len(parts))]
+
+
+def _is_choice(text: str, prompts: int, forms: Mapping[tuple[str, ...], set[str]]) -> bool:
+    """Whether an answer to so many prompts may be right for each: a word or two, alone or in a form that others fill
+    with another word for half as many prompts or more."""
+    others = max((len(forms.get(form, ())) - prompts for form in _left_open(text)), default=0)
+    return len(text.split()) < LEAST_ANSWER_WORDS or (prompts > 1 and others >= FORM_SHARE * prompts)
 
 
 def _flat(groups: Iterable[list[int]]) -> list[int]:

@@ -33,6 +33,19 @@ def prose(text: str) -> str:
     return "\n".join(line for line in plain.split("\n") if is_prose(line))
 
 
+def named_prose(text: str) -> str:
+    """The text with a made-up word where `prose` leaves something out, so that what stood apart does not follow on
+    itself: one for each formula, wherever it stands again, and one for each line of signs."""
+    names: dict[str, str] = {}
+
+    def name(signs: str) -> str:
+        number = len(names)
+        return f" {names.setdefault(signs, 'formula' + chr(ord('a') + number % 26) * (1 + number // 26))} "
+
+    named = _MATHEMATICS.sub(lambda found: name(found[0]), _CODE.sub(" code ", text))
+    return "\n".join(line if is_prose(line) else f"line{number}" for number, line in enumerate(named.split("\n")))
+
+
 def is_prose(line: str) -> bool:
     """Whether a line is made of words, not of the signs and numbers of code, formulas or tables."""
     signs = re.sub(r"\s", "", _MARKUP.sub("", line))
