@@ -83,7 +83,8 @@ def sft_beats_base(evaluation: Document) -> Contract:
 
 
 def judge_beats_longest(card: Document) -> Contract:
-    """Labels must agree with gold more than "pick the longest" does, or length is all that they teach."""
+    """Labels must agree with gold more than "pick the longest" or "pick the shortest" does, or length is all that they
+    teach."""
     contract = partial(Contract, "judge_beats_longest", "compare", "the judge beats picking the longest")
     agreement = card["panel"]["agreement_with_reference"]["all"] if card.get("pairs") else {}
     labels, longest = agreement.get("accuracy"), (agreement.get("pick_longest") or {}).get("accuracy")
@@ -91,11 +92,12 @@ def judge_beats_longest(card: Document) -> Contract:
         return contract(None, "no pair was judged that gold could check")
     if labels["ci_low"] is None:
         return contract(None, "all judged pairs belong to one root, which says nothing of others")
+    theirs = max(longest["value"], 1 - longest["value"])  # pairs of one length are half right either way
     said = (
         f"labels agree with gold in {labels['value']:.1%} [{labels['ci_low']:.1%}, {labels['ci_high']:.1%}] of pairs, "
-        f"the longest in {longest['value']:.1%}"
+        f"the {'longest' if theirs == longest['value'] else 'shortest'} in {theirs:.1%}"
     )
-    return contract(labels["ci_low"] > longest["value"], said)
+    return contract(labels["ci_low"] > theirs, said)
 
 
 def reward_beats_baselines(metrics: Document) -> Iterator[Contract]:

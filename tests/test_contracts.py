@@ -27,6 +27,7 @@ def test_all_kept():
     [
         ({"base": -0.01}, "sft", "SFT beats the base: gold +0.010 [-0.010, +0.030] above the base"),
         ({"longest": 0.895}, "compare", "labels agree with gold in 90.0% [89.0%, 91.0%] of pairs, the longest in 89.5%"),
+        ({"longest": 0.08}, "compare", "labels agree with gold in 90.0% [89.0%, 91.0%] of pairs, the shortest in 92.0%"),
         ({"words": 0.84}, "reward", "beats a bag of words: right in 84.0% of 207 held-out pairs, a bag of words in 84.0%"),
         ({"kl": -0.01}, "ppo", "KL is 0 at PPO's start: -0.01 nats per response"),
         ({"dpo": 0.079}, "dpo and ppo", "80% of best-of-16's gain: dpo gains +0.079 in gold, best-of-n +0.100"),
