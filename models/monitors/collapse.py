@@ -30,8 +30,8 @@ _DANGLING = frozenset(
 )
 # What a clause has and a bare phrase has not: a finite verb of the commonest, or who does something.
 _CLAUSE = frozenset(
-    "am are can can't cannot could did didn't do does doesn't don't had has have he i i'm i've is isn't it it's may might "
-    "must she should that's there they was we were will won't would you you're".split()
+    "am are can can't cannot could did didn't do does doesn't don't had has have he i i'm i've is isn't it it's may "
+    "might must she should that's there they was we were will won't would you you're".split()
 )
 LEAST_OPEN_WORDS = 6  # of a last sentence without an end, after others that have one
 CLOSED_LINES = 0.9  # of the lines like the last one, for its lack of an end mark to tell
