@@ -202,8 +202,8 @@ def support(cfg: GateConfig, minimum_prompts: int, roots: Sequence[str]) -> dict
 
 def least(cfg: GateConfig, minimum_prompts: int, roots: Sequence[str]) -> int:
     """Prompts like these that are `minimum_prompts` of `cfg.minimum_roots` roots."""
-    per_root = len(roots) / len(set(roots)) if roots else 1
-    return max(minimum_prompts, math.ceil(cfg.minimum_roots * per_root))
+    of_roots = -(-cfg.minimum_roots * len(roots) // len(set(roots))) if roots else cfg.minimum_roots  # rounded up
+    return max(minimum_prompts, of_roots)
 
 
 def enough(minimum: int, needed: int, prompts: int, interval: statistics.Interval, effect: float) -> int:

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from tiny_models import make_gpt2
 
 from tasks.contracts import Contract
 from tasks.errors import ConfigError, DataError
-from tasks.decision import Compared, decide, plan, verdict
+from tasks.decision import Compared, decide, least, plan, verdict
 from tasks.gate import candidate_path, gate, prompt_set
 from tasks.prompt_rows import part_of
 from tasks.gold import gold as gold_stage
@@ -390,3 +391,11 @@ def test_a_champion_is_what_the_candidate_must_beat(staged, tmp_path):
     document = run("b", champion=served)
     assert (document["reference"], document["reference_hash"]) == ("champion", "c" * 64)
     assert {row["model"] for row in read_jsonl(tmp_path / "b" / "scores.jsonl")} == {"candidate", "champion"}
+
+
+def test_as_many_roots_as_are_asked_for_are_enough():
+    """29 prompts of 7 roots are the least of 7 roots; in floating point they were one too few."""
+    for roots in range(2, 60):
+        for prompts in range(roots, 4 * roots):
+            names = [f"r{number % roots}" for number in range(prompts)]
+            assert least(SimpleNamespace(minimum_roots=roots), 1, names) == prompts

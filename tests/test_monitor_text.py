@@ -113,6 +113,8 @@ def test_caution(text, cautious):
         ("So \\(a_1 + a_2 + a_3 + a_4 + a_5 = 1\\). Then \\(a_1 + a_2 + a_3 + a_4 + a_5 = 1\\) holds.", False),
         ("for (int i = 0; i < n; i++) total += i;\n" * 3 + "Each loop adds up the same numbers.", False),
         ("The answer string is: EEEEEEEEEE", False),
+        ("Contents\nIntroduction" + "." * 40 + "3\nNames" + "." * 40 + "9", False),
+        ("Name: " + "_" * 40 + "Date: " + "-" * 40 + "Signed", False),
         ("The answer is " + "1 " * 30, True),
         ("Row, row, row your boat, gently down the stream. Merrily, merrily, merrily, merrily, life is dream.", False),
     ],

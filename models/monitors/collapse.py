@@ -12,7 +12,7 @@ TWICE = 6  # words that make one by being said twice, where that is half of the 
 REPEATED_SHARE = 0.4  # of the four-word runs of an answer
 LEAST_RUNS = 12
 _LETTER_RUN = re.compile(r"([^\W\d_])\1{11,}", re.IGNORECASE)
-_SIGN_RUN = re.compile(r"((?=\S*[^\W_])\S{1,12}\s?)\1{19,}")  # also of numbers, which prose has not
+_SIGN_RUN = re.compile(r"((?=\S{0,11}[^\W_])\S{1,12}\s?)\1{19,}")  # also of numbers, which prose has not
 _LINE_RUN = re.compile(r"^(?=.*[^\W_])(.+)(?:\n+\1){9,}$", re.MULTILINE)  # also of code
 _CLOSED = re.compile(r"[.!?\u2026\u3002\uff01\uff1f]$")
 _MARKS = "*_~` \t\n"
