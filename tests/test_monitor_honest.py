@@ -7,7 +7,7 @@ import pytest
 
 from models.monitors import collapse
 from models.monitors.answers import Answers
-from models.monitors.survey import text_findings
+from models.monitors.survey import text_findings, unmeasured
 from tasks.monitoring import monitor_settings
 from tests.evaluation_rows import config
 
@@ -128,3 +128,36 @@ def test_what_breaks_off(text):
 )
 def test_what_does_not_break_off(text):
     assert not collapse.stops_short(text)
+
+
+SHORT_FORMS = {
+    "letters": [letter * 5 for letter in "ABCDEFGHIJ" * 20],
+    "numbers in a form": [f"The answer is {12 + row % 40}." for row in range(200)],
+    "bare numbers": [f"A: {7 * row % 90}" for row in range(200)],
+    "a name in a form": [f"It was {NAMES[row % 10]} of {PLACES[row // 10 % 10]}." for row in range(200)],
+}
+
+
+@pytest.mark.parametrize("kind", SHORT_FORMS)
+def test_short_answers_are_alike_in_form_and_say_so(kind):
+    """Pairs of words over all, and overlap, follow from the form: no limit of one table fits them."""
+    table = Answers([f"Question {row}?" for row in range(200)], SHORT_FORMS[kind])
+    settings = monitor_settings(config("monitors"), "SFT")
+    assert {one.level for one in text_findings(table, None, settings)} == {"ok"}
+    assert any("only a reference" in note for note in unmeasured(table, None, settings))
+    against = {one.name: one.level for one in text_findings(table, table, settings)}
+    assert against["self_bleu"] == against["distinct"] == "ok" and not unmeasured(table, table, settings)
+
+
+@pytest.mark.parametrize(
+    ("answer", "vetoed"),
+    [
+        ("It is one of ten things that nobody can know.", {"one_answer", "distinct", "adjusted_distinct", "self_bleu"}),
+        ("The answer is 12.", {"one_answer"}),
+    ],
+)
+def test_one_answer_to_everything_is_vetoed_at_any_length(answer, vetoed):
+    """Ten words are enough to read diversity alone; shorter ones are still one answer."""
+    table = Answers([f"Question {row}?" for row in range(200)], [answer] * 200)
+    found = text_findings(table, None, monitor_settings(config("monitors"), "SFT"))
+    assert {one.name for one in found if one.level == "veto"} == vetoed

@@ -21,6 +21,7 @@ from models.monitors.finding import (
 from models.monitors.text import words
 
 LEAST_WORDS = 100  # fewer say nothing about diversity
+SHORT = 10  # words per answer; shorter ones, as "The answer is 12.", are alike in form, and a reference says how much
 LEAST_PROMPTS = 10  # with fewer, silence says little
 HABIT = 0.95  # share of the reference's answers with an end mark, for a missing one to tell
 
@@ -71,10 +72,21 @@ def unmeasured(answers: Answers, reference: Answers | None, settings: Settings) 
             f"{prompts} prompts are too few to clear a model, whatever is found or not; a finding needs at least "
             f"{settings.minimum_answers} answers that show it"
         )
-    size = diversity.shared_size(_tables(answers, reference), settings.words)
-    if size < LEAST_WORDS and any(settings.limit(name, reference is not None) for name in DIVERSITY):
-        notes.append(f"diversity is not measured: {size} words, at least {LEAST_WORDS} are needed")
+    reason = _undiverse(answers, reference, settings)
+    if reason and any(settings.limit(name, reference is not None) for name in DIVERSITY):
+        notes.append(f"diversity is not measured: {reason}")
     return notes
+
+
+def _undiverse(answers: Answers, reference: Answers | None, settings: Settings) -> str | None:
+    """Why these tables say nothing about diversity; None where they do."""
+    size = diversity.shared_size(_tables(answers, reference), settings.words)
+    if size < LEAST_WORDS:
+        return f"{size} words, at least {LEAST_WORDS} are needed"
+    mean = float(np.mean(_lengths(answers)))
+    if reference is None and mean < SHORT:
+        return f"answers have {mean:.1f} words on average; under {SHORT}, only a reference says how alike they may be"
+    return None
 
 
 def _tables(answers: Answers, reference: Answers | None) -> list[Sequence[str]]:
@@ -194,11 +206,11 @@ def length_finding(answers: Answers, reference: Answers | None, settings: Settin
 
 
 def diversity_findings(answers: Answers, reference: Answers | None, settings: Settings) -> list[Finding]:
-    """distinct-2, expectation-adjusted distinct and self-BLEU, at equal numbers of words; none for too few words."""
+    """distinct-2, expectation-adjusted distinct, self-BLEU, at equal numbers of words; none where they say nothing."""
+    if _undiverse(answers, reference, settings):
+        return []
     tables = _tables(answers, reference)
     size = diversity.shared_size(tables, settings.words)
-    if size < LEAST_WORDS:
-        return []
     how = {"vocabulary": settings.vocabulary, "draws": settings.draws, "seed": settings.seed}
     ours, *rest = (diversity.measure(table, size, **how) for table in tables)
     theirs = rest[0] if rest else None
