@@ -203,6 +203,33 @@ def test_a_tracking_server_that_is_down_fails_no_run(session, monkeypatch):
     assert len(tracker.problems) == 1 and "127.0.0.1" in tracker.problems[0]
 
 
+IMPORTS_OF_THE_THREAD = """
+import sys, threading
+from pathlib import Path
+from flows import environment
+
+class Recorder:
+    def find_spec(self, name, path=None, target=None):
+        if threading.current_thread().name == "mlflow":
+            print("IMPORTED", name)
+
+sys.meta_path.insert(0, Recorder())
+environment.prepare(Path.cwd())
+from flows.alignment import local
+from flows.command import console
+
+with local.Prefect(Path.cwd()) as prefect:
+    sys.exit(local.align(Path.cwd(), console(), prefect))
+"""
+
+
+def test_the_thread_imports_nothing_that_prefect_imports_beside_it(tmp_path):
+    project = toy.make_toy(tmp_path / "toy")
+    said = toy.command(project, toy.sys.executable, "-c", IMPORTS_OF_THE_THREAD)
+    imported = {line.split()[1].partition(".")[0] for line in said.splitlines() if line.startswith("IMPORTED")}
+    assert "stages" in said and not imported & {"alembic", "mlflow", "pydantic", "sqlalchemy"}
+
+
 PACKAGE_STAGE = """
   package:
     cmd: mkdir -p artifacts && cp -r packaged artifacts/package

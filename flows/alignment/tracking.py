@@ -97,9 +97,10 @@ class Tracker:
         self._tails: dict[str, tuple[str, Tail]] = {}
         self._models: list[tuple[str, str, subprocess.Popen, Path]] = []
         self.problems: list[str] = []
+        # Here, not in the thread: Prefect and MLflow both import SQLAlchemy, and two threads that import modules which
+        # import each other can be handed half of one. A private Prefect server starts meanwhile, in its own process.
+        self._attempt(self._connect)
         self._thread.start()
-        # Its import and a fresh database take seconds: they pass while Prefect starts.
-        self._jobs.put(self._connect)
 
     def opens(self, flow_run_id: str) -> None:
         self._jobs.put(lambda: self._open(flow_run_id))
@@ -138,11 +139,14 @@ class Tracker:
                 job = self._flush
             if job is None:
                 return
-            try:
-                job()
-            except Exception as error:  # noqa: BLE001  training is worth more than its log, which is made good later
-                text = " ".join(str(error).split())[:300]
-                self.problems.append(redact(f"{type(error).__name__}: {text}"))
+            self._attempt(job)
+
+    def _attempt(self, job: Callable[[], None]) -> None:
+        try:
+            job()
+        except Exception as error:  # noqa: BLE001  training is worth more than its log, which is made good later
+            text = " ".join(str(error).split())[:300]
+            self.problems.append(redact(f"{type(error).__name__}: {text}"))
 
     def _connect(self) -> None:
         from mlflow import MlflowClient
