@@ -22,13 +22,14 @@ from tasks.watchdog import die_with_parents
 if __name__ == "__main__":
     die_with_parents()  # before anything slow is imported: a parent that dies meanwhile must take us along
 
-from models.judges.asking import Asker, AskingSettings
+from models.judges.asking import Asker
 from models.judges.base import Judge, Verdict
 from models.judges.budget import Budget
 from models.judges.making import make_pool
 from models.judges.panel import PairVerdict
 from models.judges.rounds import ask_both_orders
 from tasks import errors
+from tasks.asking import asking_settings
 from tasks.config.comparisons import CompareConfig
 from tasks.config.service import AnchorsConfig
 from tasks.data.messages import as_messages, check_prompt
@@ -119,9 +120,7 @@ def check_limit(cfg: AnchorsConfig, compare: CompareConfig) -> None:
 
 def _asker(cfg: AnchorsConfig, compare: CompareConfig) -> Asker:
     """With a budget of its own and no store: what is stored says nothing about today."""
-    by = compare.asking
-    settings = AskingSettings(by.concurrency, by.attempts, by.first_wait_seconds, by.longest_wait_seconds)
-    return Asker(None, Budget(cfg.max_calls, cfg.max_cost), settings)
+    return Asker(None, Budget(cfg.max_calls, cfg.max_cost), asking_settings(compare.asking.model_dump()))
 
 
 def _both_orders(asker: Asker, judges: Sequence[Judge], anchors: Sequence[Row]) -> list[PairVerdict]:

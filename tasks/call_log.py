@@ -23,6 +23,7 @@ from tasks.rows import Row, write_jsonl
 
 TOTALS_FILE, SAMPLE_FILE = "calls.json", "calls.jsonl"
 SAMPLED = 20  # calls kept whole
+SHOWN = 20  # questions without an answer, one line each
 QUANTILES = {"latency_p50": 0.5, "latency_p95": 0.95, "latency_max": 1.0}
 
 
@@ -46,12 +47,14 @@ class CallLog:
         answers cost when they were paid, stored ones included.
 
         `asked` is that whole tally: what questions without an answer cost stands only there.
-        For each of `judges` whose server refused some, how many ways of forcing an answer's form it refused.
+        For each of `judges` whose server refused some, how many ways of forcing an answer's form it refused, and how many fields.
         """
         latencies = sorted(self._tally.latencies)
+        dropped = {judge.name: getattr(judge, "fields_refused", {}) for judge in judges}
         refused = {judge.name: getattr(judge, "formats_refused", 0) for judge in judges}
         return {
             **{f"{name}_formats_refused": count for name, count in refused.items() if count},
+            **{f"{name}_fields_refused": len(fields) for name, fields in dropped.items() if fields},
             "answers": len(latencies),
             "stored": asked.stored,
             "calls": self._tally.calls + asked.lost_calls,
@@ -68,8 +71,13 @@ class CallLog:
             if count := getattr(judge, "formats_refused", 0):
                 print(f"judge {judge.name!r}: its server refused {count} of 2 ways of forcing an answer into a form; "
                       "what it says is read as well as it can be")
-        for failure in asker.failures:
+            for name, place in getattr(judge, "fields_refused", {}).items():
+                print(f"judge {judge.name!r}: its server refuses {name}; it is asked "
+                      f"{f'with {place} in its place' if place else 'without it'}")
+        for failure in asker.failures[:SHOWN]:
             print(failure)
+        if more := asker.failures[SHOWN:]:
+            print(f"and {len(more)} more like these")
         folder, tally = live_folder(), asker.tally
         if folder is None or not (self._tally.latencies or tally.stored or tally.lost_calls):
             return

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from models.judges.asking import Asker, AskingSettings
+from models.judges.asking import Asker
 from models.judges.base import Question, Ratings, weighted_mean
 from models.judges.budget import Budget
 from models.judges.making import make_judge
 from models.judges.store import Store, question_key
+from tasks.asking import asking_settings
 from tasks.call_log import CallLog
 from tasks.errors import ConfigError, DataError
 from tasks.judge_templates import with_template
@@ -75,10 +76,3 @@ class JudgeScorer:
                 f"gold judge {self.judge.name!r} gave no usable rating of {len(unrated)} of {len(questions)} answers "
                 f"(first to prompt {unrated[0].row['id']!r}); correct gold.judge, and raise its epoch to ask again"
             )
-
-
-def asking_settings(asking: Mapping[str, Any] | None) -> AskingSettings:
-    if asking is None:
-        return AskingSettings()
-    waits = asking["first_wait_seconds"], asking["longest_wait_seconds"]
-    return AskingSettings(asking["concurrency"], asking["attempts"], *waits)

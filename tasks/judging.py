@@ -6,13 +6,14 @@ from itertools import accumulate
 from math import inf
 from typing import Any
 
-from models.judges.asking import Asker, AskingSettings, BatchJudge, RemoteJudge
+from models.judges.asking import Asker, BatchJudge, RemoteJudge
 from models.judges.base import Judge, Ratings, Verdict
 from models.judges.budget import Budget
 from models.judges.human import HumanJudge
 from models.judges.panel import PairVerdict, mean_ratings
 from models.judges.rounds import ask_both_orders, ask_ratings
 from models.judges.store import Store
+from tasks.asking import asking_settings
 from tasks.call_log import CallLog
 from tasks.config.comparisons import CompareConfig
 from tasks.errors import DataError
@@ -58,13 +59,11 @@ def make_asker(cfg: CompareConfig, judges: Sequence[Judge], log: CallLog) -> Ask
 
     `log` hears of every call across a network.
     """
-    by = cfg.asking
-    settings = AskingSettings(by.concurrency, by.attempts, by.first_wait_seconds, by.longest_wait_seconds)
     keeps = any(isinstance(judge, (RemoteJudge, BatchJudge)) for judge in judges)
     return Asker(
         Store(state_root() / STORE_FILE) if keeps else None,
         Budget(cfg.budget.max_calls, cfg.budget.max_cost),
-        settings,
+        asking_settings(cfg.asking.model_dump()),
         lambda done, total: report(done, total, unit="answer") if done % _PROMPTS_AT_ONCE == 0 else None,
         log.heard,
     )

@@ -15,7 +15,7 @@ from models.judges.budget import Budget
 from models.judges.openai import OpenAIJudge, content_of
 from models.judges.store import Store
 
-ONCE = AskingSettings(concurrency=4, attempts=2, first_wait=0.01, longest_wait=0.01)
+ONCE = AskingSettings(concurrency=4, attempts=2, first_wait=0.01, longest_wait=0.01, patience=0.5)
 PAGE = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 26\r\n\r\n<html>Please log in</html>"
 MOVED = b"HTTP/1.1 302 Found\r\nLocation: /login\r\nContent-Length: 0\r\n\r\n"
 
@@ -52,7 +52,6 @@ def fails_on(number, status=500):
 @pytest.mark.parametrize(("mood", "shown"), [
     (lambda path, body: PAGE, "'<html>Please log in</htm"),
     (lambda path, body: MOVED if path == PATH else PAGE, "'<html>Please log in</htm"),
-    (lambda path, body: response(200, {"error": {"message": "no such route"}}), "no such route"),
     (lambda path, body: response(200, {"choices": []}), "'{.\"choices\": ..}'".replace(".\"", "\"")),
 ])
 def test_a_server_that_is_no_judge_is_an_error_at_once_and_never_kept(asked, tmp_path, mood, shown):
@@ -111,7 +110,9 @@ def test_a_server_that_fails_all_is_unreachable_and_one_that_fails_many(asked):
     (403, None, "; put a key that it accepts into a variable, and name that variable as the judge's key_"),
     (402, "PLUMB_JUDGE_KEY", "; fill the account behind PLUMB_JUDGE_KEY, it is used up"),
     (402, None, "; fill the account behind PLUMB_JUDGE_URL, it is used up"),
-    (405, None, "; correct the judge in params.yaml, or the address in PLUMB_JUDGE_URL"),
+    (404, None, "; it lacks the model 'm' .* or the address in PLUMB_JUDGE_URL is not that of its API"),
+    (405, None, "; it lacks the model 'm' .* or the address in PLUMB_JUDGE_URL is not that of its API"),
+    (410, None, ", whatever is asked; correct the settings of judge 'j' in params.yaml, or the address in PLUMB_"),
 ])
 def test_a_status_that_no_attempt_changes_says_the_way_out(asked, monkeypatch, status, variable, words):
     """A key belongs into a variable, never into params."""
@@ -159,25 +160,21 @@ def test_a_judge_that_answers_in_parts(asked):
         assert [answer.p_first for answer in asked(server, mood, questions(2))[0]] == [1.0, 0.0] * 2
 
 
-REFUSED = {
-    "max_tokens": ({"token_limit": "max_completion_tokens"}, "set the judge's token_limit to max_completion_tokens"),
-    "temperature": ({"temperature": None}, "set the judge's temperature to null"),
-    "seed": ({"seed": None}, "set the judge's seed to null"),
-}
-
-
-@pytest.mark.parametrize("refused", REFUSED)
-def test_a_model_that_refuses_a_field_is_asked_without_it_once_params_say_so(asked, refused):
-    """As OpenAI's reasoning models refuse max_tokens and a temperature."""
+@pytest.mark.parametrize(("refused", "place"), [
+    ("max_tokens", "max_completion_tokens"), ("max_completion_tokens", "max_tokens"), ("temperature", None),
+    ("seed", None),
+])
+def test_a_field_that_the_server_refuses_is_left_out_and_said_once(asked, refused, place):
+    """As OpenAI's reasoning models refuse max_tokens and a temperature: one more request in all."""
     error = {"message": f"Unsupported parameter: '{refused}' is not supported with this model.", "param": refused}
     mood = lambda path, body: response(400, {"error": error}) if refused in body else None  # noqa: E731
-    settings, way_out = REFUSED[refused]
+    limit = {"token_limit": refused} if place else {}
     with Moody(longer_wins) as server:
-        with pytest.raises(JudgeError, match=f"refuses its first question in every form .*; {way_out}.* in params"):
-            asked(server, mood, questions(1))
-        answers, _ = asked(server, mood, questions(1), **settings)
-        assert [answer.p_first for answer in answers] == [1.0, 0.0]
-        assert ("max_completion_tokens" in server.seen[0]) == (refused == "max_tokens")
+        answers, _ = asked(server, mood, questions(3), **limit)
+        assert [answer.p_first for answer in answers] == [1.0, 0.0] * 3
+        assert len(server.seen) == 7 and all(refused not in body for body in server.seen[1:])
+        assert place is None or server.seen[-1][place] == 96
+        assert server.seen[-1]["response_format"]["type"] == "json_schema", "the form is kept"
 
 
 def test_another_temperature_is_another_judge():

@@ -10,17 +10,17 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
+from models.endpoints.retries import AskingSettings
 from models.judges.base import Answer, Judge, Question
 from models.judges.budget import Budget
-from models.judges.remote import JudgeError, JudgeUnreachable, Passing, RemoteJudge, Reply, Unusable
+from models.judges.remote import JudgeError, JudgeUnreachable, Passing, Refused, RemoteJudge, Reply, Unusable
 from models.judges.remote_round import answers_of
-from models.judges.retries import AskingSettings
 from models.judges.store import Record, Store, question_key, record_of
 from models.judges.tally import Tally
 
 __all__ = [
-    "Asker", "AskingSettings", "BatchJudge", "JudgeError", "JudgeUnreachable", "Passing", "RemoteJudge", "Reply",
-    "Tally", "Unusable", "ask_at_once",
+    "Asker", "AskingSettings", "BatchJudge", "JudgeError", "JudgeUnreachable", "Passing", "Refused", "RemoteJudge",
+    "Reply", "Tally", "Unusable", "ask_at_once",
 ]  # fmt: skip
 
 Progress = Callable[[int, int], None]
@@ -42,7 +42,8 @@ class BatchJudge(Judge, Protocol):
 class Asker:
     """Asks the judges of one pool, with one store and one budget for all they are asked.
 
-    `failures`: one line for each question that a judge across a network never answered although it answered others.
+    `failures`: one line for each question that a judge across a network refused, or never answered, although it
+    answered others.
     """
 
     def __init__(

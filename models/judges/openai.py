@@ -6,45 +6,23 @@ for any JSON object, and one that refuses that too for plain text; what comes ba
 """
 
 import json
-import math
-import os
-import re
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from email.utils import parsedate_to_datetime
 from typing import Any
 
-from aiohttp import ClientError
-from openai import (
-    APIConnectionError,
-    APIError,
-    APIStatusError,
-    AsyncOpenAI,
-    AuthenticationError,
-    BadRequestError,
-    DefaultAioHttpClient,
-    NotFoundError,
-    PermissionDeniedError,
-    UnprocessableEntityError,
-)
-
+from models.endpoints.endpoint import Endpoint
+from models.endpoints.failures import Passing, Refused
 from models.judges.base import Answer, Question, Verdict, checked_weights
-from models.judges.remote import JudgeError, Passing, Reply, Unusable
+from models.judges.remote import JudgeError, Reply, Unusable
 from models.judges.replies import READER, MalformedReply, is_unfinished, read_ratings, read_verdict
 from models.judges.template_fields import check_template
 from models.judges.templates import TEMPLATE, Template, answer_schema, messages
 
 FORMATS = ("json_schema", "json_object", "text")
-PAYMENT_REQUIRED = 402  # of prepaid accounts that are empty
-_BUSY_STATUS = (408, 409, 425, 429)  # all from 500 pass as well, but may be one question's fault
-_WAYS_OUT = {  # where a server refuses a field of our request
-    "max_tokens": "set the judge's token_limit to max_completion_tokens",
-    "max_completion_tokens": "set the judge's token_limit to max_tokens",
-    "temperature": "set the judge's temperature to null, which leaves it to the server",
-    "seed": "set the judge's seed to null",
-}
-_REFUSED_FOR_ITS_TEXT = ("context_length_exceeded", "content_filter", "content_policy_violation")
+_OPTIONAL = {"temperature": None, "seed": None, "max_tokens": "max_completion_tokens",
+             "max_completion_tokens": "max_tokens"}  # fields that a server may refuse, and what takes their places
+_UNPROCESSABLE = (400, 422)  # of requests that a server cannot read
+_FILTERED = "content_filter"  # as finish_reason: the server took the answer away
 _MESSAGE_TOKENS = 16  # more than a chat template puts around one message
 _MILLION = 1_000_000
 _TOKENS_PER_CRITERION, _TOKENS_AROUND = 16, 64
@@ -78,13 +56,15 @@ class OpenAIJudge:
     rates: bool = True
     template: Template = TEMPLATE
     format: str | None = field(default=None, init=False)  # the first of FORMATS that the server took
-    _client: AsyncOpenAI | None = field(default=None, init=False, repr=False)
+    endpoint: Endpoint = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         check_template(self.template, "openai", f"judge {self.name!r}")
         checked_weights(self.weights, tuple(self.template.criteria), f"judge {self.name!r}")
         if self.max_tokens is None:
             self.max_tokens = _TOKENS_AROUND + _TOKENS_PER_CRITERION * len(self.weights)
+        self.endpoint = Endpoint(f"judge {self.name!r}", self.model, self.url_variable, self.key_variable,
+                                 self.timeout_seconds, _OPTIONAL)
 
     @property
     def description(self) -> dict[str, Any]:
@@ -112,49 +92,45 @@ class OpenAIJudge:
         return (input_tokens * self.input_price + output_tokens * self.output_price) / _MILLION
 
     async def __aenter__(self) -> "OpenAIJudge":
-        url = self._environment(self.url_variable, "its endpoint's address, for example http://localhost:8000/v1")
-        if not re.match(r"https?://[^/\s]+", url):
-            wrong = f"{self.url_variable}={url!r} is no address"
-            raise JudgeError(f"judge {self.name!r}: {wrong}; it begins with http:// or https://")
-        key = "none" if self.key_variable is None else self._environment(self.key_variable, "its API key")
-        # httpx's own transport spends twice the processor time on a call: on one core it, not the judge, sets the pace.
-        transport = DefaultAioHttpClient()
-        self._client = AsyncOpenAI(
-            base_url=url, api_key=key, max_retries=0, timeout=self.timeout_seconds, http_client=transport
-        )
+        await self.endpoint.__aenter__()
         return self
 
     async def __aexit__(self, *error: object) -> None:
-        await self._client.close()
+        await self.endpoint.__aexit__(*error)
 
-    def _environment(self, variable: str, what: str) -> str:
-        value = os.environ.get(variable, "").strip()
-        if not value:
-            raise JudgeError(f"judge {self.name!r} needs {what}; set the variable {variable}, which is empty")
-        return value
+    async def turn(self) -> None:
+        await self.endpoint.pace.turn()
 
     async def ask(self, question: Question) -> Reply:
-        """One call; more only until the first answer, where the server refuses a format.
+        """One call; more only until the first answer, where the server refuses a format or a field.
 
-        Raises Passing, Unusable or JudgeError, as asking.py wants them.
+        Raises Passing, Unusable, Refused or JudgeError, as asking.py wants them.
         """
-        for form in FORMATS if self.format is None else (self.format,):
+        forms = list(FORMATS if self.format is None else FORMATS[FORMATS.index(self.format) :])
+        while True:
+            form = forms.pop(0)
             try:
                 reply = await self._ask(question, form)
-            except (BadRequestError, UnprocessableEntityError) as error:
-                refusal = error
-                continue
+            except Refused as refusal:
+                unknown = self.format is None and refusal.status in _UNPROCESSABLE and not refusal.for_its_text
+                if not forms or not (unknown or refusal.field == "response_format"):
+                    raise
             except Unusable:
                 self.format = form
                 raise
-            self.format = form
-            return reply
-        return self._refused(refusal, question)
+            else:
+                self.format = form
+                return reply
 
     @property
     def formats_refused(self) -> int:
         """How many ways of forcing the answer's form the server refused, of the two that there are."""
         return FORMATS.index(self.format) if self.format else 0
+
+    @property
+    def fields_refused(self) -> dict[str, str | None]:
+        """Fields of a request that the server refused, and what was sent in their places."""
+        return self.endpoint.dropped
 
     async def _ask(self, question: Question, form: str) -> Reply:
         criteria = list(self.weights)
@@ -167,21 +143,10 @@ class OpenAIJudge:
             **self._response_format(form, criteria, question.second is not None),
         }
         try:
-            # chat.completions.create does the same, and spends 2 ms more of our time on the types of each request.
-            completion = await self._client.post("/chat/completions", cast_to=object, body=body)
-        except (BadRequestError, UnprocessableEntityError):
+            completion = await self.endpoint.post(body)
+        except Passing as failure:
+            failure.cost = self.worst_cost(question) if failure.may_be_paid else 0.0
             raise
-        except APIStatusError as error:
-            raise self._status_failure(error) from None
-        except APIConnectionError as error:
-            # Whether the call was paid for, nobody knows.
-            cause = error.__cause__ or error
-            message = f"no connection to {self._client.base_url} ({self.url_variable}): {type(cause).__name__} {cause}"
-            raise Passing(message, cost=self.worst_cost(question)) from None
-        except (APIError, ClientError, ValueError) as error:  # what is no HTTP, or a body that is cut off
-            said = f"{type(error).__name__} {' '.join(str(error).split())[:300]}"
-            message = f"judge {self.name!r}: {self._client.base_url} answers with {said}"
-            raise Passing(message, cost=self.worst_cost(question)) from None
         return self._read(question, completion)
 
     def _response_format(self, form: str, criteria: list[str], paired: bool) -> dict[str, Any]:
@@ -204,6 +169,9 @@ class OpenAIJudge:
         try:
             answer = self._answer(question, text)
         except MalformedReply as error:
+            if completion["choices"][0].get("finish_reason") == _FILTERED:
+                message = f"judge {self.name!r}: {self.endpoint.address} filtered its answer"
+                raise Refused(message, "use another model, or switch its filter off", 200, cost=cost) from None
             cut_off = completion["choices"][0].get("finish_reason") == "length"
             if self.format is None and cut_off and is_unfinished(text):
                 raise JudgeError(f"judge {self.name!r} thought until max_tokens={self.max_tokens} and gave no answer "
@@ -216,54 +184,11 @@ class OpenAIJudge:
 
     def _no_completion(self, question: Question, body: Any) -> Exception:
         """Something else than a model answered: a login page, a proxy. Says nothing about the question."""
-        shown = " ".join((body if isinstance(body, str) else json.dumps(body)).split())[:100]
-        where = f"judge {self.name!r}: {self._client.base_url} answers with no completion, but with {shown!r}"
+        shown = self.endpoint.shown(body if isinstance(body, str) else json.dumps(body))[:100]
+        where = f"judge {self.name!r}: {self.endpoint.address} answers with no completion, but with {shown!r}"
         if self.format is None:
             return JudgeError(f"{where}; correct the address in {self.url_variable}, which mostly ends in /v1")
         return Passing(where, cost=self.worst_cost(question))
-
-    def _refused(self, refusal: APIStatusError, question: Question) -> Reply:
-        """An invalid answer to a question that the server will not take (too long, filtered).
-
-        Raises JudgeError where no question was ever taken: then it is the settings that are wrong.
-        """
-        said = _said(refusal)
-        if self.format is None and refusal.code not in _REFUSED_FOR_ITS_TEXT:
-            where = f"judge {self.name!r}: {self._client.base_url} refuses its first question in every form"
-            raise JudgeError(f"{where} ({said}); {_way_out(refusal)} in params.yaml")
-        return Reply(_invalid(question, said), said)
-
-    def _status_failure(self, error: APIStatusError) -> Exception:
-        """What a status says about whether to try again."""
-        where = f"judge {self.name!r}: {self._client.base_url} answers {error.status_code} ({_said(error)})"
-        if isinstance(error, (AuthenticationError, PermissionDeniedError)):
-            named = "" if self.key_variable else ", and name that variable as the judge's key_variable, which is null"
-            return JudgeError(f"{where}; put a key that it accepts into {self.key_variable or 'a variable'}{named}")
-        if isinstance(error, NotFoundError):
-            return JudgeError(f"{where}; it lacks the model {self.model!r} (set it in params.yaml) or the address in "
-                              f"{self.url_variable} is not that of its API, which mostly ends in /v1")
-        if error.code == "insufficient_quota" or error.status_code == PAYMENT_REQUIRED:
-            account = self.key_variable or self.url_variable
-            return JudgeError(f"{where}; fill the account behind {account}, it is used up")
-        busy = error.status_code in _BUSY_STATUS
-        if busy or error.status_code >= 500:
-            return Passing(where, retry_after=retry_after(error.response.headers), busy=busy)
-        return JudgeError(f"{where}; correct the judge in params.yaml, or the address in {self.url_variable}")
-
-
-def retry_after(headers: Mapping[str, str], now: float | None = None) -> float:
-    """Seconds that the server asks us to wait; 0 if it does not (RFC 9110, 10.2.3: a number or a date; some servers say
-    milliseconds)."""
-    try:
-        if "retry-after-ms" in headers:
-            asked = float(headers["retry-after-ms"]) / 1000
-        elif re.fullmatch(r"[\d.]+", value := headers.get("retry-after", "0").strip()):
-            asked = float(value)
-        else:
-            asked = parsedate_to_datetime(value).timestamp() - (time.time() if now is None else now)
-    except (ValueError, OverflowError):
-        return 0.0
-    return max(0.0, asked) if math.isfinite(asked) else 0.0
 
 
 def content_of(completion: Any) -> str | None:
@@ -277,16 +202,6 @@ def content_of(completion: Any) -> str | None:
     if isinstance(content, list) and all(isinstance(part, Mapping) for part in content):
         return "".join(part["text"] for part in content if isinstance(part.get("text"), str))
     return "" if content is None else content if isinstance(content, str) else None
-
-
-def _way_out(refusal: APIStatusError) -> str:
-    """What to set where a server says which field of the request it will not take."""
-    named = [name for name in _WAYS_OUT if name == refusal.param or f"'{name}'" in str(refusal.message)]
-    return _WAYS_OUT[named[0]] if named else "correct the judge's model, max_tokens, token_limit, temperature or seed"
-
-
-def _said(error: APIStatusError) -> str:
-    return " ".join(str(error.message).split())[:300]
 
 
 def _invalid(question: Question, text: str) -> Answer:

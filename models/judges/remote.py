@@ -4,24 +4,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
+from models.endpoints.failures import EndpointError as JudgeError
+from models.endpoints.failures import Passing, Refused
 from models.judges.base import Answer, Question
 
-
-class JudgeError(ValueError):
-    """A judge that cannot be asked until somebody changes something: a key, an address, a model's name."""
+__all__ = ["JudgeError", "JudgeUnreachable", "Passing", "Refused", "RemoteJudge", "Reply", "Unusable"]
 
 
 class JudgeUnreachable(ConnectionError):
     """A judge that did not answer although it was asked again and again; it may pass by itself."""
-
-
-class Passing(Exception):
-    """One call failed in a way that may pass. `retry_after`: seconds the server asks for; `cost`: paid anyway; `busy`:
-    the server has too much to do, so that nothing is said about the question."""
-
-    def __init__(self, message: str, retry_after: float = 0.0, cost: float = 0.0, busy: bool = False) -> None:
-        super().__init__(message)
-        self.retry_after, self.cost, self.busy = retry_after, cost, busy
 
 
 class Unusable(Passing):
@@ -53,8 +44,11 @@ class RemoteJudge(Protocol):
     def worst_cost(self, question: Question) -> float:
         """More than a call can cost, in the currency of its prices."""
 
+    async def turn(self) -> None:
+        """Wait until its server may be asked again."""
+
     async def ask(self, question: Question) -> Reply:
-        """One call, not repeated. Raises Passing, Unusable or JudgeError."""
+        """One call, not repeated. Raises Passing, Unusable, Refused or JudgeError."""
 
     async def __aenter__(self) -> "RemoteJudge": ...
 

@@ -2,30 +2,30 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Coroutine, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from models.endpoints.endpoint import run
+from models.endpoints.retries import attempts
 from models.judges.base import Answer, Question, Verdict
 from models.judges.calls import Calls
-from models.judges.remote import JudgeError, JudgeUnreachable, Passing, RemoteJudge, Reply, Unusable
-from models.judges.retries import LONGEST_PAUSE, attempts
+from models.judges.remote import JudgeError, JudgeUnreachable, Passing, Refused, RemoteJudge, Reply, Unusable
 from models.judges.store import Record, question_key, record_of
 
 if TYPE_CHECKING:
     from models.judges.asking import Asker
 
 _LOOK_AHEAD = 256  # questions whose keys are looked up in the store at once
-# A question that its judge cannot answer must not stop all others, but many such are no questions' fault.
-_FAILURES_ALLOWED, _FAILURE_SHARE = 3, 0.02
+_FAILURES_ALLOWED = 3  # whatever their share
 PROBE = Question({"id": "", "prompt": [{"role": "user", "content": "Say good morning."}]}, "Good morning.", "No.")
 
 
 def answers_of(asker: "Asker", items: Sequence[tuple[RemoteJudge, Question]]) -> list[Answer | None]:
     """One answer per item, in order; None for what the budget left unasked. Raises JudgeError or JudgeUnreachable."""
-    return _run(_Round(asker, items).answers())
+    return run(_Round(asker, items).answers())
 
 
 @dataclass
@@ -44,6 +44,7 @@ class _Round:
     def __init__(self, asker: "Asker", items: Sequence[tuple[RemoteJudge, Question]]) -> None:
         self.asker, self.items, self.budget = asker, items, asker.budget
         self.judges = {id(judge): judge for judge, _ in items}
+        self.questions = Counter(judge.name for judge, _ in items)
         self.described = {name: judge.description for name, judge in self.judges.items()}
         self.keys: list[str] = []
         self.stored: dict[str, Record] = {}
@@ -113,8 +114,8 @@ class _Round:
             if reply is not None:
                 answered = True
                 self._keep(judge, question, key, reply, spent)
-        except Passing as failure:
-            await self._give_up(judge, failure, spent.calls)
+        except (Passing, Refused) as failure:
+            await self._leave_out(judge, failure, spent.calls)
             self.found[key] = {} if question.second is None else Verdict(0.5, valid=False)
         finally:
             if not answered:
@@ -136,11 +137,12 @@ class _Round:
         spent.reserved, paid, calls, began = False, 0.0, 0, time.monotonic()
         try:
             async with self.slots[id(judge)]:
+                await judge.turn()
                 paid, calls, began = worst, 1, time.monotonic()
                 reply = await judge.ask(question)
                 paid = reply.cost
                 return reply
-        except Passing as failure:
+        except (Passing, Refused) as failure:
             paid = failure.cost
             raise
         except JudgeError:  # refused before any model read it
@@ -152,24 +154,44 @@ class _Round:
             spent.cost += paid
             self.budget.settle(worst, paid, calls)
 
-    async def _give_up(self, judge: RemoteJudge, failure: Passing, calls: int) -> None:
-        """Count one question as failed where it is the question that the judge's server cannot answer: it answers
-        another one now, and few have failed. Such an answer is invalid, and not kept: another run asks again.
+    async def _leave_out(self, judge: RemoteJudge, failure: Passing | Refused, calls: int) -> None:
+        """Count one question as failed where it is the question that the judge's server cannot answer, or refuses: it
+        answers others, and few have failed. Such an answer is invalid, and not kept: another run asks again.
 
-        Raises JudgeUnreachable elsewhere.
+        Raises JudgeUnreachable or JudgeError elsewhere.
         """
         asker = self.asker
         asker.failed_by[judge.name] += 1
-        answered, failed = asker.answered_by[judge.name], asker.failed_by[judge.name]
-        few = failed <= _FAILURES_ALLOWED + _FAILURE_SHARE * answered
-        if failure.busy or not few or not await self._answers_another(judge):
-            pause = f"; it asks for a pause of {failure.retry_after:g} s" if failure.retry_after > LONGEST_PAUSE else ""
-            tried = f"judge {judge.name!r} gave no answer in {calls} attempts: {failure}{pause}"
-            kept = f"it answered {answered} questions, which are kept, and failed {failed}: run again"
-            never = "it answered nothing yet: see that its server is up and has room, and that its address is right"
-            raise JudgeUnreachable(f"{tried}; {kept if answered else never}") from None
+        failed, of = asker.failed_by[judge.name], max(self.questions[judge.name], asker.answered_by[judge.name])
+        few = failed <= _FAILURES_ALLOWED + asker.settings.failed_share * of
+        if isinstance(failure, Refused):
+            await self._refuse(judge, failure, few)
+        elif failure.busy or not few or not await self._answers_another(judge):
+            raise self._unreachable(judge, failure, calls) from None
         asker.tally.failed += 1
-        asker.failures.append(f"judge {judge.name!r} answered others, but not one in {calls} attempts: {failure}")
+        refused = isinstance(failure, Refused)
+        what = "refuses one for good" if refused else f"answered others, but not one in {calls} attempts"
+        asker.failures.append(f"judge {judge.name!r} {what}: {failure}")
+
+    async def _refuse(self, judge: RemoteJudge, refusal: Refused, few: bool) -> None:
+        """Raises JudgeError where it is not the question's fault: too many are refused, or a harmless one as well."""
+        answered, failed = self.asker.answered_by[judge.name], self.asker.failed_by[judge.name]
+        if not few:
+            share = f"{_FAILURES_ALLOWED} and {self.asker.settings.failed_share:g} of all (asking.failed_share)"
+            raise JudgeError(f"{refusal}; so judge {judge.name!r} left {failed} questions without an answer, more than "
+                             f"{share}, and answered {answered}, which are kept: {refusal.way_out}") from None
+        if not answered and not await self._answers_another(judge):
+            raise JudgeError(f"{refusal}, whatever is asked; {refusal.way_out}") from None
+
+    def _unreachable(self, judge: RemoteJudge, failure: Passing, calls: int) -> JudgeUnreachable:
+        answered, failed = self.asker.answered_by[judge.name], self.asker.failed_by[judge.name]
+        patience = self.asker.settings.patience
+        pause = f"; it asks for a pause of {failure.retry_after:g} s" if failure.retry_after else ""
+        ended = f"{pause}, and asking.patience_seconds is {patience:g}" if failure.busy else pause
+        kept = f"it answered {answered} questions, which are kept, and failed {failed}: run again"
+        never = "it answered nothing yet: see that its server is up and has room, and that its address is right"
+        return JudgeUnreachable(f"judge {judge.name!r} gave no answer in {calls} attempts: {failure}{ended}; "
+                                f"{kept if answered else never}")
 
     async def _answers_another(self, judge: RemoteJudge) -> bool:
         """Whether the judge answers a harmless question, asked once. Where the budget has no room, nothing is said."""
@@ -180,7 +202,7 @@ class _Round:
             await self._call(judge, PROBE, worst, spent)
         except Unusable:
             pass
-        except Passing:
+        except (Passing, Refused):
             return False
         finally:
             self.asker.tally.lose(spent.calls, spent.cost)
@@ -199,13 +221,3 @@ class _Round:
         self.asker.answered_by[judge.name] += 1
         self.asker.tally.add(record, stored)
         self.asker.progress(len(self.found), len(self.items))
-
-
-def _run(work: Coroutine[Any, Any, Any]) -> Any:
-    """Run to the end, also where a notebook's loop is already running in this thread."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return asyncio.run(work)
-    with ThreadPoolExecutor(1) as pool:
-        return pool.submit(asyncio.run, work).result()

@@ -137,3 +137,5 @@ class AskingConfig(Section):
     attempts: Positive
     first_wait_seconds: NonNegativeFloat
     longest_wait_seconds: NonNegativeFloat
+    patience_seconds: PositiveFloat = 1800.0
+    failed_share: Rate = 0.02

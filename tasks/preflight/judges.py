@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +18,14 @@ from models.judges.remote_round import PROBE
 from models.sampler import SamplingSettings
 from models.samplers import Prompt, make_sampler
 from models.samplers.openai import KEY_VARIABLE, URL_VARIABLE
+from tasks.asking import asking_settings
 from tasks.config.comparisons import CompareConfig, GoldConfig
 from tasks.generate import check_tools
-from tasks.gold_judge import asking_settings
 from tasks.judge_templates import template_of, with_template
 from tasks.preflight.checks import Finding, check, refused
 from tasks.preflight.project import Project
 
-ATTEMPTS = 3  # calls for one answer, at most
+ATTEMPTS, PATIENCE = 3, 60.0  # calls for one answer, and seconds for it, at most
 FILES = ("path", "file")
 NETWORK_SAMPLER = "openai"
 
@@ -104,7 +105,7 @@ def _ask(project: Project, spec: Mapping[str, Any], cfg: CompareConfig | GoldCon
 
 def _patience(cfg: CompareConfig | GoldConfig) -> AskingSettings:
     by = asking_settings(cfg.asking.model_dump() if cfg.asking else None)
-    return AskingSettings(1, min(by.attempts, ATTEMPTS), by.first_wait, by.longest_wait)
+    return replace(by, concurrency=1, attempts=min(by.attempts, ATTEMPTS), patience=min(by.patience, PATIENCE))
 
 
 def _named(limits: Mapping[str, float | None]) -> str:

@@ -1,0 +1,33 @@
+"""How a call to an endpoint can fail."""
+
+
+class EndpointError(ValueError):
+    """An endpoint that cannot be asked until somebody changes something: a key, an address, a model's name."""
+
+
+class Passing(Exception):
+    """One call failed in a way that may pass. `retry_after`: seconds the server asks for; `cost`: paid anyway; `busy`:
+    the server has too much to do, so that nothing is said about the question; `may_be_paid`: the request was sent, and
+    nobody knows what became of it."""
+
+    def __init__(
+        self, message: str, retry_after: float = 0.0, cost: float = 0.0, busy: bool = False, may_be_paid: bool = False
+    ) -> None:
+        super().__init__(message)
+        self.retry_after, self.cost, self.busy, self.may_be_paid = retry_after, cost, busy, may_be_paid
+
+
+class Refused(Exception):
+    """The server takes this request neither now nor later.
+
+    `way_out`: what to change where it takes no other either; `status`: HTTP's; `field`: of the request, where the
+    server names one; `for_its_text`: the text is too long, or not allowed; `cost`: paid anyway.
+    """
+
+    def __init__(
+        self, message: str, way_out: str, status: int, field: str | None = None, for_its_text: bool = False,
+        cost: float = 0.0,
+    ) -> None:
+        super().__init__(message)
+        self.way_out, self.status, self.field, self.for_its_text = way_out, status, field, for_its_text
+        self.cost = cost
