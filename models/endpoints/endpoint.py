@@ -27,7 +27,7 @@ from models.endpoints.statuses import failure_of, is_error
 
 PATH = "/chat/completions"
 _TRUSTED = ("SSL_CERT_FILE", "SSL_CERT_DIR")  # read by OpenSSL
-_WRONG_HOST, _EXPIRED = 62, 10  # of OpenSSL's X509_V_ERR
+_WRONG_HOST, _EXPIRED = (62, 64), 10  # of OpenSSL's X509_V_ERR
 _SHOWN = 300  # characters
 
 
@@ -151,7 +151,7 @@ class Endpoint:
 
     def _distrust(self, error: ssl.SSLCertVerificationError) -> str:
         untrusted = f"{self.owner}: the certificate of {self.address} is not trusted ({error.verify_message})"
-        if error.verify_code == _WRONG_HOST:
+        if error.verify_code in _WRONG_HOST:
             return f"{untrusted}; put the name that it was made for into {self.url_variable}"
         if error.verify_code == _EXPIRED:
             return f"{untrusted}; its server needs a new one"

@@ -5,7 +5,7 @@ import asyncio
 import time
 
 _IN_A_ROW = 4  # refusals without an answer between: no chance, but a limit on the rate
-_QUICKER_AFTER = 100  # answers without such refusals
+_QUICKER_AFTER = 30  # answers without such refusals
 _QUICKER, _SLOWER = 0.9, 2.0  # times the seconds between calls
 _LONGER = 1.05  # times the pause asked for: clocks differ, and servers round
 
@@ -34,7 +34,7 @@ class Pace:
         """A call that began at `started` came too soon; the server asks for a pause of so many seconds.
 
         After a few in a row no call starts before the pause is over, and then as many a second as were answered since
-        the last such pause began, that one included. Where none was answered, half as many as before.
+        the last such pause began, that one included. Where none was answered, half as many as before: a rate that is too low is left again soon.
         """
         self._refused += 1
         if self._refused < _IN_A_ROW:
@@ -42,5 +42,5 @@ class Pace:
         end = time.monotonic() + _LONGER * pause
         if started >= self._since:
             self.interval = (end - self._since) / self._answered if self._answered else self.interval * _SLOWER
-            self._since, self._answered = end, 0
+            self._since, self._answered, self._refused = end, 0, 0
         self._next = max(self._next, end)
