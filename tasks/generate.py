@@ -16,6 +16,7 @@ from models.randomness import generator
 from models.sampler import Sample, SamplingSettings
 from models.samplers import Prompt, Sampler, make_sampler, with_logprobs
 from tasks import progress
+from tasks.asking import asking_settings
 from tasks.config.comparisons import GenerateConfig
 from tasks.errors import DataError
 from tasks.machine import device, prepare_torch
@@ -31,7 +32,8 @@ def generate(cfg: GenerateConfig, model: Path, sft: Path, compare_prompts: Path,
     check_tools(cfg.sampler, prompts)
     tokenizer = load_tokenizer(sft, cfg.runtime.date)
     policy = load_policy(sft, model, cfg.runtime.dtype).to(device())
-    sampler = make_sampler(cfg.sampler, policy, tokenizer, cfg.rows_per_batch, cfg.served_model)
+    asking = cfg.asking.model_dump() if cfg.asking else None
+    sampler = make_sampler(cfg.sampler, policy, tokenizer, cfg.rows_per_batch, cfg.served_model, asking_settings(asking))
     name, rows = cfg.served_model or policy_hash(sft), []
     encoded = encode_prompts(tokenizer, prompts, policy, cfg.max_new_tokens)
     asked = [Prompt(row["id"], row["prompt"], tuple(ids)) for row, (_, ids) in zip(prompts, encoded, strict=True)]

@@ -12,7 +12,8 @@ from benchmarks.judging.server import PATH, response
 from models.judges.asking import Asker, AskingSettings, JudgeError, JudgeUnreachable
 from models.judges.base import Question
 from models.judges.budget import Budget
-from models.judges.openai import OpenAIJudge, content_of
+from models.endpoints.endpoint import content_of
+from models.judges.openai import OpenAIJudge
 from models.judges.store import Store
 
 ONCE = AskingSettings(concurrency=4, attempts=2, first_wait=0.01, longest_wait=0.01, patience=0.5)

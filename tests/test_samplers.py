@@ -1,5 +1,6 @@
 """The sampler's backends: continuous batching and an endpoint for real, vLLM's requests on a stand-in."""
 
+import asyncio
 import http.server
 import json
 import os
@@ -18,6 +19,7 @@ from rl_models import gpt2, llama, prompts, qwen2
 from tiny_models import make_gpt2
 
 from models.chat_template import decode_response, encode_prompt, load_tokenizer, stop_ids
+from models.endpoints.retries import AskingSettings
 from models.loading import load_policy
 from models.logprobs import response_logprobs
 from models.sampler import Sample, SamplingSettings, sample
@@ -275,8 +277,10 @@ def stand_in(monkeypatch, tmp_path):
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_POST(self):
             endpoint.requests.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-            status, body = endpoint.replies.pop(0)
+            status, body, *headers = endpoint.replies.pop(0)
             self.send_response(status)
+            for header in headers:
+                self.send_header(*header)
             self.send_header("Content-Type", "application/json")
             self.end_headers()
             self.wfile.write(json.dumps(body).encode())
@@ -288,7 +292,6 @@ def stand_in(monkeypatch, tmp_path):
     threading.Thread(target=server.serve_forever, daemon=True).start()
     monkeypatch.setenv(URL_VARIABLE, f"http://127.0.0.1:{server.server_port}/v1")
     monkeypatch.setenv(KEY_VARIABLE, "secret")
-    monkeypatch.setattr("models.samplers.openai.RETRIES", 0)
     yield endpoint
     server.shutdown()
 
@@ -312,19 +315,59 @@ def test_an_answer_ends_as_the_server_says_and_is_no_longer_than_asked_for(stand
     assert (first["model"], first["temperature"], first["max_tokens"]) == ("m", 0.9, 12)
 
 
-@pytest.mark.parametrize("status, error", [(503, ConnectionError), (429, ConnectionError), (401, ValueError)])
+ONCE = AskingSettings(attempts=1, first_wait=0.01, longest_wait=0.01, patience=0.01)
+
+
+@pytest.mark.parametrize("status, error", [(503, ConnectionError), (429, ConnectionError), (500, ConnectionError),
+                                           (401, ValueError), (400, ValueError)])
 def test_a_refusal_is_named_and_a_server_in_trouble_may_recover(stand_in, status, error):
-    stand_in.replies.append((status, {"error": {"message": "no luck"}}))
+    stand_in.replies += [(status, {"error": {"message": "no luck"}})] * 9
     with pytest.raises(error, match=f"{status}.*no luck"):
+        OpenAISampler("m", stand_in.tokenizer, 1, ONCE).sample(asked(1), 1, SETTINGS)
+
+
+def test_the_sampler_waits_and_asks_again_as_judges_do(stand_in, capsys):
+    """However long the server asks it to wait, up to the patience; refused fields are left out."""
+    busy, unknown = {"error": {"message": "slow down"}}, {"detail": [{"loc": ["body", "seed"], "msg": "extra"}]}
+    stand_in.replies += [(429, busy, ("Retry-After", "0.2")), (503, busy), (500, busy),
+                         (200, {"error": {"code": 429, "message": "later"}}), (422, unknown), completion("Yes.", "stop")]
+    settings, began = AskingSettings(attempts=2, first_wait=0.01, longest_wait=0.02, patience=60.0), time.monotonic()
+    (drawn,) = OpenAISampler("m", stand_in.tokenizer, 4, settings).sample(asked(1), 1, SETTINGS)
+    assert decode_response(stand_in.tokenizer, drawn.response_ids) == "Yes." and time.monotonic() - began >= 0.2
+    assert ["seed" in request for request in stand_in.requests] == [True] * 5 + [False]
+    assert "sampler openai: its server refuses seed; it is asked without it" in capsys.readouterr().out
+    stand_in.replies.append((429, busy, ("Retry-After", "300")))
+    with pytest.raises(ConnectionError, match="slow down.*asked 1 times"):
+        OpenAISampler("m", stand_in.tokenizer, 1, settings).sample(asked(1), 1, SETTINGS)
+
+
+def test_a_pause_of_more_than_two_minutes_is_waited_for(stand_in, monkeypatch):
+    """Ten minutes, on a clock that is quick: OpenAI's client does not ask again then."""
+    slept, sleep = [], asyncio.sleep
+
+    async def quick(seconds, result=None):
+        slept.append(seconds)
+        await sleep(0)
+        return result
+
+    monkeypatch.setattr(asyncio, "sleep", quick)
+    stand_in.replies += [(429, {"error": "full"}, ("Retry-After", "600")), completion("Yes.", "stop")]
+    drawn = make_sampler("openai", None, stand_in.tokenizer, 1, "m").sample(asked(1), 1, SETTINGS)
+    assert len(drawn) == 1 and 600 <= max(slept) <= 660
+
+
+def test_what_is_no_completion_names_the_address(stand_in):
+    stand_in.replies.append((200, {"hello": "world"}))
+    with pytest.raises(ValueError, match=f"no completion, but with .*hello.*correct the address in {URL_VARIABLE}"):
         OpenAISampler("m", stand_in.tokenizer, 1).sample(asked(1), 1, SETTINGS)
 
 
 def test_an_endpoint_that_is_not_there_is_named(stand_in, monkeypatch):
     with closed_port() as port, pytest.raises(ConnectionError, match=URL_VARIABLE):
         monkeypatch.setenv(URL_VARIABLE, f"http://127.0.0.1:{port}/v1")
-        OpenAISampler("m", stand_in.tokenizer, 1).sample(asked(1), 1, SETTINGS)
+        OpenAISampler("m", stand_in.tokenizer, 1, ONCE).sample(asked(1), 1, SETTINGS)
     monkeypatch.delenv(URL_VARIABLE)
-    with pytest.raises(ValueError, match=f"{URL_VARIABLE}, which is ''; set it"):
+    with pytest.raises(ValueError, match=f"set the variable {URL_VARIABLE}, which is empty"):
         OpenAISampler("m", stand_in.tokenizer, 1)
     with pytest.raises(ValueError, match="set generate.served_model"):
         OpenAISampler(None, stand_in.tokenizer, 1)

@@ -51,11 +51,16 @@ class Endpoint:
     pace: Pace = field(default_factory=Pace, init=False)
     answered: bool = field(default=False, init=False)  # whether it ever took a request
 
-    async def __aenter__(self) -> "Endpoint":
+    def url(self) -> str:
+        """As the environment has it. Raises EndpointError for what is no address."""
         url = self._environment(self.url_variable, "its endpoint's address, for example http://localhost:8000/v1")
         if not re.match(r"https?://[^/\s]+", url):
             wrong = f"{self.url_variable}={url!r} is no address"
             raise EndpointError(f"{self.owner}: {wrong}; it begins with http:// or https://")
+        return url
+
+    async def __aenter__(self) -> "Endpoint":
+        url = self.url()
         self._key = self._environment(self.key_variable, "its API key") if self.key_variable else ""
         host = urlsplit(url)
         self.address = url.replace(f"{host.netloc.rpartition('@')[0]}@", "").rstrip("/")  # without a login
@@ -157,6 +162,19 @@ class Endpoint:
             return f"{untrusted}; its server needs a new one"
         return (f"{untrusted}; put the certificate of the authority that signed it into a file, and name the file in "
                 "SSL_CERT_FILE")
+
+
+def content_of(completion: Any) -> str | None:
+    """The text of a chat completion, which may come in parts; "" for a message without text, None for what is no chat
+    completion at all."""
+    try:
+        message = completion["choices"][0]["message"]
+        content = message.get("content")
+    except (KeyError, IndexError, TypeError, AttributeError):
+        return None
+    if isinstance(content, list) and all(isinstance(part, Mapping) for part in content):
+        return "".join(part["text"] for part in content if isinstance(part.get("text"), str))
+    return "" if content is None else content if isinstance(content, str) else None
 
 
 def without(body: Mapping[str, Any], dropped: Mapping[str, str | None]) -> dict[str, Any]:

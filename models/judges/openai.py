@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from models.endpoints.endpoint import Endpoint
+from models.endpoints.endpoint import Endpoint, content_of
 from models.endpoints.failures import Passing, Refused
 from models.judges.base import Answer, Question, Verdict, checked_weights
 from models.judges.remote import JudgeError, Reply, Unusable
@@ -189,19 +189,6 @@ class OpenAIJudge:
         if self.format is None:
             return JudgeError(f"{where}; correct the address in {self.url_variable}, which mostly ends in /v1")
         return Passing(where, cost=self.worst_cost(question))
-
-
-def content_of(completion: Any) -> str | None:
-    """The text of a chat completion, which may come in parts; "" for a message without text, None for what is no chat
-    completion at all."""
-    try:
-        message = completion["choices"][0]["message"]
-        content = message.get("content")
-    except (KeyError, IndexError, TypeError, AttributeError):
-        return None
-    if isinstance(content, list) and all(isinstance(part, Mapping) for part in content):
-        return "".join(part["text"] for part in content if isinstance(part.get("text"), str))
-    return "" if content is None else content if isinstance(content, str) else None
 
 
 def _invalid(question: Question, text: str) -> Answer:

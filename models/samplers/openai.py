@@ -1,19 +1,19 @@
 """Any endpoint that speaks OpenAI's chat completions: a hosted model, vLLM or `transformers serve` elsewhere."""
 
-import os
+import asyncio
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from openai import APIConnectionError, APIStatusError, OpenAI
-
 from models.chat_template import encode_example, stop_ids
+from models.endpoints.endpoint import Endpoint, content_of, run
+from models.endpoints.failures import EndpointError, Passing, Refused
+from models.endpoints.retries import AskingSettings, attempts
 from models.sampler import Sample, SamplingSettings
 from models.samplers.base import Progress, Prompt, as_sample, request_seed
 
 URL_VARIABLE, KEY_VARIABLE = "PLUMB_SAMPLER_URL", "PLUMB_SAMPLER_KEY"
-RETRIES = 5
-PASSING_STATUS = (408, 409, 425, 429)  # and all from 500
+TIMEOUT_SECONDS = 600.0  # a long answer takes minutes
+_OPTIONAL = {"seed": None, "top_p": None, "max_tokens": "max_completion_tokens"}  # fields that a server may refuse
 
 
 class OpenAISampler:
@@ -24,22 +24,20 @@ class OpenAISampler:
     unless do_sample stands there). Its text is tokenised here again, so tokens may differ from those it sampled.
     """
 
-    def __init__(self, model: str | None, tokenizer: Any, requests_at_once: int):
-        """Raises ValueError without a model's name or without an address in the environment."""
-        url = os.environ.get(URL_VARIABLE, "").strip()
+    def __init__(
+        self, model: str | None, tokenizer: Any, requests_at_once: int, asking: AskingSettings = AskingSettings()
+    ):
+        """asking: how often, and for how long; its concurrency is `requests_at_once`. Raises ValueError without a
+        model's name, or without an address in the environment."""
         if not model:
             raise ValueError(
                 "sampler openai needs the model's name at the endpoint; set generate.served_model in params.yaml"
             )
-        if not url.startswith(("http://", "https://")):
-            raise ValueError(
-                f"sampler openai needs its endpoint's address in the environment variable {URL_VARIABLE}, which is"
-                f" {url!r}; set it, for example to http://localhost:8000/v1"
-            )
-        key = os.environ.get(KEY_VARIABLE, "").strip() or "none"
-        self.model, self.tokenizer, self.requests_at_once = model, tokenizer, requests_at_once
+        self.model, self.tokenizer, self.requests_at_once, self.asking = model, tokenizer, requests_at_once, asking
         self.stop_ids = stop_ids(tokenizer)
-        self._client = OpenAI(base_url=url, api_key=key, max_retries=RETRIES)
+        self.endpoint = Endpoint("sampler openai", model, URL_VARIABLE, KEY_VARIABLE, TIMEOUT_SECONDS, _OPTIONAL,
+                                 key_optional=True)
+        self.endpoint.url()
 
     def sample(
         self, prompts: Sequence[Prompt], n: int, settings: SamplingSettings, on_batch: Progress | None = None
@@ -48,37 +46,58 @@ class OpenAISampler:
 
         Raises ConnectionError for what may pass by itself, and ValueError for a request that the server refuses.
         """
-        rows = [(prompt, index) for prompt in prompts for index in range(n)]
-        samples = []
-        with ThreadPoolExecutor(self.requests_at_once) as threads:
-            for drawn in threads.map(lambda row: self._sample(*row, settings), rows):
-                samples.append(drawn)
-                if on_batch is not None and (len(samples) % self.requests_at_once == 0 or len(samples) == len(rows)):
-                    on_batch(len(samples), len(rows))
-        return samples
+        drawn = run(self._sample_all([(prompt, index) for prompt in prompts for index in range(n)], settings, on_batch))
+        for name, place in self.endpoint.dropped.items():
+            print(f"sampler openai: its server refuses {name}; it is asked "
+                  f"{f'with {place} in its place' if place else 'without it'}")
+        return drawn
 
-    def _sample(self, prompt: Prompt, index: int, settings: SamplingSettings) -> Sample:
-        text, complete = self._ask(prompt, request_seed(settings.seed, prompt.id, index), settings)
+    async def _sample_all(
+        self, rows: Sequence[tuple[Prompt, int]], settings: SamplingSettings, on_batch: Progress | None
+    ) -> list[Sample]:
+        slots, done = asyncio.Semaphore(self.requests_at_once), 0
+
+        async def one(prompt: Prompt, index: int) -> Sample:
+            nonlocal done
+            async with slots:
+                drawn = await self._sample(prompt, index, settings)
+            done += 1
+            if on_batch is not None and (done % self.requests_at_once == 0 or done == len(rows)):
+                on_batch(done, len(rows))
+            return drawn
+
+        async with self.endpoint:
+            tasks = [asyncio.create_task(one(*row)) for row in rows]
+            try:
+                return await asyncio.gather(*tasks)
+            finally:
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _sample(self, prompt: Prompt, index: int, settings: SamplingSettings) -> Sample:
+        text, complete = await self._ask(prompt, request_seed(settings.seed, prompt.id, index), settings)
         turns = [*prompt.messages, {"role": "assistant", "content": text}]
         _, ids = encode_example(self.tokenizer, turns, ended=complete)
         return as_sample(prompt, index, ids[: settings.max_new_tokens], self.stop_ids)
 
-    def _ask(self, prompt: Prompt, seed: int, settings: SamplingSettings) -> tuple[str, bool]:
+    async def _ask(self, prompt: Prompt, seed: int, settings: SamplingSettings) -> tuple[str, bool]:
         """The text, and whether the model itself ended it."""
+        body = {"model": self.model, "messages": list(prompt.messages), "temperature": settings.temperature,
+                "top_p": 1.0, "max_tokens": settings.max_new_tokens, "seed": seed}  # fmt: skip
         try:
-            completion = self._client.chat.completions.create(
-                model=self.model, messages=list(prompt.messages), temperature=settings.temperature, top_p=1.0,
-                max_tokens=settings.max_new_tokens, seed=seed,
-            )
-        except APIConnectionError as error:
-            raise ConnectionError(f"no answer from {self._client.base_url} ({URL_VARIABLE}): {error}") from None
-        except APIStatusError as error:
-            if error.status_code in PASSING_STATUS or error.status_code >= 500:
-                message = f"{self._client.base_url} answered {error.status_code}: {error.message}"
-                raise ConnectionError(message) from None
-            raise ValueError(
-                f"{self._client.base_url} refused prompt {prompt.id!r} for model {self.model!r} with"
-                f" {error.status_code}: {error.message}; check {URL_VARIABLE}, {KEY_VARIABLE} and generate.served_model"
-            ) from None
-        choice = completion.choices[0]
-        return choice.message.content or "", choice.finish_reason == "stop"
+            async for attempt in attempts(self.asking):
+                with attempt:
+                    await self.endpoint.pace.turn()
+                    completion = await self.endpoint.post(body)
+        except Passing as failure:
+            raise ConnectionError(f"{failure}; asked {attempt.retry_state.attempt_number} times") from None
+        except Refused as refusal:
+            raise ValueError(f"{refusal}; it refused prompt {prompt.id!r} for model {self.model!r}: "
+                             f"check {URL_VARIABLE}, {KEY_VARIABLE} and generate.served_model") from None
+        text = content_of(completion)
+        if text is None:
+            shown = self.endpoint.shown(str(completion))[:100]
+            raise EndpointError(f"sampler openai: {self.endpoint.address} answers with no completion, but with "
+                                f"{shown!r}; correct the address in {URL_VARIABLE}, which mostly ends in /v1")
+        return text, completion["choices"][0].get("finish_reason") == "stop"

@@ -21,6 +21,7 @@ class GenerateConfig(Section):
     rows_per_batch: Positive
     sampler: Literal["batched", "continuous", "vllm", "openai"]
     served_model: str | None
+    asking: AskingConfig | None = None  # null: as params.yaml has it for judges
 
     @model_validator(mode="after")
     def _an_endpoint_serves_a_named_model(self) -> "GenerateConfig":

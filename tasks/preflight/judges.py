@@ -20,6 +20,7 @@ from models.samplers import Prompt, make_sampler
 from models.samplers.openai import KEY_VARIABLE, URL_VARIABLE
 from tasks.asking import asking_settings
 from tasks.config.comparisons import CompareConfig, GoldConfig
+from tasks.config.judges import AskingConfig
 from tasks.generate import check_tools
 from tasks.judge_templates import template_of, with_template
 from tasks.preflight.checks import Finding, check, refused
@@ -88,7 +89,7 @@ def _ask(project: Project, spec: Mapping[str, Any], cfg: CompareConfig | GoldCon
     rates = isinstance(cfg, GoldConfig) or cfg.labels == "ratings"
     question = Question(PROBE.row, PROBE.first, None if rates else PROBE.second, key="preflight")
     limits = cfg.budget.model_dump(include={"max_calls", "max_cost"}) if cfg.budget else {}
-    asker = Asker(None, Budget(**limits), _patience(cfg))
+    asker = Asker(None, Budget(**limits), _patience(cfg.asking))
     try:
         (answer,) = asker.ask([(make_judge(with_template(spec)), question)])
     finally:
@@ -103,8 +104,8 @@ def _ask(project: Project, spec: Mapping[str, Any], cfg: CompareConfig | GoldCon
         )
 
 
-def _patience(cfg: CompareConfig | GoldConfig) -> AskingSettings:
-    by = asking_settings(cfg.asking.model_dump() if cfg.asking else None)
+def _patience(asking: AskingConfig | None) -> AskingSettings:
+    by = asking_settings(asking.model_dump() if asking else None)
     return replace(by, concurrency=1, attempts=min(by.attempts, ATTEMPTS), patience=min(by.patience, PATIENCE))
 
 
@@ -126,7 +127,7 @@ def sampler(project: Project) -> Iterator[Finding]:
 
 def _check_sampler(project: Project) -> None:
     cfg = project.config("generate")
-    made = make_sampler(cfg.sampler, None, project.tokenizer, 1, cfg.served_model)
+    made = make_sampler(cfg.sampler, None, project.tokenizer, 1, cfg.served_model, _patience(cfg.asking))
     if project.asks and cfg.sampler == NETWORK_SAMPLER:
         project.tally.calls += 1
         prompt = Prompt("preflight", PROBE.row["prompt"], ())
