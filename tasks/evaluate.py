@@ -17,6 +17,7 @@ from tasks.adversarial import adversarial
 from tasks.champion import CHAMPION
 from tasks.config.evaluation import EvaluateConfig
 from tasks.entrants import MODELS, TRAINED, entrants, training_order
+from tasks.left_out import left_out, unrated, without
 from tasks.machine import prepare_torch
 from tasks.overoptimisation import over_optimisation
 from tasks.progress import report
@@ -73,16 +74,27 @@ def evaluate(
     for done, (name, rows) in enumerate(answers.items(), start=1):
         scores += score_answers(name, rows, prompts, scorer, proxy)
         report(done, len(answers) + 1, unit="model")
-    pool = score_pool(read_jsonl(best_of_n / "pool.jsonl"), prompts, scorer)
+    pooled = read_jsonl(best_of_n / "pool.jsonl")
+    pool = score_pool(pooled, prompts, scorer)
+    ids = sorted({row["prompt_id"] for row in pooled})
+    missing = {name: unrated(row for row in scores if row["model"] == name) for name in answers}
+    missing["best_of_n"] |= {one for one, gold_of in zip(ids, pool["gold"]) if np.isnan(gold_of).any()}
+    lacking, gone = left_out(scorer, missing, len(prompts)), set().union(*missing.values())
+    scores = without(scores, gone)
+    pool = {name: values[[one not in gone for one in ids]] for name, values in pool.items()}
     write_jsonl(out / "scores.jsonl", scores)
     places = dict(zip(MODELS, folders, strict=True)) | {CHAMPION: champion_answers}
     doubts: dict[str, list[Row]] = {}
     for name, (of, checkpoint) in entrants(scores).items():
         given = [row for row in answers[of] if row["checkpoint"] == checkpoint]
         doubts[name] = score_second_turns(read_second_turns(places[of], given, prompts), scorer)
+    unsure = {name: unrated(rows) for name, rows in doubts.items()}
+    left_out(scorer, unsure, len(prompts))
+    gone |= set().union(*unsure.values())
+    doubts = {name: without(rows, gone) for name, rows in doubts.items()}
     write_jsonl(out / SECOND_TURN_SCORES, [{"model": name, **row} for name, rows in doubts.items() for row in rows])
     report(len(answers) + 1, len(answers) + 1, unit="model")
-    return document(cfg, scores, pool, prompts, scorer, doubts)
+    return {**document(cfg, scores, pool, prompts, scorer, doubts), **lacking}
 
 
 def document(

@@ -21,6 +21,7 @@ from tasks.champion import CHAMPION, identity, is_there
 from tasks.config.evaluation import GateConfig
 from tasks.decision import Compared, decide, plan
 from tasks.errors import DataError
+from tasks.left_out import left_out, unrated, without
 from tasks.machine import device, prepare_torch
 from tasks.monitors import at_level
 from tasks.prompt_rows import part_of
@@ -69,6 +70,10 @@ def gate(
         name: score_policy(cfg, path, model, prompts, scorer)
         for name, path in ((CANDIDATE, candidate), (reference, policy))
     }
+    asked, missing = prompts, {name: unrated(rows) for name, rows in scores.items()}
+    lacking, gone = left_out(scorer, missing, len(prompts)), set().union(*missing.values())
+    scores = {name: without(rows, gone) for name, rows in scores.items()}
+    prompts = [row for row in prompts if row["id"] not in gone]
     write_jsonl(out / "scores.jsonl", ({"model": name, **row} for name, rows in scores.items() for row in rows))
     pairs = Compared(scores[CANDIDATE], scores[reference], prompts, scorer.axes, scorer.kind)
     metrics = {
@@ -81,12 +86,13 @@ def gate(
     return {
         **decide(cfg, pairs, vetoes, ground),
         "planned": planned,
-        "set": prompt_set(cfg, prompts),
+        "set": prompt_set(cfg, asked),
         "candidate": {"method": selection["method"], "checkpoint": selection["checkpoint"]},
         "candidate_hash": content_hash(candidate),
         "reference": reference,
         "reference_hash": identity(champion) if reference == CHAMPION else content_hash(sft),
         "gold_kind": scorer.kind,
+        **lacking,
     }
 
 

@@ -47,7 +47,7 @@ def training_pairs(preferences: Sequence[Row]) -> tuple[list[Row], list[Row]]:
 def _write(cfg: GoldConfig, weights: dict[str, float], out: Path) -> None:
     document = {"kind": cfg.kind, "weights": weights, **cfg.model_dump(include={"rows_per_batch", "allow_same_judge"})}
     if cfg.judge is not None:
-        document |= cfg.model_dump(include={"judge", "asking", "budget"})
+        document |= cfg.model_dump(include={"judge", "asking", "budget", "max_left_out"})
     if cfg.kind != "oracle":
         document["date"] = cfg.runtime.date
     (out / GOLD_FILE).write_text(json.dumps(document, indent=2, sort_keys=True) + "\n", encoding="utf-8")

@@ -1,6 +1,7 @@
 """The judge card: how far the judges of the training comparisons can be believed. Gold read here trains nothing."""
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from models.loading import weights_hash
 from tasks.config.comparisons import JudgeCardConfig
 from tasks.errors import DataError
 from tasks.judge_templates import template_of
+from tasks.left_out import left_out, unrated, without
 from tasks.machine import prepare_torch
 from tasks.rows import Row, read_jsonl, write_jsonl
 from tasks.same_judge import GOLD_FILE, identity, refusal, same_as
@@ -34,12 +36,16 @@ def judge(
     names = [one["name"] for one in document["judges"]]
     people = [one["name"] for one in document["judges"] if one["kind"] == "human"]
     same = judges_that_are_gold(gold, document["judges"]) if names else []
-    rows = read_jsonl(compare / "pairs.jsonl")
+    rows = judged = read_jsonl(compare / "pairs.jsonl")
     verdicts = verdicts_by_pair(read_jsonl(compare / "battles.jsonl"), names, document["panel"])
     samples = {row["id"]: row for row in read_jsonl(generate / "samples.jsonl")} if rows else {}
     scorer = load_gold(gold, model) if rows else None
     prompts = {row["id"]: row for row in read_jsonl(compare_prompts)}
     references = reference_rows(rows, samples, prompts, scorer) if scorer else []
+    gone = unrated({**row, "gold": said["gold"]} for row, said in zip(rows, references, strict=True))
+    lacking = left_out(scorer, {"pairs": gone}, len({row["prompt_id"] for row in rows}))
+    references = [said for row, said in zip(rows, references, strict=True) if row["prompt_id"] not in gone]
+    rows = without(rows, gone)
     write_jsonl(out / "references.jsonl", references)
     pairs = [card_pair(row, samples, verdicts, said) for row, said in zip(rows, references, strict=True)]
     return {
@@ -49,7 +55,8 @@ def judge(
         "panel_method": document["panel"],
         "templates": [told(one, one["determined_by"]["template"]) for one in document["judges"] if "template" in one],
         "reference_template": reference_template(gold) if scorer else None,
-        "outcomes": {name: sum(row["outcome"] == name for row in rows) for name in ("kept", "tie", "flip", "invalid")},
+        "outcomes": {name: sum(row["outcome"] == name for row in judged) for name in ("kept", "tie", "flip", "invalid")},
+        **lacking,
         **judge_card(pairs, names, document["tie_margin"], cfg.confidence, people),
     }
 
@@ -122,6 +129,8 @@ def reference_rows(
 
 
 def _preference(ours: float, theirs: float) -> float:
+    if math.isnan(ours - theirs):
+        return math.nan
     return 0.5 if abs(ours - theirs) < _TIE else float(ours > theirs)
 
 

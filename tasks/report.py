@@ -8,6 +8,7 @@ from typing import Any
 from tasks import contracts
 from tasks.config.evaluation import ReportConfig
 from tasks.entrants import entrant
+from tasks.left_out import sentence
 from tasks.reporting import charts, findings, judge_card, measured, monitored, shown
 from tasks.reporting.charts import Chart
 from tasks.reporting.page import render
@@ -140,7 +141,8 @@ def verdict_section(
         "warnings": warnings,
         "scope": f"Gold is {GOLD[evaluation['gold_kind']][0]}; {seen}. The verdict rests on {gate['prompts']} prompts "
         f"that nothing else reads, at one-sided α = {gate['alpha']:g}; everything below on {evaluation['prompts']} other prompts of "
-        f"{evaluation['roots']} roots, with {evaluation['confidence']:.0%} intervals by root.",
+        f"{evaluation['roots']} roots, with {evaluation['confidence']:.0%} intervals by root."
+        f"{sentence(evaluation)}{sentence(gate)}",
     }
 
 

@@ -30,7 +30,7 @@ def load_gold(gold_folder: Path, model: Path) -> Scorer:
     if document["kind"] == "judge":
         from tasks.gold_judge import JudgeScorer
 
-        return JudgeScorer(document["judge"], document["asking"], document["budget"], document["date"])
+        return JudgeScorer(*(document[name] for name in ("judge", "asking", "budget", "date", "max_left_out")))
     return make_scorer(
         document["kind"],
         weights=document["weights"],

@@ -9,12 +9,14 @@ from judge_server import Faults, JudgeServer
 from test_gate import staged  # noqa: F401
 from test_judge_server import fenced
 
+from benchmarks.judging.server import response
 from models.judges.base import Question
 from tasks.config.judges import TAKEN
 from tasks.errors import ConfigError, DataError
 from tasks.evaluate import model_numbers
 from tasks.gold import gold
 from tasks.judge import judges_that_are_gold
+from tasks.left_out import left_out, sentence, unrated, without
 from tasks.params import read_params
 from tasks.scoring import load_gold, score_answers, score_pool, score_second_turns
 from tasks.second_turn import doubted
@@ -48,7 +50,7 @@ def server(monkeypatch, tmp_path):
 
 
 def made(tmp_path, **changes):
-    cfg = config("gold", kind="judge", judge=JUDGE, **{"asking": ASKING, **changes})
+    cfg = config("gold", kind="judge", **{"judge": JUDGE, "asking": ASKING, **changes})
     assert gold(cfg, tmp_path, tmp_path / "none", tmp_path / "gold", tmp_path) == {"axes": 2.0}
     return tmp_path / "gold"
 
@@ -74,10 +76,70 @@ def test_the_pool_of_best_of_n_is_scored_by_it(tmp_path, server):
     assert found["gold"].tolist() == [[0.125, 0.875]]
 
 
-def test_an_answer_that_it_does_not_rate_is_no_score(tmp_path, server):
-    server.reset(Faults(malformed=1.0))
-    with pytest.raises(DataError, match="gold judge 'b' gave no usable rating of 1 of 1 answers .* 'p000'"):
-        load_gold(made(tmp_path), tmp_path).score([prompt(0)], [PLAIN])
+REFUSED, UNREADABLE = "a word that is not to be said", "a riddle"
+
+
+def moody(server):
+    """Refuses one text for good, and says nothing that can be read about another, until it is `well`."""
+    server.well = False
+    refusal = response(400, {"error": {"message": "against our policy"}})
+    server.admin = lambda path, body: refusal if REFUSED in str(body) and not server.well else None
+    server.rule = lambda body: "Hm." if UNREADABLE in str(body) and not server.well else rates(body)
+
+
+def scored_rows(scorer, texts):
+    rows = [prompt(i) for i in range(len(texts))]
+    return [{"prompt_id": row["id"], **axes} for row, axes in zip(rows, scorer.score(rows, texts), strict=True)]
+
+
+@pytest.mark.parametrize("bad", [REFUSED, UNREADABLE])
+def test_an_answer_that_it_does_not_rate_is_asked_for_alone_again(tmp_path, server, bad):
+    """1 of 20 where none may be left out; the other 19 are kept, and paid once."""
+    moody(server)
+    texts = [PLAIN] * 19 + [bad]
+    scorer = load_gold(made(tmp_path, max_left_out=0.0), tmp_path)
+    rows = scored_rows(scorer, texts)
+    assert unrated(rows) == {"p019"} and [row["gold"] for row in rows[:19]] == [0.875] * 19
+    with pytest.raises(DataError, match="of answers to 1 of 20 prompts .first 'p019'., more than gold.max_left_out=0 .*"
+                                        "run again, which asks for these alone"):
+        left_out(scorer, {"sft": unrated(rows)}, 20)
+    server.well, before = True, len(server.calls)
+    again = load_gold(made(tmp_path, max_left_out=0.0), tmp_path)
+    assert unrated(scored_rows(again, texts)) == set() and len(server.calls) == before + 1
+
+
+def test_a_prompt_is_left_out_for_all_models_alike_and_the_report_says_so(tmp_path, server):
+    """1 of 20 is no more than 0.05; of PPO's answers one is refused."""
+    moody(server)
+    scorer = load_gold(made(tmp_path, max_left_out=0.05), tmp_path)
+    scores = {"sft": scored_rows(scorer, [PLAIN] * 20), "ppo": scored_rows(scorer, [PLAIN] * 19 + [REFUSED])}
+    missing = {name: unrated(rows) for name, rows in scores.items()}
+    document = left_out(scorer, missing, 20)
+    assert document == {"left_out": {"prompts": 1, "of": 20, "answers_of": {"ppo": 1}}}
+    assert "no usable rating of answers to 1 of 20 prompts (ppo 1): they are left out for all models." in sentence(document)
+    assert [len(without(rows, {"p019"})) for rows in scores.values()] == [19, 19]
+    assert left_out(scorer, {"sft": set()}, 20) == {} and sentence({}) == ""
+
+
+def test_the_gate_leaves_it_out_on_both_sides(staged, tmp_path, server):
+    """Eight answers are equal on both sides; the rating of one prompt's is refused."""
+    run, _ = staged
+    made(tmp_path, max_left_out=0.5)
+    whole = run("whole")
+    refusal, asked = response(400, {"error": {"message": "against our policy"}}), []
+
+    def first_is_refused(path, body):
+        asked.append(body["messages"])
+        return refusal if body["messages"] == asked[0] else None
+
+    server.admin = first_is_refused
+    made(tmp_path, max_left_out=0.5, judge={**JUDGE, "epoch": 1})
+    document = run("left")
+    assert "left_out" not in whole and document["left_out"]["prompts"] == 1
+    assert document["left_out"]["answers_of"] == {"candidate": 1, "sft": 1}
+    assert document["prompts"] == whole["prompts"] - 1 and document["set"] == whole["set"]
+    rows = [json.loads(line) for line in (tmp_path / "left" / "scores.jsonl").read_text().splitlines()]
+    assert len(rows) == 2 * document["prompts"] and "NaN" not in json.dumps(rows)
 
 
 def test_the_default_asking_is_that_of_the_asker(tmp_path, server):

@@ -117,6 +117,10 @@ class Store:
         names, marks = ", ".join(values), ", ".join(f":{name}" for name in values)
         self._connection.execute(f"INSERT OR IGNORE INTO answers ({names}) VALUES ({marks})", values)
 
+    def forget(self, keys: Sequence[str]) -> None:
+        """Answers that are to be asked for again."""
+        self._connection.executemany("DELETE FROM answers WHERE key = ?", [(key,) for key in keys])
+
     def close(self) -> None:
         self._connection.close()
 

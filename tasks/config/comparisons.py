@@ -120,6 +120,7 @@ class GoldConfig(Section):
     judge: Annotated[OpenAIJudgeConfig | HfJudgeConfig, Field(discriminator="kind")] | None = None
     asking: AskingConfig | None = None  # null: 16 calls at a time, six attempts
     budget: CallBudget | None = None  # of each stage that asks gold
+    max_left_out: Rate = 0.02
 
     @model_validator(mode="after")
     def _a_judge_is_named_and_rates(self) -> "GoldConfig":
