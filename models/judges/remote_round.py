@@ -5,7 +5,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from models.endpoints.endpoint import run
@@ -115,7 +115,7 @@ class _Round:
                 answered = True
                 self._keep(judge, question, key, reply, spent)
         except (Passing, Refused) as failure:
-            await self._leave_out(judge, failure, spent.calls)
+            await self._leave_out(judge, question, failure, spent.calls)
             self.found[key] = {} if question.second is None else Verdict(0.5, valid=False)
         finally:
             if not answered:
@@ -154,7 +154,9 @@ class _Round:
             spent.cost += paid
             self.budget.settle(worst, paid, calls)
 
-    async def _leave_out(self, judge: RemoteJudge, failure: Passing | Refused, calls: int) -> None:
+    async def _leave_out(
+        self, judge: RemoteJudge, question: Question, failure: Passing | Refused, calls: int
+    ) -> None:
         """Count one question as failed where it is the question that the judge's server cannot answer, or refuses: it
         answers others, and few have failed. Such an answer is invalid, and not kept: another run asks again.
 
@@ -165,22 +167,22 @@ class _Round:
         failed, of = asker.failed_by[judge.name], max(self.questions[judge.name], asker.answered_by[judge.name])
         few = failed <= _FAILURES_ALLOWED + asker.settings.failed_share * of
         if isinstance(failure, Refused):
-            await self._refuse(judge, failure, few)
-        elif failure.busy or not few or not await self._answers_another(judge):
+            await self._refuse(judge, question, failure, few)
+        elif failure.busy or not few or not await self._answers_another(judge, question):
             raise self._unreachable(judge, failure, calls) from None
         asker.tally.failed += 1
         refused = isinstance(failure, Refused)
         what = "refuses one for good" if refused else f"answered others, but not one in {calls} attempts"
         asker.failures.append(f"judge {judge.name!r} {what}: {failure}")
 
-    async def _refuse(self, judge: RemoteJudge, refusal: Refused, few: bool) -> None:
+    async def _refuse(self, judge: RemoteJudge, question: Question, refusal: Refused, few: bool) -> None:
         """Raises JudgeError where it is not the question's fault: too many are refused, or a harmless one as well."""
         answered, failed = self.asker.answered_by[judge.name], self.asker.failed_by[judge.name]
         if not few:
             share = f"{_FAILURES_ALLOWED} and {self.asker.settings.failed_share:g} of all (asking.failed_share)"
             raise JudgeError(f"{refusal}; so judge {judge.name!r} left {failed} questions without an answer, more than "
                              f"{share}, and answered {answered}, which are kept: {refusal.way_out}") from None
-        if not answered and not await self._answers_another(judge):
+        if not answered and not await self._answers_another(judge, question):
             raise JudgeError(f"{refusal}, whatever is asked; {refusal.way_out}") from None
 
     def _unreachable(self, judge: RemoteJudge, failure: Passing, calls: int) -> JudgeUnreachable:
@@ -193,13 +195,15 @@ class _Round:
         return JudgeUnreachable(f"judge {judge.name!r} gave no answer in {calls} attempts: {failure}{ended}; "
                                 f"{kept if answered else never}")
 
-    async def _answers_another(self, judge: RemoteJudge) -> bool:
-        """Whether the judge answers a harmless question, asked once. Where the budget has no room, nothing is said."""
-        worst, spent = judge.worst_cost(PROBE), _Spent()
+    async def _answers_another(self, judge: RemoteJudge, question: Question) -> bool:
+        """Whether the judge answers a harmless question of that kind, asked once. Where the budget has no room, nothing
+        is said."""
+        probe = PROBE if question.second is not None else replace(PROBE, second=None)
+        worst, spent = judge.worst_cost(probe), _Spent()
         if not await self.budget.reserve(worst):
             return True
         try:
-            await self._call(judge, PROBE, worst, spent)
+            await self._call(judge, probe, worst, spent)
         except Unusable:
             pass
         except (Passing, Refused):
