@@ -71,23 +71,20 @@ _SORTED = (
     "the order effect is left out: the winner stands {place} in {share:.0%} of {count} decided battles that were not "
     "asked in both orders, so the table is sorted by who won, or its judge sees nothing but the place"
 )
-SWAPPED_SHARE = 0.05  # of the battles, against the order in which their two models mostly stand: enough to tell it
+SWAPPED_SHARE = 0.05  # of the battles, against any ladder of the models: enough to tell an order effect by
 SORTED_SHARE, LEAST_DECIDED = 0.95, 10  # of decided battles; no judge of answers is as fond of a place
 
 
 def _order_is_given(battles: Battles) -> str | None:
     """Why the effect of order cannot be told from the strengths, if it cannot.
 
-    It can where enough battles stand against the order in which their models mostly meet, or where those orders run in
-    a circle; where they form a ladder, any effect of order is also a distance between its steps. And it cannot where
-    the outcome decides who is written first; only a prompt whose pair stands in both orders shows that it does not.
+    It can where enough battles stand against any ladder of the models: where all follow one, an effect of order is also
+    a distance between its steps. And it cannot where the outcome decides who is written first; only a prompt whose pair
+    stands in both orders shows that it does not.
     """
-    shape = (len(battles.models),) * 2
-    met = np.zeros(shape)
+    met = np.zeros((len(battles.models),) * 2)
     np.add.at(met, (battles.first, battles.second), 1)
-    mostly = sparse.csr_array(np.where(met > met.T, 1, 0))
-    circles = connected_components(mostly, directed=True, connection="strong")[0] < len(battles.models)
-    if np.minimum(met, met.T).sum() / 2 < SWAPPED_SHARE * len(battles.first) and not circles:
+    if _against_a_ladder(met) < SWAPPED_SHARE * len(battles.first):
         return _FIXED
     pair = np.stack([battles.prompt, *np.sort([battles.first, battles.second], axis=0)])
     _, group = np.unique(pair, axis=1, return_inverse=True)
@@ -97,6 +94,26 @@ def _order_is_given(battles: Battles) -> str | None:
     if max(won, 1 - won) < SORTED_SHARE:
         return None
     return _SORTED.format(place="first" if won > 0.5 else "second", share=max(won, 1 - won), count=int(decided.sum()))
+
+
+def _against_a_ladder(met: np.ndarray) -> float:
+    """How many battles, of `met` (models, models) by who stands first, are against a ladder that few are against.
+
+    The fewest are a minimum feedback arc set, which is hard; this moves one model at a time to its best place.
+    """
+    net = met - met.T
+    ladder = list(np.argsort(-net.sum(axis=1) / (met + met.T).sum(axis=1), kind="stable"))
+    moved = True
+    while moved:
+        moved = False
+        for model in tuple(ladder):
+            place = ladder.index(model)
+            ladder.remove(model)
+            costs = np.concatenate([[0.0], np.cumsum(net[model, ladder])])
+            best = int(costs.argmin()) if costs.min() < costs[place] else place
+            ladder.insert(best, model)
+            moved |= best != place
+    return float(np.tril(met[np.ix_(ladder, ladder)]).sum())
 
 
 def _told_apart(battles: Battles, others: list[np.ndarray], column: np.ndarray) -> bool:

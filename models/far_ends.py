@@ -33,17 +33,19 @@ def far_ends(model: BradleyTerry, full: Fitted, drawn: Fitted, confidence: float
     s w at one end and 1 - s (1 - w) at the other, s = sure_rates()[0] of the roots it was seen on, within
     1 - sure_rates()[1] and sure_rates()[1].
     """
-    one_sided = _one_sided(model, full)
+    one_sided, parts = _one_sided(model, full), []
     for softened in (one_sided, np.ones_like(one_sided)):
         asked = _asked(model, full, drawn, softened)
         if not asked:
-            return None
+            continue
         share = _middle(model, softened)
         ends = [end for toward in asked for end in _both_ends(model, toward, share, confidence)]
         block = max(1, _CELLS_PER_BLOCK // len(one_sided))
         parts = [model.refit(np.stack(ends[at : at + block], axis=1)) for at in range(0, len(ends), block)]
         if not any(part.unbounded.any() for part in parts):
             break  # else a covariate runs away, too: no battle is then left one-sided
+    if not parts:
+        return None
     return Fitted(*(np.concatenate([getattr(part, name) for part in parts], axis=-1) for name in _FIELDS))
 
 

@@ -130,6 +130,9 @@ def win_rate(
     for block in draws(pairs.roots, settings, len(pairs.root)) if regression and pairs.roots > 1 else ():
         for rates, column in zip((controlled, adjusted), regression.rates(block[pairs.root]), strict=False):
             rates.append(column)
+    separated = regression is not None and regression.separated()
+    if separated:
+        notes.append("ANY RATE AT EQUAL LENGTHS FITS: lengths alone tell the wins from the losses; intervals are 0 to 1")
     rate, ours, effect, judges = regression.rates(np.ones((len(pairs.root), 1))) if regression else [None] * 4
     if regression and pool is None and abs(effect[0]) > LARGEST_LENGTH_EFFECT:
         notes.append((_TOO_LARGE if abs(judges[0]) < abs(effect[0]) else _LARGE).format(effect=effect[0]))
@@ -137,8 +140,8 @@ def win_rate(
         model=model,
         against=against,
         raw=_raw(pairs, settings.confidence),
-        length_controlled=_estimate(rate[0], controlled, pairs, settings) if regression else None,
-        length_adjusted=_estimate(ours[0], adjusted, pairs, settings) if regression else None,
+        length_controlled=_estimate(rate[0], controlled, pairs, settings, separated) if regression else None,
+        length_adjusted=_estimate(ours[0], adjusted, pairs, settings, separated) if regression else None,
         length_effect=float(effect[0]) if regression else None,
         pairs=len(pairs.root),
         prompts=len(np.unique(pairs.prompt)),
@@ -178,9 +181,11 @@ def _raw(pairs: Pairs, confidence: float) -> Estimate:
     return Estimate(found.mean, found.low, found.high, clusters.standard_error)
 
 
-def _estimate(value: float, drawn: list[np.ndarray], pairs: Pairs, settings: Bootstrap) -> Estimate:
+def _estimate(value: float, drawn: list[np.ndarray], pairs: Pairs, settings: Bootstrap, separated: bool) -> Estimate:
     rows = np.concatenate(drawn)[None] if drawn else None
     found = estimates(np.array([value]), rows, pairs.roots, settings.confidence)[0]
+    if rows is not None and separated:
+        return replace(found, ci_low=0.0, ci_high=1.0)
     of_roots = np.bincount(pairs.root, pairs.preference) / np.bincount(pairs.root)
     if rows is None or np.ptp(of_roots) > 1e-9:
         return found
@@ -235,6 +240,15 @@ class LengthRegression:
         prior[:, 1] = self.pooled, EFFECT_PRECISION
         held = _regression(self.covariates, weights, wins, prior)
         return controlled, _mean(self._at_equal_lengths(held), weights), found[1], held[1]
+
+    def separated(self) -> bool:
+        """Whether wins and losses lie so far apart that the likelihood has no maximum (Albert and Anderson 1984); an
+        answer that always wins, or always loses, does so at equal lengths too."""
+        if np.ptp(self.preference) == 0:
+            return False
+        one = np.ones((len(self.preference), 1))
+        start = np.zeros(self.covariates.shape[1])
+        return not fit(Design(sparse.csr_array(self.covariates)), one, self.preference[:, None], start).finite[0]
 
     def _at_equal_lengths(self, found: np.ndarray) -> np.ndarray:
         """(pairs, resamples): Eq. 2 reads the preference off where the length term is 0."""
