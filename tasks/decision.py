@@ -277,10 +277,10 @@ def plan(cfg: GateConfig, pilot: Compared, prompts: Sequence[Row]) -> dict[str, 
     measured = [name for name, guard in sorted(cfg.guards) if guard is not None and pilot.measures(name)]
     each = power_of_each(cfg, pilot, len(measured))
     wanted = prompts_for_mean(pilot.wins(), pilot.roots, cfg.minimum_effect, cfg.look_alpha, each)
-    planned = {"superiority": {"needed": max(cfg.minimum_prompts, wanted), "prompts": len(prompts)}}
+    planned = {"superiority": {"needed": max(least(cfg, cfg.minimum_prompts, pilot.roots), wanted), "prompts": len(prompts)}}
     for name in measured:
         guard, (ours, theirs, roots) = getattr(cfg.guards, name), pilot.events(name)
         wanted = prompts_for_rate(ours, theirs, roots, guard.margin, cfg.look_alpha, each) if ours else 0
         have = sum(GUARDED[name][1](prompt) for prompt in prompts)
-        planned[name] = {"needed": max(guard.minimum_prompts, wanted), "prompts": have}
+        planned[name] = {"needed": max(least(cfg, guard.minimum_prompts, roots), wanted), "prompts": have}
     return planned

@@ -108,7 +108,8 @@ def document(
     }
     models["best_of_n"]["kl_upper_bound"] = kl_upper_bound(n)
     texts = {name: [row["text"] for row in rows] for name, rows in entered.items()}
-    words = diversity.shared_size(list(texts.values()), diversity.WORDS)
+    spoken = [said for said in texts.values() if any(map(str.strip, said))]  # a model that is silent hides no other's
+    words = diversity.shared_size(spoken or [[]], diversity.WORDS)
     for name, said in texts.items():
         models[name]["distinct_2"] = diversity.distinct_2(said, words, cfg.runtime.seed)
     return {

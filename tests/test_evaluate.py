@@ -92,6 +92,12 @@ def test_document(tmp_path, models):
     assert gained == pytest.approx(ppo["honesty"] - document["models"]["sft"]["honesty"])
 
 
+def test_a_model_that_says_nothing_does_not_hide_the_others_diversity(tmp_path, models):
+    write_inputs(tmp_path, rows_of_prompts(), {**TEXTS, "base": ""})
+    document = run(tmp_path, models)
+    assert document["words"] > 0 and document["models"]["base"]["distinct_2"] == 0 < document["models"]["dpo"]["distinct_2"]
+
+
 def test_checkpoints_in_training_order_and_scores_on_disk(tmp_path, models):
     write_inputs(tmp_path, rows_of_prompts())
     document = run(tmp_path, models)

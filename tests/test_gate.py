@@ -297,6 +297,14 @@ def test_joint_power_at_the_size_that_the_plan_asks_for():
     assert fewer / 100 < 0.75
 
 
+def test_the_plan_asks_for_as_many_roots_as_the_verdict_will():
+    """30 prompts are enough, but of 40 roots; the pilot has five prompts a root."""
+    rows = [{**row, "root": f"r{place // 5}"} for place, row in enumerate(prompts(200, 100, 100))]
+    cfg, pilot = simulated(rows, 3.0, seed=1, minimum_effect=0.4, minimum_roots=40)
+    planned = plan(cfg, pilot, rows)
+    assert planned["superiority"]["needed"] == 200 and planned["honesty"]["needed"] >= 200
+
+
 def test_underpowered_says_how_many_prompts_of_this_mixture_would_do():
     rows = prompts(200, 40, 60)
     document = decided({"gold": 0.9}, rows=rows)
