@@ -5,13 +5,14 @@ The gate promotes what was trained on more rows than the champion; one trained w
 
 from __future__ import annotations
 
+import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 
-from tests import intake_project
+from tests import intake_project, toy
 from tests.intake_project import Project
 from tests.s3_servers import Server
 
@@ -153,6 +154,8 @@ def make(place: Path, server: Server, inbox: str | None, remote: str = "", polic
     (project.folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
     (project.folder / "dvc.yaml").write_text(DVC_YAML)
     (project.folder / "work.py").write_text(WORK)
+    (project.folder / "infra").mkdir()
+    shutil.copy(toy.ROOT / "infra" / "prefect.yaml", project.folder / "infra")
     with (project.folder / ".gitignore").open("a") as ignore:
         ignore.write("/artifacts/\n/metrics/\n/.prefect/\n/mlflow.db*\n/mlartifacts/\n")
     (project.folder / "data" / "champion").mkdir()

@@ -233,7 +233,7 @@ def test_a_second_up_of_a_project_is_refused_and_leaves_the_first_its_notice(tmp
     """On other ports it would open the same database, and take the notice away when it ends."""
     folder = toy.make_toy(tmp_path)
     with servers.announcing(folder) as announce:
-        announce("http://127.0.0.1:9/api")
+        announce("http://127.0.0.1:9/api", "http://127.0.0.1:8")
         options = [f"--{name}-port={free_port()}" for name in ("mlflow", "prefect")]
         answer = toy.plumb(folder, "up", *options)
         assert answer.returncode == 1 and answer.stderr.count("\n") == 1
@@ -252,7 +252,7 @@ def test_a_notice_that_a_killed_up_left_is_not_believed(tmp_path, monkeypatch):
         api = f"http://{servers.HOST}:{other.server_port}/api"
         with servers.announcing(tmp_path) as announce:
             assert servers.running_prefect(tmp_path) is None, "it is starting"
-            announce(api)
+            announce(api, "http://127.0.0.1:9")
             assert servers.running_prefect(tmp_path) == api
         (tmp_path / ".prefect" / "up.json").write_text(f'{{"prefect": "{api}"}}')
         assert servers.running_prefect(tmp_path) is None
