@@ -11,6 +11,7 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowFilter
 from prefect.client.schemas.schedules import IntervalSchedule
 from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.states import Failed
 
 from flows.hosting.servers import UP_ENVIRONMENT
 from tests import retrain_toy, toy
@@ -43,6 +44,26 @@ class Up:
         names = ("Promoted", "Asked", "NothingNew", "Refused", "Suspended", "Completed", "Failed", "Crashed")
         return wait_for_run(self.client, run_id, *names)
 
+    def by_schedule(self):
+        """Give the deployment a schedule that fires soon, as the page does; the run in the end."""
+        deployment = self.client.read_deployment_by_name("retrain/retrain")
+        often = IntervalSchedule(interval=timedelta(seconds=10))
+        (schedule,) = self.client.create_deployment_schedules(deployment.id, [(often, True)])
+        fired = []
+
+        def look():
+            fired[:] = [run for run in self.runs("retrain") if run.auto_scheduled and run.start_time]
+            return fired
+
+        toy.wait_for(look, PATIENCE, lambda: [(run.name, run.state) for run in self.runs("retrain")])
+        self.client.delete_deployment_schedule(deployment.id, schedule.id)
+        return self.ended(fired[0].id)
+
+    def question(self):
+        """The run of the promotion that was asked for last, once it waits."""
+        newest = max(self.runs("promote"), key=lambda run: run.created)
+        return self.ended(newest.id)
+
     def runs(self, flow):
         return self.client.read_flow_runs(flow_filter=FlowFilter(name={"any_": [flow]}), limit=100)
 
@@ -68,29 +89,48 @@ def running(folder, *options):
 @pytest.fixture(scope="module")
 def up(tmp_path_factory):
     place = tmp_path_factory.mktemp("up")
-    project = retrain_toy.make(place, NOBODY, None, policy="approval")
+    project = retrain_toy.make(place, NOBODY, None)
     with running(project.folder, "--deploy") as made:
         yield made
 
 
 def test_what_is_deployed_runs_from_the_page_and_by_the_schedule(up):
-    """And the promotion that is asked for, which starts in a process of its own, twice."""
-    asked = up.run()
+    """The params.yaml of the project would promote; this one run is to ask, and what it asks is answered elsewhere."""
+    asked = up.run(changes={"promote.policy": "approval"})
     assert asked.state.name == "Asked", asked.state.message
     (question,) = up.runs("promote")
     assert up.ended(question.id).state.name == "Suspended"
+    assert "a person must agree: http" in up.plumb("status")
 
-    deployment = up.client.read_deployment_by_name("retrain/retrain")
-    often = IntervalSchedule(interval=timedelta(seconds=10))
-    (schedule,) = up.client.create_deployment_schedules(deployment.id, [(often, True)])
-    fired = lambda: [run for run in up.runs("retrain") if run.auto_scheduled and run.start_time]  # noqa: E731
-    toy.wait_for(fired, PATIENCE, lambda: [(run.name, run.state) for run in up.runs("retrain")])
-    up.client.delete_deployment_schedule(deployment.id, schedule.id)
-    assert up.ended(fired()[0].id).state.name == "NothingNew"
+    up.plumb("align")
+    assert up.plumb("promote", "--approve", "read it").startswith("Promoted: toy: v1 is champion")
+    closed = up.client.read_flow_run(question.id).state
+    assert (closed.name, closed.message) == ("Promoted", "answered elsewhere: toy: v1 is champion (the first champion)")
+    status = up.plumb("status")
+    assert "must agree" not in status and "verdict promote: Promoted: toy: v1 is champion" in status
 
-    up.client.resume_flow_run(question.id, run_input={"approve": True, "comment": "read it", "by": "grace"})
-    promoted = wait_for_run(up.client, question.id, "Promoted", "Refused", "Failed", "Crashed")
-    assert promoted.state.message == "toy: v1 is champion (the first champion)"
+    fired = up.by_schedule()
+    assert fired.state.name == "NothingNew" and "whose model serves" in fired.state.message
+
+
+def test_a_changed_name_holds_for_the_whole_run(up):
+    run = up.run(changes={"promote.model_name": "other"})
+    assert run.state.message == "other: v1 is champion (the first champion)"
+
+
+def test_a_question_that_failed_is_asked_again_and_answered_in_the_page(up):
+    changes = {"ppo.kl_coefficient": 0.3, "promote.policy": "approval"}
+    assert up.run(changes=changes).state.name == "Asked"
+    first = up.question()
+    up.client.set_flow_run_state(first.id, Failed(message="nobody answered in time"), force=True)
+    said = up.plumb("status")
+    assert "must agree" not in said and "Failed: nobody answered in time; nobody is asked any more" in said
+    assert up.run(changes=changes, force=True).state.name == "Asked"
+    second = up.question()
+    up.client.resume_flow_run(second.id, run_input={"approve": True, "comment": "read it", "by": "grace"})
+    promoted = wait_for_run(up.client, second.id, "Promoted", "Refused", "Failed", "Crashed")
+    assert second.id != first.id and promoted.state.message == "toy: v2 is champion (it replaces v1)"
+    assert "verdict promote: Promoted: toy: v2 is champion" in up.plumb("status")
 
 
 def test_prefect_deploy_beside_it_as_readme_prints_it(up):

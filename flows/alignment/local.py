@@ -117,7 +117,7 @@ def _run(root: Path, graph: Graph, settings, cores: int, console, prefect: Prefe
         finished = state.is_completed() and not session.lasting_errors
         tracker.close(finished)
         _say_how_it_went(session, state, tracker, console)
-        spent = looks.objection_of_project(root) if tracker.parent else None
+        spent = looks.objection_of_project(root, settings.promote.model_name) if tracker.parent else None
         if spent:
             console.print(f"Not a clean gate: {spent}", style="yellow", markup=False, highlight=False, soft_wrap=True)
         return finished

@@ -240,7 +240,7 @@ class Tracker:
         cost = session.cost(run).metrics if run.outcome == "ran" else {}
         records.write_metrics(client, run_id, stage_metrics(session.root, stage) | cost | calls.metrics)
         records.write_inputs(client, run_id, session.graph.dependencies(run.stage))
-        for key, value in evidence.identity_tags(session.root, stage).items():
+        for key, value in evidence.identity_tags(session.root, stage, session.settings.promote.model_name).items():
             client.set_tag(run_id, key, value)
         limit = session.settings.tracking.max_artifact_mb * 1e6
         records.write_artifacts(client, run_id, session.root, stage, limit, session.graph.remote_url)

@@ -31,8 +31,11 @@ class Refused(ValueError):
     """Not promoted, and why: a result, not a failure."""
 
 
-def identity_tags(root: Path, stage: Stage) -> dict[str, str]:
-    """The tags by which the run of a package or a gate is found again; none for other stages."""
+def identity_tags(root: Path, stage: Stage, model: str) -> dict[str, str]:
+    """The tags by which the run of a package or a gate is found again; none for other stages.
+
+    model: the name in the registry that the gate is for.
+    """
     for out in stage.outs:
         path = root / out.path
         if (path / ORIGIN_FILE).is_file():
@@ -41,7 +44,7 @@ def identity_tags(root: Path, stage: Stage) -> dict[str, str]:
         if out.path == GATE_FILE and path.is_file():
             gate = json.loads(path.read_text(encoding="utf-8"))
             hashes = {registry.CANDIDATE: str(gate.get("candidate_hash", "")), registry.GATE: content_hash(path)}
-            return {**hashes, registry.VERDICT: str(gate.get("verdict", "")), **looks.tags(root, gate)}
+            return {**hashes, registry.VERDICT: str(gate.get("verdict", "")), **looks.tags(model, gate)}
     return {}
 
 

@@ -34,7 +34,7 @@ def examine(place: Place, request: Request) -> Evidence:
             f"the gate compared with champion {registry.name_of(at_the_gate)}, "
             f"this promotion names {registry.name_of(request.compared)}; ask for a new gate"
         )
-    spent = looks.objection(place.client, place.root, found.gate)
+    spent = looks.objection(place.client, place.name, found.gate)
     if spent:
         raise Refused(spent)
     known = state.of_candidate(found.candidate, found.package_md5)
