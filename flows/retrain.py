@@ -17,9 +17,9 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.context import get_run_context
 from prefect.logging.loggers import flow_run_logger
-from prefect.states import Completed
+from prefect.states import Cancelled, Completed
 
-from flows import environment, stage_runs
+from flows import cancelling, environment, stage_runs
 from flows.alignment.progress import board_of
 from flows.alignment.session import Share
 from flows.costs.elapsed import OUTSIDE, Elapsed, Stopwatch
@@ -106,13 +106,16 @@ def retrain(
     log = get_run_logger()
     os.chdir(root)
     waiting = "another retraining is at work; waiting"
-    with redacted_errors(), retraining.my_turn(environment.state_dir(root), lambda: log.info(waiting)):
-        watch.turn_came()
-        wanted = retraining.resolve_commit(root, commit)
-        run = Run(root, retraining.settings_of(root, wanted, changes), force, approval, watch)
-        commit = run.newest(wanted, take_in)
-        decision = run.decide(Errand(commit, changes, run.champion.package, anchors))
-        elapsed = run.enter_time()
+    try:
+        with redacted_errors(), cancelling.heeded(), retraining.my_turn(environment.state_dir(root), lambda: log.info(waiting)):
+            watch.turn_came()
+            wanted = retraining.resolve_commit(root, commit)
+            run = Run(root, retraining.settings_of(root, wanted, changes), force, approval, watch)
+            commit = run.newest(wanted, take_in)
+            decision = run.decide(Errand(commit, changes, run.champion.package, anchors))
+            elapsed = run.enter_time()
+    except cancelling.RunCancelled as error:
+        return Cancelled(message=str(error))
     said = decisions.as_markdown(decision) + elapsed.as_markdown()
     create_markdown_artifact(said, key="retrain", description="What the retraining came to")
     log.info("%s: %s", decision.outcome, redact(decision.reason))

@@ -54,6 +54,8 @@ from pathlib import Path
 
 import yaml
 
+SLOW = 9  # a coefficient above it is seconds that the training takes
+
 
 def prepare():
     Path("artifacts/data").mkdir(parents=True)
@@ -72,6 +74,7 @@ def train():
     tensors = load_file(weights)
     params = yaml.safe_load(Path("params.yaml").read_text())
     tensors["transformer.wte.weight"] += 0.01 * rows + params["ppo"]["kl_coefficient"]
+    time.sleep(params["ppo"]["kl_coefficient"] if params["ppo"]["kl_coefficient"] > SLOW else 0)
     save_file(tensors, weights, {"format": "pt"})
     Path("artifacts/policy/rows").write_text(str(rows))
 

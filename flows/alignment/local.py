@@ -130,7 +130,7 @@ def _say_how_it_went(session: Session, state, tracker, console) -> None:
         console.print(f"{error.stage}: {error.message}", style="red", markup=False, highlight=False, soft_wrap=True)
         console.print(f"  log: {error.log}", markup=False, highlight=False, soft_wrap=True)
     if not session.lasting_errors and not state.is_completed():
-        error = state.result(raise_on_failure=False)
+        error = state.message if state.is_cancelled() else state.result(raise_on_failure=False)
         message = getattr(error, "message", None) or f"the flow ended as {state.name}: {error}"
         console.print(message, style="red", markup=False, highlight=False, soft_wrap=True)
     for problem in tracker.problems:
