@@ -200,9 +200,9 @@ def _bring_up_to_date(session: Session) -> State:
     card = judge_markdown(session.root, session.calls("compare"))
     if card:
         create_markdown_artifact(redact(card), key="judge-card", description="How far the judges can be believed")
-    report = session.root / "artifacts" / "report" / "report.html"
-    if report.exists():
-        create_link_artifact(report.as_uri(), key="report", link_text="Report")
+    page = session.report_page()
+    if page:
+        create_link_artifact(page, key="report", link_text="Report")
     return Completed(message=f"{len(session.runs)} stages: " + session.counts())
 
 

@@ -1,6 +1,8 @@
 """A retraining that is cancelled in the Prefect pages in the middle of a stage: nothing runs on, the state says who did it."""
 
+import contextlib
 import json
+import sqlite3
 import sys
 
 import psutil
@@ -94,3 +96,6 @@ def test_plumb_up_ends_the_runs_of_its_workers(tmp_path):
         up.client.create_flow_run_from_deployment(deployment.id, parameters={"changes": {"ppo.kl_coefficient": 604}})
         in_training(up.process)
     assert up.process.alive() == []
+    with contextlib.closing(sqlite3.connect(up.folder / ".prefect" / "prefect.db")) as database:
+        states = database.execute("SELECT state_type FROM flow_run WHERE deployment_id IS NOT NULL AND NOT auto_scheduled")
+        assert states.fetchall() == [("CRASHED",)]

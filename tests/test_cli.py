@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 
+import psutil
 import pytest
 import yaml
 
@@ -317,6 +318,18 @@ def test_a_server_that_does_not_answer_is_ended(tmp_path):
     with pytest.raises(ValueError, match="did not answer within 1 s"):
         server.wait(1)
     assert not server.running
+
+
+def test_a_server_takes_what_it_started_along(tmp_path):
+    """Also what it put into a session of its own, as Prefect's workers do with flow runs."""
+    pid_file = tmp_path / "pid"
+    script = "import subprocess, sys; p = subprocess.Popen(['sleep', '600'], start_new_session=True)"
+    script += f"; open({str(pid_file)!r}, 'w').write(str(p.pid)); p.wait()"
+    server = servers.Server("toy", [sys.executable, "-c", script], "http://127.0.0.1:9/", tmp_path / "log")
+    toy.wait_for(lambda: pid_file.exists() and pid_file.read_text(), 60)
+    server.stop()
+    child = int(pid_file.read_text())
+    toy.wait_for(lambda: not psutil.pid_exists(child) or psutil.Process(child).status() == psutil.STATUS_ZOMBIE, 10)
 
 
 @pytest.mark.slow

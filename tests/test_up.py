@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+import urllib.request
 
 import pytest
 from prefect.states import Failed
@@ -35,15 +36,26 @@ def test_what_is_deployed_runs_from_the_page_and_by_the_schedule(up):
     status = up.plumb("status")
     assert "must agree" not in status and "verdict promote: Promoted: toy: v1 is champion" in status
 
+    a_browser_opens_the_report(up)
     fired = up.by_schedule()
     assert fired.state.name == "NothingNew" and "whose model serves" in fired.state.message
 
 
+def a_browser_opens_the_report(up):
+    """What the page of MLflow shows is what it serves of that run."""
+    page, run, artifact = re.fullmatch(r"(http.*)/#/experiments/\d+/runs/(\w+)/artifacts/(.*)", up.report_link()).groups()
+    assert page == up.mlflow
+    with urllib.request.urlopen(f"{page}/get-artifact?run_uuid={run}&path={artifact}", timeout=60) as answer:
+        assert answer.status == 200 and b"<html>" in answer.read()
+
+
+@pytest.mark.slow
 def test_a_changed_name_holds_for_the_whole_run(up):
     run = up.run(changes={"promote.model_name": "other"})
     assert run.state.message == "other: v1 is champion (the first champion)"
 
 
+@pytest.mark.slow
 def test_a_question_that_failed_is_asked_again_and_answered_in_the_page(up):
     changes = {"ppo.kl_coefficient": 0.4, "promote.policy": "approval"}
     assert up.run(changes=changes).state.name == "Asked"

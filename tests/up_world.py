@@ -1,11 +1,12 @@
 """A toy project with its `plumb up`, in an environment without any setting of ours."""
 
+import re
 import sys
 from contextlib import contextmanager
 from datetime import timedelta
 
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.filters import FlowFilter
+from prefect.client.schemas.filters import ArtifactFilter, FlowFilter
 from prefect.client.schemas.schedules import IntervalSchedule
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
@@ -20,8 +21,8 @@ PATIENCE = 240.0
 class Up:
     """A toy project with its `plumb up` running; `client` asks its Prefect server."""
 
-    def __init__(self, folder, client, process):
-        self.folder, self.client, self.process = folder, client, process
+    def __init__(self, folder, client, process, mlflow):
+        self.folder, self.client, self.process, self.mlflow = folder, client, process, mlflow
 
     def plumb(self, *arguments):
         answer = toy.plumb(self.folder, *arguments, **GIT)
@@ -58,6 +59,12 @@ class Up:
         newest = max(self.runs("promote"), key=lambda run: run.created)
         return self.ended(newest.id)
 
+    def report_link(self):
+        """Where the run of align that ended last says that its report is."""
+        where = ArtifactFilter(key={"any_": ["report"]})
+        newest = max(self.client.read_artifacts(artifact_filter=where), key=lambda artifact: artifact.created)
+        return re.search(r"\((.*)\)", newest.data)[1]
+
     def runs(self, flow):
         return self.client.read_flow_runs(flow_filter=FlowFilter(name={"any_": [flow]}), limit=100)
 
@@ -74,7 +81,7 @@ def running(place, *options):
         toy.wait_for(lambda: "Ctrl-C ends" in process.output.read_text(), PATIENCE, process.describe)
         api = f"http://127.0.0.1:{ports['prefect']}/api"
         with temporary_settings({PREFECT_API_URL: api}), get_client(sync_client=True) as client:
-            yield Up(folder, client, process)
+            yield Up(folder, client, process, f"http://127.0.0.1:{ports['mlflow']}")
     finally:
         process.process.terminate()
         process.wait_until_gone(30)

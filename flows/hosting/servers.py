@@ -15,6 +15,7 @@ from pathlib import Path
 
 from flows.graph.running import end_session, supervised_command
 from flows.hosting import login
+from flows.redact import without_login
 
 HOST = "127.0.0.1"
 UP_ENVIRONMENT = ".prefect/up.env"  # what a shell sources beside a `plumb up`
@@ -168,9 +169,13 @@ def running_prefect(root: Path) -> str | None:
     return url if url and answers(f"{url}/health") else None
 
 
-def running_mlflow(root: Path) -> str | None:
-    """The address of MLflow's pages that a `plumb up` serves for this project."""
-    return _announced(_notice(root), "mlflow")
+def mlflow_address() -> str | None:
+    """Where a browser finds MLflow's pages: at the tracking server, or where a `plumb up` serves the store here."""
+    uri = os.environ["MLFLOW_TRACKING_URI"]
+    if uri.startswith("http"):
+        return without_login(uri).rstrip("/")
+    store = uri.removeprefix("sqlite:///")
+    return _announced(_notice(Path(store).parent), "mlflow") if store != uri else None
 
 
 def _announced(path: Path, server: str) -> str | None:

@@ -125,7 +125,7 @@ def serve(root: Path, prefect_port: int, mlflow_port: int, workers: bool, deploy
                 raise ValueError(f"port {port} is in use; stop what listens there or choose another with {option}")
         login.as_client()
         signal.signal(signal.SIGTERM, signal.default_int_handler)
-        started: list[Server] = []
+        started, at_work = [], []
         try:
             started += [prefect_pages(root, prefect_port), mlflow_pages(root, mlflow_port)]
             for server in started:
@@ -138,17 +138,38 @@ def serve(root: Path, prefect_port: int, mlflow_port: int, workers: bool, deploy
             if deployed:
                 deploy(root, f"{prefect}/api")
             if workers:
-                started += [worker(root, pool, f"{prefect}/api") for pool in pools(root)]
+                at_work += [worker(root, pool, f"{prefect}/api") for pool in pools(root)]
             _say_what_there_is(root, workers, console)
-            while all(server.running for server in started):
+            while all(server.running for server in (*started, *at_work)):
                 time.sleep(0.2)
-            ended = next(server for server in started if not server.running)
+            ended = next(server for server in (*started, *at_work) if not server.running)
             raise ValueError(f"the {ended.name} ended; its log is {ended.log}")
         except KeyboardInterrupt:
             return 0
         finally:
-            for server in reversed(started):
+            for server in at_work:
                 server.stop()
+            if at_work:
+                mark_as_ended(pools(root))
+            for server in started:
+                server.stop()
+
+
+def mark_as_ended(names: list[str]) -> None:
+    """Tell the server that what ran in these pools runs no more: taken for running, it would keep the next from starting.
+
+    That it cannot be told is no error: a run without heartbeats is marked later.
+    """
+    import httpx
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import FlowRunFilter, WorkPoolFilter
+    from prefect.states import Crashed
+
+    where = FlowRunFilter(state={"type": {"any_": ["RUNNING", "PENDING", "CANCELLING"]}})
+    state = Crashed(message="plumb up ended while it ran; its stages are resumed by the next run")
+    with contextlib.suppress(httpx.HTTPError), get_client(sync_client=True) as client:
+        for run in client.read_flow_runs(flow_run_filter=where, work_pool_filter=WorkPoolFilter(name={"any_": names})):
+            client.set_flow_run_state(run.id, state, force=True)
 
 
 def _say_what_there_is(root: Path, workers: bool, console) -> None:

@@ -204,11 +204,11 @@ def _run(session: Session, tracker: Tracker, listener: Listener) -> None:
         raise StageError("MLflow", "transient", f"{tracker.problems[0]}; run it again", session.state)
 
 
-def what_was_made(place: Path, align_run: str, client, name: str) -> Made:
-    """Of the registered model `name`: gate, package and what to ask a promotion for. Raises ValueError where gate or package are missing."""
+def what_was_made(place: Path, align_run: str, client, model: str) -> Made:
+    """For the registered model of this name: gate, package and what to ask a promotion for. Raises ValueError where gate or package are missing."""
     from flows.serving.promoting import current_request
 
-    request = current_request(place, client, name)
+    request = current_request(place, client, model)
     gate = json.loads((place / evidence.GATE_FILE).read_text(encoding="utf-8"))
     (package,) = [out.md5 for out in Graph(place).stages["package"].outs if out.kind == "out"]
     return Made(align_run, gate, package or "", request)

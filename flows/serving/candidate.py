@@ -12,6 +12,7 @@ from pathlib import Path
 from flows.history import evidence, looks, registry
 from flows.history.evidence import Evidence, Refused
 from flows.history.registry import State, Version
+from flows.hosting import servers
 from flows.serving import admission, package_files
 from flows.serving.registry_lock import hold
 from flows.serving.request import Place, Request
@@ -25,7 +26,7 @@ def examine(place: Place, request: Request) -> Evidence:
 
     Raises Refused for evidence that cannot promote, or files that may not be promoted; ValueError for what is missing.
     """
-    found = evidence.find(place.client, request.candidate, request.gate)
+    found = evidence.find(place.client, request.candidate, request.gate, servers.mlflow_address())
     state = place.read()
     check_unspent(state, request)
     at_the_gate = evidence.compared_version(found.gate, state)

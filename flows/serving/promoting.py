@@ -21,8 +21,8 @@ from tasks.state import content_hash
 STAGES = ("gate", "package")
 
 
-def current_request(root: Path, client, name: str) -> Request:
-    """What the project's own artifacts ask for, of the registered model `name`.
+def current_request(root: Path, client, model: str) -> Request:
+    """What the project's own artifacts ask for, of the registered model of this name.
 
     Raises ValueError when gate or package are not current, or the code is under no version control.
     """
@@ -36,7 +36,7 @@ def current_request(root: Path, client, name: str) -> Request:
             raise ValueError(f"{name} is not current ({'; '.join(plan[name].reasons[:3])}); run plumb align first")
     path = root / evidence.GATE_FILE
     gate = json.loads(path.read_text(encoding="utf-8"))
-    compared = evidence.compared_version(gate, registry.read(client, name))
+    compared = evidence.compared_version(gate, registry.read(client, model))
     return Request(gate["candidate_hash"], content_hash(path), _commit(root), compared.number if compared else None)
 
 
