@@ -1,5 +1,6 @@
 """The command line: quick, one line for the user's errors, and no run in the project when params differ."""
 
+import contextlib
 import functools
 import http.server
 import socket
@@ -327,9 +328,13 @@ def test_a_server_takes_what_it_started_along(tmp_path):
     script += f"; open({str(pid_file)!r}, 'w').write(str(p.pid)); p.wait()"
     server = servers.Server("toy", [sys.executable, "-c", script], "http://127.0.0.1:9/", tmp_path / "log")
     toy.wait_for(lambda: pid_file.exists() and pid_file.read_text(), 60)
+    child = psutil.Process(int(pid_file.read_text()))
     server.stop()
-    child = int(pid_file.read_text())
-    toy.wait_for(lambda: not psutil.pid_exists(child) or psutil.Process(child).status() == psutil.STATUS_ZOMBIE, 10)
+    try:
+        toy.wait_for(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE, 10)
+    finally:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            child.kill()
 
 
 @pytest.mark.slow
