@@ -15,7 +15,7 @@ from typing import Any
 
 import httpx
 from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.client.schemas.objects import FlowRun, State
+from prefect.client.schemas.objects import FlowRun
 from prefect.context import get_run_context
 from prefect.deployments import run_deployment
 from prefect.exceptions import PrefectException, TerminationSignal
@@ -43,7 +43,8 @@ def heeded() -> Iterator[None]:
         yield
     except Interrupted:
         over.set()
-        who = _who_cancelled(run_id)
+        with get_client(sync_client=True) as client:
+            who = _who_cancelled(client, run_id)
         if who is None:
             raise
         raise RunCancelled(who) from None
@@ -53,24 +54,21 @@ def heeded() -> Iterator[None]:
 
 def _watch(run_id, over: threading.Event) -> None:
     """End what this process does once its run is cancelled: Prefect makes a TerminationSignal of it, align stops its stages."""
-    while not over.wait(POLL_SECONDS):
-        if _who_cancelled(run_id) is not None and not over.is_set():
-            os.kill(os.getpid(), signal.SIGTERM)
-            return
+    with get_client(sync_client=True) as client:
+        while not over.wait(POLL_SECONDS):
+            if _who_cancelled(client, run_id) is not None and not over.is_set():
+                os.kill(os.getpid(), signal.SIGTERM)
+                return
 
 
-def _who_cancelled(run_id) -> str | None:
+def _who_cancelled(client: SyncPrefectClient, run_id) -> str | None:
     """Who cancelled it; None where nobody did, or the server does not answer."""
     try:
-        with get_client(sync_client=True) as client:
-            state = client.read_flow_run(run_id).state
+        state = client.read_flow_run(run_id).state
     except (httpx.HTTPError, PrefectException):
         return None
-    return _said(state) if state and (state.is_cancelling() or state.is_cancelled()) else None
-
-
-def _said(state: State) -> str:
-    return state.message or IN_THE_PAGES
+    cancelled = state is not None and (state.is_cancelling() or state.is_cancelled())
+    return (state.message or IN_THE_PAGES) if cancelled else None
 
 
 def run_elsewhere(name: str, parameters: dict[str, Any]) -> FlowRun:
@@ -81,7 +79,7 @@ def run_elsewhere(name: str, parameters: dict[str, Any]) -> FlowRun:
             return _ended(client, run)
         except Interrupted:
             this = get_run_context().flow_run
-            who = _who_cancelled(this.id) or STOPPED
+            who = _who_cancelled(client, this.id) or STOPPED
             client.set_flow_run_state(run.id, Cancelling(message=f"with the run {this.name} that it is a part of: {who}"))
             _ended(client, run, PATIENCE_SECONDS)
             raise
