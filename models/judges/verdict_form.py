@@ -38,8 +38,8 @@ class Unusable(ValueError):
 
 @dataclass(frozen=True)
 class VerdictForm:
-    """How a file says what ours says. columns: field of FIELDS -> column, or the path to it (`data.answer`); the others
-    have our own names. words: word -> first, second or tie, beside WORDS. policy: of files whose ids come without it.
+    """How a file says what ours says. columns: field of FIELDS -> column, or the path to it (`data.answer`), or several
+    of which one is filled (`better|same`); the others have our own names. words: word -> first, second or tie, beside WORDS. policy: of files whose ids come without it.
     """
 
     columns: Mapping[str, str] = field(default_factory=dict)
@@ -79,7 +79,7 @@ def _belongs_to(cells: Mapping[str, Any], form: VerdictForm) -> dict[str, str]:
 def missing_columns(seen: Mapping[str, int], form: VerdictForm) -> list[str]:
     """Columns that the form names, or that every verdict needs, and that no row of a file has. seen: column -> rows."""
     wanted = [*form.columns.values(), *(name for name in NEEDED if name not in form.columns)]
-    return [column for column in wanted if column not in seen and column.split(".")[0] not in seen]
+    return [column for column in wanted if not any(one in seen or one.split(".")[0] in seen for one in column.split("|"))]
 
 
 def person(annotator: Any) -> str:
@@ -93,9 +93,12 @@ def person(annotator: Any) -> str:
 
 
 def _value(row: Mapping[str, Any], path: str) -> Any:
-    """The cell of a column; where no column has the name, what its parts between dots lead to."""
+    """The cell of a column; where no column has the name, what its parts between dots lead to, the first that is filled
+    of several between strokes."""
     if path in row:
         return row[path]
+    if "|" in path:
+        return next((value for one in path.split("|") if not _is_empty(value := _value(row, one))), None)
     value: Any = row
     for part in path.split("."):
         if isinstance(value, Mapping) and part in value:
