@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from flows.cli import judge_check, server_commands, service_commands
+from flows.cli import judge_check, label_pairs, server_commands, service_commands
 from flows.command import console as _console
 from flows.command import document_of
 from flows.command import project as _root
@@ -379,6 +379,7 @@ def inspect(
 
 
 judge_check.add_to(app)
+label_pairs.add_to(app)
 service_commands.add_to(app)
 server_commands.add_to(app)
 
