@@ -1,7 +1,7 @@
-"""`python -m tasks.label_pairs FILE`: the pairs that `compare` judges, written for people, each with the hashes of its texts.
+"""`python -m tasks.label_pairs FILE`: the pairs that `compare` judges, written for people, with their texts' hashes.
 
-The columns are those that a verdict needs (models/judges/verdict_form.py), so whatever a labelling tool adds of its own,
-its export can be read: by the hashes, by the texts, or by the ids with the policy's hash.
+The columns are those that a verdict needs (models/judges/verdict_form.py), so whatever a labelling tool adds of its
+own, its export can be read: by the hashes, by the texts, or by the ids with the policy's hash.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ def _chosen_pairs(cfg: CompareConfig, samples: Sequence[Row]) -> list[tuple[Row,
 def _rated_pairs(samples: Sequence[Row], judged: Sequence[Row]) -> list[tuple[Row, Row]]:
     by_id = {sample["id"]: sample for sample in samples}
     if not judged or any(row[side] not in by_id for row in judged for side in "ab"):
-        raise DataError("which pairs meet hangs on ratings, and the samples at hand were not judged yet; run `plumb align` "
-                        "first, or set compare.strategy to random and compare.filters.min_rating_gap to null")
+        raise DataError("which pairs meet hangs on ratings, and the samples at hand were not judged yet; run `plumb "
+                        "align` first, or set compare.strategy to random and compare.filters.min_rating_gap to null")
     return [(by_id[row["a"]], by_id[row["b"]]) for row in judged]
 
 
@@ -77,7 +77,7 @@ def write_pairs(path: Path, rows: Sequence[Row]) -> None:
     elif path.suffix == ".json":
         path.write_text(json.dumps(rows, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
     else:
-        with path.open("w", encoding="utf-8-sig", newline="") as file:  # spreadsheets take it for UTF-8 by the mark alone
+        with path.open("w", encoding="utf-8-sig", newline="") as file:  # the mark tells spreadsheets that it is UTF-8
             writer = csv.DictWriter(file, [*rows[0], "annotator", "verdict", "at"])
             writer.writeheader()
             writer.writerows(rows)
@@ -91,8 +91,9 @@ def document(out: Path) -> Mapping[str, object]:
     if not sampled.exists():
         raise DataError(f"there are no samples at {sampled}; run `plumb align`, which draws them in the stage generate")
     judged = binding.out / "pairs.jsonl"
-    rows = label_pairs(stage_config(params, "compare"), read_jsonl(sampled), read_jsonl(binding.inputs["compare_prompts"]),
-                       read_jsonl(judged) if judged.exists() else [])
+    samples, prompts = read_jsonl(sampled), read_jsonl(binding.inputs["compare_prompts"])
+    already = read_jsonl(judged) if judged.exists() else []
+    rows = label_pairs(stage_config(params, "compare"), samples, prompts, already)
     if not rows:
         raise DataError("no prompt has two different samples that the filters let through; see compare.filters")
     write_pairs(out, rows)

@@ -510,7 +510,8 @@ def test_people_are_counted_row_by_row_and_agree_in_the_card(run, tmp_path, monk
                 "without_texts": 1, "other_policies": 1}
     found = {name.removeprefix("people_"): count for name, count in metrics.items() if name.startswith("people_")}
     assert {name: count for name, count in found.items() if count} == expected
-    assert "judge 'people', rows that people wrote: 40 used, 2 contradictory, 1 missing columns" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "judge 'people', rows that people wrote: 40 used, 2 contradictory, 1 missing columns" in printed
     assert metrics["train"] + metrics["heldout"] == metrics["kept_pairs"] == 20 and metrics["tied_pairs"] == 0
     assert metrics["invalid_pairs"] == 120 - 20, "pairs that nobody judged are said, and train nothing"
     assert all(row["chosen"][0]["content"] == "one two" and row["judge"] == "people" for row in files["train"])
@@ -527,8 +528,8 @@ def test_people_are_counted_row_by_row_and_agree_in_the_card(run, tmp_path, monk
     assert document["agreement_with_people"] == {}, "nobody else judged"
     assert {name: count for name, count in document["imported"]["people"].items() if count} == expected
     (sentence,) = [line for line in judge_card.sentences(document) if "rows that people wrote" in line]
-    assert sentence.startswith("Of 48 rows that people wrote for people, 40 count; 8 are unusable (2 the same person says")
-    assert sentence.endswith("1 neither texts nor the policy's hash; 1 ids of another policy's samples; 2 unknown ids).")
+    assert sentence.startswith("Of 48 rows that people wrote for people, 40 count; 8 are unusable (2 the same person")
+    assert sentence.endswith("neither texts nor the policy's hash; 1 ids of another policy's samples; 2 unknown ids).")
 
 
 def test_a_judge_beside_people_is_held_against_them(run, tmp_path, monkeypatch):
@@ -537,7 +538,8 @@ def test_a_judge_beside_people_is_held_against_them(run, tmp_path, monkeypatch):
     (tmp_path / "people.csv").write_text(f"prompt_id,first,second,policy,annotator,verdict\n{said}")
     settings = {"name": "people", "kind": "human", "file": str(tmp_path / "people.csv"), "sha256": ""}
     samples = [answer(prompt(i), text, index) for i in range(40) for index, text in enumerate(TEXTS)]
-    people = read_verdicts("people", tmp_path / "people.csv", stage.shown_samples(samples, {f"p{i:03}": prompt(i) for i in range(40)}))
+    shown = stage.shown_samples(samples, {f"p{i:03}": prompt(i) for i in range(40)})
+    people = read_verdicts("people", tmp_path / "people.csv", shown)
     run(LONGER, people, judges=[spec("known"), settings])
     monkeypatch.setattr(card_stage, "load_gold", lambda gold, model: KnownGold())
     monkeypatch.setattr(KnownGold, "score", lambda self, rows, texts, _: [{"gold": 0, "friendliness": 0} for text in texts])

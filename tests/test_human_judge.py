@@ -72,7 +72,7 @@ def test_samples_drawn_anew_under_the_same_ids_lose_their_verdicts(tmp_path):
     assert vars(after.counts) == counts(used=1, other_texts=1, other_policies=1)
     assert not after.compare(prompt(0), "new", "bad", key="").valid
     assert after.compare(prompt(0), "bad", "fair", key="").p_first == 1.0
-    with pytest.raises(ValueError, match=r"no row of .* can be used \(1 other texts\); a verdict needs .*`plumb pairs`"):
+    with pytest.raises(ValueError, match=r"no row of .* can be used \(1 other texts\); a verdict .*`plumb pairs`"):
         judged(tmp_path, rows[0], samples=sampled("new", "bad", "fair"))
 
 
@@ -120,7 +120,8 @@ def test_line_ends_and_space_around_a_text_are_no_other_text(tmp_path, change):
 
 
 def test_hashes_say_the_same_as_texts_and_come_first():
-    talk = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Yes?"}, {"role": "user", "content": "Why?"}]
+    roles = ("user", "assistant", "user")
+    talk = [{"role": role, "content": text} for role, text in zip(roles, ("Hi", "Yes?", "Why?"), strict=True)]
     assert prompt_text(talk) == "user: Hi\n\nassistant: Yes?\n\nuser: Why?"
     assert prompt_text(prompt(0)["prompt"]) == ASKED and prompt_sha256(ASKED) == prompt_sha256(prompt(0)["prompt"])
     assert text_sha256("good") == hashlib.sha256(b"good").hexdigest()
@@ -223,7 +224,7 @@ def test_files_that_cannot_be_used(tmp_path, name, text, message):
 
 
 def test_a_column_that_params_name_and_no_row_has_is_named(tmp_path):
-    with pytest.raises(ValueError, match="has no column better; its columns are prompt, first_text, second_text, annot"):
+    with pytest.raises(ValueError, match="has no column better; its columns are prompt, first_text, second_text, a"):
         judged(tmp_path, row(), columns={"verdict": "better"})
 
 

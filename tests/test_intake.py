@@ -11,7 +11,9 @@ from tasks.inbound import Parsed, Problem, parse
 from tasks.intake import Inbound, admit, append_rows
 from tasks.prepare import write_splits
 from tasks.rows import read_jsonl, write_jsonl
-from tests.intake_rows import DATA, DEMO, GATE_PROMPT, NEAR, PAIR, PROMPTS, SAID, VERDICT, held, intake_config, lines, taken
+from tests.intake_rows import (
+    DATA, DEMO, GATE_PROMPT, NEAR, PAIR, PROMPTS, SAID, VERDICT, held, intake_config, lines, taken,
+)  # fmt: skip
 
 
 @pytest.fixture()

@@ -1,4 +1,4 @@
-"""Pairs written for people: what comes back in any form has what a verdict needs, and meets the pairs that are judged."""
+"""Pairs written for people: what comes back has what a verdict needs, and meets the pairs that are judged."""
 
 import csv
 import hashlib
@@ -81,7 +81,8 @@ def test_the_command_in_a_project(tmp_path, monkeypatch, capsys):
     shutil.copy(PARAMS.parent / "dvc.yaml", tmp_path)
     params = {**project_params(), "compare": {**project_params()["compare"], **RANDOM}}
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
-    assert main(["p.csv"]) == 1 and "there are no samples at artifacts/generate/samples.jsonl" in capsys.readouterr().err
+    assert main(["p.csv"]) == 1
+    assert "there are no samples at artifacts/generate/samples.jsonl" in capsys.readouterr().err
     write_jsonl(tmp_path / "artifacts" / "generate" / "samples.jsonl", SAMPLES)
     write_jsonl(tmp_path / "artifacts" / "data" / "compare_prompts.jsonl", PROMPTS)
     assert main(["p.txt"]) == 1 and "p.txt is none of .csv, .jsonl, .json" in capsys.readouterr().err

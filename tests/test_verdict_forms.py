@@ -72,8 +72,8 @@ CHAT = [{"role": "user", "content": ASKED}]
 ARGILLA = {"columns": {"first_text": "response1", "second_text": "response2", "verdict": "preference",
                        "annotator": "user_id", "at": "updated_at"},
            "words": {"response1": "first", "response2": "second"}}  # fmt: skip
-RECORD = {"id": "r1", "fields": FIELDS, "metadata": {"batch": 3}, "vectors": {}, "status": "pending", "_server_id": None,
-          "suggestions": {"preference": {"value": "response2", "score": None, "agent": "bot"}},
+RECORD = {"id": "r1", "fields": FIELDS, "metadata": {"batch": 3}, "vectors": {}, "status": "pending",
+          "_server_id": None, "suggestions": {"preference": {"value": "response2", "score": None, "agent": "bot"}},
           "responses": {"comment": [{"value": "tie", "user_id": "2b"}],
                         "preference": [{"value": "response1", "user_id": "1a"}, {"value": "tie", "user_id": "2b"}]}}
 FLAT_RECORD = {"id": "r1", "status": "completed", "_server_id": None, **FIELDS, "batch": 3,

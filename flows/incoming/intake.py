@@ -1,7 +1,7 @@
 """Intake: new data from the S3 inbox into the data that DVC tracks. The git push is the commit point.
 
-List the inbox, skip what the ledger knows (but ask again what params refused that are others now, and verdicts that wait
-for their prompt once prompts have come), read and check the rest row by row, add the good rows to the data files,
+List the inbox, skip what the ledger knows (but ask again what params refused that are others now, and verdicts that
+waited for their prompt once prompts come), read and check the rest row by row, add the good rows to the data files,
 `dvc add`, `dvc push`, commit, push. All of it happens in a clone that is thrown away: until the push nothing counts,
 and after it everything does. So a run that dies anywhere loses and doubles nothing, and the next one ends in the same
 bytes.

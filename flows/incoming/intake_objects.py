@@ -86,7 +86,7 @@ def read(stored: Stored, inbox: Inbox, held: HeldData, cfg: IntakeConfig) -> Rea
 def check(reads: list[Read], held: HeldData, bucket: str) -> tuple[list[Outcome], dict[str, list[Row]]]:
     """What becomes of each object, and the good rows by the data file that they are added to, in order."""
     usable = [one for one in reads if one.kind and not one.waits and not one.refused]
-    inbound = [Inbound(f"{printable(one.stored.key)}@{one.version or one.stored.etag}", one.kind, one.parsed) for one in usable]
+    inbound = [Inbound(_origin(one), one.kind, one.parsed) for one in usable]
     admitted = dict(zip([one.stored.key for one in usable], admit(inbound, held, held.near_repeats), strict=True))
     outcomes, rows = [], {}
     for one in reads:
@@ -95,6 +95,10 @@ def check(reads: list[Read], held: HeldData, bucket: str) -> tuple[list[Outcome]
         if became.rows:
             rows.setdefault(one.file, []).extend(became.rows)
     return outcomes, rows
+
+
+def _origin(one: Read) -> str:
+    return f"{printable(one.stored.key)}@{one.version or one.stored.etag}"
 
 
 def _entry(one: Read, became: Admitted, bucket: str, held: HeldData) -> Entry:

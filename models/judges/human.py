@@ -1,7 +1,7 @@
 """People's verdicts, imported from a file: whatever cannot be used is counted by its reason, never just dropped.
 
-A verdict belongs to the texts that a person saw. Samples may be drawn anew under the same ids; what was said about texts
-that are gone is unusable.
+A verdict belongs to the texts that a person saw. Samples may be drawn anew under the same ids; what was said about
+texts that are gone is unusable.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ class ImportCounts:
     """What became of a file's rows; every row is in exactly one.
 
     corrected: a later row of the same person says otherwise. contradictory: so does another, and no row says when, or
-    both the same; none of them counts. other_texts: the prompt or a text is none of the samples'. without_texts: neither
-    texts nor the policy's hash. other_policies: ids of another policy's samples.
+    both the same; none of them counts. other_texts: the prompt or a text is none of the samples'. without_texts: no
+    texts and no policy's hash. other_policies: ids of another policy's samples.
     """
 
     used: int = 0
@@ -156,16 +156,17 @@ def check_verdicts(path: Path, form: VerdictForm) -> None:
     raise ValueError(_nothing_usable(path, counts, seen, form))
 
 
-def _mapping(row: Mapping | str, seen: dict[str, int]) -> Mapping:
-    """The row itself, its columns counted. Raises Unusable for what stands for a row without a verdict."""
+def _mapping(row: Mapping | str, seen: dict[str, None]) -> Mapping:
+    """The row itself, its columns noted in their order. Raises Unusable for what stands for a row without a verdict."""
     if isinstance(row, str):
         raise Unusable(row)
-    for column in row:
-        seen[str(column)] = seen.get(str(column), 0) + 1
+    seen.update(dict.fromkeys(map(str, row)))
     return row
 
 
-def _last_words(said: Mapping[Pair, Mapping[str, Sequence[Said]]], counts: ImportCounts) -> dict[Pair, dict[str, float]]:
+def _last_words(
+    said: Mapping[Pair, Mapping[str, Sequence[Said]]], counts: ImportCounts
+) -> dict[Pair, dict[str, float]]:
     """What each annotator holds of each pair in the end; who contradicts himself holds nothing."""
     verdicts: dict[Pair, dict[str, float]] = {}
     for pair, by_annotator in said.items():
@@ -189,8 +190,8 @@ def _pair(prompt: str, first: str, second: str) -> Pair:
     return (prompt, first, second) if first <= second else (prompt, second, first)
 
 
-def _nothing_usable(path: Path, counts: ImportCounts, seen: Mapping[str, int], form: VerdictForm) -> str:
-    if missing := missing_columns(seen, form):
+def _nothing_usable(path: Path, counts: ImportCounts, seen: Mapping[str, None], form: VerdictForm) -> str:
+    if missing := missing_columns(seen.keys(), form):
         columns = ", ".join(list(seen)[:COLUMNS_SHOWN]) or "none"
         return f"{path} has no column {', '.join(missing)}; its columns are {columns}: name them in the judge's columns"
     return f"no row of {path} can be used ({counts.named}); {WAY_OUT}"

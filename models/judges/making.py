@@ -19,9 +19,9 @@ def make_judge(
 ) -> Judge:
     """A judge from its settings: "name", "kind", and what the kind's class takes; `shared` goes to simulated judges.
 
-    `samples` are what people may have judged, each with its `prompt`; `date` is what the chat templates of local models take for
-    today. Raises ValueError for an unknown kind, for settings that the
-    kind refuses, and for a file or model that is not the one whose hash the settings state.
+    `samples` are what people may have judged, each with its `prompt`; `date` is what the chat templates of local models
+    take for today. Raises ValueError for an unknown kind, for settings that the kind refuses, and for a file or model
+    that is not the one whose hash the settings state.
     """
     kind, settings = spec["kind"], {key: value for key, value in spec.items() if key != "kind"}
     if kind == "simulated":

@@ -73,14 +73,19 @@ def csv_rows(text: str) -> Iterator[tuple[int, dict[str | None, Any]]]:
     if text[:4].lower() == "sep=" and text[5:6] in ("\r", "\n"):
         separator, (_, text), skipped = text[4], text.split("\n", 1), 1
     else:
-        separator = max(SEPARATORS, key=lambda one: len(next(csv.reader(io.StringIO(text, newline=""), delimiter=one), [])))
+        separator = max(SEPARATORS, key=lambda one: len(next(csv.reader(lines_of(text), delimiter=one), [])))
     # Not strict: a quote that is never closed makes one long last row, which then lacks columns.
-    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=separator)
+    reader = csv.DictReader(lines_of(text), delimiter=separator)
     try:
         for row in reader:
             yield reader.line_num + skipped, row
     except csv.Error as error:
         raise csv.Error(f"line {reader.line_num + skipped + 1}: {error}") from None
+
+
+def lines_of(text: str) -> io.StringIO:
+    """A text for csv, which tells the ends of lines from those within quotes itself."""
+    return io.StringIO(text, newline="")
 
 
 def flat_rows(row: Flat) -> Iterator[Flat | str]:

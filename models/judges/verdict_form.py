@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from typing import Any
@@ -38,8 +38,11 @@ class Unusable(ValueError):
 
 @dataclass(frozen=True)
 class VerdictForm:
-    """How a file says what ours says. columns: field of FIELDS -> column, or the path to it (`data.answer`), or several
-    of which one is filled (`better|same`); the others have our own names. words: word -> first, second or tie, beside WORDS. policy: of files whose ids come without it.
+    """How a file says what ours says.
+
+    columns: field of FIELDS -> column, or the path to it (`data.answer`), or several of which one is filled
+    (`better|same`); the others have our own names. words: word -> first, second or tie, beside WORDS. policy: of files
+    whose ids come without it.
     """
 
     columns: Mapping[str, str] = field(default_factory=dict)
@@ -76,10 +79,11 @@ def _belongs_to(cells: Mapping[str, Any], form: VerdictForm) -> dict[str, str]:
     raise Unusable("without_texts")
 
 
-def missing_columns(seen: Mapping[str, int], form: VerdictForm) -> list[str]:
-    """Columns that the form names, or that every verdict needs, and that no row of a file has. seen: column -> rows."""
+def missing_columns(seen: Set[str], form: VerdictForm) -> list[str]:
+    """Columns that the form names, or that every verdict needs, and that no row of a file has."""
     wanted = [*form.columns.values(), *(name for name in NEEDED if name not in form.columns)]
-    return [column for column in wanted if not any(one in seen or one.split(".")[0] in seen for one in column.split("|"))]
+    parts = {column: {*column.split("|"), *(one.split(".")[0] for one in column.split("|"))} for column in wanted}
+    return [column for column in wanted if not seen & parts[column]]
 
 
 def person(annotator: Any) -> str:

@@ -125,8 +125,8 @@ VerdictField = Literal[
 
 
 class VerdictFormConfig(Section):
-    """How a file of people's verdicts says what ours says. columns: ours -> the file's, or a path in it (`data.answer`);
-    words: a word of the file -> its meaning; policy: the hash of the policy whose samples the file's ids name."""
+    """How a file of people's verdicts says what ours says, as models/judges/verdict_form.py has it. policy: the hash of
+    the policy whose samples the file's ids name."""
 
     columns: dict[VerdictField, str] = {}
     words: dict[str, Literal["first", "second", "tie"]] = {}
