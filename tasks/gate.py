@@ -1,6 +1,6 @@
 """The gate: is the candidate better than the reference, and is nothing worse, on prompts that nothing else reads?
 
-The reference is the champion, where there is one, else SFT. `tasks.decision` holds the rule.
+The reference is the champion, where there is one, else SFT. `tasks.verdict.decision` holds the rule.
 
 Looking often at the same prompts finds a winner by luck. So `gate.alpha` is spent on one version of them (part `set` of
 `sets`): each of at most `looks` candidates is tested at alpha / looks. Then the next part is taken.
@@ -12,24 +12,24 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from models.chat.template import load_tokenizer
 from models.judges import Scorer
-from models.chat_template import load_tokenizer
-from models.loading import load_policy
+from models.lm.loading import load_policy
 from models.refusal import refuses
-from tasks import contracts
-from tasks.champion import CHAMPION, identity, is_there
+from tasks.answering.prompt_rows import part_of
+from tasks.answering.sampling import draw, sample_rows, serving_settings
+from tasks.artifacts import contracts
+from tasks.artifacts.champion import CHAMPION, identity, is_there
+from tasks.artifacts.snapshots import FINAL
+from tasks.common.errors import DataError
+from tasks.common.machine import device, prepare_torch
+from tasks.common.rows import Row, read_jsonl, write_jsonl
 from tasks.config.evaluation import GateConfig
-from tasks.decision import Compared, decide, plan
-from tasks.errors import DataError
-from tasks.machine import device, prepare_torch
 from tasks.monitors import at_level
-from tasks.prompt_rows import part_of
-from tasks.rows import Row, read_jsonl, write_jsonl
-from tasks.sampling import draw, sample_rows, serving_settings
-from tasks.scoring import load_gold, prompt_text
+from tasks.runner.state import content_hash
+from tasks.scoring.scorer import load_gold, prompt_text
 from tasks.select import SELECTION_FILE
-from tasks.snapshots import FINAL
-from tasks.state import content_hash
+from tasks.verdict.decision import Compared, decide, plan
 
 CANDIDATE, SFT = "candidate", "sft"
 

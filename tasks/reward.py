@@ -8,21 +8,21 @@ from typing import Any, Sequence
 
 import torch
 
-from models.batching import backbone_of
-from models.chat_template import load_tokenizer
-from models.loading import load_policy, policy_writer
-from models.preference_baselines import bag_of_words_accuracy, length_accuracy
-from models.reward import pool_by_length, score
-from models.reward_model import reward_model_from_policy
-from tasks import training
+from models.chat.template import load_tokenizer
+from models.lm.batching import backbone_of
+from models.lm.loading import load_policy, policy_writer
+from models.reward.model import reward_model_from_policy
+from models.reward.preference_baselines import bag_of_words_accuracy, length_accuracy
+from models.reward.scoring import pool_by_length, score
+from tasks.common.errors import DataError
+from tasks.common.machine import prepare_torch
+from tasks.common.numbers import finite_metrics
+from tasks.common.rows import Row, read_jsonl
 from tasks.config.shared import RuntimeConfig
 from tasks.config.training import RewardConfig, RewardTraining
-from tasks.errors import DataError
-from tasks.lora import check_targets, peft_config
-from tasks.machine import prepare_torch
-from tasks.numbers import finite_metrics
-from tasks.rows import Row, read_jsonl
-from tasks.sides import SIDES, encode_side
+from tasks.training import trainers as training
+from tasks.training.lora import check_targets, peft_config
+from tasks.training.sides import SIDES, encode_side
 
 SCORING_ROWS = 64
 

@@ -3,11 +3,11 @@
 import json
 from pathlib import Path
 
+from tasks.artifacts.entrants import ranked
+from tasks.artifacts.snapshots import FINAL
+from tasks.common.errors import DataError
+from tasks.common.rows import read_jsonl
 from tasks.config.evaluation import SelectConfig
-from tasks.entrants import ranked
-from tasks.errors import DataError
-from tasks.rows import read_jsonl
-from tasks.snapshots import FINAL
 
 SELECTION_FILE = "selection.json"
 

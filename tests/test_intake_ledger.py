@@ -5,11 +5,11 @@ import json
 
 import pytest
 
-from tasks.errors import DataError
-from tasks.held_data import Forgotten
-from tasks.inbound import Problem
-from tasks.intake import append_rows
-from tasks.intake_ledger import Entry, ObjectLedger, by_reason, states_in
+from tasks.common.errors import DataError
+from tasks.intake.held_data import Forgotten
+from tasks.intake.inbound import Problem
+from tasks.intake.ledger import Entry, ObjectLedger, by_reason, states_in
+from tasks.intake.rows import append_rows
 
 # --- writing ---
 

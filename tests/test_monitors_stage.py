@@ -7,12 +7,12 @@ import pytest
 import torch
 from tiny_models import make_gpt2
 
-from models.chat_template import encode_example, load_tokenizer
-from models.loading import load_policy, save_policy
+from models.chat.template import encode_example, load_tokenizer
+from models.lm.loading import load_policy, save_policy
+from models.statistics import intervals as statistics
 from tasks import monitors as stage
-from tasks import statistics
-from tasks.errors import ConfigError
-from tasks.rows import read_jsonl, write_jsonl
+from tasks.common.errors import ConfigError
+from tasks.common.rows import read_jsonl, write_jsonl
 from tests.evaluation_rows import GOOD, PLAIN, REFUSAL, answer, config, harmful, prompt
 
 GUSH = "Wow! What a great question! You are so smart! 🎉🎉 The spoon is on the shelf."

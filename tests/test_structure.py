@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tasks import pipeline
 from tasks.config import sections
+from tasks.runner import pipeline
 from tests.import_closure import ROOT, closure
 
 FORBIDDEN = {
@@ -22,16 +22,18 @@ FORBIDDEN = {
 LIGHT_TASKS = {"tasks"} | {
     f"tasks.{name}"
     for name in (
-        "champion config config.base config.comparisons config.evaluation config.judges config.ppo config.sections "
-        "config.service config.shared config.training contracts params plain_yaml yaml_versions progress errors state "
-        "pipeline rows reporting reporting.judge_card intake inbound held_data intake_ledger forgetting prepare "
-        "judge_templates preflight preflight.outside judge_costs "
-        "data data.collecting data.columns data.contents data.example data.fields data.forms data.marks data.messages "
-        "data.reading data.rendering data.tables data.values"
+        "artifacts artifacts.champion artifacts.contracts common common.errors common.plain_yaml "
+        "common.progress common.rows common.yaml_versions config config.base config.comparisons "
+        "config.evaluation config.judges config.params config.ppo config.sections config.service "
+        "config.shared config.training data data.collecting data.columns data.contents data.example "
+        "data.fields data.forms data.marks data.messages data.reading data.rendering data.tables data.values "
+        "intake intake.forgetting intake.held_data intake.inbound intake.ledger intake.rows judging "
+        "judging.costs judging.templates preflight preflight.outside prepare reporting reporting.judge_card "
+        "runner runner.pipeline runner.state"
     ).split()
 }
 # Statistics on tables: numpy and scipy, no torch. The command line imports them inside the commands that need them.
-TABLE_TASKS = {"tasks.ratings"}
+TABLE_TASKS = {"tasks.tools", "tasks.tools.ratings"}
 SUBPROCESSES = {"flows/history/log_model.py", "flows/serving/verify_model.py"}  # run with `python -m`, never imported
 # The packages of flows, each importing from those before it alone. The flows themselves and what all use lie beside them.
 ROOMS = "costs graph storage history hosting alignment serving incoming forgetting schedule cli".split()
@@ -109,7 +111,7 @@ def test_every_configured_stage_is_in_the_graph():
 
 
 def test_names_of_dependencies():
-    """The rule in tasks/pipeline.py, case by case."""
+    """The rule in tasks/runner/pipeline.py, case by case."""
     assert pipeline.artifact_name("artifacts/sft") == "sft"
     assert pipeline.artifact_name("artifacts/data/rl_prompts.jsonl") == "rl_prompts"
     assert pipeline.artifact_name("metrics/gate.json") == "gate_metrics"

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from flows.alignment.plan import Planned
-from tasks.champion import is_there
-from tasks.judge_costs import Forecast, forecast, of_anchors
-from tasks.params import read_params, stage_config
+from tasks.artifacts.champion import is_there
+from tasks.config.params import read_params, stage_config
+from tasks.judging.costs import Forecast, forecast, of_anchors
 from tasks.prepare import survey
 
 JUDGING = ("compare", "judge", "evaluate", "gate")

@@ -22,7 +22,7 @@ from flows.graph import running
 from flows.graph.running import Processes, StageError
 from flows.graph.stages import Graph
 from flows.redact import redact
-from tasks.params import read_params, stage_config
+from tasks.config.params import read_params, stage_config
 from tasks.preflight.outside import file_digest, variable_digest
 
 NAME, FOUND_FILE = "preflight", "found.json"

@@ -2,7 +2,7 @@
 
 from flows.incoming.intake import Intake
 from flows.incoming.intake_objects import Outcome
-from tasks.intake_ledger import by_reason
+from tasks.intake.ledger import by_reason
 
 REASONS = 3
 

@@ -78,7 +78,7 @@ class SplitShares(Section):
 
 
 class NearRepeatsConfig(Section):
-    """When a text nearly repeats a held-out prompt; see tasks/near_repeats.py."""
+    """When a text nearly repeats a held-out prompt; see tasks/data/near_repeats.py."""
 
     words: Positive
     resemblance: Annotated[float, Field(gt=0, le=1)]
