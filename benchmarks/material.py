@@ -8,7 +8,7 @@ from typing import Any
 
 from models.chat.template import load_tokenizer
 from tasks.common.rows import Row, read_jsonl
-from tasks.config.params import read_params, stage_config
+from tasks.runner.params import read_params, stage_config
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,10 @@ from pathlib import Path
 from flows.redact import secrets_in
 from tasks.common.errors import ConfigError
 from tasks.common.plain_yaml import parse_yaml
-from tasks.config.base import Section
-from tasks.config.params import read_params
 from tasks.config.sections import SHARED
 from tasks.config.service import FlowConfig, PromoteConfig
-from tasks.config.shared import TrackingConfig
+from tasks.config.shared import Section, TrackingConfig
+from tasks.runner.params import read_params
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,8 @@ if __name__ == "__main__":
     die_with_parents()  # before anything slow is imported: a parent that dies meanwhile must take us along
 
 from tasks.common import errors
-from tasks.config.params import read_params, stage_config
 from tasks.runner import gpus, state
+from tasks.runner.params import read_params, stage_config
 from tasks.runner.pipeline import Binding, bind, load_pipeline
 
 DVC_FILE, PARAMS_FILE = Path("dvc.yaml"), Path("params.yaml")

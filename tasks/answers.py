@@ -11,17 +11,11 @@ from tasks.answering.sampling import draw, policy_hash, response_sums, sample_ro
 from tasks.answering.second_turn import FILE as SECOND_TURNS
 from tasks.answering.second_turn import second_turns
 from tasks.artifacts.champion import is_there
-from tasks.artifacts.snapshots import FINAL
+from tasks.artifacts.snapshots import FINAL, checkpoints_of
 from tasks.common.machine import device, prepare_torch
 from tasks.common.numbers import finite_metrics, mean, share
 from tasks.common.rows import Row, read_jsonl, write_jsonl
 from tasks.config.evaluation import AnswersConfig
-
-
-def checkpoints_of(policy: Path) -> dict[str, Path]:
-    """The policies in an artifact, by name: the final one, and the snapshots kept on the way."""
-    snapshots = sorted((policy / "checkpoints").glob("step-*"), key=lambda path: int(path.name.split("-")[1]))
-    return {FINAL: policy, **{path.name: path for path in snapshots}}
 
 
 def answers(

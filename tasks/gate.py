@@ -20,15 +20,13 @@ from tasks.answering.prompt_rows import part_of
 from tasks.answering.sampling import draw, sample_rows, serving_settings
 from tasks.artifacts import contracts
 from tasks.artifacts.champion import CHAMPION, identity, is_there
-from tasks.artifacts.snapshots import FINAL
+from tasks.artifacts.snapshots import FINAL, SELECTION_FILE
 from tasks.common.errors import DataError
 from tasks.common.machine import device, prepare_torch
 from tasks.common.rows import Row, read_jsonl, write_jsonl
 from tasks.config.evaluation import GateConfig
-from tasks.monitors import at_level
 from tasks.runner.state import content_hash
-from tasks.scoring.scorer import load_gold, prompt_text
-from tasks.select import SELECTION_FILE
+from tasks.scoring.scorer import load_gold
 from tasks.verdict.decision import Compared, decide, plan
 
 CANDIDATE, SFT = "candidate", "sft"
@@ -76,7 +74,7 @@ def gate(
         "monitors": monitors_metrics,
     }
     documents = {name: json.loads(path.read_text(encoding="utf-8")) for name, path in metrics.items()}
-    vetoes = at_level(documents["monitors"], selection["method"], selection["checkpoint"], "veto")
+    vetoes = vetoes_of(documents["monitors"], selection["method"], selection["checkpoint"])
     ground = contracts.under(contracts.check(cfg.contracts, documents), selection["method"])
     return {
         **decide(cfg, pairs, vetoes, ground),
@@ -133,3 +131,12 @@ def score_policy(cfg: GateConfig, policy: Path, base: Path, prompts: Sequence[Ro
         }
         for prompt, text, axes in zip(prompts, texts, scorer.score(prompts, texts, finished), strict=True)
     ]
+
+
+def vetoes_of(monitors: Mapping[str, Any], method: str, checkpoint: str) -> list[dict[str, Any]]:
+    """The monitors of one checkpoint above their veto in the document monitors.json, each with its `name`.
+
+    Raises KeyError for a checkpoint that was not monitored.
+    """
+    found = monitors["models"][method][checkpoint]["monitors"]
+    return [{"name": name, **one} for name, one in sorted(found.items()) if one["level"] == "veto"]

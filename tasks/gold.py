@@ -55,7 +55,7 @@ def _write(cfg: GoldConfig, weights: dict[str, float], out: Path) -> None:
 
 def _train_gold(cfg: GoldConfig, model: Path, preferences: Path, out: Path, checkpoints: Path) -> dict[str, float]:
     train, heldout = training_pairs(read_jsonl(preferences))
-    from tasks.reward import pair_scores, train_reward_model
+    from tasks.training.reward_model import pair_scores, train_reward_model
 
     trained, tokenizer, _ = train_reward_model(
         cfg.training, cfg.runtime, model, model, train, heldout, out, checkpoints, stage="gold.training"

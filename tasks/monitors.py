@@ -19,9 +19,8 @@ from models.monitors.finding import Finding, worst
 from models.monitors.survey import text_findings
 from models.statistics import intervals as statistics
 from tasks.answering.sampling import response_sums
-from tasks.answers import checkpoints_of
 from tasks.artifacts.entrants import training_order
-from tasks.artifacts.snapshots import FINAL
+from tasks.artifacts.snapshots import FINAL, checkpoints_of
 from tasks.common import progress
 from tasks.common.machine import device, prepare_torch
 from tasks.common.rows import Row, read_jsonl, write_jsonl
@@ -262,12 +261,3 @@ def document(
 
 def _without_examples(finding: Finding) -> dict[str, Any]:
     return {field: value for field, value in finding.document().items() if field not in ("examples", "name")}
-
-
-def at_level(monitors: Mapping[str, Any], method: str, checkpoint: str, level: str) -> list[dict[str, Any]]:
-    """The monitors of one checkpoint at `level` in the document monitors.json, each with its `name`: what a gate asks.
-
-    Raises KeyError for a checkpoint that was not monitored.
-    """
-    found = monitors["models"][method][checkpoint]["monitors"]
-    return [{"name": name, **one} for name, one in sorted(found.items()) if one["level"] == level]

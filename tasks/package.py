@@ -13,8 +13,8 @@ from transformers import GenerationConfig, PreTrainedModel
 
 from models.chat.template import load_tokenizer, stop_ids
 from models.lm.loading import load_policy
-from tasks.answers import checkpoints_of
 from tasks.artifacts.champion import ORIGIN_FILE
+from tasks.artifacts.snapshots import checkpoints_of
 from tasks.common.machine import prepare_torch
 from tasks.config.evaluation import PackageConfig
 from tasks.config.shared import ServingConfig

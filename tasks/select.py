@@ -4,12 +4,10 @@ import json
 from pathlib import Path
 
 from tasks.artifacts.entrants import ranked
-from tasks.artifacts.snapshots import FINAL
+from tasks.artifacts.snapshots import FINAL, SELECTION_FILE
 from tasks.common.errors import DataError
 from tasks.common.rows import read_jsonl
 from tasks.config.evaluation import SelectConfig
-
-SELECTION_FILE = "selection.json"
 
 
 def select(cfg: SelectConfig, evaluate: Path, out: Path) -> dict[str, float]:

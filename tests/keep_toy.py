@@ -62,7 +62,7 @@ def weights(name): return A / name / "model.safetensors"
 def stage(name):
     D = A / "data"
     if name == "prepare":
-        from tasks.config.params import read_params, stage_config
+        from tasks.runner.params import read_params, stage_config
         from tasks.prepare import write_splits
         cfg = stage_config(read_params(Path("params.yaml")), "prepare").data
         metrics("prepare", **write_splits(cfg, Path(cfg.path), D, check=None))

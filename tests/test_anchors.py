@@ -24,10 +24,10 @@ from models.lm.loading import load_policy, weights_hash
 from models.reward.model import reward_model_from_policy
 from tasks.common.errors import ConfigError, DataError
 from tasks.common.rows import write_jsonl
-from tasks.config.params import stage_config
 from tasks.config.service import AnchorsConfig
 from tasks.judging import anchors
 from tasks.judging.drift import Drift, drift_between
+from tasks.runner.params import stage_config
 from tests import toy
 from tests.evaluation_rows import project_params
 from tests.import_closure import ROOT

@@ -24,7 +24,7 @@ from benchmarks.measure import (
 )  # fmt: skip
 from benchmarks.training_loops import dpo_loop, sft_loop
 from models.chat.template import load_tokenizer
-from tasks.config.params import read_params
+from tasks.runner.params import read_params
 from tests.import_closure import ROOT
 from tests.tiny_models import make_qwen2
 

@@ -9,7 +9,7 @@ from benchmarks.judging.labelling import BOTH, SAME_PAIRS, SINGLE, Labelled, hal
 from models.judges import make_scorer
 from tasks.common.rows import read_jsonl, write_jsonl
 from tasks.compare import compare, prompts_by_id
-from tasks.config.params import read_params
+from tasks.runner.params import read_params
 from tests.evaluation_rows import prompt
 from tests.import_closure import ROOT
 from tests.tiny_models import make_gpt2

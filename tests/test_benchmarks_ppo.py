@@ -14,7 +14,7 @@ from benchmarks.ppo.gates import CurveGate, LossGate
 from benchmarks.ppo.report import Findings, spread
 from benchmarks.ppo.workload import TIMED_LEARNING_RATE, workload
 from models.chat.template import load_tokenizer
-from tasks.config.params import read_params
+from tasks.runner.params import read_params
 from tests.import_closure import ROOT
 from tests.tiny_models import make_qwen2
 

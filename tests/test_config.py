@@ -13,8 +13,8 @@ from models.judges.templates import CRITERIA
 from tasks.common.errors import ConfigError
 from tasks.common.plain_yaml import parse_yaml
 from tasks.config import judges
-from tasks.config.params import read_params, stage_config
 from tasks.config.same_judge import identity
+from tasks.runner.params import read_params, stage_config
 
 PARAMS = Path(__file__).parent.parent / "params.yaml"
 

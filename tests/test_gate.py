@@ -14,9 +14,9 @@ from tasks.answering.prompt_rows import part_of
 from tasks.artifacts.contracts import Contract
 from tasks.common.errors import ConfigError, DataError
 from tasks.common.rows import read_jsonl, write_jsonl
-from tasks.config.params import read_params, stage_config
 from tasks.gate import candidate_path, gate, prompt_set
 from tasks.gold import gold as gold_stage
+from tasks.runner.params import read_params, stage_config
 from tasks.verdict.decision import Compared, decide, least, plan, verdict
 
 AXES = ("helpfulness", "harmlessness", "honesty", "friendliness", "conciseness")

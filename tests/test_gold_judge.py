@@ -13,10 +13,10 @@ from models.judges.base import Question
 from tasks.answering.second_turn import doubted
 from tasks.common.errors import ConfigError, DataError
 from tasks.config.judges import TAKEN
-from tasks.config.params import read_params
 from tasks.evaluate import model_numbers
 from tasks.gold import gold
 from tasks.judge import judges_that_are_gold
+from tasks.runner.params import read_params
 from tasks.scoring.scorer import load_gold, score_answers, score_pool, score_second_turns
 from tests.test_config import HOSTED, written
 

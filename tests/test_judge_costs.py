@@ -16,10 +16,10 @@ from tasks.answering.prompt_rows import has_an_answer
 from tasks.answering.second_turn import doubted
 from tasks.common.rows import write_jsonl
 from tasks.compare import compare
-from tasks.config.params import stage_config
 from tasks.gold import gold
 from tasks.judge import judge
 from tasks.judging.costs import Forecast, forecast, of_anchors
+from tasks.runner.params import stage_config
 from tasks.scoring.scorer import load_gold, score_answers, score_pool, score_second_turns
 
 SAMPLES, PROMPTS, POOL = 5, 8, 3

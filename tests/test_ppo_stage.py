@@ -19,7 +19,7 @@ from models.reward.model import load_reward_model, reward_model_from_policy
 from tasks import ppo as ppo_stage
 from tasks.common.errors import ConfigError, DataError, DivergedError, kind_of, one_line
 from tasks.common.rows import read_jsonl, write_jsonl
-from tasks.config.params import stage_config
+from tasks.runner.params import stage_config
 from tests.import_closure import ROOT
 from tests.tiny_models import make_gpt2, make_qwen2
 

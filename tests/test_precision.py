@@ -20,7 +20,7 @@ from tasks import ppo as ppo_stage
 from tasks import reward as reward_stage
 from tasks import sft as sft_stage
 from tasks.common.rows import read_jsonl, write_jsonl
-from tasks.config.params import stage_config
+from tasks.runner.params import stage_config
 from tests.import_closure import ROOT
 from tests.tiny_architectures import PROMPTS, RESPONSES, ROWS, alone, build
 from tests.tiny_models import make_gpt2, make_qwen2

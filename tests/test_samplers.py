@@ -30,9 +30,9 @@ from models.sampling.sampler import Sample, SamplingSettings, sample
 from tasks.common.errors import ConfigError
 from tasks.common.rows import read_jsonl, write_jsonl
 from tasks.config.comparisons import GenerateConfig
-from tasks.config.params import read_params, stage_config
 from tasks.config.shared import RuntimeConfig
 from tasks.generate import generate
+from tasks.runner.params import read_params, stage_config
 from tests.import_closure import ROOT
 from tests.ports import closed_port, free_port
 

@@ -17,7 +17,7 @@ from tasks import reward as reward_stage
 from tasks import sft as sft_stage
 from tasks.common.errors import ConfigError, DataError, DivergedError
 from tasks.common.rows import read_jsonl, write_jsonl
-from tasks.config.params import stage_config
+from tasks.runner.params import stage_config
 from tasks.training import trainers as training
 from tests.import_closure import ROOT
 from tests.tiny_architectures import build

@@ -20,11 +20,11 @@ from models.judges import Scorer, make_scorer
 from models.judges.reward_model import RewardModelScorer
 from tasks.common.rows import Row, read_jsonl, write_jsonl
 from tasks.compare import compare, prompts_by_id
-from tasks.config.params import read_params, stage_config
 from tasks.generate import generate
 from tasks.judge import reference_rows
 from tasks.judging.pairing import samples_by_prompt
-from tasks.reward import train_reward_model
+from tasks.runner.params import read_params, stage_config
+from tasks.training.reward_model import train_reward_model
 
 ARTIFACTS = ROOT / "artifacts"
 JUDGE_SEEDS_APART = 1000

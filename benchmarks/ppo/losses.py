@@ -14,7 +14,7 @@ from unittest.mock import patch
 
 import torch
 
-from benchmarks.ppo import gates, ours, world
+from benchmarks.ppo import gates, ours
 from benchmarks.ppo.workload import Workload
 from models.chat.template import load_tokenizer
 from models.ppo.advantages import gae

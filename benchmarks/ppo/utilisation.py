@@ -16,7 +16,7 @@ from benchmarks.ppo.workload import Workload
 from models.chat.template import load_tokenizer
 from tasks import dpo, sft
 from tasks.common.machine import prepare_torch
-from tasks.config.params import read_params, stage_config
+from tasks.runner.params import read_params, stage_config
 from tasks.training import trainers as training
 
 TOKENS, ROWS, STEPS, WARM_UP = 1024, 8, 12, 2

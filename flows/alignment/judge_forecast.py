@@ -7,9 +7,9 @@ from typing import Any
 
 from flows.alignment.plan import Planned
 from tasks.artifacts.champion import is_there
-from tasks.config.params import read_params, stage_config
 from tasks.judging.costs import Forecast, forecast, of_anchors
 from tasks.prepare import survey
+from tasks.runner.params import read_params, stage_config
 
 JUDGING = ("compare", "judge", "evaluate", "gate")
 JUDGE_PARAM = ".judge"  # in the reason why a stage would run

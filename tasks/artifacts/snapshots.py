@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Callable
 
+SELECTION_FILE = "selection.json"  # which of them select chose
 FINAL = "final"  # the name of the policy that training ended with, beside those of its snapshots
 SNAPSHOTS_FOLDER = "snapshots"
 
@@ -30,3 +31,9 @@ def collect_snapshots(checkpoints: Path, out: Path) -> None:
     """Copy the kept policies to `out/checkpoints/step-N`."""
     for snapshot in sorted((checkpoints / SNAPSHOTS_FOLDER).glob("step-*")):
         shutil.copytree(snapshot, out / "checkpoints" / snapshot.name)
+
+
+def checkpoints_of(policy: Path) -> dict[str, Path]:
+    """The policies in an artifact, by name: the final one, and the snapshots kept on the way."""
+    snapshots = sorted((policy / "checkpoints").glob("step-*"), key=lambda path: int(path.name.split("-")[1]))
+    return {FINAL: policy, **{path.name: path for path in snapshots}}

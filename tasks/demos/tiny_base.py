@@ -18,9 +18,9 @@ import torch
 from models.lm.tiny import build_base
 from tasks.common import errors
 from tasks.common.rows import Row, read_jsonl
-from tasks.config.params import read_params, stage_config
 from tasks.config.shared import PrepareConfig
 from tasks.prepare import write_splits
+from tasks.runner.params import read_params, stage_config
 
 SPEAKERS = {"user": "Human", "assistant": "Assistant"}
 

@@ -31,12 +31,12 @@ from models.judges.rounds import ask_both_orders
 from tasks.common import errors
 from tasks.common.rows import Row, read_jsonl
 from tasks.config.comparisons import CompareConfig
-from tasks.config.params import read_params, stage_config
 from tasks.config.service import AnchorsConfig
 from tasks.data.messages import as_messages, check_prompt
 from tasks.data.values import BadRow
 from tasks.judging.drift import Answers, baseline_file, drift_between, read_baseline, write_baseline
 from tasks.judging.templates import with_templates
+from tasks.runner.params import read_params, stage_config
 from tasks.runner.state import state_root
 
 NAME = "anchors"

@@ -19,11 +19,11 @@ from tasks.answering.prompt_rows import has_an_answer, part_of
 from tasks.common.rows import Row
 from tasks.config.comparisons import CallBudget, GoldConfig
 from tasks.config.judges import OpenAIJudgeConfig
-from tasks.config.params import stage_config
 from tasks.config.service import AnchorsConfig
 from tasks.judging.anchors import read_anchors
 from tasks.judging.pairing import pairs_at_most, questions_of_prompt
 from tasks.judging.templates import with_template
+from tasks.runner.params import stage_config
 
 CHARACTERS_PER_TOKEN = 3  # English has four and more
 TOKENS_AROUND_MESSAGE = 16  # what a chat template puts around it

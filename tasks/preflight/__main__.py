@@ -19,10 +19,10 @@ if __name__ == "__main__":
 
 from tasks.common import errors
 from tasks.common.machine import prepare_torch
-from tasks.config.params import read_params
 from tasks.preflight import evidence, hearth, judges, model, rows, settings  # noqa: F401  each adds its checks
 from tasks.preflight.checks import CHECKS, PROBLEM, examine
 from tasks.preflight.project import ROLES, Project
+from tasks.runner.params import read_params
 
 NAME = "preflight"
 PARAMS_FILE = Path("params.yaml")

@@ -12,9 +12,9 @@ from models.chat.template import load_tokenizer
 from models.judges.tally import Tally
 from models.lm.weights import check_model_directory, read_config
 from tasks.common.rows import Row
-from tasks.config.params import stage_config
 from tasks.preflight.outside import file_digest, variable_digest
 from tasks.prepare import Survey, survey
+from tasks.runner.params import stage_config
 
 ROLES = ("sampler", "compare", "gold")  # who may be asked across a network: of generate, of compare, of the rest
 

@@ -2,7 +2,7 @@
 
 A dependency's name is the name of the parameter that receives it:
 `artifacts/sft` → `sft`; `artifacts/data/rl_prompts.jsonl` → `rl_prompts`; `metrics/gate.json` → `gate_metrics`;
-`${model.path}` → `model`; `${item.policy}` → `policy`. Code (`*.py`) binds to nothing.
+`${model.path}` → `model`; `${item.policy}` → `policy`. Code binds to nothing.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from tasks.common.errors import ConfigError
 from tasks.common.plain_yaml import parse_yaml
 
 TEMPLATE = re.compile(r"\$\{([\w.]+)\}")
+CODE_FOLDERS = ("models", "tasks", "flows")
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,11 @@ class Binding:
     def out(self) -> Path:
         """The one out, or the folder that all outs share."""
         return self.outs[0] if len(self.outs) == 1 else Path(os.path.commonpath(self.outs))
+
+
+def is_code(dep: str) -> bool:
+    """Whether a path of dvc.yaml is a module, or a package of them."""
+    return dep.endswith(".py") or PurePosixPath(dep).parts[0] in CODE_FOLDERS
 
 
 def artifact_name(dep: str) -> str:
@@ -88,8 +94,8 @@ def bind(pipeline: Mapping[str, Any], params: Mapping[str, Any], stage: str) -> 
     deps = _paths(entry.get("deps", []))
     return Binding(
         stage=stage,
-        inputs={artifact_name(d): Path(_fill(d, context)) for d in deps if not d.endswith(".py")},
-        code=tuple(d for d in deps if d.endswith(".py")),
+        inputs={artifact_name(d): Path(_fill(d, context)) for d in deps if not is_code(d)},
+        code=tuple(filter(is_code, deps)),
         params=tuple(entry.get("params", [])),
         outs=tuple(Path(_fill(o, context)) for o in _paths(entry["outs"])),
         metrics=Path(_fill(_paths(entry["metrics"])[0], context)),

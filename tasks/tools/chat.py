@@ -9,7 +9,6 @@ at the prompt it ends the conversation, as /quit and the end of the input do.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path

@@ -18,8 +18,8 @@ from models.monitors.finding import worst
 from models.monitors.survey import Settings, text_findings, unmeasured
 from models.monitors.text import words
 from tasks.common.errors import DataError, one_line
-from tasks.config.params import read_params, stage_config
 from tasks.evaluation.monitor_settings import monitor_settings
+from tasks.runner.params import read_params, stage_config
 from tasks.tools.answer_tables import Columns, answers_of, by_model
 from tasks.tools.tables import read_table
 

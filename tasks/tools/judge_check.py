@@ -24,10 +24,10 @@ from models.lm.loading import is_adapter_chain
 from tasks.common.errors import ConfigError, DataError, one_line
 from tasks.common.machine import prepare_torch
 from tasks.config.comparisons import CompareConfig
-from tasks.config.params import read_params, stage_config
 from tasks.judging.call_log import CallLog
 from tasks.judging.labelling import make_asker
 from tasks.judging.templates import with_templates
+from tasks.runner.params import read_params, stage_config
 from tasks.tools.inspection import SHIPPED_PARAMS
 from tasks.tools.labelled_pairs import Columns, Labelled, read_labelled, verdict_of_gap
 

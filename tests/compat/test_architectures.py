@@ -24,7 +24,7 @@ from models.sampling import decoder
 from models.sampling.sampler import SamplingSettings, sample
 from tasks import dpo, package, ppo, reward, sft
 from tasks.common.rows import write_jsonl
-from tasks.config.params import stage_config
+from tasks.runner.params import stage_config
 from tests.import_closure import ROOT
 from tests.tiny_architectures import ALLOWED, ARCHITECTURES, PROMPTS, RESPONSES, ROWS, alone, build, greedy
 from tests.tiny_models import GPT2_TEMPLATE, make_tokenizer
