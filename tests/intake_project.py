@@ -14,7 +14,7 @@ from pathlib import Path
 
 import yaml
 
-from tasks.rows import write_jsonl
+from tasks.common.rows import write_jsonl
 from tests import toy
 from tests.s3_servers import Server
 

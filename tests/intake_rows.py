@@ -5,9 +5,9 @@ from pathlib import Path
 
 from tasks.config.service import IntakeConfig
 from tasks.config.shared import DataConfig
-from tasks.held_data import Forgotten, HeldData, Rules
-from tasks.inbound import parse
-from tasks.intake import Inbound, admit
+from tasks.intake.held_data import Forgotten, HeldData, Rules
+from tasks.intake.inbound import parse
+from tasks.intake.rows import Inbound, admit
 
 NEAR = {"words": 3, "resemblance": 0.8, "containment": 0.9, "contained_words": 8}
 INTAKE = {

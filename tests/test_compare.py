@@ -13,7 +13,6 @@ from urllib.request import urlopen
 import pytest
 import torch
 from evaluation_rows import GOOD, PLAIN, WRONG, answer, config, prompt
-
 from judge_server import Faults, JudgeServer
 from test_judge_server import fenced, longer_wins
 from transformers import AutoTokenizer, GPT2LMHeadModel
@@ -28,11 +27,11 @@ from models.judges.store import Record
 from models.judges.tally import Tally
 from tasks import compare as stage
 from tasks import judge as card_stage
-from tasks.call_log import CallLog
-from tasks.errors import DataError
+from tasks.common.errors import DataError
+from tasks.common.rows import read_jsonl, write_jsonl
+from tasks.judging.call_log import CallLog
+from tasks.judging.splits import split_by_root
 from tasks.reporting import judge_card
-from tasks.rows import read_jsonl, write_jsonl
-from tasks.splits import split_by_root
 from tests.ports import free_port
 from tests.tiny_models import make_gpt2
 

@@ -3,19 +3,19 @@
 import pytest
 import torch
 
-from models.chat_template import encode_example, load_tokenizer, stop_ids
+from models.chat.template import encode_example, load_tokenizer, stop_ids
 from models.judges.asking import Asker
 from models.judges.base import Question
 from models.judges.reward_model import RewardModelJudge, RewardModelScorer
 from models.judges.rounds import ask_both_orders, ask_ratings
 from models.judges.store import Store, question_key
-from models.loading import load_policy
-from models.reward import score
-from models.reward_model import reward_model_from_policy
+from models.lm.loading import load_policy
+from models.reward.model import reward_model_from_policy
+from models.reward.scoring import score
 from tasks import dpo, monitors, reward
+from tasks.answering.sampling import response_sums
 from tasks.compare import given_row
-from tasks.sampling import response_sums
-from tasks.scoring import score_answers, score_pool, score_second_turns
+from tasks.scoring.scorer import score_answers, score_pool, score_second_turns
 from tests.test_precision import config
 from tests.tiny_models import make_gpt2, make_qwen2
 

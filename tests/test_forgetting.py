@@ -9,11 +9,11 @@ import pyarrow.parquet
 import pytest
 
 from flows.forgetting.row_search import RowSearch
+from tasks.common.rows import read_jsonl, write_jsonl
 from tasks.config.shared import DataConfig
-from tasks.forgetting import readers_of, take_out
-from tasks.held_data import Forgotten, digest_of
-from tasks.intake_ledger import ObjectLedger, Tombstone
-from tasks.rows import read_jsonl, write_jsonl
+from tasks.intake.forgetting import readers_of, take_out
+from tasks.intake.held_data import Forgotten, digest_of
+from tasks.intake.ledger import ObjectLedger, Tombstone
 from tests.intake_rows import DATA, DEMO, PROMPTS, VERDICT, held, intake_config, taken
 from tests.test_intake_ledger import ENTRY
 

@@ -5,7 +5,7 @@ import tracemalloc
 
 import pytest
 
-from tasks.inbound import Problem, Refused, kind_of, parse
+from tasks.intake.inbound import Problem, Refused, kind_of, parse
 from tests.intake_rows import intake_config
 
 

@@ -5,12 +5,12 @@ import random
 import pytest
 
 from models.judges.shown import prompt_sha256, text_sha256
+from tasks.common.rows import read_jsonl, write_jsonl
 from tasks.config.shared import DataConfig, NearRepeatsConfig
-from tasks.held_data import Forgotten, digest_of
-from tasks.inbound import Parsed, Problem, parse
-from tasks.intake import Inbound, admit, append_rows
+from tasks.intake.held_data import Forgotten, digest_of
+from tasks.intake.inbound import Parsed, Problem, parse
+from tasks.intake.rows import Inbound, admit, append_rows
 from tasks.prepare import write_splits
-from tasks.rows import read_jsonl, write_jsonl
 from tests.intake_rows import (
     DATA, DEMO, GATE_PROMPT, NEAR, PAIR, PROMPTS, SAID, VERDICT, held, intake_config, lines, taken,
 )  # fmt: skip

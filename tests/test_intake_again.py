@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from tasks.rows import read_jsonl, write_jsonl
+from tasks.common.rows import read_jsonl, write_jsonl
 from tests import s3_servers
 from tests.intake_project import DRIVER, demonstration, lines, make_project
 from tests.s3_servers import Proxy

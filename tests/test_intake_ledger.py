@@ -6,12 +6,12 @@ from dataclasses import asdict
 
 import pytest
 
-from tasks.errors import DataError
-from tasks.held_data import Forgotten
-from tasks.inbound import Problem
-from tasks.intake import append_rows
-from tasks.intake_ledger import Entry, ObjectLedger, by_reason, states_in
-from tasks.rows import write_jsonl
+from tasks.common.errors import DataError
+from tasks.common.rows import write_jsonl
+from tasks.intake.held_data import Forgotten
+from tasks.intake.inbound import Problem
+from tasks.intake.ledger import Entry, ObjectLedger, by_reason, states_in
+from tasks.intake.rows import append_rows
 
 # --- writing ---
 

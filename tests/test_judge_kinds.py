@@ -9,7 +9,7 @@ import torch
 from evaluation_rows import prompt
 from transformers import PreTrainedTokenizerFast
 
-from models.chat_template import load_tokenizer
+from models.chat.template import load_tokenizer
 from models.judges import openai
 from models.judges.asking import Asker, BatchJudge, RemoteJudge
 from models.judges.base import Question, Verdict
@@ -21,8 +21,8 @@ from models.judges.reward_model import RewardModelJudge, RewardModelScorer
 from models.judges.rounds import ask_both_orders, ask_ratings
 from models.judges.simulated import SimulatedJudge
 from models.judges.store import Store, question_key
-from models.loading import load_policy, weights_hash
-from models.reward_model import reward_model_from_policy
+from models.lm.loading import load_policy, weights_hash
+from models.reward.model import reward_model_from_policy
 from tests.tiny_models import make_gpt2, make_qwen2
 
 # --- local models ---

@@ -12,9 +12,9 @@ from evaluation_rows import PARAMS, answer, config, project_params, prompt
 from models.judges.human import read_verdicts
 from models.judges.verdict_form import VerdictForm
 from tasks import compare as stage
-from tasks.errors import DataError
-from tasks.label_pairs import document, label_pairs, main, write_pairs
-from tasks.rows import read_jsonl, write_jsonl
+from tasks.common.errors import DataError
+from tasks.common.rows import read_jsonl, write_jsonl
+from tasks.tools.label_pairs import document, label_pairs, main, write_pairs
 
 TEXTS = ("one", 'two;\n"three", four', "five six", "one")
 PROMPTS = [prompt(i) for i in range(30)]

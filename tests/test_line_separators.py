@@ -14,12 +14,12 @@ from flows.graph.live import Tail
 from flows.graph.running import StageRun
 from flows.storage.objects import rows_of
 from models.judges.human import read_verdicts
-from tasks import progress
-from tasks.inbound import Problem
-from tasks.intake_ledger import Entry as ObjectEntry
-from tasks.intake_ledger import ObjectLedger, Tombstone, states_in
-from tasks.rows import append_jsonl, read_jsonl, write_jsonl
-from tasks.tables import read_table
+from tasks.common import progress
+from tasks.common.rows import append_jsonl, read_jsonl, write_jsonl
+from tasks.intake.inbound import Problem
+from tasks.intake.ledger import Entry as ObjectEntry
+from tasks.intake.ledger import ObjectLedger, Tombstone, states_in
+from tasks.tools.tables import read_table
 from tests import toy
 from tests.evaluation_rows import answer, prompt
 from tests.import_closure import ROOT
@@ -124,7 +124,7 @@ CUTS = {
     "flows/serving/verifying.py": "what a command printed",
     "models/hearth/signals.py": "one text, as a reader sees its lines",
     "models/monitors/collapse.py": "one text, as a reader sees its lines",
-    "tasks/gpus.py": "what a command printed",
+    "tasks/runner/gpus.py": "what a command printed",
 }
 
 
@@ -135,4 +135,4 @@ def test_no_file_is_cut_into_lines_by_splitlines():
             tree = ast.parse(file.read_text(encoding="utf-8"))
             if any(isinstance(node, ast.Attribute) and node.attr == "splitlines" for node in ast.walk(tree)):
                 found.add(file.relative_to(ROOT).as_posix())
-    assert found == CUTS.keys(), "use tasks.rows, or iterate over the open file"
+    assert found == CUTS.keys(), "use tasks.common.rows, or iterate over the open file"

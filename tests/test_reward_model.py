@@ -7,7 +7,7 @@ import torch
 from rl_models import gpt2_reward, llama, llama_reward, lora
 from torch import nn
 
-from models.reward import model_scorer, pool_by_length, score, text_scorer
+from models.reward.scoring import model_scorer, pool_by_length, score, text_scorer
 
 # Rows that end in id 2 or 0: PAD equals EOS (2) in the GPT-2 model, PAD is 0 in the Llama model.
 ROWS = [[5, 6, 2, 2], [7, 2], [8, 9, 10, 11, 0, 0], [2]]

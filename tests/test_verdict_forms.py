@@ -16,9 +16,9 @@ from evaluation_rows import answer, prompt
 from models.judges.human import ImportCounts, check_verdicts, read_verdicts
 from models.judges.verdict_files import flat_rows, verdict_rows
 from models.judges.verdict_form import VerdictForm
+from tasks.common.rows import write_jsonl
 from tasks.compare import shown_samples
-from tasks.inbound import Refused, parse
-from tasks.rows import write_jsonl
+from tasks.intake.inbound import Refused, parse
 from tests.intake_rows import held, intake_config, taken
 
 GOOD, BAD = "Of course;\nit is on the shelf, 2,5 m up.", 'Look "there".'

@@ -2,8 +2,8 @@
 
 from flows.incoming.intake import Intake
 from flows.incoming.intake_objects import Outcome
-from tasks.inbound import printable
-from tasks.intake_ledger import by_reason
+from tasks.intake.inbound import printable
+from tasks.intake.ledger import by_reason
 
 REASONS = 3
 

@@ -17,7 +17,7 @@ from urllib3.exceptions import HTTPError
 
 from flows.failure import Failure
 from flows.redact import without_login
-from tasks.inbound import printable
+from tasks.intake.inbound import printable
 
 CONNECT_SECONDS, READ_SECONDS = 10, 60
 LONGEST_WAIT_SECONDS = 20

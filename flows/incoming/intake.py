@@ -27,11 +27,11 @@ from flows.incoming.intake_objects import Outcome, Reads
 from flows.settings import read_sections
 from flows.storage import data, data_line
 from flows.storage.data_line import Clone
-from tasks.errors import kind_of
-from tasks.held_data import HeldData, Rules, marks_of
-from tasks.intake import append_rows
-from tasks.intake_ledger import OBJECTS, ObjectLedger, states_in
-from tasks.rows import Row
+from tasks.common.errors import kind_of
+from tasks.common.rows import Row
+from tasks.intake.held_data import HeldData, Rules, marks_of
+from tasks.intake.ledger import OBJECTS, ObjectLedger, states_in
+from tasks.intake.rows import append_rows
 
 ROUNDS = 5
 Step = Callable[[str], None]

@@ -5,13 +5,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from flows.incoming.inbox import Changed, Inbox, Stored
+from tasks.common.errors import DataError
+from tasks.common.rows import Row
 from tasks.config.service import IntakeConfig
-from tasks.errors import DataError
-from tasks.held_data import HeldData
-from tasks.inbound import MEGABYTE, Parsed, Problem, Refused, check_size, kind_of, parse, printable
-from tasks.intake import Admitted, Inbound, admit, check_appendable
-from tasks.intake_ledger import Entry
-from tasks.rows import Row
+from tasks.intake.held_data import HeldData
+from tasks.intake.inbound import MEGABYTE, Parsed, Problem, Refused, check_size, kind_of, parse, printable
+from tasks.intake.ledger import Entry
+from tasks.intake.rows import Admitted, Inbound, admit, check_appendable
 
 
 @dataclass(frozen=True)

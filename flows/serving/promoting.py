@@ -14,7 +14,7 @@ from flows.history import evidence, registry
 from flows.hosting import login, servers
 from flows.serving.request import Request
 from flows.settings import read_settings
-from tasks.state import content_hash
+from tasks.runner.state import content_hash
 
 STAGES = ("gate", "package")
 

@@ -56,8 +56,8 @@ def check_files(spec: Mapping[str, Any]) -> None:
             raise ValueError(f"judge {spec['name']!r}: {path} does not exist; set the judge's file to one that does")
         _check_hash(spec["name"], path, _file_hash(path), spec["sha256"])
     elif spec["kind"] in ("hf", "reward_model"):
-        from models.loading import weights_hash
-        from models.weights import check_model_directory
+        from models.lm.loading import weights_hash
+        from models.lm.weights import check_model_directory
 
         path = Path(spec["path"])
         check_model_directory(path)
@@ -102,7 +102,7 @@ def _hf(name: str, path: str, sha256: str, weights: Mapping[str, float], **more:
 def _reward_model(
     name: str, path: str, sha256: str, epoch: int, temperature: float, rows_per_batch: int, date: str | None
 ) -> Judge:
-    from models.chat_template import template_description
+    from models.chat.template import template_description
     from models.judges.reward_model import RewardModelJudge, RewardModelScorer
 
     scorer = RewardModelScorer.load(Path(path), None, rows_per_batch, date)

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import AfterValidator, Field, model_validator
 
-from tasks.config.base import NonNegative, NonNegativeFloat, Positive, PositiveFloat, Rate, Section
+from tasks.config.shared import NonNegative, NonNegativeFloat, Positive, PositiveFloat, Rate, Section
 
 JudgeName = Annotated[str, Field(pattern=r"^[a-z0-9-]+$")]
 Variable = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]  # of the environment

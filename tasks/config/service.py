@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from tasks.config.base import NonNegative, NonNegativeFloat, Positive, PositiveFloat, Rate, Section
 from tasks.config.judges import VerdictFormConfig
+from tasks.config.shared import NonNegative, NonNegativeFloat, Positive, PositiveFloat, Rate, Section
 
 
 class AnchorsConfig(Section):

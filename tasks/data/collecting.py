@@ -8,6 +8,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from tasks.common.errors import DataError
+from tasks.common.rows import Row
 from tasks.config.shared import DataConfig
 from tasks.data.columns import look_up
 from tasks.data.fields import named
@@ -16,8 +18,6 @@ from tasks.data.reading import Source, reader_of
 from tasks.data.rendering import Check
 from tasks.data.tables import read_rows
 from tasks.data.values import BadRow
-from tasks.errors import DataError
-from tasks.rows import Row
 
 
 @dataclass(frozen=True)
