@@ -1,5 +1,6 @@
 """Rows of the inbox, one by one: good, known already, or quarantined with line and reason."""
 
+import json
 import random
 
 import pytest
@@ -12,7 +13,7 @@ from tasks.intake.inbound import Parsed, Problem, parse
 from tasks.intake.rows import Inbound, admit, append_rows
 from tasks.prepare import write_splits
 from tests.intake_rows import (
-    DATA, DEMO, GATE_PROMPT, NEAR, PAIR, PROMPTS, SAID, VERDICT, held, intake_config, lines, taken,
+    DATA, DEMO, GATE_PROMPT, NEAR, PAIR, PROMPTS, SAID, SHARES, VERDICT, held, intake_config, lines, taken,
 )  # fmt: skip
 
 
@@ -177,6 +178,39 @@ def test_rows_that_are_no_rows_never_raise(folder):
         for start in range(0, len(rows), 50):
             outcome = taken(kind, *rows[start : start + 50], into=into)
             assert len(outcome.rows) + outcome.duplicates + len(outcome.problems) == 50
+
+
+LONG = {**DEMO, "completion": "x" * 1100}
+DECIDED = {
+    "sft.category_weights": ("demonstrations", {**DEMO, "category": "poetry"}, {}),
+    "data.max_characters": ("demonstrations", LONG, {"max_characters": 2000}),
+    "data.near_repeats": ("demonstrations", {**DEMO, "prompt": GATE_PROMPT}, {"near_repeats": {**NEAR, "words": 4}}),
+    "data.splits": ("demonstrations", {**DEMO, "root": "days", "split": "sft"}, {"splits": {**SHARES, "sft": 0.31}}),
+    "data.columns": ("demonstrations", {"ask": "Hi", "say": "Hello"},
+                     {"columns": {**DATA["columns"], "demonstrations": {"prompt": "ask", "completion": "say"}}}),
+    "intake.verdict_form": ("verdicts", {**SAID, "verdict": "gut"}, {"form": {"words": {"gut": "first"}}}),
+    "intake.max_row_characters": ("demonstrations", {**DEMO, "note": "x" * 2000}, {}),
+    "prompts of the data": ("verdicts", {**SAID, "prompt": "Why do hens cluck?"}, {}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("by", "kind", "row", "change"), [(by, *one) for by, one in DECIDED.items()], ids=DECIDED)
+def test_a_quarantined_row_says_what_decided_it_and_when_that_has_changed(folder, by, kind, row, change):
+    """The value as the ledger keeps it, in JSON; of what a row is by itself, nothing can change that."""
+    into = held(folder)
+    (problem,) = taken(kind, row, into=into).problems
+    then = into.value(by)
+    assert problem.by == by and json.loads(json.dumps(then)) == then is not None
+    assert held(folder).value(by) == then
+    if by == "data.columns":
+        (folder / "demos.jsonl").unlink()
+    if by == "prompts of the data":
+        write_jsonl(folder / "prompts.jsonl", [*PROMPTS, {"id": "h", "split": "compare", "prompt": row["prompt"]}])
+    if change or kind == "verdicts":
+        assert held(folder, **change).value(by) != then
+        assert by in ("data.near_repeats", "data.splits") or taken(kind, row, into=held(folder, **change)).rows
+    (broken,) = taken(kind, {"id": "../x"}, into=into).problems
+    assert broken.by in (None, "intake.verdict_form")
 
 
 # --- rows beside others ---

@@ -66,6 +66,30 @@ def read_back(path) -> list[dict]:
     return json.loads(path.read_text()) if path.suffix == ".json" else read_jsonl(path)
 
 
+TEXTS_ALONE = ("prompt", "first_text", "second_text")
+TOOLS = {
+    "label studio": (
+        lambda row: {"id": 1, "data": row, "annotations": [{"id": 2, "completed_by": 3, "result": [
+            {"from_name": "better", "to_name": "x", "type": "pairwise", "value": {"selected": "left"}}]}]},
+        {"verdict": "better", "annotator": "completed_by"}),
+    "argilla": (
+        lambda row: {"id": row["prompt_id"], "fields": {name: row[name] for name in TEXTS_ALONE},
+                     "responses": {"better": [{"value": "first", "user_id": "3"}]}},
+        {"verdict": "better", "annotator": "user_id"}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("tool", "columns"), TOOLS.values(), ids=TOOLS)
+def test_pairs_that_went_through_a_tool(tmp_path, tool, columns):
+    rows = label_pairs(config("compare", **RANDOM), SAMPLES, PROMPTS, [])
+    (tmp_path / "export.json").write_text(json.dumps([tool(row) for row in rows]))
+    shown = stage.shown_samples(SAMPLES, stage.prompts_by_id(PROMPTS))
+    judge = read_verdicts("people", tmp_path / "export.json", shown, VerdictForm(columns))
+    assert judge.counts.used == len(rows)
+    assert all(judge.compare(row, pair["first_text"], pair["second_text"], key="").p_first == 1.0
+               for row in PROMPTS for pair in rows if pair["prompt_id"] == row["id"])  # fmt: skip
+
+
 def test_pairs_that_hang_on_ratings_are_those_that_were_judged():
     cfg = config("compare", strategy="best_vs_worst")
     judged = [{"a": "p003#1", "b": "p003#2"}]
