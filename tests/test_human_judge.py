@@ -110,6 +110,14 @@ def test_ids_without_texts_need_the_hash_of_the_policy_that_made_the_samples(tmp
         judged(tmp_path, by_id(policy="our-model"), samples=served)
 
 
+@pytest.mark.parametrize("missing", ["prompt", "first_text", "second_text"])
+def test_one_text_less_is_too_few(tmp_path, missing):
+    """Ids beside the others do not stand in for it."""
+    said = {key: value for key, value in (row() | by_id()).items() if key != missing}
+    with pytest.raises(ValueError, match=r"\(1 without texts\)"):
+        judged(tmp_path, said)
+
+
 @pytest.mark.parametrize("change", [
     lambda text: text.replace("\n", "\r\n"), lambda text: f" {text}\n", lambda text: text.replace("\n", "\r"),
 ])  # fmt: skip
