@@ -135,6 +135,18 @@ def test_hashes_say_the_same_as_texts_and_come_first():
     assert text_sha256("good") == hashlib.sha256(b"good").hexdigest()
 
 
+@pytest.mark.parametrize("text", ['{"a": 1}', "[1, 2]", "[link] see there", "42", '["a", {"content": 3}]'])
+def test_a_text_that_looks_like_json_stays_a_text(tmp_path, text):
+    judge = judged(tmp_path, row(text, "bad"), samples=sampled(text, "bad"))
+    assert judge.compare(prompt(0), text, "bad", key="").p_first == 1.0
+
+
+@pytest.mark.parametrize("pack", [list, json.dumps])
+def test_turns_are_the_text_that_they_make(tmp_path, pack):
+    said = row(pack([{"role": "assistant", "content": "good"}]), asked=pack([{"role": "user", "content": ASKED}]))
+    assert judged(tmp_path, said).counts.used == 1
+
+
 def test_hashes_without_texts(tmp_path):
     hashes = {"prompt_sha256": prompt_sha256(ASKED), "first_sha256": text_sha256("bad").upper(),
               "second_sha256": text_sha256("good")}

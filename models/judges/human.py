@@ -17,7 +17,7 @@ from models.judges.verdict_files import verdict_rows
 from models.judges.verdict_form import PREFERENCES, TEXTS, Unusable, VerdictForm, canonical, missing_columns
 
 Pair = tuple[str, str, str]  # hashes: of the prompt, and of two texts of which the first sorts before the second
-Said = tuple[str | None, float]  # when, and the preference for the pair's first text
+Timed = tuple[str | None, float]  # when, and the preference for the pair's first text
 COLUMNS_SHOWN = 12
 POLICY = re.compile("[0-9a-f]{16,64}")  # the name under which a server offers a model says nothing of its weights
 WAY_OUT = (
@@ -89,7 +89,7 @@ class HumanJudge:
         return {}
 
 
-class Shown:
+class ShownTexts:
     """The texts of samples: rows with `id`, `prompt_id`, `prompt` (its turns), `response` and `policy`."""
 
     def __init__(self, samples: Sequence[Row]):
@@ -121,55 +121,55 @@ class Shown:
 
 
 def read_verdicts(name: str, path: Path, samples: Sequence[Row], form: VerdictForm = VerdictForm()) -> HumanJudge:
-    """The judge that a file of verdicts makes; `samples` are rows as `Shown` takes them.
+    """The judge that a file of verdicts makes; `samples` are rows as `ShownTexts` takes them.
 
     Raises ValueError as `verdict_rows` does, for a file that lacks a column altogether, and for one of which no row can
     be used; the message says what was wrong with how many.
     """
-    shown, counts, said, seen = Shown(samples), ImportCounts(), {}, {}
+    shown, counts, given, columns = ShownTexts(samples), ImportCounts(), {}, {}
     for row in verdict_rows(path):
         try:
-            verdict = canonical(_mapping(row, seen), form)
+            verdict = canonical(_mapping(row, columns), form)
             prompt, first, second = shown.pair_of(verdict)
         except Unusable as reason:
             counts.count(str(reason))
             continue
         preference = PREFERENCES[verdict["verdict"]]
-        by_annotator = said.setdefault(_pair(prompt, first, second), {})
-        heard = (verdict.get("at"), preference if first <= second else 1 - preference)
-        by_annotator.setdefault(verdict["annotator"], []).append(heard)
-    verdicts = _last_words(said, counts)
+        by_annotator = given.setdefault(_pair(prompt, first, second), {})
+        timed = (verdict.get("at"), preference if first <= second else 1 - preference)
+        by_annotator.setdefault(verdict["annotator"], []).append(timed)
+    verdicts = _last_verdicts(given, counts)
     if not verdicts:
-        raise ValueError(f"judge {name!r}: {_nothing_usable(path, counts, seen, form)}")
+        raise ValueError(f"judge {name!r}: {_nothing_usable(path, counts, columns, form)}")
     return HumanJudge(name, verdicts, counts)
 
 
 def check_verdicts(path: Path, form: VerdictForm) -> None:
     """Raises ValueError as `read_verdicts` does, but that whether texts are those of samples is not looked at."""
-    counts, seen = ImportCounts(), {}
+    counts, columns = ImportCounts(), {}
     for row in verdict_rows(path):
         try:
-            canonical(_mapping(row, seen), form)
+            canonical(_mapping(row, columns), form)
             return
         except Unusable as reason:
             counts.count(str(reason))
-    raise ValueError(_nothing_usable(path, counts, seen, form))
+    raise ValueError(_nothing_usable(path, counts, columns, form))
 
 
-def _mapping(row: Mapping | str, seen: dict[str, None]) -> Mapping:
+def _mapping(row: Mapping | str, columns: dict[str, None]) -> Mapping:
     """The row itself, its columns noted in their order. Raises Unusable for what stands for a row without a verdict."""
     if isinstance(row, str):
         raise Unusable(row)
-    seen.update(dict.fromkeys(map(str, row)))
+    columns.update(dict.fromkeys(map(str, row)))
     return row
 
 
-def _last_words(
-    said: Mapping[Pair, Mapping[str, Sequence[Said]]], counts: ImportCounts
+def _last_verdicts(
+    given: Mapping[Pair, Mapping[str, Sequence[Timed]]], counts: ImportCounts
 ) -> dict[Pair, dict[str, float]]:
-    """What each annotator holds of each pair in the end; who contradicts himself holds nothing."""
+    """Each annotator's last preference on each pair; none where rows contradict each other and no time decides."""
     verdicts: dict[Pair, dict[str, float]] = {}
-    for pair, by_annotator in said.items():
+    for pair, by_annotator in given.items():
         for annotator, rows in by_annotator.items():
             latest = max((at for at, _ in rows if at is not None), default=None)
             ordered = all(at is not None for at, _ in rows)
@@ -190,8 +190,8 @@ def _pair(prompt: str, first: str, second: str) -> Pair:
     return (prompt, first, second) if first <= second else (prompt, second, first)
 
 
-def _nothing_usable(path: Path, counts: ImportCounts, seen: Mapping[str, None], form: VerdictForm) -> str:
-    if missing := missing_columns(seen.keys(), form):
-        columns = ", ".join(list(seen)[:COLUMNS_SHOWN]) or "none"
-        return f"{path} has no column {', '.join(missing)}; its columns are {columns}: name them in the judge's columns"
+def _nothing_usable(path: Path, counts: ImportCounts, columns: Mapping[str, None], form: VerdictForm) -> str:
+    if missing := missing_columns(columns.keys(), form):
+        known = ", ".join(list(columns)[:COLUMNS_SHOWN]) or "none"
+        return f"{path} has no column {', '.join(missing)}; its columns are {known}: name them in the judge's columns"
     return f"no row of {path} can be used ({counts.named}); {WAY_OUT}"

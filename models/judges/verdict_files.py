@@ -130,11 +130,10 @@ def _argilla(record: Flat, responses: Any) -> Iterator[Flat | str]:
     if isinstance(responses, Mapping):
         for question, answers in responses.items():
             for answer in _objects(answers):
-                said = by_user.setdefault(str(answer.get("user_id")), dict(answer))
-                said[question] = answer.get("value")
+                by_user.setdefault(str(answer.get("user_id")), dict(answer))[question] = answer.get("value")
     else:
         for answer in _objects(responses):
             values = answer["values"] if isinstance(answer.get("values"), Mapping) else {}
             by_user[str(answer.get("user_id"))] = {**answer, **values}
-    for said in by_user.values():
-        yield {**record, **said} if said.get("status") in SUBMITTED else NOT_SUBMITTED
+    for answers in by_user.values():
+        yield {**record, **answers} if answers.get("status") in SUBMITTED else NOT_SUBMITTED

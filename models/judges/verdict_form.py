@@ -52,8 +52,8 @@ class VerdictForm:
 
 def canonical(row: Mapping[str, Any], form: VerdictForm = VerdictForm()) -> dict[str, str]:
     """The row in our own form. Raises Unusable."""
-    found = {name: _value(row, form.columns.get(name, name)) for name in FIELDS}
-    cells = {name: value for name, value in found.items() if not _is_empty(value)}
+    values = {name: _value(row, form.columns.get(name, name)) for name in FIELDS}
+    cells = {name: value for name, value in values.items() if not _is_empty(value)}
     if any(name not in cells for name in NEEDED):
         raise Unusable("missing_columns")
     ours = {"annotator": person(cells["annotator"]), "verdict": _verdict(cells, form)}
@@ -79,11 +79,11 @@ def _belongs_to(cells: Mapping[str, Any], form: VerdictForm) -> dict[str, str]:
     raise Unusable("without_texts")
 
 
-def missing_columns(seen: Set[str], form: VerdictForm) -> list[str]:
+def missing_columns(columns: Set[str], form: VerdictForm) -> list[str]:
     """Columns that the form names, or that every verdict needs, and that no row of a file has."""
     wanted = [*form.columns.values(), *(name for name in NEEDED if name not in form.columns)]
     parts = {column: {*column.split("|"), *(one.split(".")[0] for one in column.split("|"))} for column in wanted}
-    return [column for column in wanted if not seen & parts[column]]
+    return [column for column in wanted if not columns & parts[column]]
 
 
 def person(annotator: Any) -> str:
@@ -120,11 +120,11 @@ def _is_empty(value: Any) -> bool:
 
 def _text(value: Any) -> str:
     """A text, or a conversation: a list of turns, or its JSON, as a table holds it."""
-    value = _unpacked(value)
-    if isinstance(value, list) and value and all(isinstance(turn, Mapping) and "content" in turn for turn in value):
-        roles = [turn.get("role") for turn in value]
-        return str(value[0]["content"] or "") if roles == ["assistant"] else prompt_text(value)
-    return value if isinstance(value, str) else str(value)
+    turns = _unpacked(value)
+    if isinstance(turns, list) and turns and all(isinstance(turn, Mapping) and "content" in turn for turn in turns):
+        roles = [turn.get("role") for turn in turns]
+        return str(turns[0]["content"] or "") if roles == ["assistant"] else prompt_text(turns)
+    return str(value)
 
 
 def _unpacked(value: Any) -> Any:
