@@ -95,10 +95,14 @@ def flat_rows(row: Flat) -> Iterator[Flat | str]:
     elif isinstance(row.get("fields"), Mapping) and "responses" in row:
         metadata = row["metadata"] if isinstance(row.get("metadata"), Mapping) else {}
         yield from _argilla({**row, **row["fields"], **metadata}, row["responses"])
-    elif questions := [key.removesuffix(RESPONSES) for key in row if str(key).endswith(RESPONSES)]:
+    elif questions := [key.removesuffix(RESPONSES) for key in row if _is_flattened(row, key)]:
         yield from _argilla(row, {question: _flattened(row, question) for question in questions})
     else:
         yield row
+
+
+def _is_flattened(row: Flat, key: str | None) -> bool:
+    return str(key).endswith(RESPONSES) and isinstance(row[key], list)
 
 
 def _objects(value: Any) -> list[Flat]:
