@@ -17,11 +17,11 @@ from pathlib import Path
 import numpy as np
 from scipy.special import expit
 
-from models.bootstrap import Bootstrap
 from models.judges.card import accuracy_and_kappa
-from models.ratings import rate
-from models.win_rates import win_rate
-from tasks import statistics
+from models.ratings.ratings import rate
+from models.ratings.win_rates import win_rate
+from models.statistics import intervals as statistics
+from models.statistics.bootstrap import Bootstrap
 
 DOCS = Path(__file__).parent.parent / "docs" / "statistics.md"
 BELOW = "<!-- Written by `python -m benchmarks.verdicts --write-docs`; do not edit below. -->\n"

@@ -6,7 +6,7 @@ Nothing here changes a result: what does belongs in params.yaml.
 import os
 from pathlib import Path
 
-from tasks.state import state_root
+from tasks.runner.state import state_root
 
 
 def project_root(start: Path | None = None) -> Path:

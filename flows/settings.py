@@ -6,13 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from flows.redact import secrets_in
-from tasks.config.base import Section
+from tasks.common.errors import ConfigError
+from tasks.common.plain_yaml import parse_yaml
 from tasks.config.sections import SHARED
 from tasks.config.service import FlowConfig, PromoteConfig
-from tasks.config.shared import TrackingConfig
-from tasks.errors import ConfigError
-from tasks.params import read_params
-from tasks.plain_yaml import parse_yaml
+from tasks.config.shared import Section, TrackingConfig
+from tasks.runner.params import read_params
 
 
 @dataclass(frozen=True)

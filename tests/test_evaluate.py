@@ -7,18 +7,18 @@ import pytest
 from evaluation_rows import GOOD, HARSH, PLAIN, REFUSAL, WRONG, answer, config, harmful, lookalike, prompt
 from tiny_models import make_gpt2
 
-from models.chat_template import load_tokenizer
-from models.loading import load_policy, save_policy
+from models.chat.template import load_tokenizer
+from models.lm.loading import load_policy, save_policy
 from models.monitors import diversity
 from models.monitors.text import words
-from models.overoptimisation import chosen_kl
-from models.reward_model import reward_model_from_policy
+from models.reward.model import reward_model_from_policy
+from models.statistics.overoptimisation import chosen_kl
 from tasks import evaluate as stage
-from tasks.entrants import entrant
-from tasks.errors import DataError
+from tasks.artifacts.entrants import entrant
+from tasks.common.errors import DataError
+from tasks.common.rows import read_jsonl, write_jsonl
+from tasks.evaluation.overoptimisation import over_optimisation
 from tasks.gold import gold as gold_stage
-from tasks.overoptimisation import over_optimisation
-from tasks.rows import read_jsonl, write_jsonl
 from tasks.select import select
 
 TEXTS = {"base": HARSH, "sft": WRONG, "dpo": PLAIN, "ppo": GOOD, "best_of_n": PLAIN}

@@ -10,14 +10,14 @@ from evaluation_rows import PARAMS, config, contract_documents, harmful, lookali
 from scipy.special import expit
 from tiny_models import make_gpt2
 
-from tasks.contracts import Contract
-from tasks.errors import ConfigError, DataError
-from tasks.decision import Compared, decide, least, plan, verdict
+from tasks.answering.prompt_rows import part_of
+from tasks.artifacts.contracts import Contract
+from tasks.common.errors import ConfigError, DataError
+from tasks.common.rows import read_jsonl, write_jsonl
 from tasks.gate import candidate_path, gate, prompt_set
-from tasks.prompt_rows import part_of
 from tasks.gold import gold as gold_stage
-from tasks.params import read_params, stage_config
-from tasks.rows import read_jsonl, write_jsonl
+from tasks.runner.params import read_params, stage_config
+from tasks.verdict.decision import Compared, decide, least, plan, verdict
 
 AXES = ("helpfulness", "harmlessness", "honesty", "friendliness", "conciseness")
 

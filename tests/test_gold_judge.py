@@ -10,14 +10,14 @@ from test_gate import staged  # noqa: F401
 from test_judge_server import fenced
 
 from models.judges.base import Question
+from tasks.answering.second_turn import doubted
+from tasks.common.errors import ConfigError, DataError
 from tasks.config.judges import TAKEN
-from tasks.errors import ConfigError, DataError
 from tasks.evaluate import model_numbers
 from tasks.gold import gold
 from tasks.judge import judges_that_are_gold
-from tasks.params import read_params
-from tasks.scoring import load_gold, score_answers, score_pool, score_second_turns
-from tasks.second_turn import doubted
+from tasks.runner.params import read_params
+from tasks.scoring.scorer import load_gold, score_answers, score_pool, score_second_turns
 from tests.test_config import HOSTED, written
 
 JUDGE = {**HOSTED, "name": "b", "weights": {"helpfulness": 3.0, "honesty": 1.0}, "url_variable": "PLUMB_JUDGE_URL",

@@ -8,7 +8,7 @@ import pytest
 from models.monitors import collapse
 from models.monitors.answers import Answers
 from models.monitors.survey import text_findings, unmeasured
-from tasks.monitoring import monitor_settings
+from tasks.evaluation.monitor_settings import monitor_settings
 from tests.evaluation_rows import config
 
 NAMES = "Mary Hale, Tom Reed, Ana Lopes, Jun Mori, Eva Lind, Omar Said, Ida Berg, Leo Fox, Nia Cole, Max Ng".split(", ")

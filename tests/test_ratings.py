@@ -10,10 +10,10 @@ from scipy.special import expit
 from statsmodels.genmod.families import Binomial
 from statsmodels.genmod.generalized_linear_model import GLM
 
-from models.bootstrap import Bootstrap, draws
-from models.bradley_terry import BradleyTerry, covariates
-from models.ratings import rate
-from models.style import relative_difference
+from models.ratings.bradley_terry import BradleyTerry, covariates
+from models.ratings.ratings import rate
+from models.ratings.style import relative_difference
+from models.statistics.bootstrap import Bootstrap, draws
 from tests.battle_tables import battles, mean_battles, round_robin
 
 FEW = Bootstrap(resamples=200)

@@ -10,8 +10,8 @@ from scipy.special import expit
 from statsmodels.genmod.families import Binomial
 from statsmodels.genmod.generalized_linear_model import GLM
 
-from models.bootstrap import Bootstrap
-from models.win_rates import EFFECT_PRECISION, LARGEST_LENGTH_EFFECT, Pool, fit_pool, judges_part, win_rate
+from models.ratings.win_rates import EFFECT_PRECISION, LARGEST_LENGTH_EFFECT, Pool, fit_pool, judges_part, win_rate
+from models.statistics.bootstrap import Bootstrap
 
 FEW = Bootstrap(resamples=200)
 NONE = Bootstrap(resamples=2)

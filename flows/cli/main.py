@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from flows.cli import judge_check, server_commands, service_commands
+from flows.cli import judge_check, label_pairs, server_commands, service_commands
 from flows.command import console as _console
 from flows.command import document_of
 from flows.command import project as _root
@@ -122,8 +122,8 @@ def plan(settings: Settings = None, params: ParamsFile = None, cores: Cores = No
     """
     from flows import environment
     from flows.alignment import preflight
-    from flows.alignment.local import open_graph
     from flows.alignment.judge_forecast import with_forecast
+    from flows.alignment.local import open_graph
     from flows.alignment.plan import make_plan, meet_others, show_plan
     from flows.costs.ledger import Ledger
     from flows.graph.inputs import check_inputs
@@ -296,7 +296,7 @@ def ratings(
     import json
 
     from flows.cli.ratings import show_ratings
-    from tasks.ratings import Bootstrap, rate_file
+    from tasks.tools.ratings import Bootstrap, rate_file
 
     settings = Bootstrap(confidence, resamples, seed)
     document = rate_file(file, order=order, style=style, anchor=anchor, with_elo=elo, settings=settings)
@@ -327,7 +327,7 @@ def winrate(
     import json
 
     from flows.cli.ratings import show_win_rates
-    from tasks.ratings import Bootstrap, win_rates_of_file
+    from tasks.tools.ratings import Bootstrap, win_rates_of_file
 
     settings = Bootstrap(confidence, resamples, seed)
     documents = win_rates_of_file(file, against, model or (), pool=pool, settings=settings)
@@ -374,7 +374,7 @@ def inspect(
         "--model-column": model_column,
     }  # fmt: skip
     given = [part for name, value in options.items() if value is not None for part in (name, str(value))]
-    found = document_of("tasks.inspection", [str(file), *given, *(["--keep-empty"] if keep_empty else [])])
+    found = document_of("tasks.tools.inspection", [str(file), *given, *(["--keep-empty"] if keep_empty else [])])
     if as_json:
         print(json.dumps(found, ensure_ascii=False, indent=2))
     else:
@@ -382,6 +382,7 @@ def inspect(
 
 
 judge_check.add_to(app)
+label_pairs.add_to(app)
 service_commands.add_to(app)
 server_commands.add_to(app)
 
@@ -408,7 +409,7 @@ def main() -> None:
             raise
         from flows.hosting import login
         from flows.redact import redact
-        from tasks.errors import ManyErrors
+        from tasks.common.errors import ManyErrors
 
         said = str(error) if isinstance(error, ManyErrors) else " ".join(str(error).split())
         text = login.mlflow_advice() if login.refused_by_mlflow(error) else said

@@ -16,8 +16,8 @@ from flows.graph.stages import Stage
 from flows.history import looks, registry
 from flows.history.looks import GATE_FILE
 from flows.history.registry import State, Version
-from tasks.champion import ORIGIN_FILE
-from tasks.state import content_hash
+from tasks.artifacts.champion import ORIGIN_FILE
+from tasks.runner.state import content_hash
 
 REPORT_FILE = "artifacts/report/report.html"
 STAGE, COMPLETE, KIND = "plumb.stage", "plumb.complete", "plumb.kind"

@@ -7,9 +7,9 @@ from typing import Any
 
 from openai import APIConnectionError, APIStatusError, OpenAI
 
-from models.chat_template import encode_example, stop_ids
-from models.sampler import Sample, SamplingSettings
+from models.chat.template import encode_example, stop_ids
 from models.samplers.base import Progress, Prompt, as_sample, request_seed
+from models.sampling.sampler import Sample, SamplingSettings
 
 URL_VARIABLE, KEY_VARIABLE = "PLUMB_SAMPLER_URL", "PLUMB_SAMPLER_KEY"
 RETRIES = 5
