@@ -56,7 +56,7 @@ test-slow: setup  ## killed processes and runs compared byte by byte
 test-services: setup .services/ready  ## intake and service on real servers: faults, kills, two at once; wants Postgres, Chromium
 	@$(BIN)/python -m pytest -q -n 2 --dist loadfile -m services
 
-QUICK := approval heartbeat infra_services intake_services lineage promotion report_browser rollback up
+QUICK := approval heartbeat infra_services intake_services lineage promotion report_browser rollback
 
 test-services-quick: setup .services/ready  ## of these, what takes some minutes
 	@$(BIN)/python -m pytest -q -n 2 --dist loadfile -m 'services and not slow' $(QUICK:%=tests/test_%.py)
