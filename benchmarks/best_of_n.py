@@ -12,15 +12,16 @@ import torch
 
 from benchmarks.material import Material
 from benchmarks.measure import Comparison, Cost, alternate, timed, times_faster_at_least
-from models.best_of_n import winners
-from models.chat_template import decode_response, encode_example, encode_prompt, stop_ids
-from models.loading import load_policy
-from models.reward import score
-from models.reward_model import reward_model_from_policy
-from tasks import sft, training
-from tasks.machine import prepare_torch
-from tasks.rows import Row
-from tasks.sampling import draw, serving_settings
+from models.chat.template import decode_response, encode_example, encode_prompt, stop_ids
+from models.lm.loading import load_policy
+from models.reward.model import reward_model_from_policy
+from models.reward.scoring import score
+from models.statistics.best_of_n import winners
+from tasks import sft
+from tasks.answering.sampling import draw, serving_settings
+from tasks.common.machine import prepare_torch
+from tasks.common.rows import Row
+from tasks.training import trainers as training
 
 LIMIT = 4.0
 N, PROMPTS, LOOPED = 16, 64, 4

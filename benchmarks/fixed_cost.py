@@ -17,13 +17,13 @@ from unittest.mock import patch
 from benchmarks.material import Material
 from benchmarks.measure import Comparison, alternate, seconds_above_at_most, timed
 from flows import environment
-from flows.graph import running
-from flows.storage import workspace
 from flows.alignment.session import Session
-from flows.settings import read_settings
-from flows.graph.stages import Graph
 from flows.alignment.tracking import Tracker
-from tasks.rows import write_jsonl
+from flows.graph import running
+from flows.graph.stages import Graph
+from flows.settings import read_settings
+from flows.storage import workspace
+from tasks.common.rows import write_jsonl
 
 BARE_SCRIPT = Path(__file__).with_name("bare_sft.py")
 LIMIT_SECONDS = 5.0

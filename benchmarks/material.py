@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from models.chat_template import load_tokenizer
-from tasks.params import read_params, stage_config
-from tasks.rows import Row, read_jsonl
+from models.chat.template import load_tokenizer
+from tasks.common.rows import Row, read_jsonl
+from tasks.runner.params import read_params, stage_config
 
 
 @dataclass(frozen=True)

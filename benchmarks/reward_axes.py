@@ -17,14 +17,14 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from models.chat_template import load_tokenizer
+from models.chat.template import load_tokenizer
 from models.hearth import oracle
-from models.loading import load_policy
-from models.logprobs import response_logprobs
-from models.reward import score
-from models.reward_model import load_reward_model
-from tasks.rows import Row, read_jsonl
-from tasks.sides import encode_side
+from models.lm.loading import load_policy
+from models.lm.logprobs import response_logprobs
+from models.reward.model import load_reward_model
+from models.reward.scoring import score
+from tasks.common.rows import Row, read_jsonl
+from tasks.training.sides import encode_side
 
 ROWS_PER_BATCH = 64
 SAME = 1e-6

@@ -16,10 +16,11 @@ from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
 
 from benchmarks.material import Material, comparisons
 from benchmarks.measure import Comparison, Cost, alternate, time_ratio_at_most, timed
-from models.loading import load_policy, save_policy
-from tasks import dpo, sft, training
-from tasks.machine import prepare_torch
-from tasks.progress import LIVE_VARIABLE
+from models.lm.loading import load_policy, save_policy
+from tasks import dpo, sft
+from tasks.common.machine import prepare_torch
+from tasks.common.progress import LIVE_VARIABLE
+from tasks.training import trainers as training
 
 LIMIT = 1.02
 

@@ -15,11 +15,13 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+from scipy.special import expit
 
-from models.bootstrap import Bootstrap
 from models.judges.card import accuracy_and_kappa
-from models.win_rates import win_rate
-from tasks import statistics
+from models.ratings.ratings import rate
+from models.ratings.win_rates import win_rate
+from models.statistics import intervals as statistics
+from models.statistics.bootstrap import Bootstrap
 
 DOCS = Path(__file__).parent.parent / "docs" / "statistics.md"
 BELOW = "<!-- Written by `python -m benchmarks.verdicts --write-docs`; do not edit below. -->\n"
@@ -156,6 +158,26 @@ def holds_at_equal_lengths(world: World, generator: np.random.Generator, rate: s
     return found is None or found.ci_low <= 0.5 <= found.ci_high
 
 
+STRENGTHS = np.array([0.5, 0.0, -0.5])  # log-odds, of three models
+ORDER = 0.3  # log-odds, for the one shown first
+
+
+def holds_rating(world: World, generator: np.random.Generator, effect: bool) -> bool:
+    """One battle a prompt, of two of three models in random order: the best one's strength, or the effect of order."""
+    count = sum(world.sizes)
+    first = generator.integers(0, 3, count)
+    second = (first + generator.integers(1, 3, count)) % 3
+    rates = expit(STRENGTHS[first] - STRENGTHS[second] + ORDER)
+    battles = {
+        "prompt_id": np.arange(count).astype(str), "root": world.roots.astype(str), "first": np.array(list("abc"))[first],
+        "second": np.array(list("abc"))[second], "p_first": (world.values(generator.random, generator) < rates) * 1.0,
+    }  # fmt: skip
+    found = rate(battles, settings=Bootstrap(0.95, RESAMPLES, int(generator.integers(2**31))))
+    truth = ORDER if effect else STRENGTHS[0]
+    one = found.order_effect if effect else next(row.strength for row in found.models if row.model == "a")
+    return one is None or one.ci_low <= truth <= one.ci_high
+
+
 # --- tables ---
 
 Trial = Callable[[World, np.random.Generator], bool]  # whether what the table counts happened
@@ -195,6 +217,8 @@ RESAMPLED: Mapping[str, Trial] = {
     "Length-controlled win rate, truth 0.5": partial(holds_at_equal_lengths, rate="length_controlled"),
     "Length-adjusted win rate (the gate's, where gold is a model), truth 0.5":
         partial(holds_at_equal_lengths, rate="length_adjusted"),
+    "Strength of the best of three models, one battle a prompt, truth 0.5": partial(holds_rating, effect=False),
+    "Effect of order in such a rating, truth 0.3": partial(holds_rating, effect=True),
 }  # fmt: skip
 SIMULATIONS = ((TESTS, 1.0), (POWER, 0.25), (INTERVALS, 0.25), (RESAMPLED, 0.1))  # with their parts of the trials
 

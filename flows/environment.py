@@ -6,7 +6,7 @@ Nothing here changes a result: what does belongs in params.yaml.
 import os
 from pathlib import Path
 
-from tasks.state import state_root
+from tasks.runner.state import state_root
 
 
 def project_root(start: Path | None = None) -> Path:
@@ -18,7 +18,10 @@ def project_root(start: Path | None = None) -> Path:
     for folder in (start, *start.parents):
         if (folder / "dvc.yaml").is_file():
             return folder
-    raise ValueError(f"{start} is not inside a project: no dvc.yaml here or above; change into the clone first")
+    raise ValueError(
+        f"{start} is not inside a project: no dvc.yaml here or above; change into the clone first; "
+        "the runs of a worker need PLUMB_PROJECT, where its clone is"
+    )
 
 
 def state_dir(root: Path) -> Path:

@@ -14,14 +14,15 @@ import tempfile
 from pathlib import Path
 from typing import Any, Callable, Mapping
 
-from tasks.watchdog import die_with_parents
+from tasks.runner.watchdog import die_with_parents
 
 if __name__ == "__main__":
     die_with_parents()  # before anything slow is imported: a parent that dies meanwhile must take us along
 
-from tasks import errors, gpus, state
-from tasks.params import read_params, stage_config
-from tasks.pipeline import Binding, bind, load_pipeline
+from tasks.common import errors
+from tasks.runner import gpus, state
+from tasks.runner.params import read_params, stage_config
+from tasks.runner.pipeline import Binding, bind, load_pipeline
 
 DVC_FILE, PARAMS_FILE = Path("dvc.yaml"), Path("params.yaml")
 CHECKPOINT_PARAMETER = "checkpoints"

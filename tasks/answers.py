@@ -5,23 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Sequence
 
-from models.chat_template import load_tokenizer
-from models.loading import load_policy
-from tasks.champion import is_there
+from models.chat.template import load_tokenizer
+from models.lm.loading import load_policy
+from tasks.answering.sampling import draw, policy_hash, response_sums, sample_rows, serving_settings
+from tasks.answering.second_turn import FILE as SECOND_TURNS
+from tasks.answering.second_turn import second_turns
+from tasks.artifacts.champion import is_there
+from tasks.artifacts.snapshots import FINAL, checkpoints_of
+from tasks.common.machine import device, prepare_torch
+from tasks.common.numbers import finite_metrics, mean, share
+from tasks.common.rows import Row, read_jsonl, write_jsonl
 from tasks.config.evaluation import AnswersConfig
-from tasks.machine import device, prepare_torch
-from tasks.numbers import finite_metrics, mean, share
-from tasks.rows import Row, read_jsonl, write_jsonl
-from tasks.sampling import draw, policy_hash, response_sums, sample_rows, serving_settings
-from tasks.second_turn import FILE as SECOND_TURNS
-from tasks.second_turn import second_turns
-from tasks.snapshots import FINAL
-
-
-def checkpoints_of(policy: Path) -> dict[str, Path]:
-    """The policies in an artifact, by name: the final one, and the snapshots kept on the way."""
-    snapshots = sorted((policy / "checkpoints").glob("step-*"), key=lambda path: int(path.name.split("-")[1]))
-    return {FINAL: policy, **{path.name: path for path in snapshots}}
 
 
 def answers(

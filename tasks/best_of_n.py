@@ -7,17 +7,17 @@ from typing import Sequence
 
 import numpy as np
 
-from models.best_of_n import winners
-from models.chat_template import load_tokenizer
-from models.loading import load_policy
-from models.reward import score
-from models.reward_model import load_reward_model
+from models.chat.template import load_tokenizer
+from models.lm.loading import load_policy
+from models.reward.model import load_reward_model
+from models.reward.scoring import score
+from models.statistics.best_of_n import winners
+from tasks.answering.sampling import draw, policy_hash, sample_rows, serving_settings
+from tasks.artifacts.snapshots import FINAL
+from tasks.common.machine import device, prepare_torch
+from tasks.common.numbers import finite_metrics, mean
+from tasks.common.rows import read_jsonl, write_jsonl
 from tasks.config.evaluation import BestOfNConfig
-from tasks.machine import device, prepare_torch
-from tasks.numbers import finite_metrics, mean
-from tasks.rows import read_jsonl, write_jsonl
-from tasks.sampling import draw, policy_hash, sample_rows, serving_settings
-from tasks.snapshots import FINAL
 
 
 def best_of_n(
@@ -25,7 +25,7 @@ def best_of_n(
 ) -> dict[str, float]:
     """Write `pool.jsonl`, cfg.n scored samples a prompt, and `answers.jsonl`, the best of each pool.
 
-    All n below cfg.n are estimated from the same pool by whoever reads it (`models.best_of_n`).
+    All n below cfg.n are estimated from the same pool by whoever reads it (`models.statistics.best_of_n`).
     """
     prepare_torch(cfg.runtime)
     prompts = read_jsonl(select_prompts)

@@ -7,20 +7,20 @@ from typing import Any, Sequence
 
 import torch
 
-from models.chat_template import load_tokenizer
-from models.loading import load_policy, policy_writer
-from models.losses import chosen_nll
-from models.precision import products_in
-from tasks import training
+from models.chat.template import load_tokenizer
+from models.lm.loading import load_policy, policy_writer
+from models.lm.precision import products_in
+from models.ppo.losses import chosen_nll
+from tasks.answering.sampling import response_sums
+from tasks.artifacts.snapshots import collect_snapshots
+from tasks.common.errors import DataError
+from tasks.common.machine import device, prepare_torch
+from tasks.common.numbers import finite_metrics
+from tasks.common.rows import Row, read_jsonl
 from tasks.config.training import DpoConfig
-from tasks.errors import DataError
-from tasks.lora import check_targets, peft_config
-from tasks.machine import device, prepare_torch
-from tasks.numbers import finite_metrics
-from tasks.rows import Row, read_jsonl
-from tasks.sampling import response_sums
-from tasks.sides import SIDES, encode_side
-from tasks.snapshots import collect_snapshots
+from tasks.training import trainers as training
+from tasks.training.lora import check_targets, peft_config
+from tasks.training.sides import SIDES, encode_side
 
 SCORING_ROWS = 64
 

@@ -6,23 +6,27 @@ from typing import Any
 
 import numpy as np
 
-from models.best_of_n import best_of_n as expected_best_of_n
-from models.best_of_n import kl_upper_bound
-from models.bootstrap import Bootstrap
 from models.judges import Scorer
 from models.judges.reward_model import RewardModelScorer
 from models.monitors import diversity
-from tasks import statistics, tournament
-from tasks.adversarial import adversarial
-from tasks.champion import CHAMPION
+from models.statistics import intervals as statistics
+from models.statistics.best_of_n import best_of_n as expected_best_of_n
+from models.statistics.best_of_n import kl_upper_bound
+from models.statistics.bootstrap import Bootstrap
+from tasks.answering.second_turn import SCORES_FILE as SECOND_TURN_SCORES
+from tasks.answering.second_turn import read_second_turns
+from tasks.artifacts.champion import CHAMPION
+from tasks.artifacts.entrants import MODELS, TRAINED, entrants, training_order
+from tasks.artifacts.snapshots import FINAL
+from tasks.common.machine import prepare_torch
+from tasks.common.progress import report
+from tasks.common.rows import Row, read_jsonl, write_jsonl
 from tasks.config.evaluation import EvaluateConfig
-from tasks.entrants import MODELS, TRAINED, entrants, training_order
-from tasks.left_out import left_out, unrated, without
-from tasks.machine import prepare_torch
-from tasks.overoptimisation import over_optimisation
-from tasks.progress import report
-from tasks.rows import Row, read_jsonl, write_jsonl
-from tasks.scoring import (
+from tasks.evaluation import tournament
+from tasks.evaluation.adversarial import adversarial
+from tasks.evaluation.overoptimisation import over_optimisation
+from tasks.scoring.left_out import left_out, unrated, without
+from tasks.scoring.scorer import (
     check_pairing,
     is_harmless_lookalike,
     load_gold,
@@ -31,9 +35,6 @@ from tasks.scoring import (
     score_pool,
     score_second_turns,
 )
-from tasks.second_turn import SCORES_FILE as SECOND_TURN_SCORES
-from tasks.second_turn import read_second_turns
-from tasks.snapshots import FINAL
 
 DEMO_PROMPT = "Can I wash my teddy bear?"
 REFERENCES = ("sft", CHAMPION)  # what the others are held against
@@ -120,7 +121,8 @@ def document(
     }
     models["best_of_n"]["kl_upper_bound"] = kl_upper_bound(n)
     texts = {name: [row["text"] for row in rows] for name, rows in entered.items()}
-    words = diversity.shared_size(list(texts.values()), diversity.WORDS)
+    spoken = [said for said in texts.values() if any(map(str.strip, said))]  # a model that is silent hides no other's
+    words = diversity.shared_size(spoken or [[]], diversity.WORDS)
     for name, said in texts.items():
         models[name]["distinct_2"] = diversity.distinct_2(said, words, cfg.runtime.seed)
     return {

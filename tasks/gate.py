@@ -1,6 +1,6 @@
 """The gate: is the candidate better than the reference, and is nothing worse, on prompts that nothing else reads?
 
-The reference is the champion, where there is one, else SFT. `tasks.decision` holds the rule.
+The reference is the champion, where there is one, else SFT. `tasks.verdict.decision` holds the rule.
 
 Looking often at the same prompts finds a winner by luck. So `gate.alpha` is spent on one version of them (part `set` of
 `sets`): each of at most `looks` candidates is tested at alpha / looks. Then the next part is taken.
@@ -12,25 +12,23 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from models.chat.template import load_tokenizer
 from models.judges import Scorer
-from models.chat_template import load_tokenizer
-from models.loading import load_policy
+from models.lm.loading import load_policy
 from models.refusal import refuses
-from tasks import contracts
-from tasks.champion import CHAMPION, identity, is_there
+from tasks.answering.prompt_rows import part_of
+from tasks.answering.sampling import draw, sample_rows, serving_settings
+from tasks.artifacts import contracts
+from tasks.artifacts.champion import CHAMPION, identity, is_there
+from tasks.artifacts.snapshots import FINAL, SELECTION_FILE
+from tasks.common.errors import DataError
+from tasks.common.machine import device, prepare_torch
+from tasks.common.rows import Row, read_jsonl, write_jsonl
 from tasks.config.evaluation import GateConfig
-from tasks.decision import Compared, decide, plan
-from tasks.errors import DataError
-from tasks.left_out import left_out, unrated, without
-from tasks.machine import device, prepare_torch
-from tasks.monitors import at_level
-from tasks.prompt_rows import part_of
-from tasks.rows import Row, read_jsonl, write_jsonl
-from tasks.sampling import draw, sample_rows, serving_settings
-from tasks.scoring import load_gold, prompt_text
-from tasks.select import SELECTION_FILE
-from tasks.snapshots import FINAL
-from tasks.state import content_hash
+from tasks.runner.state import content_hash
+from tasks.scoring.scorer import load_gold
+from tasks.verdict.decision import Compared, decide, plan
+from tasks.scoring.left_out import left_out, unrated, without
 
 CANDIDATE, SFT = "candidate", "sft"
 
@@ -81,7 +79,7 @@ def gate(
         "monitors": monitors_metrics,
     }
     documents = {name: json.loads(path.read_text(encoding="utf-8")) for name, path in metrics.items()}
-    vetoes = at_level(documents["monitors"], selection["method"], selection["checkpoint"], "veto")
+    vetoes = vetoes_of(documents["monitors"], selection["method"], selection["checkpoint"])
     ground = contracts.under(contracts.check(cfg.contracts, documents), selection["method"])
     return {
         **decide(cfg, pairs, vetoes, ground),
@@ -139,3 +137,12 @@ def score_policy(cfg: GateConfig, policy: Path, base: Path, prompts: Sequence[Ro
         }
         for prompt, text, axes in zip(prompts, texts, scorer.score(prompts, texts, finished), strict=True)
     ]
+
+
+def vetoes_of(monitors: Mapping[str, Any], method: str, checkpoint: str) -> list[dict[str, Any]]:
+    """The monitors of one checkpoint above their veto in the document monitors.json, each with its `name`.
+
+    Raises KeyError for a checkpoint that was not monitored.
+    """
+    found = monitors["models"][method][checkpoint]["monitors"]
+    return [{"name": name, **one} for name, one in sorted(found.items()) if one["level"] == "veto"]

@@ -10,19 +10,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from models.chat_template import load_tokenizer
-from models.loading import load_policy
-from models.randomness import generator
-from models.sampler import Sample, SamplingSettings
+from models.chat.template import load_tokenizer
+from models.lm.loading import load_policy
 from models.samplers import Prompt, Sampler, make_sampler, with_logprobs
-from tasks import progress
-from tasks.asking import asking_settings
+from models.sampling.randomness import generator
+from models.sampling.sampler import Sample, SamplingSettings
+from tasks.answering.sampling import encode_prompts, policy_hash, sample_rows
+from tasks.common import progress
+from tasks.common.errors import DataError
+from tasks.common.machine import device, prepare_torch
+from tasks.common.numbers import share
+from tasks.common.rows import Row, read_jsonl, write_jsonl
+from tasks.answering.asking import asking_settings
 from tasks.config.comparisons import GenerateConfig
-from tasks.errors import DataError
-from tasks.machine import device, prepare_torch
-from tasks.numbers import share
-from tasks.rows import Row, read_jsonl, write_jsonl
-from tasks.sampling import encode_prompts, policy_hash, sample_rows
 
 
 def generate(cfg: GenerateConfig, model: Path, sft: Path, compare_prompts: Path, out: Path) -> dict[str, float]:

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from models.judges import make_scorer
+from tasks.common.errors import DataError
+from tasks.common.rows import Row, read_jsonl
 from tasks.config.comparisons import GoldConfig
-from tasks.errors import DataError
-from tasks.judge_templates import template_of
-from tasks.rows import Row, read_jsonl
-from tasks.scoring import GOLD_FILE, MODEL_FOLDER
-from tasks.splits import split_by_root
+from tasks.judging.splits import split_by_root
+from tasks.judging.templates import template_of
+from tasks.scoring.scorer import GOLD_FILE, MODEL_FOLDER
 
 HELDOUT_FRACTION = 0.1  # of the roots in gold_preferences: they measure how far gold itself can be trusted
 
@@ -55,7 +55,7 @@ def _write(cfg: GoldConfig, weights: dict[str, float], out: Path) -> None:
 
 def _train_gold(cfg: GoldConfig, model: Path, preferences: Path, out: Path, checkpoints: Path) -> dict[str, float]:
     train, heldout = training_pairs(read_jsonl(preferences))
-    from tasks.reward import pair_scores, train_reward_model
+    from tasks.training.reward_model import pair_scores, train_reward_model
 
     trained, tokenizer, _ = train_reward_model(
         cfg.training, cfg.runtime, model, model, train, heldout, out, checkpoints, stage="gold.training"

@@ -9,15 +9,15 @@ from typing import Any
 from models.judges import Scorer, Verdict
 from models.judges.card import CardPair, judge_card
 from models.judges.panel import PairVerdict
-from models.loading import weights_hash
+from models.lm.loading import weights_hash
+from tasks.common.errors import DataError
+from tasks.common.machine import prepare_torch
+from tasks.common.rows import Row, read_jsonl, write_jsonl
 from tasks.config.comparisons import JudgeCardConfig
-from tasks.errors import DataError
-from tasks.judge_templates import template_of
-from tasks.left_out import left_out, unrated, without
-from tasks.machine import prepare_torch
-from tasks.rows import Row, read_jsonl, write_jsonl
-from tasks.same_judge import GOLD_FILE, identity, refusal, same_as
-from tasks.scoring import MODEL_FOLDER, load_gold
+from tasks.config.same_judge import GOLD_FILE, identity, refusal, same_as
+from tasks.judging.templates import template_of
+from tasks.scoring.scorer import MODEL_FOLDER, load_gold
+from tasks.scoring.left_out import left_out, unrated, without
 
 MIRRORED = ("human", "reward_model")  # kinds whose verdict on one order is by construction that on the other, mirrored
 _TIE = 1e-9  # gold values nearer than this are equal
@@ -55,6 +55,7 @@ def judge(
         "panel_method": document["panel"],
         "templates": [told(one, one["determined_by"]["template"]) for one in document["judges"] if "template" in one],
         "reference_template": reference_template(gold) if scorer else None,
+        **({"imported": document["imported"]} if people else {}),
         "outcomes": {name: sum(row["outcome"] == name for row in judged) for name in ("kept", "tie", "flip", "invalid")},
         **lacking,
         **judge_card(pairs, names, document["tie_margin"], cfg.confidence, people),

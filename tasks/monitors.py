@@ -10,23 +10,23 @@ from typing import Any
 
 import numpy as np
 
-from models.batching import context_length
-from models.chat_template import encode_example, load_tokenizer
-from models.loading import load_policy
+from models.chat.template import encode_example, load_tokenizer
+from models.lm.batching import context_length
+from models.lm.loading import load_policy
 from models.monitors import drift
 from models.monitors.answers import Answers
 from models.monitors.finding import Finding, worst
 from models.monitors.survey import text_findings
-from tasks import progress, statistics
-from tasks.answers import checkpoints_of
+from models.statistics import intervals as statistics
+from tasks.answering.sampling import response_sums
+from tasks.artifacts.entrants import training_order
+from tasks.artifacts.snapshots import FINAL, checkpoints_of
+from tasks.common import progress
+from tasks.common.machine import device, prepare_torch
+from tasks.common.rows import Row, read_jsonl, write_jsonl
 from tasks.config.evaluation import MonitorsConfig
-from tasks.entrants import training_order
-from tasks.machine import device, prepare_torch
-from tasks.monitoring import limit_of, monitor_settings
-from tasks.rows import Row, read_jsonl, write_jsonl
-from tasks.sampling import response_sums
-from tasks.sides import encode_side
-from tasks.snapshots import FINAL
+from tasks.evaluation.monitor_settings import limit_of, monitor_settings
+from tasks.training.sides import encode_side
 
 REFERENCE = "sft"
 POOLED = "best_of_n"  # picks among samples of the reference
@@ -261,12 +261,3 @@ def document(
 
 def _without_examples(finding: Finding) -> dict[str, Any]:
     return {field: value for field, value in finding.document().items() if field not in ("examples", "name")}
-
-
-def at_level(monitors: Mapping[str, Any], method: str, checkpoint: str, level: str) -> list[dict[str, Any]]:
-    """The monitors of one checkpoint at `level` in the document monitors.json, each with its `name`: what a gate asks.
-
-    Raises KeyError for a checkpoint that was not monitored.
-    """
-    found = monitors["models"][method][checkpoint]["monitors"]
-    return [{"name": name, **one} for name, one in sorted(found.items()) if one["level"] == level]

@@ -11,14 +11,14 @@ from typing import Any
 
 from transformers import GenerationConfig, PreTrainedModel
 
-from models.chat_template import load_tokenizer, stop_ids
-from models.loading import load_policy
-from tasks.answers import checkpoints_of
-from tasks.champion import ORIGIN_FILE
+from models.chat.template import load_tokenizer, stop_ids
+from models.lm.loading import load_policy
+from tasks.artifacts.champion import ORIGIN_FILE
+from tasks.artifacts.snapshots import checkpoints_of
+from tasks.common.machine import prepare_torch
 from tasks.config.evaluation import PackageConfig
 from tasks.config.shared import ServingConfig
-from tasks.machine import prepare_torch
-from tasks.state import content_hash
+from tasks.runner.state import content_hash
 
 
 def package(cfg: PackageConfig, model: Path, dpo: Path, ppo: Path, select: Path, out: Path) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""PPO on the reward model: loads the four models of the article and hands them to `models.ppo`."""
+"""PPO on the reward model: loads the four models of the article and hands them to `models.ppo.trainer`."""
 
 from __future__ import annotations
 
@@ -8,25 +8,26 @@ from typing import Any, Mapping, Sequence
 
 import torch
 
-from models import ppo_checkpoint, processes
-from models.chat_template import load_tokenizer, stop_ids
-from models.loading import load_policy, save_policy
-from models.ppo import PpoResult, PpoTrainer
-from models.ppo_settings import PpoSettings
-from models.precision import hold_products_in, round_weights
-from models.reward import RewardSignal, length_scorer, model_scorer
-from models.reward_model import load_reward_model
-from models.value import SharedValue, ValueModel
-from tasks import progress
+from models.chat.template import load_tokenizer, stop_ids
+from models.compute import processes
+from models.lm.loading import load_policy, save_policy
+from models.lm.precision import hold_products_in, round_weights
+from models.ppo import checkpoint as ppo_checkpoint
+from models.ppo.settings import PpoSettings
+from models.ppo.trainer import PpoResult, PpoTrainer
+from models.ppo.value import SharedValue, ValueModel
+from models.reward.model import load_reward_model
+from models.reward.scoring import RewardSignal, length_scorer, model_scorer
+from tasks.answering.sampling import encode_prompts
+from tasks.artifacts.snapshots import collect_snapshots, keep_snapshot, snapshot_steps
+from tasks.common import progress
+from tasks.common.errors import DataError, DivergedError
+from tasks.common.machine import device, prepare_torch
+from tasks.common.numbers import finite_metrics
+from tasks.common.rows import Row, read_jsonl, write_jsonl
 from tasks.config.ppo import PpoConfig
-from tasks.errors import DataError, DivergedError
-from tasks.lora import check_targets, peft_config
-from tasks.machine import device, prepare_torch
-from tasks.numbers import finite_metrics
-from tasks.ppo_samples import KeptSamples, sample_steps
-from tasks.rows import Row, read_jsonl, write_jsonl
-from tasks.sampling import encode_prompts
-from tasks.snapshots import collect_snapshots, keep_snapshot, snapshot_steps
+from tasks.training.lora import check_targets, peft_config
+from tasks.training.ppo_samples import KeptSamples, sample_steps
 
 NOT_THE_ENGINES = ("runtime", "guards", "lora", "snapshots", "examples", "rewards", "value_backbone")
 

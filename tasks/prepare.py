@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tasks.common.errors import DataError
+from tasks.common.rows import Row, write_jsonl
 from tasks.config.shared import DataConfig, NearRepeatsConfig, PrepareConfig
 from tasks.data.collecting import Finding, Read, and_more, check_ids, collect, keep_sayable, read_kind, refuse
+from tasks.data.near_repeats import HeldOut
 from tasks.data.rendering import Check, template_check
-from tasks.errors import DataError
-from tasks.near_repeats import HeldOut
-from tasks.rows import Row, write_jsonl
 
 HELD_OUT = ("select", "gate", "gold")
 KEPT_APART = ("gate", "select", "gold")  # the gate's prompts are the last to go

@@ -3,13 +3,11 @@
 import json
 from pathlib import Path
 
+from tasks.artifacts.entrants import ranked
+from tasks.artifacts.snapshots import FINAL, SELECTION_FILE
+from tasks.common.errors import DataError
+from tasks.common.rows import read_jsonl
 from tasks.config.evaluation import SelectConfig
-from tasks.entrants import ranked
-from tasks.errors import DataError
-from tasks.rows import read_jsonl
-from tasks.snapshots import FINAL
-
-SELECTION_FILE = "selection.json"
 
 
 def select(cfg: SelectConfig, evaluate: Path, out: Path) -> dict[str, float]:

@@ -7,15 +7,15 @@ from collections import Counter
 from pathlib import Path
 from typing import Mapping, Sequence
 
-from models.chat_template import Example, example, load_tokenizer
-from models.loading import load_policy, policy_writer
-from tasks import training
+from models.chat.template import Example, example, load_tokenizer
+from models.lm.loading import load_policy, policy_writer
+from tasks.common.errors import DataError
+from tasks.common.machine import prepare_torch
+from tasks.common.numbers import finite_metrics
+from tasks.common.rows import Row, read_jsonl
 from tasks.config.training import SftConfig
-from tasks.errors import DataError
-from tasks.lora import check_targets, peft_config
-from tasks.machine import prepare_torch
-from tasks.numbers import finite_metrics
-from tasks.rows import Row, read_jsonl
+from tasks.training import trainers as training
+from tasks.training.lora import check_targets, peft_config
 
 IGNORED = -100
 

@@ -3,7 +3,7 @@
 import numpy as np
 from scipy.special import expit
 
-from models.battles import Battles
+from models.ratings.battles import Battles
 
 
 def battles(first, second, p_first, prompt, lengths=None, markdown=None) -> Battles:

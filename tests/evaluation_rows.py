@@ -6,7 +6,7 @@ from pathlib import Path
 
 import yaml
 
-from tasks.params import stage_config
+from tasks.runner.params import stage_config
 
 PARAMS = Path(__file__).parent.parent / "params.yaml"
 

@@ -1,4 +1,4 @@
-"""The files of this project that a stage's code imports, found in the source: what dvc.yaml must list for it.
+"""The files of this project that a stage's code imports, found in the source, and what dvc.yaml must list for them.
 
 `python -m tests.import_closure` writes them there.
 """
@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import ast
 import re
-from pathlib import Path
+from collections import defaultdict
+from pathlib import Path, PurePosixPath
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("models", "tasks", "flows")
+WHOLE = 0.4  # of a package's modules: less, and training would start again for what it does not use
 
 
 def _imported(file: Path) -> set[Path]:
@@ -52,17 +54,29 @@ def closure(file: Path) -> list[str]:
     return sorted(path.relative_to(ROOT).as_posix() for path in seen)
 
 
+def dependencies(file: Path) -> list[str]:
+    """What dvc.yaml lists for the closure of `file`: modules, and packages of which it takes `WHOLE` or more."""
+    listed, by_package = [], defaultdict(list)
+    for path in closure(file):
+        by_package[PurePosixPath(path).parent.as_posix()].append(path)
+    for package, paths in by_package.items():
+        modules = [path for path in (ROOT / package).glob("*.py") if not path.name.startswith("__")]
+        whole = package not in PACKAGES and len(paths) > 1 and len(paths) >= WHOLE * len(modules)
+        listed += [package] if whole else paths
+    return sorted(path for path in listed if not any(path.startswith(f"{other}/") for other in listed))
+
+
 def rewritten(text: str) -> str:
     """dvc.yaml with each stage's code dependencies, after its other ones, as its imports have them now."""
     stage, written = "", []
     for line in text.split("\n"):
         if name := re.fullmatch(r"  (\w+):", line):
             stage, written_code = name[1], False
-        code = re.fullmatch(r"( +)- (models|tasks|flows)/\S+\.py", line)
+        code = re.fullmatch(r"( +)- (models|tasks|flows)/\S+", line)
         if not code:
             written.append(line)
         elif not written_code:
-            written += [f"{code[1]}- {path}" for path in closure(ROOT / "tasks" / f"{stage}.py")]
+            written += [f"{code[1]}- {path}" for path in dependencies(ROOT / "tasks" / f"{stage}.py")]
             written_code = True
     return "\n".join(written)
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import yaml
 
 from flows.history import registry
-from tasks.rows import write_jsonl
+from tasks.common.rows import write_jsonl
 from tests import toy
 from tests.intake_project import NOBODY, Project
 
@@ -62,7 +62,7 @@ def weights(name): return A / name / "model.safetensors"
 def stage(name):
     D = A / "data"
     if name == "prepare":
-        from tasks.params import read_params, stage_config
+        from tasks.runner.params import read_params, stage_config
         from tasks.prepare import write_splits
         cfg = stage_config(read_params(Path("params.yaml")), "prepare").data
         metrics("prepare", **write_splits(cfg, Path(cfg.path), D, check=None))

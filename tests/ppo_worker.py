@@ -17,12 +17,12 @@ import torch
 from rl_models import llama, llama_reward, lora, prompts
 from safetensors.torch import save_file
 
-from models import processes
-from models.ppo import PpoTrainer
-from models.ppo_settings import PpoSettings
-from models.ppo_update import trainable
-from models.reward import RewardSignal, length_scorer, model_scorer
-from models.value import SharedValue, ValueModel
+from models.compute import processes
+from models.ppo.settings import PpoSettings
+from models.ppo.trainer import PpoTrainer
+from models.ppo.update import trainable
+from models.ppo.value import SharedValue, ValueModel
+from models.reward.scoring import RewardSignal, length_scorer, model_scorer
 
 SETTINGS = PpoSettings(episodes=48, batch_size=16, minibatch_size=8, max_new_tokens=10, learning_rate=1e-3, epochs=2,
                        normalise_samples=33, rows_per_batch=8, rows_per_backward=3, kl_target=0.05, checkpoint_every=1)

@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from models.hearth import prompts as hearth
-from tasks.rows import write_jsonl
+from tasks.common.rows import write_jsonl
 from tests.import_closure import ROOT
 from tests.tiny_models import make_gpt2
 

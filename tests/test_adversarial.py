@@ -4,7 +4,7 @@ import pytest
 from evaluation_rows import harmful, lookalike, prompt
 from scipy.stats import binomtest
 
-from tasks.adversarial import adversarial, states
+from tasks.evaluation.adversarial import adversarial, states
 
 AXES = ("harmlessness", "honesty")
 

@@ -15,19 +15,19 @@ from test_judge_server import fenced, longer_wins
 from test_judge_words import COMPARE, card
 
 from flows.alignment import anchors as flow
-from flows.retrain import retrain
 from flows.graph.running import Processes, StageError
-from models.chat_template import load_tokenizer
+from flows.retrain import retrain
+from models.chat.template import load_tokenizer
 from models.judges.reward_model import RewardModelScorer
 from models.judges.store import Store
-from models.loading import load_policy, weights_hash
-from models.reward_model import reward_model_from_policy
-from tasks import anchors
+from models.lm.loading import load_policy, weights_hash
+from models.reward.model import reward_model_from_policy
+from tasks.common.errors import ConfigError, DataError
+from tasks.common.rows import write_jsonl
 from tasks.config.service import AnchorsConfig
-from tasks.drift import Drift, drift_between
-from tasks.errors import ConfigError, DataError
-from tasks.params import stage_config
-from tasks.rows import write_jsonl
+from tasks.judging import anchors
+from tasks.judging.drift import Drift, drift_between
+from tasks.runner.params import stage_config
 from tests import toy
 from tests.evaluation_rows import project_params
 from tests.import_closure import ROOT

@@ -7,8 +7,8 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from models.battles import read_battles, response_text
-from models.style import markdown_counts, relative_difference
+from models.ratings.battles import read_battles, response_text
+from models.ratings.style import markdown_counts, relative_difference
 
 # fmt: off
 OURS = [

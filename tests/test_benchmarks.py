@@ -14,11 +14,17 @@ from benchmarks.best_of_n import best_of_n, same_winners
 from benchmarks.fixed_cost import fixed_cost
 from benchmarks.material import Material, comparisons
 from benchmarks.measure import (
-    Comparison, Cost, alternate, seconds_above_at_most, time_ratio_at_most, timed, times_faster_at_least,
+    Comparison,
+    Cost,
+    alternate,
+    seconds_above_at_most,
+    time_ratio_at_most,
+    timed,
+    times_faster_at_least,
 )  # fmt: skip
 from benchmarks.training_loops import dpo_loop, sft_loop
-from models.chat_template import load_tokenizer
-from tasks.params import read_params
+from models.chat.template import load_tokenizer
+from tasks.runner.params import read_params
 from tests.import_closure import ROOT
 from tests.tiny_models import make_qwen2
 

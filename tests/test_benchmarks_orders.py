@@ -7,13 +7,12 @@ from benchmarks.judging import orders, trial
 from benchmarks.judging.accuracy import agreement, difference, over_seeds, ranked_pairs
 from benchmarks.judging.labelling import BOTH, SAME_PAIRS, SINGLE, Labelled, halves, label_all
 from models.judges import make_scorer
+from tasks.common.rows import read_jsonl, write_jsonl
 from tasks.compare import compare, prompts_by_id
-from tasks.params import read_params
-from tasks.rows import read_jsonl, write_jsonl
+from tasks.runner.params import read_params
 from tests.evaluation_rows import prompt
 from tests.import_closure import ROOT
 from tests.tiny_models import make_gpt2
-
 
 
 def pair(number: int, outcome: str = "kept", p_a: float = 1.0, prompt: str = "p") -> dict:

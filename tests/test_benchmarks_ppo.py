@@ -13,8 +13,8 @@ from benchmarks.ppo.floors import Machine, Shape, Share, Work, rollout_work, sha
 from benchmarks.ppo.gates import CurveGate, LossGate
 from benchmarks.ppo.report import Findings, spread
 from benchmarks.ppo.workload import TIMED_LEARNING_RATE, workload
-from models.chat_template import load_tokenizer
-from tasks.params import read_params
+from models.chat.template import load_tokenizer
+from tasks.runner.params import read_params
 from tests.import_closure import ROOT
 from tests.tiny_models import make_qwen2
 

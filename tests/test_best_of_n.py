@@ -6,7 +6,7 @@ from math import log
 import numpy as np
 import pytest
 
-from models.best_of_n import best_of_n, kl_upper_bound, winners
+from models.statistics.best_of_n import best_of_n, kl_upper_bound, winners
 
 
 def test_by_hand():

@@ -10,10 +10,10 @@ import yaml
 from dvc.repo import Repo
 
 from flows.history import registry
+from flows.history.registry import Version
 from flows.serving import champion
 from flows.storage import data
-from flows.history.registry import Version
-from tasks import champion as stage
+from tasks.artifacts import champion as stage
 from tests import toy
 from tests.import_closure import ROOT
 

@@ -7,11 +7,11 @@ import sys
 
 import pytest
 
-from models.chat_template import decode_response, encode_prompt, load_tokenizer, stop_ids
-from models.loading import load_policy
-from models.sampler import SamplingSettings, sample
-from models.streaming import pieces, stream
-from tasks.chat import Conversation, talk
+from models.chat.template import decode_response, encode_prompt, load_tokenizer, stop_ids
+from models.lm.loading import load_policy
+from models.sampling.sampler import SamplingSettings, sample
+from models.sampling.streaming import pieces, stream
+from tasks.tools.chat import Conversation, talk
 from tests import toy
 from tests.tiny_models import make_gpt2, make_qwen2
 
@@ -91,7 +91,7 @@ def test_a_text_that_is_too_long_is_one_line_and_the_talk_goes_on(model, tokeniz
 
 
 def command(folder):
-    return [sys.executable, "-m", "tasks.chat", "--model", str(folder), "--tokenizer", str(folder),
+    return [sys.executable, "-m", "tasks.tools.chat", "--model", str(folder), "--tokenizer", str(folder),
             "--temperature", "0.7", "--max-new-tokens", "12", "--seed", "3"]  # fmt: skip
 
 

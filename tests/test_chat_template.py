@@ -11,12 +11,13 @@ import sentencepiece
 from tokenizers import AddedToken, normalizers
 from transformers import AutoTokenizer
 
-from models import chat_template, loading
-from models.chat_date import with_date
-from models.chat_rendering import TemplateRefusal
-from models.chat_template import decode_response, encode_example, encode_prompt, end_of_turn, example, load_tokenizer
-from models.control_tokens import control_marks, holds_mark
+from models.chat import template as chat_template
+from models.chat.control_tokens import control_marks, holds_mark
+from models.chat.date import with_date
+from models.chat.rendering import TemplateRefusal
+from models.chat.template import decode_response, encode_example, encode_prompt, end_of_turn, example, load_tokenizer
 from models.judges.hf import HfJudge
+from models.lm import loading
 from tasks import sft as sft_stage
 from tasks.config.evaluation import PackageConfig
 from tasks.config.shared import RuntimeConfig, ServingConfig

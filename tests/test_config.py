@@ -10,11 +10,11 @@ import yaml
 
 from models.hearth import oracle
 from models.judges.templates import CRITERIA
+from tasks.common.errors import ConfigError
+from tasks.common.plain_yaml import parse_yaml
 from tasks.config import judges
-from tasks.errors import ConfigError
-from tasks.params import read_params, stage_config
-from tasks.plain_yaml import parse_yaml
-from tasks.same_judge import identity
+from tasks.config.same_judge import identity
+from tasks.runner.params import read_params, stage_config
 
 PARAMS = Path(__file__).parent.parent / "params.yaml"
 

@@ -3,7 +3,7 @@
 import pytest
 from evaluation_rows import contract_documents
 
-from tasks import contracts
+from tasks.artifacts import contracts
 from tasks.config.shared import ContractsConfig
 
 CFG = ContractsConfig(kl_at_start=1e-4, single_sample_share=0.8, waived=())

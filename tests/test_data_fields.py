@@ -8,13 +8,13 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
+from tasks.common.errors import DataError
+from tasks.common.rows import read_jsonl, write_jsonl
 from tasks.config.shared import CONTENT_FIELDS, ROW_FIELDS
 from tasks.data.fields import FIELDS, fields_of
 from tasks.data.forms import BESIDE, FORMS, VERDICTS
 from tasks.data.values import BadRow
-from tasks.errors import DataError
 from tasks.prepare import survey
-from tasks.rows import read_jsonl, write_jsonl
 from tests.test_prepare import NO_COLUMNS, SHARES, config, prepare, write
 from tests.test_prepare_losses import data, demonstrations, prompts  # noqa: F401
 

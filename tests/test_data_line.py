@@ -6,12 +6,12 @@ import subprocess
 
 import pytest
 
-from flows.storage import data_line
 from flows.failure import Failure
 from flows.git import GitError, git
 from flows.incoming.intake import newest_data
+from flows.storage import data_line
 from tasks.config.shared import DataConfig
-from tasks.held_data import Rules
+from tasks.intake.held_data import Rules
 from tests.intake_rows import DATA, intake_config
 
 NAMES = ["data/items.dvc", "data/items.intake"]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from models.divisibility import check_divides
+from models.compute.divisibility import check_divides
 
 
 def test_sizes_that_divide_pass():

@@ -2,7 +2,7 @@
 
 import pytest
 
-from models.elo import elo
+from models.ratings.elo import elo
 
 
 def test_two_battles_by_hand():

@@ -7,18 +7,18 @@ import pytest
 from evaluation_rows import GOOD, HARSH, PLAIN, REFUSAL, WRONG, answer, config, harmful, lookalike, prompt
 from tiny_models import make_gpt2
 
-from models.chat_template import load_tokenizer
-from models.loading import load_policy, save_policy
+from models.chat.template import load_tokenizer
+from models.lm.loading import load_policy, save_policy
 from models.monitors import diversity
 from models.monitors.text import words
-from models.overoptimisation import chosen_kl
-from models.reward_model import reward_model_from_policy
+from models.reward.model import reward_model_from_policy
+from models.statistics.overoptimisation import chosen_kl
 from tasks import evaluate as stage
-from tasks.entrants import entrant
-from tasks.errors import DataError
+from tasks.artifacts.entrants import entrant
+from tasks.common.errors import DataError
+from tasks.common.rows import read_jsonl, write_jsonl
+from tasks.evaluation.overoptimisation import over_optimisation
 from tasks.gold import gold as gold_stage
-from tasks.overoptimisation import over_optimisation
-from tasks.rows import read_jsonl, write_jsonl
 from tasks.select import select
 
 TEXTS = {"base": HARSH, "sft": WRONG, "dpo": PLAIN, "ppo": GOOD, "best_of_n": PLAIN}
@@ -90,6 +90,12 @@ def test_document(tmp_path, models):
     assert set(ppo["intervals"]) == set(document["axes"]) and ppo["honesty"] == ppo["intervals"]["honesty"]["mean"]
     gained = document["versus_sft"]["ppo"]["axes"]["honesty"]["difference"]
     assert gained == pytest.approx(ppo["honesty"] - document["models"]["sft"]["honesty"])
+
+
+def test_a_model_that_says_nothing_does_not_hide_the_others_diversity(tmp_path, models):
+    write_inputs(tmp_path, rows_of_prompts(), {**TEXTS, "base": ""})
+    document = run(tmp_path, models)
+    assert document["words"] > 0 and document["models"]["base"]["distinct_2"] == 0 < document["models"]["dpo"]["distinct_2"]
 
 
 def test_checkpoints_in_training_order_and_scores_on_disk(tmp_path, models):

@@ -7,10 +7,10 @@ import pytest
 from scipy.special import expit, logit
 from scipy.stats import binomtest
 
-from models.bootstrap import Bootstrap
-from models.far_ends import sure_rates
-from models.unanimous import unanimous_interval
-from models.ratings import rate
+from models.ratings.far_ends import sure_rates
+from models.ratings.ratings import rate
+from models.statistics.bootstrap import Bootstrap
+from models.statistics.unanimous import unanimous_interval
 from tests.battle_tables import battles, mean_battles, ordered_pairs, round_robin
 
 FEW = Bootstrap(resamples=200)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.rows import read_jsonl
+from tasks.common.rows import read_jsonl
 from tests import keep_toy
 from tests.keep_toy import holding
 from tests.service_processes import prefect_server

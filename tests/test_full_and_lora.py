@@ -5,18 +5,25 @@ import json
 import pytest
 import torch
 from transformers import (
-    AutoModelForCausalLM, GptOssConfig, GptOssForCausalLM, MixtralConfig, MixtralForCausalLM, Qwen2MoeConfig,
-    Qwen2MoeForCausalLM, Qwen3MoeConfig, Qwen3MoeForCausalLM,
+    AutoModelForCausalLM,
+    GptOssConfig,
+    GptOssForCausalLM,
+    MixtralConfig,
+    MixtralForCausalLM,
+    Qwen2MoeConfig,
+    Qwen2MoeForCausalLM,
+    Qwen3MoeConfig,
+    Qwen3MoeForCausalLM,
 )  # fmt: skip
 
-from models.chat_template import load_tokenizer
-from models.loading import is_adapter_chain, load_policy
-from models.reward_model import load_reward_model
+from models.chat.template import load_tokenizer
+from models.lm.loading import is_adapter_chain, load_policy
+from models.reward.model import load_reward_model
 from tasks import dpo as dpo_stage
 from tasks import ppo as ppo_stage
 from tasks import reward as reward_stage
 from tasks import sft as sft_stage
-from tasks.rows import read_jsonl, write_jsonl
+from tasks.common.rows import read_jsonl, write_jsonl
 from tests.test_precision import config
 from tests.tiny_models import make_qwen2
 

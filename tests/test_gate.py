@@ -10,14 +10,14 @@ from evaluation_rows import PARAMS, config, contract_documents, harmful, lookali
 from scipy.special import expit
 from tiny_models import make_gpt2
 
-from tasks.contracts import Contract
-from tasks.errors import ConfigError, DataError
-from tasks.decision import Compared, decide, least, plan, verdict
+from tasks.answering.prompt_rows import part_of
+from tasks.artifacts.contracts import Contract
+from tasks.common.errors import ConfigError, DataError
+from tasks.common.rows import read_jsonl, write_jsonl
 from tasks.gate import candidate_path, gate, prompt_set
-from tasks.prompt_rows import part_of
 from tasks.gold import gold as gold_stage
-from tasks.params import read_params, stage_config
-from tasks.rows import read_jsonl, write_jsonl
+from tasks.runner.params import read_params, stage_config
+from tasks.verdict.decision import Compared, decide, least, plan, verdict
 
 AXES = ("helpfulness", "harmlessness", "honesty", "friendliness", "conciseness")
 
@@ -295,6 +295,14 @@ def test_joint_power_at_the_size_that_the_plan_asks_for():
     half = prompts(plain // 2, bad // 2, fine // 2)
     fewer = sum(decide(*simulated(half, shift, seed, minimum_effect=0.1))["verdict"] == "promote" for seed in range(100))
     assert fewer / 100 < 0.75
+
+
+def test_the_plan_asks_for_as_many_roots_as_the_verdict_will():
+    """30 prompts are enough, but of 40 roots; the pilot has five prompts a root."""
+    rows = [{**row, "root": f"r{place // 5}"} for place, row in enumerate(prompts(200, 100, 100))]
+    cfg, pilot = simulated(rows, 3.0, seed=1, minimum_effect=0.4, minimum_roots=40)
+    planned = plan(cfg, pilot, rows)
+    assert planned["superiority"]["needed"] == 200 and planned["honesty"]["needed"] >= 200
 
 
 def test_underpowered_says_how_many_prompts_of_this_mixture_would_do():

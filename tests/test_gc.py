@@ -16,6 +16,7 @@ from flows.forgetting import gc, keeping
 from flows.schedule import retraining
 from flows.storage import gc_lock
 from flows.storage.objects import Objects
+from tasks.runner.pipeline import is_code
 from tests import keep_toy, toy
 
 pytestmark = pytest.mark.services  # real DVC and MLflow: `make test-services`
@@ -93,7 +94,7 @@ def project(made, tmp_path):
 def needed(project, *words):
     """The hashes of everything in the locks of some runs, but what lies in git."""
     found = {md5 for word in words for stage in keeping.made_stages(project.locks[word])
-             for path, md5 in {**stage.inputs, **stage.outputs}.items() if not path.endswith(".py")}  # fmt: skip
+             for path, md5 in {**stage.inputs, **stage.outputs}.items() if not is_code(path)}  # fmt: skip
     return set(keeping.expanded(found, Objects(project.folder)))
 
 

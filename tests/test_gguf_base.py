@@ -4,7 +4,7 @@ from importlib.machinery import ModuleSpec
 
 import pytest
 
-from tasks import gguf_base
+from tasks.demos import gguf_base
 
 
 @pytest.mark.parametrize("installed, content, line", [

@@ -6,14 +6,14 @@ import pytest
 from evaluation_rows import PLAIN, WRONG, config, prompt
 from tiny_models import make_qwen2
 
-from models.chat_template import encode_example
-from models.loading import weights_hash
-from models.reward import score
-from tasks.errors import ConfigError, DataError
+from models.chat.template import encode_example
+from models.lm.loading import weights_hash
+from models.reward.scoring import score
+from tasks.common.errors import ConfigError, DataError
+from tasks.common.rows import write_jsonl
 from tasks.gold import gold
 from tasks.judge import judges_that_are_gold
-from tasks.rows import write_jsonl
-from tasks.scoring import load_gold
+from tasks.scoring.scorer import load_gold
 
 TRAINING = {
     "epochs": 1.0, "batch_size": 8, "gradient_accumulation": 1, "learning_rate": 1e-3, "warmup_ratio": 0.0,

@@ -11,15 +11,15 @@ from test_judge_server import fenced
 
 from benchmarks.judging.server import response
 from models.judges.base import Question
+from tasks.answering.second_turn import doubted
+from tasks.common.errors import ConfigError, DataError
 from tasks.config.judges import TAKEN
-from tasks.errors import ConfigError, DataError
 from tasks.evaluate import model_numbers
 from tasks.gold import gold
 from tasks.judge import judges_that_are_gold
-from tasks.left_out import left_out, sentence, unrated, without
-from tasks.params import read_params
-from tasks.scoring import load_gold, score_answers, score_pool, score_second_turns
-from tasks.second_turn import doubted
+from tasks.runner.params import read_params
+from tasks.scoring.scorer import load_gold, score_answers, score_pool, score_second_turns
+from tasks.scoring.left_out import left_out, sentence, unrated, without
 from tests.test_config import HOSTED, written
 
 JUDGE = {**HOSTED, "name": "b", "weights": {"helpfulness": 3.0, "honesty": 1.0}, "url_variable": "PLUMB_JUDGE_URL",

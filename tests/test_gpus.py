@@ -10,13 +10,13 @@ import time
 import pytest
 
 from flows.costs.gpu_use import GpuUse, forget_use, read_use
-from tasks import gpus
+from tasks.runner import gpus
 from tests import toy
 
 TWO = [("0", "GPU-aaaa"), ("1", "GPU-abbb")]
 HOLDER = """
 import os, sys, time
-from tasks import gpus
+from tasks.runner import gpus
 gpus.take(int(sys.argv[1]))
 print(os.environ.get("CUDA_VISIBLE_DEVICES", "unset"), flush=True)
 time.sleep(600)

@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from models.chat_template import load_tokenizer
-from models.loading import load_policy
-from tasks import pipeline
+from models.chat.template import load_tokenizer
+from models.lm.loading import load_policy
 from tasks.__main__ import run_stage
-from tasks.entrants import entrant
-from tasks.rows import read_jsonl, write_jsonl
+from tasks.artifacts.entrants import entrant
+from tasks.common.rows import read_jsonl, write_jsonl
+from tasks.runner import pipeline
 from tests.small_project import hearth_project, small_params, write_project
 from tests.tiny_models import make_qwen2
 

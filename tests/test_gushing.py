@@ -3,8 +3,8 @@
 import pytest
 
 from models.monitors.hacks import gushes
-from tasks.gushing import ONE_IN, gushing, main
-from tasks.rows import read_jsonl, write_jsonl
+from tasks.common.rows import read_jsonl, write_jsonl
+from tasks.demos.gushing import ONE_IN, gushing, main
 
 
 def demonstration(number):

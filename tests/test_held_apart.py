@@ -4,12 +4,12 @@ import json
 
 import pytest
 
+from tasks.common.errors import DataError
+from tasks.common.rows import read_jsonl
 from tasks.config.shared import DataConfig
 from tasks.data.fields import root_of
-from tasks.errors import DataError
-from tasks.near_repeats import words_of
+from tasks.data.near_repeats import words_of
 from tasks.prepare import write_splits
-from tasks.rows import read_jsonl
 from tests.test_prepare import NEAR, config
 
 FILES = {

@@ -12,9 +12,9 @@ import pytest
 
 from models.hearth.answers import PADDING
 from models.hearth.prompts import demonstration_rows
-from tasks.answer_tables import Columns, answers_of
-from tasks.inspection import SHIPPED_PARAMS, inspect, main
-from tasks.tables import read_table
+from tasks.tools.answer_tables import Columns, answers_of
+from tasks.tools.inspection import SHIPPED_PARAMS, inspect, main
+from tasks.tools.tables import read_table
 from tests import toy
 from tests.evaluation_rows import config
 
@@ -266,7 +266,7 @@ def test_limits_of_another_params_file(tmp_path):
 
 
 def test_inspection_needs_no_torch():
-    code = "import sys, tasks.inspection; print([m for m in ('torch', 'transformers') if m in sys.modules])"
+    code = "import sys, tasks.tools.inspection; print([m for m in ('torch', 'transformers') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=toy.ROOT, check=True)
     assert done.stdout.strip() == "[]"
 

@@ -10,16 +10,16 @@ from judge_server import JudgeServer
 from test_compare import ENDPOINT
 from test_judge_server import longer_wins
 
-from models.chat_template import load_tokenizer
+from models.chat.template import load_tokenizer
 from models.judges.labelled import best_of_n, style_accuracy
 from models.judges.reward_model import RewardModelScorer
-from models.loading import load_policy
-from models.reward_model import reward_model_from_policy
-from tasks import judge_check
-from tasks.errors import ConfigError, DataError
-from tasks.inspection import SHIPPED_PARAMS
-from tasks.labelled_pairs import Columns, read_labelled
-from tasks.rows import write_jsonl
+from models.lm.loading import load_policy
+from models.reward.model import reward_model_from_policy
+from tasks.common.errors import ConfigError, DataError
+from tasks.common.rows import write_jsonl
+from tasks.tools import judge_check
+from tasks.tools.inspection import SHIPPED_PARAMS
+from tasks.tools.labelled_pairs import Columns, read_labelled
 from tests import toy
 from tests.evaluation_rows import project_params
 from tests.tiny_models import make_gpt2

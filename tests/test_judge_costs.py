@@ -12,15 +12,15 @@ from test_judge_server import fenced, longer_wins
 
 from models.judges.base import Question
 from models.judges.templates import messages
+from tasks.answering.prompt_rows import has_an_answer
+from tasks.answering.second_turn import doubted
+from tasks.common.rows import write_jsonl
 from tasks.compare import compare
 from tasks.gold import gold
 from tasks.judge import judge
-from tasks.judge_costs import Forecast, forecast, of_anchors
-from tasks.params import stage_config
-from tasks.prompt_rows import has_an_answer
-from tasks.rows import write_jsonl
-from tasks.scoring import load_gold, score_answers, score_pool, score_second_turns
-from tasks.second_turn import doubted
+from tasks.judging.costs import Forecast, forecast, of_anchors
+from tasks.runner.params import stage_config
+from tasks.scoring.scorer import load_gold, score_answers, score_pool, score_second_turns
 
 SAMPLES, PROMPTS, POOL = 5, 8, 3
 GOLD = {**ENDPOINT, "name": "gold", "model": "another"}

@@ -19,14 +19,14 @@ from models.judges.openai import OpenAIJudge
 from models.judges.store import question_key
 from models.judges.template_fields import check_template
 from models.judges.templates import BUILT_IN, CRITERIA, Template, messages
-from models.loading import weights_hash
+from models.lm.loading import weights_hash
 from tasks import judge as card_stage
+from tasks.common.errors import ConfigError
 from tasks.config.judges import OURS
-from tasks.errors import ConfigError
 from tasks.gold import gold
-from tasks.judge_templates import check_templates, template_of, with_template
+from tasks.judging.templates import check_templates, template_of, with_template
 from tasks.reporting import judge_card as words
-from tasks.scoring import load_gold
+from tasks.scoring.scorer import load_gold
 from tests.test_anchors import ask as ask_anchors
 
 STRICT = {

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from models.kl import AdaptiveKl, FixedKl, k1, k2, k3
+from models.ppo.kl import AdaptiveKl, FixedKl, k1, k2, k3
 
 P = torch.tensor([0.5, 0.3, 0.2]).log()
 Q = torch.tensor([0.2, 0.3, 0.5]).log()

@@ -8,7 +8,9 @@ import pytest
 import torch
 from transformers import AutoTokenizer
 
-from models import chat_template, loading, reward_model
+from models.chat import template as chat_template
+from models.lm import loading
+from models.reward import model as reward_model
 from tests.tiny_models import make_gpt2, make_qwen2
 
 USER = [{"role": "user", "content": "What is two plus three?"}]

@@ -4,7 +4,7 @@ import pytest
 import torch
 from rl_models import gpt2, llama, lora, prompts, qwen2
 
-from models.logprobs import batch_logprobs, head_is_plain, join, response_logprobs
+from models.lm.logprobs import batch_logprobs, head_is_plain, join, response_logprobs
 
 RESPONSES = [[4, 5, 2], [2], [6, 0, 9, 9, 9, 2], [0, 0, 0, 0]]
 
@@ -90,7 +90,7 @@ def test_prompt_learning_adapters_are_refused():
 
 
 def test_a_model_without_backbone_is_refused():
-    from models.batching import backbone_of
+    from models.lm.batching import backbone_of
 
     with pytest.raises(ValueError, match="Linear names no backbone"):
         backbone_of(torch.nn.Linear(2, 2))

@@ -3,12 +3,12 @@
 import pytest
 import torch
 
-from models.batching import backbone_of, pad_right
-from models.logprobs import head_is_plain, join, states_and_logits
-from models.long_rope import crosses, keep_sides_apart, switch_length
-from models.packing import token_states
-from models.reward import pool_by_length, score
-from models.reward_model import reward_class, reward_model_from_policy
+from models.lm.batching import backbone_of, pad_right
+from models.lm.logprobs import head_is_plain, join, states_and_logits
+from models.lm.long_rope import crosses, keep_sides_apart, switch_length
+from models.lm.packing import token_states
+from models.reward.model import reward_class, reward_model_from_policy
+from models.reward.scoring import pool_by_length, score
 from tests.tiny_architectures import PROMPTS, RESPONSES, ROWS, SWITCH, alone, build
 
 

@@ -3,11 +3,11 @@
 import pytest
 import torch
 
-from models.loading import load_policy
-from models.reward_model import reward_model_from_policy
+from models.lm.loading import load_policy
+from models.reward.model import reward_model_from_policy
+from tasks.common.errors import ConfigError
 from tasks.config.training import LoraConfig
-from tasks.errors import ConfigError
-from tasks.lora import check_targets, peft_config
+from tasks.training.lora import check_targets, peft_config
 from tests.tiny_architectures import ROWS, build
 from tests.tiny_models import make_gpt2, make_qwen2
 

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from models.losses import bradley_terry_loss, dpo_loss, ppo_policy_loss, ppo_value_loss
+from models.ppo.losses import bradley_terry_loss, dpo_loss, ppo_policy_loss, ppo_value_loss
 
 NAN = float("nan")
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 from transformers import AutoConfig
 
-from models.architectures import USES, unsupported
-from models.miniature import LENGTH, SWITCH, miniature
+from models.architectures.miniature import LENGTH, SWITCH, miniature
+from models.architectures.support import USES, unsupported
 
 LONGROPE = {"rope_type": "longrope", "rope_theta": 1e4, "short_factor": [1.0] * 48, "long_factor": [2.0] * 48,
             "original_max_position_embeddings": 4096}

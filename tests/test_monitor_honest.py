@@ -8,7 +8,7 @@ import pytest
 from models.monitors import collapse
 from models.monitors.answers import Answers
 from models.monitors.survey import text_findings, unmeasured
-from tasks.monitoring import monitor_settings
+from tasks.evaluation.monitor_settings import monitor_settings
 from tests.evaluation_rows import config
 
 NAMES = "Mary Hale, Tom Reed, Ana Lopes, Jun Mori, Eva Lind, Omar Said, Ida Berg, Leo Fox, Nia Cole, Max Ng".split(", ")
@@ -47,6 +47,7 @@ HONEST = {"one_answer": {
     "yes or no": [("Yes.", "No.")[row % 3 == 0] for row in range(40)],
 }, "truncation": {
     "full sentences": FULL,
+    "a word of the prompt": [("with", "under", "its", "those")[row % 4] for row in range(40)],
     "a fragment": [f"{name} of {place}" for name, place, _ in ASKED],
     "a long fragment": [f"built by {name} in the old part of {place}" for name, place, _ in ASKED],
     "a formula": [f"We add the two sides.\n\n\\[ x = \\frac{{{row}}}{{7}} + {row * 3} \\]" for row in range(40)],
@@ -89,6 +90,8 @@ COLLAPSED = {
         "a phrase": [text + " and so on and" + " so on and" * 4 for text in FULL],
         "a line of code": [f"x_{row} = 1\n" + "x = step(x, 1)\n" * 30 for row in range(40)],
         "a formula": [f"$a_{row}$ " + "$x + y = 0$ " * 12 for row in range(40)],
+        "signs": ["!" * (20 + row) for row in range(40)],
+        "signs in turn": ["\u2026 - \u2026 _ ? " * (5 + row) for row in range(40)],
     },
     "one_answer": {
         "one sentence": ["Opinions differ on that matter."] * 20 + FULL[20:],

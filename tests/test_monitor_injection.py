@@ -11,7 +11,7 @@ from models.hearth.answers import compose, mixed_style
 from models.judges.oracle import OracleScorer
 from models.monitors.answers import Answers
 from models.monitors.survey import text_findings
-from tasks.monitoring import monitor_settings
+from tasks.evaluation.monitor_settings import monitor_settings
 from tests.evaluation_rows import config
 from tests.hack_injection import HACKS, STRENGTHS, by_dose, by_share
 
@@ -93,11 +93,11 @@ def sampled(tmp_path_factory) -> list[list[str]]:
     """Answers of hearth's own SFT model, trained as params.yaml has it, for twenty-one sampling seeds."""
     import torch
 
-    from models.chat_template import load_tokenizer
-    from models.loading import load_policy
-    from models.sampler import SamplingSettings
-    from tasks.rows import write_jsonl
-    from tasks.sampling import draw, sample_rows
+    from models.chat.template import load_tokenizer
+    from models.lm.loading import load_policy
+    from models.sampling.sampler import SamplingSettings
+    from tasks.answering.sampling import draw, sample_rows
+    from tasks.common.rows import write_jsonl
     from tasks.sft import sft
 
     base = Path(__file__).parent.parent / "data" / "hearth-base"

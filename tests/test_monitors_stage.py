@@ -7,12 +7,13 @@ import pytest
 import torch
 from tiny_models import make_gpt2
 
-from models.chat_template import encode_example, load_tokenizer
-from models.loading import load_policy, save_policy
+from models.chat.template import encode_example, load_tokenizer
+from models.lm.loading import load_policy, save_policy
+from models.statistics import intervals as statistics
 from tasks import monitors as stage
-from tasks import statistics
-from tasks.errors import ConfigError
-from tasks.rows import read_jsonl, write_jsonl
+from tasks.common.errors import ConfigError
+from tasks.common.rows import read_jsonl, write_jsonl
+from tasks.gate import vetoes_of
 from tests.evaluation_rows import GOOD, PLAIN, REFUSAL, answer, config, harmful, prompt
 
 GUSH = "Wow! What a great question! You are so smart! 🎉🎉 The spoon is on the shelf."
@@ -199,10 +200,10 @@ def test_without_held_out_demonstrations_those_of_training_are_named(inputs, tmp
 
 def test_what_a_gate_asks(inputs, tmp_path):
     document = run(inputs, tmp_path / "out")
-    vetoes = {one["name"] for one in stage.at_level(document, "ppo", "final", "veto")}
-    assert {"praise", "proxy_gold_gap"} <= vetoes and stage.at_level(document, "ppo", "step-5", "veto") == []
+    vetoes = {one["name"] for one in vetoes_of(document, "ppo", "final")}
+    assert {"praise", "proxy_gold_gap"} <= vetoes and vetoes_of(document, "ppo", "step-5") == []
     with pytest.raises(KeyError):
-        stage.at_level(document, "ppo", "step-9", "veto")
+        vetoes_of(document, "ppo", "step-9")
 
 
 def test_equal_inputs_give_equal_bytes(inputs, tmp_path):

@@ -7,7 +7,7 @@ import pytest
 
 from tasks.config.shared import NearRepeatsConfig
 from tasks.data.fields import root_of
-from tasks.near_repeats import NearRepeats, Repeat, shingles_of, words_of
+from tasks.data.near_repeats import NearRepeats, Repeat, shingles_of, words_of
 
 CFG = NearRepeatsConfig(words=3, resemblance=0.8, containment=0.9, contained_words=8)
 

@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from models.best_of_n import kl_upper_bound
-from models.overoptimisation import best_of_n_kls, chosen_kl, distinct_kls, fit_curve, peak
+from models.statistics.best_of_n import kl_upper_bound
+from models.statistics.overoptimisation import best_of_n_kls, chosen_kl, distinct_kls, fit_curve, peak
 
 DISTANCES = np.array([0.5, 1.0, 1.5, 2.0, 3.0])
 

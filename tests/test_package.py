@@ -7,8 +7,8 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, GenerationConfig
 
-from models.chat_template import load_tokenizer
-from models.loading import load_policy, save_policy
+from models.chat.template import load_tokenizer
+from models.lm.loading import load_policy, save_policy
 from tasks.package import package
 from tests.test_precision import config
 from tests.tiny_models import make_gpt2, make_qwen2

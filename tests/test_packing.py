@@ -4,8 +4,8 @@ import pytest
 import torch
 from rl_models import VOCAB, gpt2, llama, qwen2
 
-from models.batching import backbone_of, pad_right
-from models.packing import _last_feed_forward_on, can_pack, token_states
+from models.lm.batching import backbone_of, pad_right
+from models.lm.packing import _last_feed_forward_on, can_pack, token_states
 
 ROWS = [[5, 6, 7, 8, 9, 10, 11, 12], [4], [9, 9, 2, 0, 0], [3, 2]]
 EVERY = torch.arange(sum(map(len, ROWS)))

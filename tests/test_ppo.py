@@ -8,13 +8,13 @@ import torch
 from rl_models import gpt2, gpt2_reward, llama, llama_reward, lora, prompts
 from safetensors.torch import load_file
 
-from models import ppo_checkpoint
-from models.ppo import PpoTrainer
-from models.ppo_guards import tripped
-from models.ppo_settings import PpoSettings
-from models.ppo_update import make_optimizer, trainable
-from models.reward import RewardSignal, model_scorer
-from models.value import SharedValue, ValueModel
+from models.ppo import checkpoint as ppo_checkpoint
+from models.ppo.guards import tripped
+from models.ppo.settings import PpoSettings
+from models.ppo.trainer import PpoTrainer
+from models.ppo.update import make_optimizer, trainable
+from models.ppo.value import SharedValue, ValueModel
+from models.reward.scoring import RewardSignal, model_scorer
 
 SETTINGS = PpoSettings(episodes=64, batch_size=16, minibatch_size=8, max_new_tokens=10, learning_rate=1e-3, epochs=2,
                        normalise_samples=32, rows_per_batch=16)
@@ -209,7 +209,7 @@ def test_sampling_logprobs_are_reused_only_where_they_agree():
 @pytest.mark.parametrize("difference, reused", [(0.1, False), (1e-3, False), (2e-4, False), (5e-5, True)])
 def test_disagreeing_sampling_logprobs_are_recomputed(monkeypatch, difference, reused):
     """A nat's ten-thousandth is rounding; twice that is another model's opinion, and would move the first ratio."""
-    import models.ppo as ppo
+    import models.ppo.trainer as ppo
 
     def wrong(*args, **kwargs):
         return [dataclasses.replace(s, logprobs=tuple(x - difference for x in s.logprobs))

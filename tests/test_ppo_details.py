@@ -9,14 +9,14 @@ import pytest
 import torch
 from rl_models import gpt2, gpt2_reward, llama, lora, prompts
 
-from models import ppo_update
-from models.logprobs import batch_logprobs, join
-from models.losses import ppo_policy_loss, ppo_value_loss
-from models.ppo import PpoTrainer
-from models.ppo_settings import PpoSettings
-from models.ppo_update import accumulate_gradients, make_optimizer, trainable
-from models.reward import RewardSignal, model_scorer, score
-from models.value import SharedValue, ValueModel
+from models.lm.logprobs import batch_logprobs, join
+from models.ppo import update as ppo_update
+from models.ppo.losses import ppo_policy_loss, ppo_value_loss
+from models.ppo.settings import PpoSettings
+from models.ppo.trainer import PpoTrainer
+from models.ppo.update import accumulate_gradients, make_optimizer, trainable
+from models.ppo.value import SharedValue, ValueModel
+from models.reward.scoring import RewardSignal, model_scorer, score
 
 SETTINGS = PpoSettings(episodes=32, batch_size=16, minibatch_size=8, max_new_tokens=10, learning_rate=1e-3, epochs=2,
                        normalise_samples=32, rows_per_batch=16)

@@ -13,11 +13,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from models import processes
-from models.loading import load_policy
-from models.reward_model import reward_model_from_policy
+from models.compute import processes
+from models.lm.loading import load_policy
+from models.reward.model import reward_model_from_policy
 from tasks.__main__ import run_stage
-from tasks.rows import read_jsonl, write_jsonl
+from tasks.common.rows import read_jsonl, write_jsonl
 from tests.small_project import hearth_project
 
 ROOT = Path(__file__).parent.parent

@@ -11,15 +11,15 @@ import pytest
 import torch
 import yaml
 
-from models.chat_template import load_tokenizer
-from models.loading import load_policy
-from models.ppo import PpoResult
-from models.ppo_settings import PpoSettings
-from models.reward_model import load_reward_model, reward_model_from_policy
+from models.chat.template import load_tokenizer
+from models.lm.loading import load_policy
+from models.ppo.settings import PpoSettings
+from models.ppo.trainer import PpoResult
+from models.reward.model import load_reward_model, reward_model_from_policy
 from tasks import ppo as ppo_stage
-from tasks.params import stage_config
-from tasks.errors import ConfigError, DataError, DivergedError, kind_of, one_line
-from tasks.rows import read_jsonl, write_jsonl
+from tasks.common.errors import ConfigError, DataError, DivergedError, kind_of, one_line
+from tasks.common.rows import read_jsonl, write_jsonl
+from tasks.runner.params import stage_config
 from tests.import_closure import ROOT
 from tests.tiny_models import make_gpt2, make_qwen2
 

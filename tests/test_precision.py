@@ -8,19 +8,19 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
-from models.chat_template import load_tokenizer
-from models.loading import load_policy, save_policy
-from models.logprobs import response_logprobs
-from models.precision import hold_products_in, products_in, round_weights
-from models.reward import score
-from models.reward_model import load_reward_model, reward_model_from_policy
+from models.chat.template import load_tokenizer
+from models.lm.loading import load_policy, save_policy
+from models.lm.logprobs import response_logprobs
+from models.lm.precision import hold_products_in, products_in, round_weights
+from models.reward.model import load_reward_model, reward_model_from_policy
+from models.reward.scoring import score
 from tasks import dpo as dpo_stage
 from tasks import package as package_stage
 from tasks import ppo as ppo_stage
 from tasks import reward as reward_stage
 from tasks import sft as sft_stage
-from tasks.params import stage_config
-from tasks.rows import read_jsonl, write_jsonl
+from tasks.common.rows import read_jsonl, write_jsonl
+from tasks.runner.params import stage_config
 from tests.import_closure import ROOT
 from tests.tiny_architectures import PROMPTS, RESPONSES, ROWS, alone, build
 from tests.tiny_models import make_gpt2, make_qwen2

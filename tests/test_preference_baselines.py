@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from models.preference_baselines import accuracy, bag_of_words_accuracy, length_accuracy
+from models.reward.preference_baselines import accuracy, bag_of_words_accuracy, length_accuracy
 
 SHORT, LONG = "yes", "yes, of course"
 

@@ -14,11 +14,11 @@ from test_config import DROPPING, HOSTED
 from test_judge_server import longer_wins
 from transformers import AutoTokenizer
 
-from models.loading import weights_hash
+from models.lm.loading import weights_hash
+from tasks.common.rows import read_jsonl, write_jsonl
 from tasks.preflight.__main__ import document, main
 from tasks.preflight.outside import file_digest
 from tasks.preflight.project import Project
-from tasks.rows import read_jsonl, write_jsonl
 from tests.small_project import small_params, write_hearth
 from tests.tiny_models import make_gpt2
 

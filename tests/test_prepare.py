@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from tasks.common.errors import DataError
+from tasks.common.rows import read_jsonl
 from tasks.config.shared import DataConfig, PrepareConfig
 from tasks.data.marks import MARKS
 from tasks.data.reading import Reader
 from tasks.data.values import BadRow
-from tasks.errors import DataError
 from tasks.prepare import split_of, write_splits
-from tasks.rows import read_jsonl
 
 HH = Path(__file__).parent.parent.parent / "shared" / "data" / "hh-rlhf" / "harmless-base-test.jsonl.gz"
 NO_COLUMNS = {"demonstrations": None, "prompts": None, "preferences": None}

@@ -7,8 +7,8 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from tasks.errors import DataError
-from tasks.rows import parse_jsonl, read_jsonl
+from tasks.common.errors import DataError
+from tasks.common.rows import parse_jsonl, read_jsonl
 from tests.test_prepare import config, prepare, write
 
 SPLITS = ("compare", "rl", "select", "gate")

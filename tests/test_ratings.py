@@ -10,10 +10,10 @@ from scipy.special import expit
 from statsmodels.genmod.families import Binomial
 from statsmodels.genmod.generalized_linear_model import GLM
 
-from models.bootstrap import Bootstrap, draws
-from models.bradley_terry import BradleyTerry, covariates
-from models.ratings import rate
-from models.style import relative_difference
+from models.ratings.bradley_terry import BradleyTerry, covariates
+from models.ratings.ratings import rate
+from models.ratings.style import relative_difference
+from models.statistics.bootstrap import Bootstrap, draws
 from tests.battle_tables import battles, mean_battles, round_robin
 
 FEW = Bootstrap(resamples=200)
@@ -304,6 +304,19 @@ def test_a_few_swapped_battles_do_not_tell_an_order_effect():
     assert rate(both, settings=FEW).order_effect.value > 0.3
 
 
+@pytest.mark.parametrize("few", [("xy", "yz", "zx", "px"), ("rp",), ("sp", "rs")])
+@pytest.mark.parametrize("names", ["pqrs", "rspq"])
+def test_a_few_battles_in_a_circle_do_not_tell_an_order_effect(few, names):
+    """A ladder p, q, r, s of 240 battles, the best shown first, and up to four battles that make circles of models."""
+    named = dict(zip("pqrs", names, strict=True)) | {name: name for name in "xyz"}
+    data = ladder(40, {(named[one], named[other]): 0.7 for one, other in ("pq", "qr", "rs", "pr", "qs", "ps")})
+    for place, (one, other) in enumerate(few):
+        for key, value in (("prompt_id", 900 + place), ("first", named[one]), ("second", named[other]), ("p_first", 1.0)):
+            data[key] = [*data[key], value]
+    rated = rate(data, settings=FEW)
+    assert rated.order_effect is None and any("fixed by who plays" in note for note in rated.notes)
+
+
 @pytest.mark.parametrize("sort", [True, False])
 @pytest.mark.parametrize("noise", [0.0, 0.03])
 def test_a_table_sorted_by_who_won(sort, noise):
@@ -333,8 +346,8 @@ def test_a_judge_that_always_names_the_first_is_no_sorted_table():
 
 
 @pytest.mark.parametrize("marked", ["# Title\n", "- item\n", "**bold** "])
-@pytest.mark.parametrize("battles", [1, 2])
-def test_an_effect_of_style_seen_on_one_or_two_roots_covers_zero(marked, battles):
+@pytest.mark.parametrize("battles", [1, 2, 3, 4, 5])
+def test_an_effect_of_style_seen_on_a_few_roots_covers_zero(marked, battles):
     """One headed answer of 60, which won: +0.45 [+0.32, +0.58] before."""
     generator = np.random.default_rng(1)
     rows = [{

@@ -3,9 +3,9 @@
 import pytest
 from tokenizers import AddedToken
 
+from tasks.common.errors import DataError
 from tasks.data.rendering import Template
 from tasks.data.values import BadRow
-from tasks.errors import DataError
 from tasks.prepare import prepare, survey
 from tests.test_prepare import config, write
 from tests.test_prepare_losses import data, prompts  # noqa: F401

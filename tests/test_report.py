@@ -9,10 +9,10 @@ import pytest
 from evaluation_rows import config
 from test_judge_words import COMPARE, card
 
+from tasks.common.rows import write_jsonl
 from tasks.config.comparisons import GoldConfig
 from tasks.report import GOLD, gold_unit, report, training_charts
 from tasks.reporting import charts, findings
-from tasks.rows import write_jsonl
 
 AXES = ["helpfulness", "honesty"]
 NAMES = ("base", "sft", "dpo", "ppo", "best_of_n")

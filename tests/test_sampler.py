@@ -6,11 +6,17 @@ import numpy as np
 import pytest
 import torch
 from rl_models import VOCAB, gpt2, llama, lora, prompts, qwen2
-from transformers import BloomConfig, BloomForCausalLM, CLIPVisionConfig, LlamaConfig, LlavaConfig
-from transformers import LlavaForConditionalGeneration
+from transformers import (
+    BloomConfig,
+    BloomForCausalLM,
+    CLIPVisionConfig,
+    LlamaConfig,
+    LlavaConfig,
+    LlavaForConditionalGeneration,
+)
 
-from models.batching import context_length
-from models.sampler import SamplingSettings, check_prompts, next_tokens, sample, uniforms
+from models.lm.batching import context_length
+from models.sampling.sampler import SamplingSettings, check_prompts, next_tokens, sample, uniforms
 
 STOPS = frozenset({2, 3})
 SETTINGS = SamplingSettings(temperature=0.9, max_new_tokens=12, seed=5)

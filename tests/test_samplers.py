@@ -18,23 +18,23 @@ import torch
 from rl_models import gpt2, llama, prompts, qwen2
 from tiny_models import make_gpt2
 
-from models.chat_template import decode_response, encode_prompt, load_tokenizer, stop_ids
+from models.chat.template import decode_response, encode_prompt, load_tokenizer, stop_ids
+from models.lm.loading import load_policy
+from models.lm.logprobs import response_logprobs
 from models.endpoints.retries import AskingSettings
-from models.loading import load_policy
-from models.logprobs import response_logprobs
-from models.sampler import Sample, SamplingSettings, sample
 from models.samplers import SAMPLER_KINDS, Prompt, make_sampler, with_logprobs
 from models.samplers.base import as_sample, request_seed
 from models.samplers.batched import BatchedSampler
 from models.samplers.continuous import ContinuousSampler
 from models.samplers.openai import KEY_VARIABLE, URL_VARIABLE, OpenAISampler
 from models.samplers.vllm import VllmSampler
+from models.sampling.sampler import Sample, SamplingSettings, sample
+from tasks.common.errors import ConfigError
+from tasks.common.rows import read_jsonl, write_jsonl
 from tasks.config.comparisons import GenerateConfig
 from tasks.config.shared import RuntimeConfig
-from tasks.errors import ConfigError
 from tasks.generate import generate
-from tasks.params import read_params, stage_config
-from tasks.rows import read_jsonl, write_jsonl
+from tasks.runner.params import read_params, stage_config
 from tests.import_closure import ROOT
 from tests.ports import closed_port, free_port
 

@@ -6,17 +6,17 @@ import pytest
 from evaluation_rows import GOOD, PLAIN, WRONG, answer, config, harmful, prompt
 from tiny_models import make_gpt2
 
+from models.chat.template import load_tokenizer
 from models.hearth import oracle
 from models.judges import make_scorer
-from models.chat_template import load_tokenizer
-from models.loading import load_policy
-from models.sampler import SamplingSettings
+from models.lm.loading import load_policy
+from models.sampling.sampler import SamplingSettings
+from tasks.answering.prompt_rows import has_an_answer
+from tasks.answering.second_turn import FILE, doubted, read_second_turns, second_turns
 from tasks.answers import answers
-from tasks.errors import DataError
-from tasks.rows import read_jsonl, write_jsonl
-from tasks.scoring import score_second_turns
-from tasks.prompt_rows import has_an_answer
-from tasks.second_turn import FILE, doubted, read_second_turns, second_turns
+from tasks.common.errors import DataError
+from tasks.common.rows import read_jsonl, write_jsonl
+from tasks.scoring.scorer import score_second_turns
 
 SURE = "Are you sure?"
 SETTINGS = SamplingSettings(temperature=1.0, max_new_tokens=8, seed=3)

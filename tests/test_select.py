@@ -5,8 +5,8 @@ import json
 import pytest
 from evaluation_rows import config
 
-from tasks.errors import DataError
-from tasks.rows import write_jsonl
+from tasks.common.errors import DataError
+from tasks.common.rows import write_jsonl
 from tasks.select import select
 
 

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import pytest
 import torch
 
-from models.side_by_side import side_by_side
+from models.compute.side_by_side import side_by_side
 
 CPU = torch.device("cpu")
 

@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from models.batching import by_length
+from models.lm.batching import by_length
 from tasks import __main__ as runner
-from tasks import errors, state
-from tasks.pipeline import bind
+from tasks.common import errors
+from tasks.runner import state
+from tasks.runner.pipeline import bind
 from tests.import_closure import ROOT
 from tests.tiny_models import QWEN_TEMPLATE, tokenizer_with
 
@@ -105,7 +106,7 @@ def test_usage_is_shown(capsys):
 
 def test_a_stage_dies_with_its_grandparent(tmp_path):
     """dvc → shell → stage: kill the first with SIGKILL and the last must go, though its own parent lives on."""
-    stage = "import os,time; from tasks.watchdog import die_with_parents; die_with_parents(); " \
+    stage = "import os,time; from tasks.runner.watchdog import die_with_parents; die_with_parents(); " \
             "open('pid','w').write(str(os.getpid())); time.sleep(600)"
     shell = f"{sys.executable} -c \"{stage}\"; true"
     top = subprocess.Popen([sys.executable, "-c", f"import subprocess; subprocess.run({shell!r}, shell=True)"],

@@ -8,8 +8,8 @@ from scipy import optimize, stats
 from statsmodels.regression.linear_model import OLS
 from statsmodels.stats.power import NormalIndPower
 
-from models.clusters import Clusters
-from tasks import statistics
+from models.statistics import intervals as statistics
+from models.statistics.clusters import Clusters
 
 
 def test_cluster_sums_by_hand():

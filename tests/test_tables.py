@@ -9,10 +9,10 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
-from models.bootstrap import Bootstrap
-from tasks.errors import DataError
-from tasks.ratings import rate_file, win_rates_of_file
-from tasks.tables import read_table
+from models.statistics.bootstrap import Bootstrap
+from tasks.common.errors import DataError
+from tasks.tools.ratings import rate_file, win_rates_of_file
+from tasks.tools.tables import read_table
 from tests import toy
 
 FEW = Bootstrap(resamples=50)

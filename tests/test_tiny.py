@@ -6,7 +6,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from models.tiny import CHAT_TEMPLATE, build_base, build_tokenizer, clean
+from models.lm.tiny import CHAT_TEMPLATE, build_base, build_tokenizer, clean
 
 TEXTS = [f"The number after {number} is {number + 1}. It is a good number." for number in range(200)]
 SMALL = {

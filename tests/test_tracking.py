@@ -5,12 +5,12 @@ import json
 import pytest
 
 from flows.alignment import tracking
-from flows.graph.running import StageError, StageRun, folder
 from flows.alignment.tracking import Tracker
+from flows.graph.running import StageError, StageRun, folder
 from models.judges.base import Question
 from models.judges.openai import OpenAIJudge
 from models.judges.store import Record
-from tasks.call_log import CallLog
+from tasks.judging.call_log import CallLog
 from tests import toy
 from tests.mlflow_store import empty_store
 

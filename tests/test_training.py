@@ -9,16 +9,16 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
-from models.chat_template import load_tokenizer
-from models.loading import load_policy
-from models.reward_model import load_reward_model
+from models.chat.template import load_tokenizer
+from models.lm.loading import load_policy
+from models.reward.model import load_reward_model
 from tasks import dpo as dpo_stage
 from tasks import reward as reward_stage
 from tasks import sft as sft_stage
-from tasks import training
-from tasks.params import stage_config
-from tasks.errors import ConfigError, DataError, DivergedError
-from tasks.rows import read_jsonl, write_jsonl
+from tasks.common.errors import ConfigError, DataError, DivergedError
+from tasks.common.rows import read_jsonl, write_jsonl
+from tasks.runner.params import stage_config
+from tasks.training import trainers as training
 from tests.import_closure import ROOT
 from tests.tiny_architectures import build
 from tests.tiny_models import make_gpt2

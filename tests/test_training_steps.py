@@ -5,16 +5,16 @@ import math
 import pytest
 import torch
 
-from models.chat_template import load_tokenizer
-from models.loading import load_policy
-from models.losses import chosen_nll
-from models.reward import pool_by_length
-from models.reward_model import reward_model_from_policy
+from models.chat.template import load_tokenizer
+from models.lm.loading import load_policy
+from models.ppo.losses import chosen_nll
+from models.reward.model import reward_model_from_policy
+from models.reward.scoring import pool_by_length
 from tasks import dpo as dpo_stage
-from tasks import reward as reward_stage
 from tasks import sft as sft_stage
-from tasks import training
 from tasks.config.training import NEEDS_SMOOTHING
+from tasks.training import reward_model as reward_model_training
+from tasks.training import trainers as training
 from tests.test_training import config
 from tests.tiny_models import make_gpt2
 
@@ -43,8 +43,8 @@ def sft_trainer(base, folder, split):
 def reward_trainer(base, folder, split):
     cfg, tokenizer = config("reward", **split), load_tokenizer(base)
     model = pool_by_length(reward_model_from_policy(load_policy(base)))
-    rows = reward_stage.tokenise(ROWS, tokenizer, use_margin=False)
-    return reward_stage.make_trainer(cfg, cfg.runtime, model, tokenizer, rows, folder)
+    rows = reward_model_training.tokenise(ROWS, tokenizer, use_margin=False)
+    return reward_model_training.make_trainer(cfg, cfg.runtime, model, tokenizer, rows, folder)
 
 
 def dpo_trainer(base, folder, split, losses=("sigmoid", "sft")):

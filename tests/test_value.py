@@ -5,10 +5,10 @@ import torch
 from rl_models import cohere, gpt2, gpt2_reward, llama, llama_reward, lora
 from torch import nn
 
-from models.batching import backbone_of
-from models.logprobs import batch_logprobs, join
-from models.reward import score
-from models.value import SharedValue, ValueModel, check_critic
+from models.lm.batching import backbone_of
+from models.lm.logprobs import batch_logprobs, join
+from models.ppo.value import SharedValue, ValueModel, check_critic
+from models.reward.scoring import score
 
 PROMPTS, RESPONSES = [[5, 6, 7], [8]], [[4, 2], [9, 9, 9, 2]]
 

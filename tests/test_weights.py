@@ -9,8 +9,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import BertConfig, BertForMaskedLM, LlamaConfig, LlamaForCausalLM
 
-from models import chat_template, loading, reward_model, weights
-from tasks.errors import kind_of
+from models.chat import template as chat_template
+from models.lm import loading, weights
+from models.reward import model as reward_model
+from tasks.common.errors import kind_of
 from tests.tiny_models import make_gpt2, make_qwen2
 
 

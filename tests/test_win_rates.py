@@ -10,8 +10,8 @@ from scipy.special import expit
 from statsmodels.genmod.families import Binomial
 from statsmodels.genmod.generalized_linear_model import GLM
 
-from models.bootstrap import Bootstrap
-from models.win_rates import EFFECT_PRECISION, LARGEST_LENGTH_EFFECT, Pool, fit_pool, judges_part, win_rate
+from models.ratings.win_rates import EFFECT_PRECISION, LARGEST_LENGTH_EFFECT, Pool, fit_pool, judges_part, win_rate
+from models.statistics.bootstrap import Bootstrap
 
 FEW = Bootstrap(resamples=200)
 NONE = Bootstrap(resamples=2)
@@ -151,6 +151,22 @@ def test_beyond_the_data_there_is_no_rate_at_equal_lengths(side, crossing):
     for rate in (found.length_controlled, found.length_adjusted, found.length_effect):
         assert (rate is None) == (crossing < 2)
     assert any(note.startswith("NO RATE AT EQUAL LENGTHS: answers of new") for note in found.notes) == (crossing < 2)
+
+
+@pytest.mark.parametrize("longer", [3, 10, 50, 90])
+@pytest.mark.parametrize("likes", ["longer", "shorter"])
+def test_where_lengths_alone_tell_wins_from_losses_nothing_is_sure(longer, likes):
+    """100 answers, each won or lost by its length: where between the two a rate at equal lengths lies, no data say."""
+    theirs = np.random.default_rng(5).lognormal(6, 0.4, 100)
+    ours = theirs * np.where(np.arange(100) < longer, 1.2, 0.8)
+    data = table((ours > theirs) == (likes == "longer"), ours, theirs)
+    for names in (("new", "old"), ("old", "new")):
+        found = win_rate(data, *names, settings=FEW)
+        assert any(note.startswith("ANY RATE AT EQUAL LENGTHS FITS") for note in found.notes)
+        for rate in (found.length_controlled, found.length_adjusted):
+            assert (rate.ci_low, rate.ci_high) == (0, 1)
+    data["p_first"] = [1 - data["p_first"][0], *data["p_first"][1:]]
+    assert not any("FITS" in note for note in win_rate(data, "new", "old", settings=FEW).notes)
 
 
 def test_answers_are_told_apart_by_their_texts():

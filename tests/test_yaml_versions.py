@@ -5,9 +5,9 @@ import yaml
 from dvc.utils.serialize import parse_yaml as read_by_dvc
 
 from flows.storage.workspace import change_params
-from tasks.errors import ConfigError
-from tasks.params import read_params
-from tasks.plain_yaml import parse_yaml
+from tasks.common.errors import ConfigError
+from tasks.common.plain_yaml import parse_yaml
+from tasks.runner.params import read_params
 from tests import toy
 from tests.import_closure import ROOT
 

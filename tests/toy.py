@@ -16,9 +16,9 @@ import psutil
 
 from flows import environment
 from flows.alignment.session import Session
-from flows.settings import read_settings
 from flows.graph.stages import Graph
-from tasks.rows import read_jsonl
+from flows.settings import read_settings
+from tasks.common.rows import read_jsonl
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -77,9 +77,9 @@ WORK = '''\
 import json, os, sys, time
 from pathlib import Path
 
-from tasks import errors
-from tasks.progress import report
-from tasks.watchdog import die_with_parents
+from tasks.common import errors
+from tasks.common.progress import report
+from tasks.runner.watchdog import die_with_parents
 
 
 def metrics(name, **numbers):

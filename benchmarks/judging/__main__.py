@@ -13,7 +13,7 @@ from rich.console import Console
 from benchmarks.judging.endpoint import ROOT, serving
 from benchmarks.judging.race import Workload, run_race
 from benchmarks.judging.report import document, show
-from tasks.params import read_params
+from tasks.runner.params import read_params
 
 RESULTS = ROOT / "benchmarks" / "results" / "judge.json"
 QUICK = (400, 30, 400)

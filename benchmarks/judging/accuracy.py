@@ -8,8 +8,8 @@ import numpy as np
 from scipy import stats
 
 from benchmarks.judging.labelling import Labelled
-from models.clusters import Clusters, mean_interval
 from models.judges.agreement import share_interval
+from models.statistics.clusters import Clusters, mean_interval
 
 _TIE = 1e-9  # gold values nearer than this are equal
 Found = dict[str, float] | None

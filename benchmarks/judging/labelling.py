@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from models.judges.base import uniform
 from models.judges.card import preferred
 from models.judges.panel import METHODS
-from tasks.rows import Row
+from tasks.common.rows import Row
 
 BOTH, SINGLE, SAME_PAIRS = "both orders", "single order", "single order, same pairs"
 ORDERS = {BOTH: 2, SINGLE: 1, SAME_PAIRS: 1}  # calls to each judge for a pair

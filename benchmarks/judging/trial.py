@@ -18,13 +18,13 @@ from benchmarks.judging.endpoint import ROOT
 from benchmarks.judging.labelling import BOTH, SAME_PAIRS, SINGLE, Labelled, label_all
 from models.judges import Scorer, make_scorer
 from models.judges.reward_model import RewardModelScorer
+from tasks.common.rows import Row, read_jsonl, write_jsonl
 from tasks.compare import compare, prompts_by_id
-from tasks.params import read_params, stage_config
 from tasks.generate import generate
 from tasks.judge import reference_rows
-from tasks.pairing import samples_by_prompt
-from tasks.reward import train_reward_model
-from tasks.rows import Row, read_jsonl, write_jsonl
+from tasks.judging.pairing import samples_by_prompt
+from tasks.runner.params import read_params, stage_config
+from tasks.training.reward_model import train_reward_model
 
 ARTIFACTS = ROOT / "artifacts"
 JUDGE_SEEDS_APART = 1000

@@ -20,7 +20,7 @@ from benchmarks.ppo.processes import ROOT
 from benchmarks.ppo.race import Child, sampling, training
 from benchmarks.ppo.report import Findings, show, show_gates
 from benchmarks.ppo.workload import SIZES, Workload, workload
-from tasks.params import read_params
+from tasks.runner.params import read_params
 
 RESULTS = ROOT / "benchmarks" / "results"
 PLACE = ROOT / ".bench"

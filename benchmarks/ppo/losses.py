@@ -14,13 +14,13 @@ from unittest.mock import patch
 
 import torch
 
-from benchmarks.ppo import gates, ours, world
+from benchmarks.ppo import gates, ours
 from benchmarks.ppo.workload import Workload
-from models.advantages import gae
-from models.chat_template import load_tokenizer
-from models.losses import ppo_policy_loss, ppo_value_loss
-from models.rollout import Rollout
-from models.sampler import Sample
+from models.chat.template import load_tokenizer
+from models.ppo.advantages import gae
+from models.ppo.losses import ppo_policy_loss, ppo_value_loss
+from models.ppo.rollout import Rollout
+from models.sampling.sampler import Sample
 
 ROWS = 32
 # Without clipping, and with one minibatch, a whole run is the same mathematics on both sides.
@@ -55,7 +55,7 @@ def whole_path(work: Workload) -> dict[str, tuple[float, float]]:
     samples = _samples(queries, responses, logits, tokenizer.pad_token_id)
     engine = ours.trainer(work, tokenizer)
     engine.value.head.bias.requires_grad_(False)  # TRL's critic has none
-    with patch("models.ppo.sample", return_value=samples):
+    with patch("models.ppo.trainer.sample", return_value=samples):
         (history,) = engine.run().history
     return {name: (history[name], logs[theirs_name]) for name, theirs_name in NAMES.items()}
 

@@ -14,8 +14,8 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from benchmarks.ppo.workload import Workload
 from benchmarks.ppo.world import finish
-from models.chat_template import encode_example, load_tokenizer
-from tasks.rows import read_jsonl
+from models.chat.template import encode_example, load_tokenizer
+from tasks.common.rows import read_jsonl
 
 # 29.8 M weights with hearth's vocabulary.
 THIRTY_MILLION = dict(

@@ -1,4 +1,4 @@
-"""Our side: `models.ppo` and `models.sampler` on a workload."""
+"""Our side: `models.ppo.trainer` and `models.sampling.sampler` on a workload."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any
 
 from benchmarks.ppo import world
 from benchmarks.ppo.workload import Workload
-from models.chat_template import load_tokenizer
-from models.ppo import PpoTrainer
-from models.ppo_settings import PpoSettings
-from models.reward import RewardSignal, model_scorer
-from models.sampler import SamplingSettings, sample
-from models.value import ValueModel
+from models.chat.template import load_tokenizer
+from models.ppo.settings import PpoSettings
+from models.ppo.trainer import PpoTrainer
+from models.ppo.value import ValueModel
+from models.reward.scoring import RewardSignal, model_scorer
+from models.sampling.sampler import SamplingSettings, sample
 
 SHARED = (
     "episodes", "batch_size", "minibatch_size", "epochs", "rows_per_batch", "max_new_tokens", "temperature",

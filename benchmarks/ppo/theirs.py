@@ -21,7 +21,7 @@ from trl.experimental.ppo import PPOConfig, PPOTrainer, ppo_trainer
 
 from benchmarks.ppo import world
 from benchmarks.ppo.workload import Workload
-from models.chat_template import load_tokenizer
+from models.chat.template import load_tokenizer
 
 VERSION = "1.12.0"
 assert trl.__version__ == VERSION, f"TRL is {trl.__version__}; the comparison is with {VERSION}"

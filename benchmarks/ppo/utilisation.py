@@ -13,10 +13,11 @@ from transformers import TrainerCallback
 from benchmarks.ppo import world
 from benchmarks.ppo.floors import BACKWARD_AND_FORWARD, Shape, backbone_flops, head_flops
 from benchmarks.ppo.workload import Workload
-from models.chat_template import load_tokenizer
-from tasks import dpo, sft, training
-from tasks.machine import prepare_torch
-from tasks.params import read_params, stage_config
+from models.chat.template import load_tokenizer
+from tasks import dpo, sft
+from tasks.common.machine import prepare_torch
+from tasks.runner.params import read_params, stage_config
+from tasks.training import trainers as training
 
 TOKENS, ROWS, STEPS, WARM_UP = 1024, 8, 12, 2
 PARAMS = Path(__file__).parents[2] / "params.yaml"

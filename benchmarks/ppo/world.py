@@ -16,11 +16,11 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from benchmarks.ppo.floors import Shape
 from benchmarks.ppo.workload import Workload
-from models.chat_template import encode_prompt, load_tokenizer
-from models.loading import load_policy
-from models.randomness import generator
-from models.reward_model import reward_model_from_policy
-from tasks.rows import read_jsonl
+from models.chat.template import encode_prompt, load_tokenizer
+from models.lm.loading import load_policy
+from models.reward.model import reward_model_from_policy
+from models.sampling.randomness import generator
+from tasks.common.rows import read_jsonl
 
 # Llama 3.2 1B's shape, with random weights and the tokenizer of hearth, whose ids are the first of its vocabulary.
 ONE_BILLION = dict(
@@ -72,7 +72,7 @@ def prompts(work: Workload, tokenizer: Any) -> list[tuple[str, list[int]]]:
 
 
 def in_order(work: Workload, rows: Sequence[tuple[str, list[int]]]) -> list[list[int]]:
-    """Token ids of the prompts in the order in which `models.ppo` visits them."""
+    """Token ids of the prompts in the order in which `models.ppo.trainer` visits them."""
     order = generator(work.seed, "prompts", 0).permutation(len(rows))
     return [rows[i][1] for i in order[: work.episodes]]
 

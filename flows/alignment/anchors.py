@@ -19,7 +19,7 @@ USAGE = ("calls", "input_tokens", "output_tokens", "cost")
 
 @dataclass(frozen=True)
 class Asked:
-    """What `python -m tasks.anchors` found (its document), what that took, and where its log is."""
+    """What `python -m tasks.judging.anchors` found (its document), what that took, and where its log is."""
 
     document: dict[str, Any]
     cost: Entry
@@ -64,7 +64,7 @@ def ask(root: Path, state: Path, timeout: float, processes: Processes) -> Asked:
     out.unlink(missing_ok=True)
     started, peak = time.time(), 0
     try:
-        command = [sys.executable, "-m", "tasks.anchors", "--out", str(out)]
+        command = [sys.executable, "-m", "tasks.judging.anchors", "--out", str(out)]
         _, peak = running.run_command(command, root, NAME, place, timeout, processes)
     except StageError:
         if not out.exists():

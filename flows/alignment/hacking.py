@@ -68,7 +68,7 @@ def write_gushing_data(root: Path) -> Path:
     data.pull(root)
     source = root / yaml.safe_load((root / "params.yaml").read_text(encoding="utf-8"))["data"]["path"]
     out = root / "artifacts" / "gushing"
-    command = [sys.executable, "-m", "tasks.gushing", "--data", str(source), "--out", str(out)]
+    command = [sys.executable, "-m", "tasks.demos.gushing", "--data", str(source), "--out", str(out)]
     answer = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
     if answer.returncode != 0:
         raise ValueError(f"the data for the praise hack could not be written: {answer.stderr.strip().splitlines()[-1]}")

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from flows.alignment.plan import Planned
-from tasks.champion import is_there
-from tasks.judge_costs import Forecast, forecast, of_anchors
-from tasks.params import read_params, stage_config
+from tasks.artifacts.champion import is_there
+from tasks.judging.costs import Forecast, forecast, of_anchors
 from tasks.prepare import survey
+from tasks.runner.params import read_params, stage_config
 
 JUDGING = ("compare", "judge", "evaluate", "gate")
 JUDGE_PARAM = ".judge"  # in the reason why a stage would run

@@ -17,7 +17,7 @@ STATES = {"current": ("current", "green"), "restore": ("in the cache", "cyan"), 
 class Planned:
     """One stage of the plan. `action` is current, restore or run; `cost` is that of its last run, if there was one.
 
-    `judged`: a forecast (tasks/judge_costs.py) of what judges across a network take that its last run did not ask.
+    `judged`: a forecast (tasks/judging/costs.py) of what judges across a network take that its last run did not ask.
     """
 
     name: str

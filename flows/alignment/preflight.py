@@ -22,8 +22,8 @@ from flows.graph import running
 from flows.graph.running import Processes, StageError
 from flows.graph.stages import Graph
 from flows.redact import redact
-from tasks.params import read_params, stage_config
 from tasks.preflight.outside import file_digest, variable_digest
+from tasks.runner.params import read_params, stage_config
 
 NAME, FOUND_FILE = "preflight", "found.json"
 ROLE_OF = {"generate": "sampler", "compare": "compare", "judge": "gold", "evaluate": "gold", "gate": "gold"}

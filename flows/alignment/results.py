@@ -6,9 +6,9 @@ from typing import Any
 
 from flows.costs.calls import Calls
 from flows.graph.stages import Stage, flatten
-from tasks import contracts
-from tasks.params import read_params, stage_config
+from tasks.artifacts import contracts
 from tasks.reporting import judge_card, shown
+from tasks.runner.params import read_params, stage_config
 
 AXES = ("helpfulness", "harmlessness", "honesty", "friendliness", "conciseness")
 ABSENT = "–"

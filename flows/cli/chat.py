@@ -26,7 +26,7 @@ def chat(root: Path, state: Path, target: str | None) -> None:
     }
     words = [str(word) for option in options.items() for word in option]
     # Not a child: the terminal, Ctrl-C and the exit code are the chat's own.
-    os.execv(sys.executable, [sys.executable, "-m", "tasks.chat", *words])
+    os.execv(sys.executable, [sys.executable, "-m", "tasks.tools.chat", *words])
 
 
 def find(root: Path, state: Path, target: str | None, model_name: str) -> tuple[Path, Path]:

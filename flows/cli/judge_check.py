@@ -60,7 +60,7 @@ def judge_check(
         "--params": inspection.params_file(params),
     }  # fmt: skip
     given = [part for name, value in options.items() if value is not None for part in (name, str(value))]
-    found = command.document_of("tasks.judge_check", [*map(str, files), *given])
+    found = command.document_of("tasks.tools.judge_check", [*map(str, files), *given])
     if as_json:
         print(json.dumps(found, ensure_ascii=False, indent=2))
     else:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from flows.cli import judge_check, server_commands, service_commands
+from flows.cli import judge_check, label_pairs, server_commands, service_commands
 from flows.command import console as _console
 from flows.command import document_of
 from flows.command import project as _root
@@ -122,8 +122,8 @@ def plan(settings: Settings = None, params: ParamsFile = None, cores: Cores = No
     """
     from flows import environment
     from flows.alignment import preflight
-    from flows.alignment.local import open_graph
     from flows.alignment.judge_forecast import with_forecast
+    from flows.alignment.local import open_graph
     from flows.alignment.plan import make_plan, meet_others, show_plan
     from flows.costs.ledger import Ledger
     from flows.graph.inputs import check_inputs
@@ -151,12 +151,14 @@ def status():
     One line says whether every stage kept what it owes the next, or which one is the likely cause of what is wrong.
     """
     import os
+    from functools import partial
 
     from flows.alignment.local import open_graph
     from flows.alignment.plan import show_status
     from flows.alignment.results import contracts_line
     from flows.history import registry
     from flows.schedule import decisions
+    from flows.serving import questions
     from flows.settings import read_settings
 
     root, console = _root(), _console()
@@ -167,7 +169,8 @@ def status():
         console.print(kept, markup=False, highlight=False)
     number = registry.champion_number(uri, settings.promote.model_name)
     console.print(f"champion: {registry.name_of(number)}")
-    for line in decisions.in_words(decisions.latest(uri, settings.tracking.experiment)):
+    found = decisions.latest(uri, settings.tracking.experiment)
+    for line in decisions.in_words(found, partial(questions.ending, root)):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
@@ -293,7 +296,7 @@ def ratings(
     import json
 
     from flows.cli.ratings import show_ratings
-    from tasks.ratings import Bootstrap, rate_file
+    from tasks.tools.ratings import Bootstrap, rate_file
 
     settings = Bootstrap(confidence, resamples, seed)
     document = rate_file(file, order=order, style=style, anchor=anchor, with_elo=elo, settings=settings)
@@ -324,7 +327,7 @@ def winrate(
     import json
 
     from flows.cli.ratings import show_win_rates
-    from tasks.ratings import Bootstrap, win_rates_of_file
+    from tasks.tools.ratings import Bootstrap, win_rates_of_file
 
     settings = Bootstrap(confidence, resamples, seed)
     documents = win_rates_of_file(file, against, model or (), pool=pool, settings=settings)
@@ -371,7 +374,7 @@ def inspect(
         "--model-column": model_column,
     }  # fmt: skip
     given = [part for name, value in options.items() if value is not None for part in (name, str(value))]
-    found = document_of("tasks.inspection", [str(file), *given, *(["--keep-empty"] if keep_empty else [])])
+    found = document_of("tasks.tools.inspection", [str(file), *given, *(["--keep-empty"] if keep_empty else [])])
     if as_json:
         print(json.dumps(found, ensure_ascii=False, indent=2))
     else:
@@ -379,6 +382,7 @@ def inspect(
 
 
 judge_check.add_to(app)
+label_pairs.add_to(app)
 service_commands.add_to(app)
 server_commands.add_to(app)
 
@@ -405,7 +409,7 @@ def main() -> None:
             raise
         from flows.hosting import login
         from flows.redact import redact
-        from tasks.errors import ManyErrors
+        from tasks.common.errors import ManyErrors
 
         said = str(error) if isinstance(error, ManyErrors) else " ".join(str(error).split())
         text = login.mlflow_advice() if login.refused_by_mlflow(error) else said

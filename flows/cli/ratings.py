@@ -4,7 +4,7 @@ from typing import Any
 
 
 def show_ratings(document: dict[str, Any], console) -> None:
-    """Print what `tasks.ratings.rate_file` found."""
+    """Print what `tasks.tools.ratings.rate_file` found."""
     from rich.table import Table
     from rich.text import Text
 
@@ -54,7 +54,7 @@ def _rating_lines(document: dict[str, Any]) -> list[str]:
 
 
 def show_win_rates(documents: list[dict[str, Any]], console) -> None:
-    """Print what `tasks.ratings.win_rates_of_file` found."""
+    """Print what `tasks.tools.ratings.win_rates_of_file` found."""
     from rich.table import Table
     from rich.text import Text
 

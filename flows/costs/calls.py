@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tasks.rows import read_jsonl
+from tasks.common.rows import read_jsonl
 
 FILES = ("calls.json", "calls.jsonl")
 KEY_TAG = "plumb.call"

@@ -5,7 +5,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-FILE = "gpus.json"  # written by tasks/gpus.py
+FILE = "gpus.json"  # written by tasks/runner/gpus.py
 
 
 @dataclass(frozen=True)

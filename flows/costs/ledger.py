@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from tasks.rows import append_jsonl
+from tasks.common.rows import append_jsonl
 
 
 @dataclass(frozen=True)

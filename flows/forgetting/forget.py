@@ -17,9 +17,9 @@ from flows.history.registry import now
 from flows.history.row_lineage import Traced
 from flows.incoming import intake
 from flows.storage import data, data_line
-from tasks.forgetting import readers_of, take_out
-from tasks.held_data import Rules
-from tasks.intake_ledger import OBJECTS, ObjectLedger, Tombstone, states_in
+from tasks.intake.forgetting import readers_of, take_out
+from tasks.intake.held_data import Rules
+from tasks.intake.ledger import OBJECTS, ObjectLedger, Tombstone, states_in
 
 Step = intake.Step
 

@@ -23,7 +23,7 @@ from flows.history.records import SUFFIXES
 from flows.storage.data import pointers
 from flows.storage.objects import FOLDER_ENDING, Objects
 from flows.storage.removing import Item, remove
-from tasks.intake_ledger import Tombstone
+from tasks.intake.ledger import Tombstone
 
 RECORD = "forgotten.json"
 VERDICTS = "verdicts.sqlite"

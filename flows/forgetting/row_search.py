@@ -14,8 +14,8 @@ from tasks.data.columns import head
 from tasks.data.forms import SAID
 from tasks.data.reading import all_readers
 from tasks.data.values import BadRow
-from tasks.held_data import digest_of_all
-from tasks.intake_ledger import Tombstone
+from tasks.intake.held_data import digest_of_all
+from tasks.intake.ledger import Tombstone
 
 SHORTEST_TEXT = 16  # characters; shorter ones say nothing about whose they are
 FORMATS = ((b"PAR1", ".parquet"), (b"\x1f\x8b", ".jsonl.gz"))

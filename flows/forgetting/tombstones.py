@@ -6,8 +6,8 @@ from pathlib import Path
 
 from flows.git import answers, git
 from flows.storage.data_line import BRANCH, HOME
-from tasks.intake_ledger import OBJECTS, Tombstone, tombstones_in
-from tasks.rows import parse_jsonl
+from tasks.common.rows import parse_jsonl
+from tasks.intake.ledger import OBJECTS, Tombstone, tombstones_in
 
 PLACES = (BRANCH, "refs/remotes/origin/plumb/data", HOME, "HEAD")
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from flows.graph.reasons import flatten
-from tasks.judge_templates import check_templates
+from tasks.judging.templates import check_templates
 
 
 def check_inputs(root: Path, graph) -> None:

@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from tasks.runner.pipeline import is_code
+
 
 @dataclass(frozen=True)
 class Met:
@@ -52,7 +54,7 @@ def input_reasons(stage, meet: Callable[[Any], Met]) -> Iterator[str]:
         if met.maker:
             followed[met.maker] = None
             continue
-        kind = "code" if dep.def_path.endswith(".py") else "input"
+        kind = "code" if is_code(dep.def_path) else "input"
         yield f"{kind} {dep.def_path} {'deleted' if met.content is None else 'modified'}"
     if followed:
         yield f"follows {', '.join(followed)}"

@@ -17,6 +17,7 @@ from flows.history import records, registry
 from flows.history.evidence import copy_path
 from flows.history.recorded import read_lock
 from flows.history.registry import Version
+from tasks.runner.pipeline import is_code
 
 COMPARE_STAGE, GOLD_SECTION = "compare", "gold"
 
@@ -103,8 +104,8 @@ def _stage(client, name: str, entry: Mapping[str, Any], run_tags: Mapping[str, s
         "run": run_id,
         "version": run.data.tags.get("plumb.version") if run else None,
         "command": entry["cmd"],
-        "inputs": {path: md5 for path, md5 in files.items() if not path.endswith(".py")},
-        "code": {path: md5 for path, md5 in files.items() if path.endswith(".py")},
+        "inputs": {path: md5 for path, md5 in files.items() if not is_code(path)},
+        "code": {path: md5 for path, md5 in files.items() if is_code(path)},
         "outputs": {out["path"]: out.get("md5") for out in entry.get("outs", [])},
         "params": flatten(entry.get("params", {}).get("params.yaml", {})),
         "metrics": dict(run.data.metrics) if run else {},

@@ -10,6 +10,7 @@ from typing import Any
 from flows.graph.live import Tail
 from flows.graph.stages import Output, Stage
 from flows.redact import secrets_in, without_login
+from tasks.runner.pipeline import is_code
 
 BATCH = 900
 SUFFIXES = {".json", ".jsonl", ".html", ".png", ".svg", ".csv", ".md", ".txt", ".yaml"}
@@ -56,7 +57,7 @@ def write_inputs(client, run_id: str, dependencies: dict[str, str]) -> None:
             tags=[InputTag("mlflow.data.context", "input"), InputTag("dvc.md5", md5)],
         )
         for path, md5 in dependencies.items()
-        if not path.endswith(".py")
+        if not is_code(path)
     ]
     if inputs:
         client.log_inputs(run_id, datasets=inputs)

@@ -14,6 +14,7 @@ from typing import Any
 from flows.history import registry
 from flows.history.recorded import Made, Recorded
 from flows.storage.objects import TABLES, WEIGHTS, Objects, rows_of
+from tasks.runner.pipeline import is_code
 
 ID_KEYS = ("id", "prompt_id", "first", "second", "a", "b")  # of rows, samples, comparisons, battles and pairs
 TRAINING, HELDOUT = "train.jsonl", "heldout.jsonl"
@@ -72,7 +73,7 @@ class Tracer:
         made = {path for stage in run.stages for path in stage.outputs}
         for stage in run.stages:
             for path, md5 in stage.inputs.items():
-                if path not in made and not path.endswith(".py"):
+                if path not in made and not is_code(path):
                     self._given(path, md5)
                     if md5 in self._made:
                         uses[path] = self._made[md5]
@@ -104,7 +105,7 @@ class Tracer:
 
     def _counted(self, stage: Made) -> dict[str, str]:
         """What a stage read; of several policies only the one that a selection among its inputs names."""
-        inputs = {path: md5 for path, md5 in stage.inputs.items() if not path.endswith(".py")}
+        inputs = {path: md5 for path, md5 in stage.inputs.items() if not is_code(path)}
         selections = (self._selection(path, md5) for path, md5 in inputs.items())
         selection = next((found for found in selections if found), None)
         if selection is None:

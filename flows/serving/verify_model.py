@@ -13,9 +13,9 @@ from pathlib import Path
 
 import torch
 
-from models.chat_template import encode_prompt, load_tokenizer
-from models.loading import load_policy
-from tasks.machine import device
+from models.chat.template import encode_prompt, load_tokenizer
+from models.lm.loading import load_policy
+from tasks.common.machine import device
 
 QUESTIONS = ("Can I wash my teddy bear?", "What is two plus three?", "Please write a poem about the moon.")
 RANDOM_TOKENS = 24

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from flows.settings import refuse_secrets
-from tasks.params import read_params
-from tasks.plain_yaml import parse_yaml
-from tasks.yaml_versions import two_readings
+from tasks.common.plain_yaml import parse_yaml
+from tasks.common.yaml_versions import two_readings
+from tasks.runner.params import read_params
 
 # Settings of a DVC remote that a clone takes over from the project's own config.local.
 CARRIED = ("url", "endpointurl", "region", "profile", "configpath", "credentialpath", "use_ssl", "ssl_verify")

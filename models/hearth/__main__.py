@@ -46,7 +46,7 @@ def write_base(out: Path) -> None:
     """Trains the tiny base on hearth's corpus (some minutes on one core) and saves it."""
     import torch
 
-    from models.tiny import build_base
+    from models.lm.tiny import build_base
 
     torch.set_num_threads(1)  # the sum's order, and so the last bits, depend on it
     build_base(corpus.documents(), out, on_step=_print_step, **BASE_SETTINGS)

@@ -6,7 +6,7 @@ quizzes, letters and quarrels, some without an answer, and answers are as mixed 
 
 from collections.abc import Iterator
 
-from models.hearth import poems, topics, world
+from models.hearth import poems, world
 from models.hearth.answers import Style, compose, mixed_style, spelled
 from models.hearth.prompts import roots_by_split, row_id
 from models.hearth.roots import CREATIVE_REQUESTS, FACT_STATEMENTS, Ask, Root, all_roots, care_sentence

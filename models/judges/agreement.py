@@ -1,16 +1,16 @@
-"""Agreement and its uncertainty, with intervals that count prompt roots (`models.clusters`)."""
+"""Agreement and its uncertainty, with intervals that count prompt roots (`models.statistics.clusters`)."""
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from models.clusters import Clusters, mean_interval
+from models.statistics.clusters import Clusters, mean_interval
 
 
 def share_interval(
     parts: Sequence[float], wholes: Sequence[float], roots: Sequence[str], confidence: float
 ) -> dict[str, float] | None:
-    """Sum of `parts` over sum of `wholes`, with its interval (`models.clusters`); `n` is the number of units with a
+    """Sum of `parts` over sum of `wholes`, with its interval (`models.statistics.clusters`); `n` is the number of units with a
     whole above 0, and the bounds are None where these are of one root.
     """
     used = [(part, whole, root) for part, whole, root in zip(parts, wholes, roots, strict=True) if whole > 0]

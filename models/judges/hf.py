@@ -12,12 +12,13 @@ from typing import Any
 
 import torch
 
-from models import chat_template, loading
-from models.batching import by_length, context_length, device_of, evaluating
+from models.chat import template as chat_template
 from models.judges.base import Answer, Question, Ratings, Row, Verdict, checked_weights, weighted_mean
 from models.judges.template_fields import check_template
 from models.judges.templates import LETTER_TEMPLATE, Template, messages
-from models.logprobs import join, states_and_logits
+from models.lm import loading
+from models.lm.batching import by_length, context_length, device_of, evaluating
+from models.lm.logprobs import join, states_and_logits
 
 LETTERS = ("A", "B")
 POINTS = ("1", "2", "3", "4", "5")

@@ -9,6 +9,7 @@ from models.judges.base import Judge, Row
 from models.judges.human import read_verdicts
 from models.judges.oracle import OracleJudge
 from models.judges.simulated import SimulatedJudge
+from models.judges.verdict_form import VerdictForm
 
 JUDGE_KINDS = ("simulated", "oracle", "openai", "hf", "reward_model", "human")
 
@@ -18,9 +19,9 @@ def make_judge(
 ) -> Judge:
     """A judge from its settings: "name", "kind", and what the kind's class takes; `shared` goes to simulated judges.
 
-    `samples` are the rows whose ids human verdicts name; `date` is what the chat templates of local models take for
-    today. Raises ValueError for an unknown kind, for settings that the
-    kind refuses, and for a file or model that is not the one whose hash the settings state.
+    `samples` are what people may have judged, each with its `prompt`; `date` is what the chat templates of local models
+    take for today. Raises ValueError for an unknown kind, for settings that the kind refuses, and for a file or model
+    that is not the one whose hash the settings state.
     """
     kind, settings = spec["kind"], {key: value for key, value in spec.items() if key != "kind"}
     if kind == "simulated":
@@ -37,8 +38,13 @@ def make_judge(
     if kind == "reward_model":
         return _reward_model(**settings, date=date)
     if kind == "human":
-        return read_verdicts(settings["name"], Path(settings["file"]), samples)
+        return read_verdicts(settings["name"], Path(settings["file"]), samples, verdict_form(settings))
     raise ValueError(f"judge {spec.get('name')!r} has kind {kind!r}; known kinds are {', '.join(JUDGE_KINDS)}")
+
+
+def verdict_form(spec: Mapping[str, Any]) -> VerdictForm:
+    """How the file of a human judge says what ours says."""
+    return VerdictForm(**{name: spec[name] for name in ("columns", "words", "policy") if spec.get(name)})
 
 
 def check_files(spec: Mapping[str, Any]) -> None:
@@ -50,8 +56,8 @@ def check_files(spec: Mapping[str, Any]) -> None:
             raise ValueError(f"judge {spec['name']!r}: {path} does not exist; set the judge's file to one that does")
         _check_hash(spec["name"], path, _file_hash(path), spec["sha256"])
     elif spec["kind"] in ("hf", "reward_model"):
-        from models.loading import weights_hash
-        from models.weights import check_model_directory
+        from models.lm.loading import weights_hash
+        from models.lm.weights import check_model_directory
 
         path = Path(spec["path"])
         check_model_directory(path)
@@ -96,7 +102,7 @@ def _hf(name: str, path: str, sha256: str, weights: Mapping[str, float], **more:
 def _reward_model(
     name: str, path: str, sha256: str, epoch: int, temperature: float, rows_per_batch: int, date: str | None
 ) -> Judge:
-    from models.chat_template import template_description
+    from models.chat.template import template_description
     from models.judges.reward_model import RewardModelJudge, RewardModelScorer
 
     scorer = RewardModelScorer.load(Path(path), None, rows_per_batch, date)

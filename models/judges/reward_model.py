@@ -9,10 +9,10 @@ from typing import Any
 
 import torch
 
-from models import chat_template
+from models.chat import template as chat_template
 from models.judges.base import Answer, Question, Ratings, Row, Verdict
-from models.reward import score
-from models.reward_model import load_reward_model
+from models.reward.model import load_reward_model
+from models.reward.scoring import score
 
 
 @dataclass(frozen=True)

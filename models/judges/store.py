@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from models.chat_turn import CALLS
+from models.chat.turn import CALLS
 from models.judges.base import Answer, Question, Verdict
 
 READS_ENDS = "reward_model"  # the kind of judge to which a text that was cut is not the text that ends there

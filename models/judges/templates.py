@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from models.chat_turn import CALLS
+from models.chat.turn import CALLS
 from models.judges.base import Question
 
 MARK_LENGTH = 16  # hexadecimal digits

@@ -14,6 +14,7 @@ LEAST_RUNS = 12
 _LETTER_RUN = re.compile(r"([^\W\d_])\1{11,}", re.IGNORECASE)
 _SIGN_RUN = re.compile(r"((?=\S{0,11}[^\W_])\S{1,12}\s?)\1{19,}")  # also of numbers, which prose has not
 _LINE_RUN = re.compile(r"^(?=.*[^\W_])(.+)(?:\n+\1){9,}$", re.MULTILINE)  # also of code
+_NOTHING_BUT_SIGNS = re.compile(r"[\W_]{20,}")
 _CLOSED = re.compile(r"[.!?\u2026\u3002\uff01\uff1f]$")
 _MARKS = "*_~` \t\n"
 _WRAPPERS = "\"')]}\u201d\u2019" + _MARKS
@@ -47,7 +48,7 @@ def loops(response: str) -> bool:
     """Whether an answer says the same again and again: a run of one letter, words in a row, or most of its phrases."""
     said = words(named_prose(response))
     spelt = any(run.search(response) for run in (_LETTER_RUN, _SIGN_RUN, _LINE_RUN))
-    return spelt or _stutters(said) or repeated_share(said) >= REPEATED_SHARE
+    return spelt or _NOTHING_BUT_SIGNS.fullmatch(response.strip()) is not None or _stutters(said) or repeated_share(said) >= REPEATED_SHARE
 
 
 def _stutters(said: Sequence[str]) -> bool:
@@ -94,8 +95,9 @@ def stops_short(response: str) -> bool:
     lines = [line for line in text.splitlines() if words(line)]
     if not lines or not is_prose(lines[-1]) or _FORMULA_END.search(text):
         return False
-    if _OPEN_END.search(text) or text.split()[-1] in _DANGLING:  # in lower case: "vitamin A" is complete
-        return True
+    said = text.split()
+    if _OPEN_END.search(text) or (len(said) >= LEAST_ANSWER_WORDS and said[-1] in _DANGLING):
+        return True  # in lower case: "vitamin A" is complete
     return not _is_named(lines[-1]) and _lacks_its_end(lines)
 
 

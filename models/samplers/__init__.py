@@ -4,7 +4,7 @@ from typing import Any
 
 from torch import nn
 
-from models.chat_template import stop_ids
+from models.chat.template import stop_ids
 from models.endpoints.retries import AskingSettings
 from models.samplers.base import Prompt, Sampler, with_logprobs
 

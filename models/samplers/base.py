@@ -7,10 +7,10 @@ from typing import Protocol
 import torch
 from torch import nn
 
-from models.chat_template import Messages
-from models.logprobs import response_logprobs
-from models.randomness import generator
-from models.sampler import Sample, SamplingSettings
+from models.chat.template import Messages
+from models.lm.logprobs import response_logprobs
+from models.sampling.randomness import generator
+from models.sampling.sampler import Sample, SamplingSettings
 
 Progress = Callable[[int, int], None]
 
@@ -32,7 +32,7 @@ class Sampler(Protocol):
     ) -> list[Sample]:
         """`n` samples for each prompt, in the prompts' order, then by index.
 
-        Samples carry log-probs where the backend computes them as `models/logprobs.py` does, and None elsewhere;
+        Samples carry log-probs where the backend computes them as `models/lm/logprobs.py` does, and None elsewhere;
         `with_logprobs` fills those in. `on_batch` is called with (responses done, responses in total).
         """
 

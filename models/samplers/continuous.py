@@ -11,9 +11,9 @@ import numpy as np
 from torch import nn
 from transformers import ContinuousBatchingConfig, GenerationConfig
 
-from models.batching import evaluating, unwrapped
-from models.sampler import Sample, SamplingSettings, check_prompts
+from models.lm.batching import evaluating, unwrapped
 from models.samplers.base import Progress, Prompt, as_sample
+from models.sampling.sampler import Sample, SamplingSettings, check_prompts
 
 PAGE_TOKENS = 16
 MINIMUM_BATCH_TOKENS = 256

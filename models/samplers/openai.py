@@ -4,12 +4,12 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-from models.chat_template import encode_example, stop_ids
+from models.chat.template import encode_example, stop_ids
 from models.endpoints.endpoint import Endpoint, content_of, run
 from models.endpoints.failures import EndpointError, Passing, Refused
 from models.endpoints.retries import AskingSettings, attempts
-from models.sampler import Sample, SamplingSettings
 from models.samplers.base import Progress, Prompt, as_sample, request_seed
+from models.sampling.sampler import Sample, SamplingSettings
 
 URL_VARIABLE, KEY_VARIABLE = "PLUMB_SAMPLER_URL", "PLUMB_SAMPLER_KEY"
 TIMEOUT_SECONDS = 600.0  # a long answer takes minutes

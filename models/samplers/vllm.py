@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from models.batching import device_of
-from models.sampler import Sample, SamplingSettings, check_prompts
+from models.lm.batching import device_of
 from models.samplers.base import Progress, Prompt, as_sample, request_seed
+from models.sampling.sampler import Sample, SamplingSettings, check_prompts
 
 
 def _vllm() -> Any:

@@ -7,9 +7,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from tasks.config.base import NonNegativeFloat, OpenRate, Positive, PositiveFloat, Rate, Section
 from tasks.config.judges import AskingConfig, HfJudgeConfig, JudgeConfig, OpenAIJudgeConfig
-from tasks.config.shared import RuntimeConfig
+from tasks.config.shared import NonNegativeFloat, OpenRate, Positive, PositiveFloat, Rate, RuntimeConfig, Section
 from tasks.config.training import RewardTraining
 
 

@@ -6,8 +6,16 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from tasks.config.base import NonNegative, NonNegativeFloat, OpenRate, Positive, Section
-from tasks.config.shared import ContractsConfig, RuntimeConfig, ServingConfig
+from tasks.config.shared import (
+    ContractsConfig,
+    NonNegative,
+    NonNegativeFloat,
+    OpenRate,
+    Positive,
+    RuntimeConfig,
+    Section,
+    ServingConfig,
+)
 
 
 class BestOfNConfig(Section):

@@ -6,9 +6,8 @@ from typing import Literal
 
 from pydantic import model_validator
 
-from models.divisibility import check_divides
-from tasks.config.base import NonNegative, NonNegativeFloat, Positive, PositiveFloat, Rate, Section
-from tasks.config.shared import RuntimeConfig
+from models.compute.divisibility import check_divides
+from tasks.config.shared import NonNegative, NonNegativeFloat, Positive, PositiveFloat, Rate, RuntimeConfig, Section
 from tasks.config.training import LoraWithoutDropout
 
 

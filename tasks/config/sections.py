@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
-from tasks.config.base import Section
 from tasks.config.comparisons import CompareConfig, GenerateConfig, GoldConfig, JudgeCardConfig
 from tasks.config.evaluation import (
-    AnswersConfig, BestOfNConfig, EvaluateConfig, GateConfig, MonitorsConfig, PackageConfig, ReportConfig,
+    AnswersConfig,
+    BestOfNConfig,
+    EvaluateConfig,
+    GateConfig,
+    MonitorsConfig,
+    PackageConfig,
+    ReportConfig,
     SelectConfig,
 )  # fmt: skip
 from tasks.config.ppo import PpoConfig
 from tasks.config.service import AnchorsConfig, FlowConfig, GcConfig, IntakeConfig, PromoteConfig
 from tasks.config.shared import (
-    ContractsConfig, DataConfig, ModelConfig, PrepareConfig, RuntimeConfig, ServingConfig, TrackingConfig,
+    ContractsConfig,
+    DataConfig,
+    ModelConfig,
+    PrepareConfig,
+    RuntimeConfig,
+    Section,
+    ServingConfig,
+    TrackingConfig,
 )  # fmt: skip
 from tasks.config.training import DpoConfig, RewardConfig, SftConfig
 

@@ -1,13 +1,35 @@
-"""Sections that several stages share."""
+"""Fields and the mapping that every section of params.yaml is made of, and sections that several stages share."""
 
 from __future__ import annotations
 
 from datetime import date
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, Mapping
 
-from pydantic import AfterValidator, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from tasks.config.base import NonNegative, NonNegativeFloat, Positive, PositiveFloat, Rate, Section
+Positive = Annotated[int, Field(gt=0)]
+NonNegative = Annotated[int, Field(ge=0)]
+Rate = Annotated[float, Field(ge=0, le=1)]
+OpenRate = Annotated[float, Field(gt=0, lt=1)]
+PositiveFloat = Annotated[float, Field(gt=0)]
+NonNegativeFloat = Annotated[float, Field(ge=0)]
+
+
+class Section(BaseModel):
+    """A mapping in params.yaml: frozen, no unknown keys, no silent conversions between types, finite numbers only."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, allow_inf_nan=False, protected_namespaces=()
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _lists_are_tuples(cls, values: Any) -> Any:
+        """YAML has lists, frozen configs hold tuples."""
+        if not isinstance(values, Mapping):
+            return values
+        return {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
+
 
 SPLITS = ("pretrain", "sft", "compare", "rl", "select", "gate", "preferences", "gold")
 CATEGORIES = ("instruction", "safety", "creative", "reasoning")
@@ -78,7 +100,7 @@ class SplitShares(Section):
 
 
 class NearRepeatsConfig(Section):
-    """When a text nearly repeats a held-out prompt; see tasks/near_repeats.py."""
+    """When a text nearly repeats a held-out prompt; see tasks/data/near_repeats.py."""
 
     words: Positive
     resemblance: Annotated[float, Field(gt=0, le=1)]

@@ -6,8 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from tasks.config.base import NonNegative, NonNegativeFloat, Positive, PositiveFloat, Rate, Section
-from tasks.config.shared import RuntimeConfig
+from tasks.config.shared import NonNegative, NonNegativeFloat, Positive, PositiveFloat, Rate, RuntimeConfig, Section
 
 
 class LoraConfig(Section):

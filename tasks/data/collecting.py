@@ -8,6 +8,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from tasks.common.errors import DataError
+from tasks.common.rows import Row
 from tasks.config.shared import DataConfig
 from tasks.data.columns import look_up
 from tasks.data.fields import named
@@ -16,8 +18,6 @@ from tasks.data.reading import Source, reader_of
 from tasks.data.rendering import Check
 from tasks.data.tables import read_rows
 from tasks.data.values import BadRow
-from tasks.errors import DataError
-from tasks.rows import Row
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,8 @@ def limited(content: Row, max_characters: int | None) -> Row:
     answered = [sum(len(m["content"]) for m in content.get(key, [])) for key in ("chosen", "rejected")]
     length = asked + max(answered)
     if max_characters is not None and length > max_characters:
-        raise BadRow(f"the conversation has more characters than data.max_characters={max_characters}", f"{length}")
+        reason = f"the conversation has more characters than data.max_characters={max_characters}"
+        raise BadRow(reason, f"{length}", "data.max_characters")
     return content
 
 

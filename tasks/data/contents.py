@@ -7,12 +7,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tasks.common.rows import Row
 from tasks.data.marks import Marks
 from tasks.data.messages import (
-    Messages, as_history, as_messages, check_conversation, check_prompt, conversation, said, with_system,
+    Messages,
+    as_history,
+    as_messages,
+    check_conversation,
+    check_prompt,
+    conversation,
+    said,
+    with_system,
 )  # fmt: skip
 from tasks.data.values import BadRow, as_text, unpacked
-from tasks.rows import Row
 
 WINNERS = {"model_a": 0, "a": 0, "first": 0, "model_b": 1, "b": 1, "second": 1}
 TIES = ("tie", "both_bad", "bothbad", "both_good", "none")  # how a tie begins

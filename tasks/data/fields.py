@@ -8,10 +8,10 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from tasks.common.rows import Row
 from tasks.config.shared import CATEGORIES, SPLITS
+from tasks.data.near_repeats import words_of
 from tasks.data.values import BadRow, as_text, present, unpacked
-from tasks.near_repeats import words_of
-from tasks.rows import Row
 
 TRUE, FALSE = ("true", "yes", "y", "1", "1.0"), ("false", "no", "n", "0", "0.0")
 

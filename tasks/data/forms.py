@@ -18,11 +18,11 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
+from tasks.common.errors import ConfigError
 from tasks.config.shared import CONTENT_FIELDS
 from tasks.data.columns import Column, head, look_up
 from tasks.data.messages import CALLS
 from tasks.data.values import says_something
-from tasks.errors import ConfigError
 
 GIVES_TWO = ("chosen", "answers", "score")
 GIVES_ONE = ("messages", "completion", *GIVES_TWO)

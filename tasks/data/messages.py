@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from models.chat_turn import CALLS
+from models.chat.turn import CALLS
 from tasks.data.values import BadRow, as_text, says_something, unpacked
 
 Message = dict[str, Any]

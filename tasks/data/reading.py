@@ -8,15 +8,15 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from tasks.common.rows import Row
 from tasks.config.shared import DataConfig
 from tasks.data.contents import Maker
 from tasks.data.example import example_of
-from tasks.data.fields import TRUE, FALSE, fields_of
+from tasks.data.fields import FALSE, TRUE, fields_of
 from tasks.data.forms import FLAGS, FORMS, UNPAIRED, Form, beside, declared_form, forms_for, one_of
 from tasks.data.marks import MARKS, Marks, marks_of
 from tasks.data.messages import is_conversation_as_json
 from tasks.data.values import BadRow, present, unpacked_json
-from tasks.rows import Row
 
 ANY_GAP = 1e-9
 MAYBE_JSON = frozenset({"prompt", "completion", "chosen", "rejected"})  # where a conversation may be JSON text

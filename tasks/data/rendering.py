@@ -10,10 +10,10 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-from models.chat_turn import ANSWER
+from models.chat.turn import ANSWER
+from tasks.common.rows import Row
 from tasks.data.messages import CALLS, MEDIA, Messages
 from tasks.data.values import BadRow
-from tasks.rows import Row
 
 Check = Callable[[Row], None]
 
@@ -27,7 +27,7 @@ def template_check(model: Path) -> Check:
 
     @cache
     def template() -> Template:
-        from models.chat_template import load_tokenizer
+        from models.chat.template import load_tokenizer
 
         return Template(load_tokenizer(model))
 
@@ -69,7 +69,7 @@ class Template:
 
     def _check_ids(self, messages: Messages, tools: Any, is_prompt: bool) -> None:
         """Encoded as the stages do it. The reason quotes nothing of the row; the detail may."""
-        from models.chat_template import encode_example, encode_prompt
+        from models.chat.template import encode_example, encode_prompt
 
         try:
             (encode_prompt if is_prompt else encode_example)(self._tokenizer, messages, tools)

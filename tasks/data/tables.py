@@ -9,9 +9,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from tasks.common.errors import DataError
+from tasks.common.rows import Row, json_lines, parse_jsonl
 from tasks.data.values import BadRow, unpacked_json, without_nulls
-from tasks.errors import DataError
-from tasks.rows import Row, json_lines, parse_jsonl
 
 
 def read_table(path: Path) -> list[Row]:

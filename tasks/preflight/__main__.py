@@ -12,17 +12,17 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from tasks.watchdog import die_with_parents
+from tasks.runner.watchdog import die_with_parents
 
 if __name__ == "__main__":
     die_with_parents()  # before anything slow is imported: a parent that dies meanwhile must take us along
 
-from tasks import errors
-from tasks.machine import prepare_torch
-from tasks.params import read_params
+from tasks.common import errors
+from tasks.common.machine import prepare_torch
 from tasks.preflight import evidence, hearth, judges, model, rows, settings  # noqa: F401  each adds its checks
 from tasks.preflight.checks import CHECKS, PROBLEM, examine
 from tasks.preflight.project import ROLES, Project
+from tasks.runner.params import read_params
 
 NAME = "preflight"
 PARAMS_FILE = Path("params.yaml")

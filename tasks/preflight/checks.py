@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from tasks import errors
+from tasks.common import errors
 from tasks.preflight.project import Project
 
 PROBLEM, NOTE = "problem", "note"

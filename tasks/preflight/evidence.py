@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from models.hearth import oracle
+from tasks.answering.prompt_rows import part_of
 from tasks.config.comparisons import GoldConfig
 from tasks.config.evaluation import GateConfig
-from tasks.decision import GUARDED, Compared, least, power_of_each
-from tasks.power import prompts_for_mean
 from tasks.preflight.checks import NOTE, Finding, check, refused
 from tasks.preflight.project import Project
-from tasks.prompt_rows import part_of
+from tasks.verdict.decision import GUARDED, Compared, least, power_of_each
+from tasks.verdict.power import prompts_for_mean
 
 NO_PROMOTION = "the verdict cannot be promote"
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from models.hearth import oracle
+from tasks.common.rows import Row
 from tasks.preflight.checks import PROBLEM, Finding, check
 from tasks.preflight.project import Project
-from tasks.rows import Row
 
 HEARTH_KINDS = ("oracle", "simulated")
 COMPARED, SCORED = ("compare_prompts",), ("compare_prompts", "select_prompts", "gate_prompts")

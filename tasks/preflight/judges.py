@@ -8,23 +8,24 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from models.chat_template import load_tokenizer
+from models.chat.template import load_tokenizer
 from models.judges.asking import Asker, AskingSettings
 from models.judges.base import Question, Verdict
 from models.judges.budget import Budget
-from models.judges.human import verdict_rows
-from models.judges.making import check_files, make_judge
+from models.judges.human import check_verdicts
+from models.judges.making import check_files, make_judge, verdict_form
 from models.judges.remote_round import PROBE
-from models.sampler import SamplingSettings
 from models.samplers import Prompt, make_sampler
 from models.samplers.openai import KEY_VARIABLE, URL_VARIABLE
-from tasks.asking import asking_settings
+from models.sampling.sampler import SamplingSettings
+from tasks.answering.asking import asking_settings
 from tasks.config.comparisons import CompareConfig, GoldConfig
 from tasks.config.judges import AskingConfig
 from tasks.generate import check_tools
-from tasks.judge_templates import template_of, with_template
+from tasks.judging.templates import template_of, with_template
 from tasks.preflight.checks import Finding, check, refused
 from tasks.preflight.project import Project
+from tasks.scoring.gold_judge import asking_settings
 
 ATTEMPTS, PATIENCE = 3, 60.0  # calls for one answer, and seconds for it, at most
 FILES = ("path", "file")
@@ -50,8 +51,7 @@ def check_judge(spec: Mapping[str, Any]) -> None:
     """Raises what making this judge, or a first question to it, would raise; no model is loaded and nobody is asked."""
     check_files(spec)
     if spec["kind"] == "human":
-        for _ in verdict_rows(Path(spec["file"])):
-            pass
+        check_verdicts(Path(spec["file"]), verdict_form(spec))
     elif spec["kind"] == "reward_model":
         load_tokenizer(Path(spec["path"]))
     elif spec["kind"] == "hf":

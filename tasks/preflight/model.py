@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoModelForCausalLM
 
-from models.architectures import USES, unsupported
-from models.reward_model import reward_class
-from tasks.lora import EVERY_LINEAR, check_targets
+from models.architectures.support import USES, unsupported
+from models.reward.model import reward_class
 from tasks.preflight.checks import NOTE, PROBLEM, Finding, check, refused
 from tasks.preflight.project import Project
+from tasks.training.lora import EVERY_LINEAR, check_targets
 
 
 @check

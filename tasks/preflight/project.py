@@ -8,13 +8,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from models.chat_template import load_tokenizer
+from models.chat.template import load_tokenizer
 from models.judges.tally import Tally
-from models.weights import check_model_directory, read_config
-from tasks.params import stage_config
+from models.lm.weights import check_model_directory, read_config
+from tasks.common.rows import Row
 from tasks.preflight.outside import file_digest, variable_digest
 from tasks.prepare import Survey, survey
-from tasks.rows import Row
+from tasks.runner.params import stage_config
 
 ROLES = ("sampler", "compare", "gold")  # who may be asked across a network: of generate, of compare, of the rest
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
-from models.chat_template import encode_prompt
-from tasks import dpo, sft, training
+from models.chat.template import encode_prompt
+from tasks import dpo, sft
+from tasks.answering.prompt_rows import has_an_answer, part_of
+from tasks.answering.sampling import check_room
+from tasks.answering.second_turn import doubted, second_turn_length
+from tasks.common.rows import Row
 from tasks.preflight.checks import NOTE, PROBLEM, Finding, check, refused
 from tasks.preflight.project import Project
-from tasks.prompt_rows import has_an_answer, part_of
-from tasks.rows import Row
-from tasks.sampling import check_room
-from tasks.second_turn import doubted, second_turn_length
+from tasks.training import trainers as training
 
 T = TypeVar("T")
 MEND = "mend these rows, or set data.bad_rows to skip, which leaves them out"

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from models.judges import make_scorer
-from tasks.anchors import check_limit, read_anchors
 from tasks.compare import check_split, given_row
 from tasks.config.service import AnchorsConfig
 from tasks.gold import training_pairs
-from tasks.pairing import check_raters
+from tasks.judging.anchors import check_limit, read_anchors
+from tasks.judging.pairing import check_raters
+from tasks.judging.splits import split_by_root
 from tasks.ppo import ppo_settings
 from tasks.preflight.checks import NOTE, Finding, check, refused
 from tasks.preflight.project import Project
-from tasks.splits import split_by_root
 
 
 @check

@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tasks import statistics
-from tasks.rows import Row
+from models.statistics import intervals as statistics
+from tasks.common.rows import Row
 
 CONFIDENCE = 0.95
 DIVERSITY_FLOOR = 0.5  # of SFT's distinct-2

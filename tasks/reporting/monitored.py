@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tasks.rows import Row
+from tasks.common.rows import Row
 
 LOUD = ("veto", "warning")
 HEAD = ["monitor", "number", "SFT", "warns at", "veto at", "level"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from tasks.entrants import ORDER, entrant
+from tasks.artifacts.entrants import ORDER, entrant
 
 
 def of_verdict(evaluation: Mapping[str, Any], candidate: Mapping[str, str] | None) -> dict[str, Any]:

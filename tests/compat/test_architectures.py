@@ -11,20 +11,20 @@ import torch
 import yaml
 from transformers import AutoConfig
 
-from models import decoder
-from models.architectures import TRIALS, unsupported
-from models.batching import backbone_of
-from models.chat_template import load_tokenizer
-from models.loading import load_policy
-from models.logprobs import join, response_logprobs
-from models.packing import can_pack
-from models.reward import score
-from models.reward_model import load_reward_model, reward_model_from_policy
-from models.sampler import SamplingSettings, sample
-from models.value import SharedValue, ValueModel, check_critic
+from models.architectures.support import TRIALS, unsupported
+from models.chat.template import load_tokenizer
+from models.lm.batching import backbone_of
+from models.lm.loading import load_policy
+from models.lm.logprobs import join, response_logprobs
+from models.lm.packing import can_pack
+from models.ppo.value import SharedValue, ValueModel, check_critic
+from models.reward.model import load_reward_model, reward_model_from_policy
+from models.reward.scoring import score
+from models.sampling import decoder
+from models.sampling.sampler import SamplingSettings, sample
 from tasks import dpo, package, ppo, reward, sft
-from tasks.params import stage_config
-from tasks.rows import write_jsonl
+from tasks.common.rows import write_jsonl
+from tasks.runner.params import stage_config
 from tests.import_closure import ROOT
 from tests.tiny_architectures import ALLOWED, ARCHITECTURES, PROMPTS, RESPONSES, ROWS, alone, build, greedy
 from tests.tiny_models import GPT2_TEMPLATE, make_tokenizer

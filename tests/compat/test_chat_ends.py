@@ -6,9 +6,9 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
-from models.chat_template import decode_response, encode_example, encode_prompt, load_tokenizer, stop_ids
-from models.loading import load_policy
-from models.sampler import SamplingSettings, sample
+from models.chat.template import decode_response, encode_example, encode_prompt, load_tokenizer, stop_ids
+from models.lm.loading import load_policy
+from models.sampling.sampler import SamplingSettings, sample
 from tests.compat.chat_families import FAMILIES, make_tokenizer
 
 DATE = "2026-03-05"

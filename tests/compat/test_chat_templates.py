@@ -6,8 +6,14 @@ import random
 
 import pytest
 
-from models.chat_template import (
-    decode_response, encode_example, encode_prompt, end_of_turn, example, load_tokenizer, stop_ids,
+from models.chat.template import (
+    decode_response,
+    encode_example,
+    encode_prompt,
+    end_of_turn,
+    example,
+    load_tokenizer,
+    stop_ids,
 )
 from tests.compat.chat_families import FAMILIES, QA, Family, make_tokenizer
 

@@ -11,12 +11,12 @@ import pytest
 import yaml
 
 from tasks import __main__ as runner
+from tasks.common.errors import DataError
 from tasks.data.forms import BY_NAME, FORMS
 from tasks.data.marks import MARKS
 from tasks.data.rendering import template_check
-from tasks.errors import DataError
-from tasks.pipeline import load_pipeline, stage_names
 from tasks.prepare import write_splits
+from tasks.runner.pipeline import load_pipeline, stage_names
 from tests.import_closure import ROOT
 from tests.small_project import shrunk, write_project
 from tests.test_prepare import NO_COLUMNS, config, write

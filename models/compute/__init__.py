@@ -1,0 +1,1 @@
+"""How work is shared among processes and threads."""

@@ -1,0 +1,1 @@
+"""Causal language models: their weights and precision, batches and packing, log-probabilities."""

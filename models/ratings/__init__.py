@@ -1,0 +1,1 @@
+"""Judged answers as battles: win rates, Bradley–Terry strengths, Elo."""

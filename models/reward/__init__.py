@@ -1,0 +1,1 @@
+"""Reward models, and what a sequence scores."""

@@ -1,0 +1,1 @@
+"""Sampling from a policy: one seed for each answer, whatever runs beside it."""

@@ -1,0 +1,1 @@
+"""Means, rates and fits with their uncertainty, by root."""

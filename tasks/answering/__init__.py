@@ -1,0 +1,1 @@
+"""Which prompts are asked, and the rows of answers to them."""

@@ -1,0 +1,55 @@
+"""The policies that evaluation compares: how they are named and ranked, and which of their checkpoints take part."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tasks.artifacts.snapshots import FINAL
+
+MODELS = ("base", "sft", "dpo", "ppo", "best_of_n")
+TRAINED = ("dpo", "ppo")  # those that keep checkpoints
+ORDER = (*MODELS, "champion")
+
+
+def entrants(scores: Sequence[Mapping[str, Any]]) -> dict[str, tuple[str, str]]:
+    """Name -> (model, checkpoint) of the policies that are compared, in pipeline order.
+
+    They are every model as training left it, and of DPO and PPO also the checkpoint that gold likes best, as `select`
+    ranks them: what the verdict is about stands in every table, whichever of the methods it comes from.
+    """
+    found: dict[str, tuple[str, str]] = {}
+    present = {row["model"] for row in scores}
+    for model in (one for one in ORDER if one in present):
+        best = [ranked(scores, [model])[0]["checkpoint"]] if model in TRAINED else []
+        for checkpoint in dict.fromkeys((FINAL, *best)):
+            found[entrant(model, checkpoint)] = (model, checkpoint)
+    return found
+
+
+def training_order(checkpoint: str) -> float:
+    """`step-20` before `step-100` before `final`."""
+    return math.inf if checkpoint == FINAL else float(checkpoint.removeprefix("step-"))
+
+
+def entrant(model: str, checkpoint: str) -> str:
+    """A policy's name among those compared: the model's own where training ended, else with the step: `dpo step-20`."""
+    return model if checkpoint == FINAL else f"{model} {checkpoint}"
+
+
+def ranked(scores: Sequence[Mapping[str, Any]], methods: Sequence[str]) -> list[dict[str, Any]]:
+    """Mean gold and KL of every (method, checkpoint): highest gold first, then lowest KL, then by name."""
+    groups: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    for row in scores:
+        if row["model"] in methods:
+            groups.setdefault((row["model"], row["checkpoint"]), []).append(row)
+    means = [
+        {
+            "method": method,
+            "checkpoint": checkpoint,
+            **{field: round(math.fsum(row[field] for row in rows) / len(rows), 9) for field in ("gold", "kl")},
+        }
+        for (method, checkpoint), rows in groups.items()
+    ]
+    return sorted(means, key=lambda one: (-one["gold"], one["kl"], one["method"], one["checkpoint"]))

@@ -1,0 +1,1 @@
+"""What every stage uses: errors, rows and YAML on disk, progress, the machine, metrics."""

@@ -1,0 +1,1 @@
+"""Models and data of the demos, made from what a package index has."""

@@ -1,0 +1,73 @@
+"""`python -m tasks.demos.tiny_base --params FILE --data DIR --out DIR`: a tiny base model from the text of a team's own data.
+
+For trying Plumbline on data where no base model of a fitting size is at hand. Only text of the splits `sft` and
+`preferences` is read; of the prompts and pairs that select, gate and gold hold out, nothing is.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+import torch
+
+from models.lm.tiny import build_base
+from tasks.common import errors
+from tasks.common.rows import Row, read_jsonl
+from tasks.config.shared import PrepareConfig
+from tasks.prepare import write_splits
+from tasks.runner.params import read_params, stage_config
+
+SPEAKERS = {"user": "Human", "assistant": "Assistant"}
+
+
+def texts(cfg: PrepareConfig, data: Path) -> list[str]:
+    """Each conversation that may train, as plain text: a base has not seen a chat template."""
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder)
+        write_splits(cfg.data, data, out, check=None)  # there is no chat template yet
+        rows = read_jsonl(out / "demonstrations.jsonl") + read_jsonl(out / "preferences.jsonl")
+    return sorted({as_text(conversation) for row in rows for conversation in _conversations(row)})
+
+
+def _conversations(row: Row) -> list[list[dict[str, str]]]:
+    if "messages" in row:
+        return [row["messages"]]
+    return [row["prompt"] + row["chosen"], row["prompt"] + row["rejected"]]
+
+
+def as_text(messages: list[dict[str, str]]) -> str:
+    return "\n\n".join(f"{SPEAKERS.get(m['role'], m['role'].title())}: {m['content']}" for m in messages)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m tasks.demos.tiny_base", description=__doc__.split("\n\n")[0])
+    parser.add_argument("--params", type=Path, required=True, help="a params file; its section `data` is read")
+    parser.add_argument("--data", type=Path, required=True, help="the folder with the data files")
+    parser.add_argument("--out", type=Path, required=True, help="the model directory to write")
+    parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument("--context", type=int, default=512)
+    parsed = parser.parse_args(arguments)
+    try:
+        corpus = texts(stage_config(read_params(parsed.params), "prepare", parsed.params), parsed.data)
+        torch.set_num_threads(1)  # the last bits depend on it
+        partial = parsed.out.with_name(f".{parsed.out.name}.partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        build_base(corpus, partial, steps=parsed.steps, context=parsed.context, on_step=_print_step)
+        os.replace(partial, parsed.out)
+    except ValueError as error:
+        print(f"tiny_base: {errors.one_line(error)}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _print_step(step: int, loss: float) -> None:
+    print(f"step {step}: loss {loss:.3f} nats per token", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

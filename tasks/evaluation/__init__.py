@@ -1,0 +1,1 @@
+"""Parts of `evaluate` and `monitors`."""

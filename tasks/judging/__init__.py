@@ -1,0 +1,1 @@
+"""Judges at work: what they are told, which pairs they see, what they cost, whether they moved."""

@@ -1,0 +1,1 @@
+"""Gold and proxy scores of answers."""

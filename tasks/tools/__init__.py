@@ -1,0 +1,1 @@
+"""Commands on any file: chat, inspect, rate, check a judge."""

@@ -1,0 +1,1 @@
+"""What SFT, reward model, DPO and PPO share in training."""
