@@ -76,8 +76,8 @@ def test_a_missing_trl_and_a_side_that_fails(tmp_path):
     with serving() as endpoint:
         with pytest.raises(ValueError, match="has no TRL with OpenAIPairwiseJudge; `make bench-judge` installs"):
             race._run("theirs", WORK, 2, FAST, endpoint, tmp_path)
-        with pytest.raises(RuntimeError, match="(?s)ours failed:\n.*unexpected keyword argument 'patience'"):
-            race._run("ours", replace(WORK, asking={"patience": 1}), 2, FAST, endpoint, None)
+        with pytest.raises(RuntimeError, match="(?s)ours failed:\n.*unexpected keyword argument 'haste'"):
+            race._run("ours", replace(WORK, asking={"haste": 1}), 2, FAST, endpoint, None)
 
 
 def test_the_document_and_the_promises(tmp_path):
