@@ -34,6 +34,7 @@ from models.judges.remote import JudgeError, Passing, Reply, Unusable
 from models.judges.replies import READER, MalformedReply, is_unfinished, read_ratings, read_verdict
 from models.judges.template_fields import check_template
 from models.judges.templates import TEMPLATE, Template, answer_schema, messages
+from models.judges.usage import Usage, read_usage
 
 FORMATS = ("json_schema", "json_object", "text")
 PAYMENT_REQUIRED = 402  # of prepaid accounts that are empty
@@ -57,7 +58,8 @@ class OpenAIJudge:
     `revision` and `epoch` change nothing that is sent; they tell verdicts apart when the model behind a name changes.
     `temperature`: None sends none, for models that take no other than their own. `token_limit`: the request's field
     that takes `max_tokens`, which must leave room for what a model thinks before it answers.
-    `input_price`, `output_price`: per million tokens. Raises ValueError for a template that lacks a field or criteria
+    Prices are per million tokens; tokens from a cache cost `cached_price`, tokens of reasoning `reasoning_price`, None
+    for what others cost. Raises ValueError for a template that lacks a field or criteria
     that it does not have, JudgeError without an address or a key in the environment.
     """
 
@@ -74,10 +76,13 @@ class OpenAIJudge:
     seed: int | None = 0
     input_price: float = 0.0
     output_price: float = 0.0
+    cached_price: float | None = None
+    reasoning_price: float | None = None
     timeout_seconds: float = 60.0
     rates: bool = True
     template: Template = TEMPLATE
     format: str | None = field(default=None, init=False)  # the first of FORMATS that the server took
+    longest_reply: int = field(default=0, init=False)  # tokens; some servers count reasoning beside max_tokens
     _client: AsyncOpenAI | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -102,14 +107,23 @@ class OpenAIJudge:
         }
 
     def worst_cost(self, question: Question) -> float:
-        """No token is shorter than a byte, and no answer longer than `max_tokens`."""
+        """No token is shorter than a byte, and no answer longer than `max_tokens` and what was longer so far."""
         sent = messages(question, list(self.weights), self.template)
         tokens = sum(len(message["content"].encode()) + _MESSAGE_TOKENS for message in sent)
-        return self.cost(tokens, self.max_tokens)
+        return self.cost(tokens, max(self.max_tokens, self.longest_reply))
 
     def cost(self, input_tokens: float, output_tokens: float) -> float:
-        """Of one call, in the currency of its prices."""
-        return (input_tokens * self.input_price + output_tokens * self.output_price) / _MILLION
+        """At most, of one call, in the currency of its prices: whether tokens are cached or of reasoning is not known."""
+        read = max(self.input_price, self.cached_price or 0.0)
+        written = max(self.output_price, self.reasoning_price or 0.0)
+        return (input_tokens * read + output_tokens * written) / _MILLION
+
+    def _price(self, usage: Usage) -> float:
+        cached = self.input_price if self.cached_price is None else self.cached_price
+        reasoning = self.output_price if self.reasoning_price is None else self.reasoning_price
+        read = (usage.input - usage.cached) * self.input_price + usage.cached * cached
+        written = (usage.output - usage.reasoning) * self.output_price + usage.reasoning * reasoning
+        return (read + written) / _MILLION
 
     async def __aenter__(self) -> "OpenAIJudge":
         url = self._environment(self.url_variable, "its endpoint's address, for example http://localhost:8000/v1")
@@ -196,11 +210,11 @@ class OpenAIJudge:
         text = content_of(completion)
         if text is None:
             raise self._no_completion(question, completion)
-        try:
-            tokens = completion["usage"]["prompt_tokens"], completion["usage"]["completion_tokens"]
-            cost = self.cost(*tokens)
-        except (KeyError, TypeError):  # no usage said: charge the most that it can have been
-            tokens, cost = (0, 0), self.worst_cost(question)
+        usage = read_usage(completion.get("usage"))
+        # Where nothing is said, charge the most that it can have been.
+        cost = self._price(usage) if usage else self.worst_cost(question)
+        tokens = (usage.input, usage.output) if usage else (0, 0)
+        self.longest_reply = max(self.longest_reply, tokens[1])
         try:
             answer = self._answer(question, text)
         except MalformedReply as error:

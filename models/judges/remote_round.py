@@ -34,8 +34,14 @@ class _Spent:
 
     calls: int = 0
     cost: float = 0.0
+    input_tokens: int = 0
+    output_tokens: int = 0
     latency: float = 0.0
     reserved: bool = True
+
+    def read(self, reply: Reply) -> None:
+        self.input_tokens += reply.input_tokens
+        self.output_tokens += reply.output_tokens
 
 
 class _Round:
@@ -118,7 +124,7 @@ class _Round:
             self.found[key] = {} if question.second is None else Verdict(0.5, valid=False)
         finally:
             if not answered:
-                self.asker.tally.lose(spent.calls, spent.cost)
+                self.asker.tally.lose(spent)
 
     async def _reply(self, judge: RemoteJudge, question: Question, worst: float, spent: _Spent) -> Reply | None:
         """What the judge said at last; None where the budget ends before. Raises what the last attempt raised."""
@@ -139,7 +145,12 @@ class _Round:
                 paid, calls, began = worst, 1, time.monotonic()
                 reply = await judge.ask(question)
                 paid = reply.cost
+                spent.read(reply)
                 return reply
+        except Unusable as failure:
+            paid = failure.cost
+            spent.read(failure.reply)
+            raise
         except Passing as failure:
             paid = failure.cost
             raise
@@ -183,11 +194,11 @@ class _Round:
         except Passing:
             return False
         finally:
-            self.asker.tally.lose(spent.calls, spent.cost)
+            self.asker.tally.lose(spent)
         return True
 
     def _keep(self, judge: RemoteJudge, question: Question, key: str, reply: Reply, spent: _Spent) -> None:
-        usage = {"input_tokens": reply.input_tokens, "output_tokens": reply.output_tokens, "cost": spent.cost}
+        usage = {"input_tokens": spent.input_tokens, "output_tokens": spent.output_tokens, "cost": spent.cost}
         record = record_of(judge.name, key, question, reply.answer, reply.raw, calls=spent.calls,
                            latency_seconds=spent.latency, **usage)  # fmt: skip
         self.asker.keep(record)
