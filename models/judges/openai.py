@@ -113,7 +113,7 @@ class OpenAIJudge:
         return self.cost(tokens, max(self.max_tokens, self.longest_reply))
 
     def cost(self, input_tokens: float, output_tokens: float) -> float:
-        """At most, of one call, in the currency of its prices: whether tokens are cached or of reasoning is not known."""
+        """At most, of one call, in the currency of its prices: whether tokens are cached or of reasoning is unknown."""
         read = max(self.input_price, self.cached_price or 0.0)
         written = max(self.output_price, self.reasoning_price or 0.0)
         return (input_tokens * read + output_tokens * written) / _MILLION
