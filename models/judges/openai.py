@@ -33,7 +33,7 @@ from models.judges.base import Answer, Question, Verdict, checked_weights
 from models.judges.remote import JudgeError, Passing, Reply, Unusable
 from models.judges.replies import READER, MalformedReply, is_unfinished, read_ratings, read_verdict
 from models.judges.template_fields import check_template
-from models.judges.templates import TEMPLATE, Template, answer_schema, messages
+from models.judges.templates import TEMPLATE, Template, answer_schema, messages, strip_role_tokens
 from models.judges.usage import Usage, read_usage
 
 FORMATS = ("json_schema", "json_object", "text")
@@ -215,18 +215,21 @@ class OpenAIJudge:
         cost = self._price(usage) if usage else self.worst_cost(question)
         tokens = (usage.input, usage.output) if usage else (0, 0)
         self.longest_reply = max(self.longest_reply, tokens[1])
+        cut_off = completion["choices"][0].get("finish_reason") == "length"
         try:
-            answer = self._answer(question, text)
+            answer = self._answer(question, text, cut_off)
         except MalformedReply as error:
-            cut_off = completion["choices"][0].get("finish_reason") == "length"
             if self.format is None and cut_off and is_unfinished(text):
                 raise JudgeError(f"judge {self.name!r} thought until max_tokens={self.max_tokens} and gave no answer "
                                  "to its first question; raise its max_tokens in params.yaml") from None
             raise Unusable(str(error), Reply(_invalid(question, text), text, *tokens, cost)) from None
         return Reply(answer, text, *tokens, cost)
 
-    def _answer(self, question: Question, text: str) -> Answer:
-        return read_ratings(text, list(self.weights)) if question.second is None else read_verdict(text, self.weights)
+    def _answer(self, question: Question, text: str, cut: bool) -> Answer:
+        texts = [strip_role_tokens(one) for one in (question.first, question.second) if one is not None]
+        if question.second is None:
+            return read_ratings(text, list(self.weights), texts, cut)
+        return read_verdict(text, self.weights, texts, cut)
 
     def _no_completion(self, question: Question, body: Any) -> Exception:
         """Something else than a model answered: a login page, a proxy. Says nothing about the question."""
