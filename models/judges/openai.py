@@ -34,6 +34,7 @@ from models.judges.remote import JudgeError, Passing, Reply, Unusable
 from models.judges.replies import READER, MalformedReply, is_unfinished, read_ratings, read_verdict
 from models.judges.template_fields import check_template
 from models.judges.templates import TEMPLATE, Template, answer_schema, messages, strip_role_tokens
+from models.judges.unreadable import refusal_of, why_unreadable
 from models.judges.usage import Usage, read_usage
 
 FORMATS = ("json_schema", "json_object", "text")
@@ -218,12 +219,19 @@ class OpenAIJudge:
         cut_off = completion["choices"][0].get("finish_reason") == "length"
         try:
             answer = self._answer(question, text, cut_off)
-        except MalformedReply as error:
+        except MalformedReply:
             if self.format is None and cut_off and is_unfinished(text):
                 raise JudgeError(f"judge {self.name!r} thought until max_tokens={self.max_tokens} and gave no answer "
                                  "to its first question; raise its max_tokens in params.yaml") from None
-            raise Unusable(str(error), Reply(_invalid(question, text), text, *tokens, cost)) from None
+            choice, said = completion["choices"][0], text or refusal_of(completion["choices"][0]["message"])
+            why = why_unreadable(choice, text, self.max_tokens, list(self.weights), question.second is not None)
+            reply = Reply(_invalid(question, said), said, *tokens, cost)
+            raise Unusable(self._without_key(why), reply, final=self.temperature == 0) from None
         return Reply(answer, text, *tokens, cost)
+
+    def _without_key(self, text: str) -> str:
+        key = os.environ.get(self.key_variable or "", "").strip()
+        return text.replace(key, f"[{self.key_variable}]") if key else text
 
     def _answer(self, question: Question, text: str, cut: bool) -> Answer:
         texts = [strip_role_tokens(one) for one in (question.first, question.second) if one is not None]

@@ -12,7 +12,7 @@ from models.judges.base import Answer, Question, Verdict
 from models.judges.calls import Calls
 from models.judges.remote import JudgeError, JudgeUnreachable, Passing, RemoteJudge, Reply, Unusable
 from models.judges.retries import LONGEST_PAUSE, attempts
-from models.judges.store import Record, question_key, record_of
+from models.judges.store import KINDS, Record, kind_of, question_key, record_of
 
 if TYPE_CHECKING:
     from models.judges.asking import Asker
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _LOOK_AHEAD = 256  # questions whose keys are looked up in the store at once
 # A question that its judge cannot answer must not stop all others, but many such are no questions' fault.
 _FAILURES_ALLOWED, _FAILURE_SHARE = 3, 0.02
+_FEW_UNREADABLE = 5  # replies; more of them than of others are a judge that cannot be read
 PROBE = Question({"id": "", "prompt": [{"role": "user", "content": "Say good morning."}]}, "Good morning.", "No.")
 
 
@@ -70,7 +71,8 @@ class _Round:
         return [self.found.get(key) for key in self.keys]
 
     async def _ask_all(self) -> None:
-        """Each judge's first question goes alone: a wrong key or address costs one call, not a whole round of them."""
+        """Each judge's first question goes alone: a wrong key or address costs one call, not a whole round of them. A
+        few go side by side until one reply can be read."""
         window = 2 * self.asker.settings.concurrency * len(self.judges)  # those that wait for a retry hold no slot
         greeted: set[int] = set()
         async for judge, question, key, worst in self._admitted():
@@ -79,7 +81,8 @@ class _Round:
                 self._count(judge, record, stored=True)
                 continue
             self.calls.start(self._answer(judge, question, key, worst))
-            limit = 1 if id(judge) not in greeted else window
+            was_read = any(self.asker.readable[judge.name, kind] for kind in KINDS)
+            limit = 1 if id(judge) not in greeted else window if was_read else _FEW_UNREADABLE
             greeted.add(id(judge))
             await self.calls.until_fewer_than(limit)
         await self.calls.until_fewer_than(1)
@@ -133,9 +136,25 @@ class _Round:
                 with attempt:
                     if not spent.reserved and not await self.budget.reserve(worst):
                         return None
-                    return await self._call(judge, question, worst, spent)
+                    try:
+                        return await self._call(judge, question, worst, spent)
+                    except Unusable as failure:
+                        if not failure.final:
+                            raise
+                        return self._unreadable(judge, question, failure)
         except Unusable as failure:
-            return failure.reply
+            return self._unreadable(judge, question, failure)
+
+    def _unreadable(self, judge: RemoteJudge, question: Question, failure: Unusable) -> Reply:
+        """The invalid answer. Raises JudgeError where most of what the judge says to such questions cannot be read."""
+        kind = kind_of(question)
+        replies = self.asker.unreadable.setdefault((judge.name, kind), [])
+        replies.append(str(failure))
+        asked = len(replies) + self.asker.readable[judge.name, kind]
+        if len(replies) >= _FEW_UNREADABLE and 2 * len(replies) > asked:
+            raise JudgeError(f"judge {judge.name!r}: {len(replies)} of {asked} replies to {kind} cannot be read; the first: "
+                             f"{replies[0]}")
+        return failure.reply
 
     async def _call(self, judge: RemoteJudge, question: Question, worst: float, spent: _Spent) -> Reply:
         """One call, reserved before; what it cost is settled however it ends."""
@@ -208,6 +227,7 @@ class _Round:
     def _count(self, judge: RemoteJudge, record: Record, stored: bool) -> None:
         self.found[record.key] = record.read()
         self.asker.answered_by[judge.name] += 1
+        self.asker.readable[judge.name, record.kind] += record.valid
         self.asker.tally.add(record, stored)
         self.asker.progress(len(self.found), len(self.items))
 
