@@ -18,7 +18,7 @@ from flows.alignment import anchors as anchoring
 from flows.alignment import preflight as preflights
 from flows.alignment.results import as_markdown, judge_markdown
 from flows.alignment.session import Session
-from flows.costs.budget import BudgetError
+from flows.costs.budget import BudgetError, paid_in_words
 from flows.costs.ledger import as_rows
 from flows.graph import running, stage_inputs
 from flows.graph.running import StageError, StageRun
@@ -154,9 +154,11 @@ def _submit(session: Session, name: str, futures: dict):
 
 def _show_costs(session: Session) -> None:
     """What the run has cost so far, its earlier attempts included."""
-    rows = as_rows(session.ledger.of_run(session.run.id))
-    if rows:
+    entries = session.ledger.of_run(session.run.id)
+    if rows := as_rows(entries):
         create_table_artifact(rows, key="ledger", description="What each stage of this run cost")
+    if paid := paid_in_words(entries):
+        get_run_logger().info(paid)
 
 
 @flow(name="align", persist_result=False, validate_parameters=False, task_runner=ThreadPoolTaskRunner())

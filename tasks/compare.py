@@ -204,7 +204,7 @@ def rating_rows(judged: Sequence[JudgedPair]) -> Iterator[Row]:
 
 
 def judge_numbers(judged: Sequence[JudgedPair], judges: Sequence[Judge], tie_margin: float) -> dict[str, float]:
-    """How many pairs and calls there were, and what the pool did, as rates: those of the judge card, and how often one
+    """How many pairs and verdicts there were, and what the pool did, as rates: those of the judge card, and how often one
     judge alone flips. A rate of nothing is left out."""
     texts = [(pair.verdict, pair.a["response"], pair.b["response"]) for pair in judged]
     alone = [
@@ -219,7 +219,7 @@ def judge_numbers(judged: Sequence[JudgedPair], judges: Sequence[Judge], tie_mar
         "flipped_pairs": outcomes.count("flip"),
         "tied_pairs": outcomes.count("tie"),
         "invalid_pairs": outcomes.count("invalid"),
-        "calls": 2 * len(alone),
+        "verdicts": 2 * len(alone),
         "judges": len(judges),
         **rates(behaviour_counts(*pair, tie_margin) for pair in texts),
     }

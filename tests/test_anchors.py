@@ -18,6 +18,7 @@ from flows.alignment import anchors as flow
 from flows.graph.running import Processes, StageError
 from flows.retrain import retrain
 from models.chat.template import load_tokenizer
+from models.judges.asking import JudgeError
 from models.judges.reward_model import RewardModelScorer
 from models.judges.store import Store
 from models.lm.loading import load_policy, weights_hash
@@ -167,7 +168,11 @@ def test_retries_are_no_drift(tmp_path, monkeypatch):
 def test_a_judge_that_answers_nothing_gets_no_baseline(tmp_path, monkeypatch):
     with Changing(faults=Faults(malformed=1.0)) as server:
         monkeypatch.setenv("PLUMB_JUDGE_URL", server.url)
-        with pytest.raises(DataError, match="judge 'remote' gives a usable answer to 0 of 20 questions"):
+        with pytest.raises(JudgeError, match="judge 'remote': 5 of 5 replies to compare cannot be read; the first: it"):
+            ask(tmp_path, ENDPOINT, asking={"attempts": 2})
+    with Changing(faults=Faults(malformed=0.2)) as server:
+        monkeypatch.setenv("PLUMB_JUDGE_URL", server.url)
+        with pytest.raises(DataError, match=r"judge 'remote' gives a usable answer to 1\d of 20 questions"):
             ask(tmp_path, ENDPOINT, asking={"attempts": 2})
 
 

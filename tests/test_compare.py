@@ -96,7 +96,7 @@ def run(tmp_path, monkeypatch):
 
 def test_judge_that_loves_length(run):
     metrics, files = run(LONGER)
-    assert metrics["pairs"] == 120 and metrics["calls"] == 240 and metrics["duplicates"] == 40
+    assert metrics["pairs"] == 120 and metrics["verdicts"] == 240 and metrics["duplicates"] == 40
     assert metrics["train"] + metrics["heldout"] == 120
     assert metrics["prefers_longer"] == 1.0 and metrics["prefers_first"] == 0.5
     assert metrics["swap_flip_rate"] == metrics["tie_rate"] == metrics["invalid_rate"] == 0.0
@@ -188,7 +188,7 @@ def test_filters_take_pairs_out_before_anybody_is_asked(run):
     metrics, files = run(LONGER, filters={"min_rating_gap": 0.5})
     assert metrics["filtered_rating_gap"] == 80 and {row["id"].partition("#")[2] for row in files["train"]} == {"2>0"}
     metrics, files = run(LONGER, filters={"near_identical": 0.8, "max_length_ratio": 2.0}, pairs_per_prompt=1)
-    assert metrics["pairs"] == 40 and metrics["calls"] == 80, "the next pair takes the place of one that is filtered"
+    assert metrics["pairs"] == 40 and metrics["verdicts"] == 80, "the next pair takes the place of one that is filtered"
 
 
 def test_labels_from_ratings_ask_for_no_verdicts(run):
@@ -364,7 +364,7 @@ def server(monkeypatch, tmp_path):
 def test_the_stage_with_an_endpoint_as_judge(run, server, tmp_path):
     """40 prompts of 3 texts: 120 ratings and 240 verdicts, each 100 tokens in and 10 out; run again, nothing is."""
     metrics, files = run(judges=[ENDPOINT])
-    assert len(server.calls) == metrics["paid_calls"] == 360 and metrics["pairs"] == 120
+    assert len(server.calls) == metrics["calls"] == 360 and metrics["pairs"] == 120
     assert metrics["cost"] == pytest.approx(360 * (100 * 1.0 + 10 * 2.0) / 1e6)
     assert metrics["prefers_longer"] == 1.0 and metrics["swap_flip_rate"] == 0.0
     assert {row["judge"] for row in files["train"]} == {"remote"}
@@ -450,7 +450,7 @@ def test_a_question_that_a_server_cannot_answer_is_in_the_metrics_and_the_log(ru
     asking = {"concurrency": 4, "attempts": 2, "first_wait_seconds": 0.01, "longest_wait_seconds": 0.01}
     metrics, files = run(judges=[{**ENDPOINT, "rates": False}], asking=asking)
     assert metrics["failed_questions"] == 2 and metrics["invalid_pairs"] == 2 and metrics["kept_pairs"] == 118
-    assert metrics["paid_calls"] == 238 + 2 * (2 + 1)
+    assert metrics["calls"] == 238 + 2 * (2 + 1)
     assert capsys.readouterr().out.count("judge 'remote' answered others, but not one in 2 attempts") == 2
     assert server.url not in str(files), "what artifacts hold depends on no address"
 
@@ -585,7 +585,7 @@ def test_the_stage_against_transformers_serve(run, tmp_path, monkeypatch):
     finally:
         serving.terminate()
         serving.wait()
-    assert metrics["pairs"] == 12 and metrics["paid_calls"] == 24 and metrics["invalid_rate"] == 0.0
+    assert metrics["pairs"] == 12 and metrics["calls"] == 24 and metrics["invalid_rate"] == 0.0
     assert metrics["swap_flip_rate"] == metrics["prefers_first"] == 1.0 and metrics["input_tokens"] > 24 * 100
     assert {row["source"] for row in files["train"]} == {"given"}
 
@@ -601,7 +601,7 @@ def human(number):
 
 def test_given_comparisons_alone_and_mixed(run):
     metrics, files = run(given="only", preferences=[human(i) for i in range(100, 140)])
-    assert metrics["given"] == 40 == metrics["train"] + metrics["heldout"] and metrics["calls"] == 0
+    assert metrics["given"] == 40 == metrics["train"] + metrics["heldout"] and metrics["verdicts"] == 0
     assert {(row["source"], row["judge"], row["soft_label"]) for row in files["train"]} == {("given", "human", 1.0)}
     assert files["battles"] == []
     metrics, files = run(LONGER, given="mixed", preferences=[human(i) for i in range(100, 140)])

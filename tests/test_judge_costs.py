@@ -1,15 +1,22 @@
 """What judges across a network will be asked, forecast before anything is sampled, against what a server counts."""
 
 import copy
+import io
 import json
 
 import pytest
 from evaluation_rows import answer, project_params, prompt
-from judge_server import JudgeServer
+from judge_server import Faults, JudgeServer
+from rich.console import Console
 from test_compare import ENDPOINT
 from test_gold_judge import Proxy
 from test_judge_server import fenced, longer_wins
 
+from flows.alignment import plan
+from flows.costs import budget, calls
+from flows.graph import running
+from flows.graph.running import StageError, StageRun
+from models.judges.asking import JudgeUnreachable
 from models.judges.base import Question
 from models.judges.templates import messages
 from tasks.answering.prompt_rows import has_an_answer
@@ -21,6 +28,7 @@ from tasks.judge import judge
 from tasks.judging.costs import Forecast, forecast, of_anchors
 from tasks.runner.params import stage_config
 from tasks.scoring.scorer import load_gold, score_answers, score_pool, score_second_turns
+from tests import toy
 
 SAMPLES, PROMPTS, POOL = 5, 8, 3
 GOLD = {**ENDPOINT, "name": "gold", "model": "another"}
@@ -91,7 +99,44 @@ def test_compare_asks_what_was_forecast(tmp_path, params, server, changes, calls
     prompts = rows(PROMPTS, "c")
     found = forecast(params, {"compare_prompts": prompts}, champion=False)["compare"]
     metrics = run_compare(tmp_path, params, prompts)
-    assert found.calls == len(server.calls) == metrics["paid_calls"] == calls
+    assert found.calls == len(server.calls) == metrics["calls"] == calls
+
+
+def test_one_number_for_calls_wherever_they_are_told(tmp_path, params, server, monkeypatch):
+    """Two calls of an attempt in vain, then labels with calls that are asked again: by the server's own count."""
+    session = toy.make_session(toy.make_toy(tmp_path / "toy"), monkeypatch)
+    version = session.graph.version("first")
+    place = running.folder(session.state, "first", version)
+    place.mkdir(parents=True)
+    for name, value in (("LIVE", place), ("JUDGE_URL", server.url), ("STATE", tmp_path / "state")):
+        monkeypatch.setenv(f"PLUMB_{name}", str(value))
+    params["compare"]["asking"] = {**ASKING, "attempts": 9}
+    server.reset(Faults(too_many=1.0))
+    with pytest.raises(JudgeUnreachable):
+        params_in_vain = {**params, "compare": {**params["compare"], "asking": {**ASKING, "attempts": 2}}}
+        run_compare(tmp_path, params_in_vain, rows(PROMPTS, "c"))
+    in_vain = len(server.calls)
+    session.fails(StageError("first", "transient", "too many", place / "log.txt"))
+    calls.forget_calls(place)
+    server.reset(Faults(too_many=0.2, dropped=0.1))
+    metrics = run_compare(tmp_path, params, rows(PROMPTS, "c"))
+    made = len(server.calls)
+    assert made > PROMPTS * 9 and in_vain == 2
+    (session.root / "metrics").mkdir(exist_ok=True)
+    (session.root / "metrics" / "first.json").write_text(json.dumps(metrics))
+    session.ends(StageRun("first", version, "ran", seconds=1.0))
+    failed, entry = session.ledger.of_run(session.run.id)
+    logged = metrics | entry.metrics | calls.read_calls(place).metrics
+    assert [failed.asked, entry.asked, entry.calls] == [in_vain, made, made]
+    assert {logged[name] for name in ("calls", "cost/calls", "cost/calls_paid_now", "judge_calls/calls")} == {made}
+    said = Console(file=io.StringIO(), width=200)
+    (session.root / "out").mkdir(exist_ok=True)
+    plan.show_plan(session.graph, plan.make_plan(session.graph, session.ledger), 1, said)
+    assert f"made {made} judge calls for {entry.money:.2f}" in said.file.getvalue()
+    assert budget.paid_in_words([failed, entry]) == (
+        f"Judges across a network: {made + in_vain} calls for {entry.spent + failed.spent:.2f} in this run "
+        f"(first {made + in_vain} for {entry.spent + failed.spent:.2f}).")
+    assert budget.paid_in_words([]) == ""
 
 
 def test_money_is_tokens_times_price(params):

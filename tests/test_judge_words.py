@@ -35,8 +35,8 @@ def card(right=10, same=(), reference="oracle", people=False, judges=1):
 NOBODY = {"reference": None, "same_as_reference": [], "panel_method": "mean", "templates": [],
           "reference_template": None,
           "outcomes": {"kept": 0, "tie": 0, "flip": 0, "invalid": 0}, **judge_card([], [], 0.05)}
-COMPARE = {"pairs": 10.0, "tied_pairs": 1.0, "calls": 20.0, "train": 7.0, "heldout": 0.0, "given": 0.0, "cost": 0.125,
-           "paid_calls": 20.0, "filtered_near_identical": 3.0, "people_used": 5.0, "people_unknown_ids": 2.0,
+COMPARE = {"pairs": 10.0, "tied_pairs": 1.0, "verdicts": 20.0, "train": 7.0, "heldout": 0.0, "given": 0.0, "cost": 0.125,
+           "calls": 20.0, "filtered_near_identical": 3.0, "people_used": 5.0, "people_unknown_ids": 2.0,
            "people_missing_columns": 0.0, "swap_flip_rate": 0.5}
 
 

@@ -299,8 +299,8 @@ def test_a_judge_that_talks_of_the_weather_or_refuses_its_key_or_is_not_there(he
         monkeypatch.setenv("PLUMB_JUDGE_URL", server.url)
         compare = {"judges": [ENDPOINT], "asking": FAST}
         text = dict(problems(examined(hearth, asks=True, compare=compare)))["compare.judges: remote"]
-        assert "an easy question 3 times without a verdict that can be read: 'I would rather talk of the weather.'" in text
-        assert len(server.calls) == 3
+        assert "an easy question so that it cannot be read: it says 'I would rather talk of the weather.'" in text
+        assert "give the judge a template" in text and len(server.calls) == 1
         server.reset(Faults())
         server.key = "right"
         text = dict(problems(examined(hearth, asks=True, compare=compare)))["compare.judges: remote"]

@@ -104,13 +104,13 @@ def test_doctor_asks_a_judge_and_a_run_where_it_needs_it_and_nonsense_ends_that_
         monkeypatch.setenv("PLUMB_JUDGE_URL", server.url)
         server.reset(Faults(malformed=1.0))
         found = before()
-        assert len(server.calls) == 3 == found.cost.calls == found.metrics["preflight/calls"], "asked anew"
+        assert len(server.calls) == 1 == found.cost.calls == found.metrics["preflight/calls"], "asked anew"
     with pytest.raises(StageError) as error:
         found.check()
     said = error.value.message
-    assert "1 problem, found before any stage ran:\ncompare.judges: remote: it answers, but an easy question 3" in said
-    assert error.value.kind == "data" and "  → use another model" in said
-    assert before.report()[1].startswith("  compare.judges: remote: it answers")
+    assert "1 problem, found before any stage ran:\ncompare.judges: remote: it answers an easy question so that it cannot" in said
+    assert error.value.kind == "data" and "  → give the judge a template" in said
+    assert before.report()[1].startswith("  compare.judges: remote: it answers an easy question")
     assert not (before.state / "verdicts.sqlite").exists()
 
 

@@ -31,7 +31,8 @@ def ours(settings: dict[str, Any]) -> dict[str, Any]:
     from models.judges.openai import OpenAIJudge
     from models.judges.store import Store
 
-    judge = OpenAIJudge("bench", settings["model"], WEIGHTS)
+    # At temperature 0 a reply that cannot be read is not asked for again: the server's come at random.
+    judge = OpenAIJudge("bench", settings["model"], WEIGHTS, temperature=1.0)
     items = [
         (judge, Question({"id": str(pair.number), "prompt": [{"role": "user", "content": pair.prompt}]},
                          pair.first, pair.second))

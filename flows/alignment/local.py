@@ -11,7 +11,7 @@ import psutil
 
 from flows import environment
 from flows.alignment.session import Session
-from flows.costs.budget import finish_run
+from flows.costs.budget import finish_run, paid_in_words
 from flows.graph.inputs import check_inputs
 from flows.graph.stages import Graph
 from flows.history import looks
@@ -126,6 +126,8 @@ def _run(root: Path, graph: Graph, settings, cores: int, console, prefect: Prefe
 
 
 def _say_how_it_went(session: Session, state, tracker, console) -> None:
+    if paid := paid_in_words(session.ledger.of_run(session.run.id)):
+        console.print(paid, markup=False, highlight=False, soft_wrap=True)
     for error in session.lasting_errors:
         console.print(f"{error.stage}: {error.message}", style="red", markup=False, highlight=False, soft_wrap=True)
         console.print(f"  log: {error.log}", markup=False, highlight=False, soft_wrap=True)

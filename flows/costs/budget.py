@@ -59,6 +59,16 @@ def spent_by_stage(entries: Iterable[Entry], measure: str) -> dict[str, float]:
     return dict(sorted(((name, cost) for name, cost in spent.items() if cost), key=lambda item: -item[1]))
 
 
+def paid_in_words(entries: Iterable[Entry]) -> str:
+    """The calls and the money that judges across a network took, in all and by stage; "" where none was asked."""
+    entries = list(entries)
+    calls, money = spent_by_stage(entries, "calls"), spent_by_stage(entries, "cost")
+    if not calls:
+        return ""
+    parts = ", ".join(f"{name} {count:,.0f} for {money.get(name, 0.0):.2f}" for name, count in calls.items())
+    return f"Judges across a network: {sum(calls.values()):,.0f} calls for {sum(money.values()):.2f} in this run ({parts})."
+
+
 def _cost(entry: Entry, measure: str) -> float:
     return {
         "seconds": entry.seconds, "gpu_seconds": entry.gpu_seconds, "calls": entry.asked, "cost": entry.spent,

@@ -148,7 +148,7 @@ def _comparisons(stages: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
 MODEL_FACTS = ("promoted_at", "replaces", "rolled_back", "candidate_hash", "package_md5", "logit_difference")
 GATE_FACTS = ("gate_hash", "reference_hash", "gate_run", "report")
 JUDGE_DETAILS = ("weights", "training")  # left to --json
-COUNTS = ("pairs", "train", "heldout", "calls")
+COUNTS = ("pairs", "train", "heldout", "verdicts")
 
 
 def show(found: Mapping[str, Any], console) -> None:

@@ -60,6 +60,8 @@ class Asker:
         self.failures: list[str] = []
         self.answered_by: Counter[str] = Counter()  # judges across a network, stored answers included
         self.failed_by: Counter[str] = Counter()
+        self.readable: Counter[tuple[str, str]] = Counter()  # by judge and kind of question, stored answers included
+        self.unreadable: dict[tuple[str, str], list[str]] = {}  # likewise; what each reply was
 
     def ask(self, items: Sequence[Item]) -> list[Answer | None]:
         """One answer per item, in order; None for what the budget left unasked.

@@ -20,7 +20,7 @@ class Calls:
 
     def _end(self, task: asyncio.Task[None]) -> None:
         self._under_way.discard(task)
-        failure = None if task.cancelled() else task.exception()  # asyncio complains of one that nobody fetched
+        failure = None if task.cancelled() else task.exception()  # asyncio complains of one that nobody has asked for
         self._failure = self._failure or failure
         self._changed.set()
 

@@ -6,6 +6,7 @@ for any JSON object, and one that refuses that too for plain text; what comes ba
 """
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,7 +17,9 @@ from models.judges.base import Answer, Question, Verdict, checked_weights
 from models.judges.remote import JudgeError, Reply, Unusable
 from models.judges.replies import READER, MalformedReply, is_unfinished, read_ratings, read_verdict
 from models.judges.template_fields import check_template
-from models.judges.templates import TEMPLATE, Template, answer_schema, messages
+from models.judges.templates import TEMPLATE, Template, answer_schema, messages, strip_role_tokens
+from models.judges.unreadable import refusal_of, why_unreadable
+from models.judges.usage import Usage, read_usage
 
 FORMATS = ("json_schema", "json_object", "text")
 _OPTIONAL = {"temperature": None, "seed": None, "max_tokens": "max_completion_tokens",
@@ -35,7 +38,8 @@ class OpenAIJudge:
     `revision` and `epoch` change nothing that is sent; they tell verdicts apart when the model behind a name changes.
     `temperature`: None sends none, for models that take no other than their own. `token_limit`: the request's field
     that takes `max_tokens`, which must leave room for what a model thinks before it answers.
-    `input_price`, `output_price`: per million tokens. Raises ValueError for a template that lacks a field or criteria
+    Prices are per million tokens; tokens from a cache cost `cached_price`, tokens of reasoning `reasoning_price`, None
+    for what others cost. Raises ValueError for a template that lacks a field or criteria
     that it does not have, JudgeError without an address or a key in the environment.
     """
 
@@ -52,10 +56,13 @@ class OpenAIJudge:
     seed: int | None = 0
     input_price: float = 0.0
     output_price: float = 0.0
+    cached_price: float | None = None
+    reasoning_price: float | None = None
     timeout_seconds: float = 60.0
     rates: bool = True
     template: Template = TEMPLATE
     format: str | None = field(default=None, init=False)  # the first of FORMATS that the server took
+    longest_reply: int = field(default=0, init=False)  # tokens; some servers count reasoning beside max_tokens
     endpoint: Endpoint = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -82,14 +89,23 @@ class OpenAIJudge:
         }
 
     def worst_cost(self, question: Question) -> float:
-        """No token is shorter than a byte, and no answer longer than `max_tokens`."""
+        """No token is shorter than a byte, and no answer longer than `max_tokens` and what was longer so far."""
         sent = messages(question, list(self.weights), self.template)
         tokens = sum(len(message["content"].encode()) + _MESSAGE_TOKENS for message in sent)
-        return self.cost(tokens, self.max_tokens)
+        return self.cost(tokens, max(self.max_tokens, self.longest_reply))
 
     def cost(self, input_tokens: float, output_tokens: float) -> float:
-        """Of one call, in the currency of its prices."""
-        return (input_tokens * self.input_price + output_tokens * self.output_price) / _MILLION
+        """At most, of one call, in the currency of its prices: whether tokens are cached or of reasoning is unknown."""
+        read = max(self.input_price, self.cached_price or 0.0)
+        written = max(self.output_price, self.reasoning_price or 0.0)
+        return (input_tokens * read + output_tokens * written) / _MILLION
+
+    def _price(self, usage: Usage) -> float:
+        cached = self.input_price if self.cached_price is None else self.cached_price
+        reasoning = self.output_price if self.reasoning_price is None else self.reasoning_price
+        read = (usage.input - usage.cached) * self.input_price + usage.cached * cached
+        written = (usage.output - usage.reasoning) * self.output_price + usage.reasoning * reasoning
+        return (read + written) / _MILLION
 
     async def __aenter__(self) -> "OpenAIJudge":
         await self.endpoint.__aenter__()
@@ -161,26 +177,36 @@ class OpenAIJudge:
         text = content_of(completion)
         if text is None:
             raise self._no_completion(question, completion)
+        usage = read_usage(completion.get("usage"))
+        # Where nothing is said, charge the most that it can have been.
+        cost = self._price(usage) if usage else self.worst_cost(question)
+        tokens = (usage.input, usage.output) if usage else (0, 0)
+        self.longest_reply = max(self.longest_reply, tokens[1])
+        cut_off = completion["choices"][0].get("finish_reason") == "length"
         try:
-            tokens = completion["usage"]["prompt_tokens"], completion["usage"]["completion_tokens"]
-            cost = self.cost(*tokens)
-        except (KeyError, TypeError):  # no usage said: charge the most that it can have been
-            tokens, cost = (0, 0), self.worst_cost(question)
-        try:
-            answer = self._answer(question, text)
-        except MalformedReply as error:
+            answer = self._answer(question, text, cut_off)
+        except MalformedReply:
             if completion["choices"][0].get("finish_reason") == _FILTERED:
                 message = f"judge {self.name!r}: {self.endpoint.address} filtered its answer"
                 raise Refused(message, "use another model, or switch its filter off", 200, cost=cost) from None
-            cut_off = completion["choices"][0].get("finish_reason") == "length"
             if self.format is None and cut_off and is_unfinished(text):
                 raise JudgeError(f"judge {self.name!r} thought until max_tokens={self.max_tokens} and gave no answer "
                                  "to its first question; raise its max_tokens in params.yaml") from None
-            raise Unusable(str(error), Reply(_invalid(question, text), text, *tokens, cost)) from None
+            choice, said = completion["choices"][0], text or refusal_of(completion["choices"][0]["message"])
+            why = why_unreadable(choice, text, self.max_tokens, list(self.weights), question.second is not None)
+            reply = Reply(_invalid(question, said), said, *tokens, cost)
+            raise Unusable(self._without_key(why), reply, final=self.temperature == 0) from None
         return Reply(answer, text, *tokens, cost)
 
-    def _answer(self, question: Question, text: str) -> Answer:
-        return read_ratings(text, list(self.weights)) if question.second is None else read_verdict(text, self.weights)
+    def _without_key(self, text: str) -> str:
+        key = os.environ.get(self.key_variable or "", "").strip()
+        return text.replace(key, f"[{self.key_variable}]") if key else text
+
+    def _answer(self, question: Question, text: str, cut: bool) -> Answer:
+        texts = [strip_role_tokens(one) for one in (question.first, question.second) if one is not None]
+        if question.second is None:
+            return read_ratings(text, list(self.weights), texts, cut)
+        return read_verdict(text, self.weights, texts, cut)
 
     def _no_completion(self, question: Question, body: Any) -> Exception:
         """Something else than a model answered: a login page, a proxy. Says nothing about the question."""

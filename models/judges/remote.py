@@ -16,11 +16,14 @@ class JudgeUnreachable(ConnectionError):
 
 
 class Unusable(Passing):
-    """The judge answered, and said nothing that answers the question; after the last attempt the answer is invalid."""
+    """The judge answered, and said nothing that answers the question; after the last attempt the answer is invalid.
 
-    def __init__(self, message: str, reply: "Reply") -> None:
+    `final`: asked the same, it would say the same.
+    """
+
+    def __init__(self, message: str, reply: "Reply", final: bool = False) -> None:
         super().__init__(message, cost=reply.cost)
-        self.reply = reply
+        self.reply, self.final = reply, final
 
 
 @dataclass(frozen=True)

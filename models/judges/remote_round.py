@@ -13,13 +13,14 @@ from models.endpoints.retries import attempts
 from models.judges.base import Answer, Question, Verdict
 from models.judges.calls import Calls
 from models.judges.remote import JudgeError, JudgeUnreachable, Passing, Refused, RemoteJudge, Reply, Unusable
-from models.judges.store import Record, question_key, record_of
+from models.judges.store import KINDS, Record, kind_of, question_key, record_of
 
 if TYPE_CHECKING:
     from models.judges.asking import Asker
 
 _LOOK_AHEAD = 256  # questions whose keys are looked up in the store at once
-_FAILURES_ALLOWED = 3  # whatever their share
+_FAILURES_ALLOWED = 3  # questions that a judge cannot answer, whatever their share
+_FEW_UNREADABLE = 5  # replies; more of them than of others are a judge that cannot be read
 PROBE = Question({"id": "", "prompt": [{"role": "user", "content": "Say good morning."}]}, "Good morning.", "No.")
 
 
@@ -34,8 +35,14 @@ class _Spent:
 
     calls: int = 0
     cost: float = 0.0
+    input_tokens: int = 0
+    output_tokens: int = 0
     latency: float = 0.0
     reserved: bool = True
+
+    def read(self, reply: Reply) -> None:
+        self.input_tokens += reply.input_tokens
+        self.output_tokens += reply.output_tokens
 
 
 class _Round:
@@ -65,7 +72,8 @@ class _Round:
         return [self.found.get(key) for key in self.keys]
 
     async def _ask_all(self) -> None:
-        """Each judge's first question goes alone: a wrong key or address costs one call, not a whole round of them."""
+        """Each judge's first question goes alone: a wrong key or address costs one call, not a whole round of them. A
+        few go side by side until one reply can be read."""
         window = 2 * self.asker.settings.concurrency * len(self.judges)  # those that wait for a retry hold no slot
         greeted: set[int] = set()
         async for judge, question, key, worst in self._admitted():
@@ -74,7 +82,8 @@ class _Round:
                 self._count(judge, record, stored=True)
                 continue
             self.calls.start(self._answer(judge, question, key, worst))
-            limit = 1 if id(judge) not in greeted else window
+            was_read = any(self.asker.readable[judge.name, kind] for kind in KINDS)
+            limit = 1 if id(judge) not in greeted else window if was_read else _FEW_UNREADABLE
             greeted.add(id(judge))
             await self.calls.until_fewer_than(limit)
         await self.calls.until_fewer_than(1)
@@ -119,7 +128,7 @@ class _Round:
             self.found[key] = {} if question.second is None else Verdict(0.5, valid=False)
         finally:
             if not answered:
-                self.asker.tally.lose(spent.calls, spent.cost)
+                self.asker.tally.lose(spent)
 
     async def _reply(self, judge: RemoteJudge, question: Question, worst: float, spent: _Spent) -> Reply | None:
         """What the judge said at last; None where the budget ends before. Raises what the last attempt raised."""
@@ -128,9 +137,25 @@ class _Round:
                 with attempt:
                     if not spent.reserved and not await self.budget.reserve(worst):
                         return None
-                    return await self._call(judge, question, worst, spent)
+                    try:
+                        return await self._call(judge, question, worst, spent)
+                    except Unusable as failure:
+                        if not failure.final:
+                            raise
+                        return self._unreadable(judge, question, failure)
         except Unusable as failure:
-            return failure.reply
+            return self._unreadable(judge, question, failure)
+
+    def _unreadable(self, judge: RemoteJudge, question: Question, failure: Unusable) -> Reply:
+        """The invalid answer. Raises JudgeError where most of what the judge says to such questions cannot be read."""
+        kind = kind_of(question)
+        replies = self.asker.unreadable.setdefault((judge.name, kind), [])
+        replies.append(str(failure))
+        asked = len(replies) + self.asker.readable[judge.name, kind]
+        if len(replies) >= _FEW_UNREADABLE and 2 * len(replies) > asked:
+            raise JudgeError(f"judge {judge.name!r}: {len(replies)} of {asked} replies to {kind} cannot be read; the first: "
+                             f"{replies[0]}")
+        return failure.reply
 
     async def _call(self, judge: RemoteJudge, question: Question, worst: float, spent: _Spent) -> Reply:
         """One call, reserved before; what it cost is settled however it ends."""
@@ -141,7 +166,12 @@ class _Round:
                 paid, calls, began = worst, 1, time.monotonic()
                 reply = await judge.ask(question)
                 paid = reply.cost
+                spent.read(reply)
                 return reply
+        except Unusable as failure:
+            paid = failure.cost
+            spent.read(failure.reply)
+            raise
         except (Passing, Refused) as failure:
             paid = failure.cost
             raise
@@ -209,11 +239,11 @@ class _Round:
         except (Passing, Refused):
             return False
         finally:
-            self.asker.tally.lose(spent.calls, spent.cost)
+            self.asker.tally.lose(spent)
         return True
 
     def _keep(self, judge: RemoteJudge, question: Question, key: str, reply: Reply, spent: _Spent) -> None:
-        usage = {"input_tokens": reply.input_tokens, "output_tokens": reply.output_tokens, "cost": spent.cost}
+        usage = {"input_tokens": spent.input_tokens, "output_tokens": spent.output_tokens, "cost": spent.cost}
         record = record_of(judge.name, key, question, reply.answer, reply.raw, calls=spent.calls,
                            latency_seconds=spent.latency, **usage)  # fmt: skip
         self.asker.keep(record)
@@ -223,5 +253,6 @@ class _Round:
     def _count(self, judge: RemoteJudge, record: Record, stored: bool) -> None:
         self.found[record.key] = record.read()
         self.asker.answered_by[judge.name] += 1
+        self.asker.readable[judge.name, record.kind] += record.valid
         self.asker.tally.add(record, stored)
         self.asker.progress(len(self.found), len(self.items))

@@ -1,23 +1,52 @@
-"""What a language model said, as a verdict or as ratings: JSON where it kept to the schema, else plain lines.
+"""What a language model said, as a verdict or as ratings: JSON where it kept to the schema, else what it wrote instead.
 
 A reply may quote the candidates, and a candidate may hold a verdict on itself. So a reply that holds two verdicts is
-malformed, as is one whose only verdict stands in the middle of a sentence: whoever gets quoted wins nothing by it.
+malformed, as is one whose only verdict stands in the middle of a sentence; and a verdict among other words that stands
+in a candidate's text, too, and favours it, is that candidate's: whoever gets quoted wins nothing by it.
 """
 
 import json
 import re
+import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from models.judges.base import Ratings, Verdict, weighted_mean
 
-READER = 2  # stands in the key of every stored answer: raise it when replies are read differently
-PREFERENCES = {"a": 1.0, "b": 0.0, "tie": 0.5}
+READER = 3  # stands in the key of every stored answer: raise it when replies are read differently
+PREFERENCES = {"a": 1.0, "b": 0.0, "tie": 0.5, "draw": 0.5}
 LOWEST, HIGHEST = 1, 5
-_REASONED = re.compile(r".*(?:</(?:think|thinking|thought|reasoning)>|\[/THINK\])", re.DOTALL | re.IGNORECASE)
-_UNFINISHED = re.compile(r"<(?:think|thinking|thought|reasoning)>|\[THINK\]", re.IGNORECASE)
-_BEFORE, _AFTER = r"[ \t\"'*_`#([-]*", r"[\"'*_`)\].,;]*[ \t]*"  # what may stand around a value that is all of its line
-_VALUE = r"([A-Za-z]+|\d+(?:\.\d+)?)(?:[ \t]*/[ \t]*5)?"
+SHOWN = 200  # characters of a reply in a message
+_AROUND = " \t\r\n*`_"
+_TELLING = 5  # characters; what is shorter stands in any text
+_THOUGHT = r"(?:\w+:)?(?:think|thinking|thought|reasoning)"
+_REASONED = re.compile(
+    rf".*(?:</{_THOUGHT}>|\[/THINK\]|◁/think▷|<\|channel\|>final<\|message\|>)", re.DOTALL | re.IGNORECASE
+)
+_UNFINISHED = re.compile(rf"<{_THOUGHT}>|\[THINK\]|◁think▷|<\|channel\|>analysis", re.IGNORECASE)
+_QUOTED = re.compile(r"<<<BEGIN [^\n]*>>>.*?(?:<<<END [^\n]*>>>|\Z)|^[ \t]*>[^\n]*$", re.DOTALL | re.MULTILINE)
+_TAGS = re.compile(r"</?(?:answer|final_answer|verdict|judge?ment|result|output)>", re.IGNORECASE)
+_BOXED = re.compile(r"\\boxed\{(?:\\text\{)?([^{}\n]*)\}+")
+_BRACKETS = str.maketrans({"【": "[", "】": "]", "「": "[", "」": "]", "〔": "[", "〕": "]"})
+_BEFORE, _AFTER = r"[ \t\"'*_`#([|-]*", r"[ \t\"'*_`)\]|.,;]*"  # what may stand around a value that is all of its line
+_SUBJECT = r"(?:(?:the )?(?:candidate|response|answer|assistant|option|model|output|a(?= (?:tie|draw))|it is a) )?"
+_VALUE = rf"({_SUBJECT}[\"'*_`(\[]*(?:[A-Za-z]+|\d+(?:\.\d+)?))(?:[ \t]*(?:/|out of)[ \t]*5)?"
+_LABEL = (
+    r"(?:(?:so|therefore|thus|hence|overall|in conclusion),? )?(?:my |the )?(?:final |overall )?"
+    r"(?:verdict|answer|judge?ment|decision|choice|winner|preference|conclusion|result|rating|score"
+    r"|better (?:one|candidate|response|answer))"
+)
+_OUTCOME = r"(?: (?:is (?:clearly )?(?:the )?(?:better|best|winner)(?: (?:one|candidate|response|answer))?|wins))"
+_LABELLED = re.compile(
+    rf"{_BEFORE}{_LABEL}[\"'*_`]*(?:[ \t]*[:=-]|[ \t]is:?)[ \t\"'*_`(\[]*{_VALUE}{_AFTER}", re.IGNORECASE
+)
+_BARE = re.compile(f"{_BEFORE}{_VALUE}{_AFTER}", re.IGNORECASE)
+_WINS = re.compile(
+    rf"{_BEFORE}(?:(?:so|therefore|thus|hence|overall|in conclusion),? )?(?:I (?:choose|pick|prefer) )?"
+    rf"({_SUBJECT}[*_`]*[AB])[*_`]*{_OUTCOME}{_AFTER}", re.IGNORECASE
+)
+_BRACKETED = re.compile(r"\[\[[ \t]*((?:[A-Za-z]+ )?[A-Za-z]+|\d)[ \t]*\]\]")
+_LABELS = "verdict winner answer choice preference decision judgement judgment rating score".split()  # of JSON
 
 Reader = Callable[[Any], float | None]  # None for a value that is no answer
 
@@ -26,35 +55,59 @@ class MalformedReply(ValueError):
     """A reply in which no answer to the question can be found, or more than one."""
 
 
-def read_verdict(text: str, weights: Mapping[str, float]) -> Verdict:
+class _Reading(NamedTuple):
+    """One way to take a part of a reply. `meant`: it is the reply's own word, not part of a sentence; `source`: where
+    it stands; `general`: it names no criterion, and holds for all."""
+
+    values: Mapping[str, Any]
+    meant: bool
+    source: str
+    general: bool = False
+
+
+def read_verdict(text: str, weights: Mapping[str, float], texts: Sequence[str] = (), cut: bool = False) -> Verdict:
     """The preference for the response shown first: the mean over the criteria, by weight, of A = 1, tie = 0.5, B = 0.
 
-    Raises MalformedReply when a criterion has no verdict, or two.
+    `texts`: those that were judged, in their order; `cut`: the reply ends where its tokens did. Raises MalformedReply
+    when a criterion has no verdict, or two.
     """
-    criteria = read_values(text, list(weights), _preference)
+    criteria = read_values(text, list(weights), _preference, texts, cut)
     return Verdict(weighted_mean(criteria, weights), criteria=criteria, raw=text)
 
 
-def read_ratings(text: str, criteria: Sequence[str]) -> Ratings:
+def read_ratings(text: str, criteria: Sequence[str], texts: Sequence[str] = (), cut: bool = False) -> Ratings:
     """Ratings from 1 to 5, mapped to [0, 1]. Raises MalformedReply when a criterion has none, or two."""
-    values = read_values(text, criteria, _rating)
-    return {name: (value - LOWEST) / (HIGHEST - LOWEST) for name, value in values.items()}
+    return read_values(text, criteria, _rating, texts, cut)
 
 
-def read_values(text: str, criteria: Sequence[str], read: Reader) -> dict[str, float]:
-    """Criterion -> value, where all objects and lines of `text` that answer for every criterion say the same.
+def read_values(
+    text: str, criteria: Sequence[str], read: Reader, texts: Sequence[str] = (), cut: bool = False
+) -> dict[str, float]:
+    """Criterion -> value in [0, 1], where all parts of `text` that answer for every criterion say the same; what
+    answers for all at once counts only where nothing answers for each.
 
     What a model thinks aloud before it answers is not read. Raises MalformedReply.
     """
-    said = _REASONED.sub("", text, count=1)
-    read_as = [] if _UNFINISHED.search(said) else [*_objects(said), *((one, True) for one in _lines(said, criteria))]
-    found = [({name: read(reading.get(name)) for name in criteria}, meant) for reading, meant in read_as]
-    answers = [(values, meant) for values, meant in found if None not in values.values()]
+    said = _own_words(text)
+    answers = [] if _UNFINISHED.search(said) else _answers(said, criteria, read, texts, cut)
     if any(values != answers[0][0] for values, _ in answers):
-        raise MalformedReply(f"more than one answer for {', '.join(criteria)} in the reply {text[:200]!r}")
-    if not any(meant for _, meant in answers):
-        raise MalformedReply(f"no answer for {', '.join(criteria)} in the reply {text[:200]!r}")
+        raise MalformedReply(f"more than one answer for {', '.join(criteria)} in the reply {text[:SHOWN]!r}")
+    if not any(reading.meant for _, reading in answers):
+        raise MalformedReply(f"no answer for {', '.join(criteria)} in the reply {text[:SHOWN]!r}")
     return answers[0][0]
+
+
+def _answers(
+    said: str, criteria: Sequence[str], read: Reader, texts: Sequence[str], cut: bool
+) -> list[tuple[dict[str, float], _Reading]]:
+    cut &= len(said) > 1  # a judge that may write one letter is always cut off after it
+    whole = said.rpartition("\n")[0] if cut else said  # lines; the last one may say something else by its end
+    readings = [*_objects(said, criteria), *_lines(whole, criteria), *_general(whole, criteria, ends=not cut)]
+    found = [({name: read(reading.values.get(name)) for name in criteria}, reading) for reading in readings]
+    answers = [(values, reading) for values, reading in found if None not in values.values()]
+    own = [one for one in answers if not _is_quoted(*one, said, texts)]
+    by_criterion = [one for one in own if not one[1].general]
+    return by_criterion if any(reading.meant for _, reading in by_criterion) else own
 
 
 def is_unfinished(text: str) -> bool:
@@ -62,9 +115,29 @@ def is_unfinished(text: str) -> bool:
     return not text.strip() or bool(_UNFINISHED.search(_REASONED.sub("", text, count=1)))
 
 
-def _objects(text: str) -> Iterator[tuple[Mapping[str, Any], bool]]:
-    """The JSON objects in `text`, nested ones as well, and whether each is the reply's own word: it ends the reply, or
-    has its lines to itself. Others are quoted in a sentence."""
+def _own_words(text: str) -> str:
+    """Without thoughts and quotations, in plain brackets and letters."""
+    said = unicodedata.normalize("NFKC", _REASONED.sub("", text, count=1)).translate(_BRACKETS)
+    return _TAGS.sub("\n", _BOXED.sub(r"[[\1]]", _QUOTED.sub("", said))).strip()
+
+
+def _is_quoted(values: Mapping[str, float], reading: _Reading, said: str, texts: Sequence[str]) -> bool:
+    """Whether it stands in the text that it favours, and is not all of the reply."""
+    source = reading.source.strip(_AROUND)
+    if source == said.strip(_AROUND).removeprefix("json").strip():
+        return False
+    favour = sum(values.values()) / len(values)
+    favoured = texts[:1] if favour > 0.5 else texts[1:] if favour < 0.5 else ()
+    for text in (unicodedata.normalize("NFKC", text).translate(_BRACKETS) for text in favoured):
+        lines = text if len(source) >= _TELLING else [line.strip(_AROUND) for line in text.split("\n")]
+        if source in lines:
+            return True
+    return False
+
+
+def _objects(text: str, criteria: Sequence[str]) -> Iterator[_Reading]:
+    """The JSON objects in `text`, nested ones as well; meant is one that ends the reply, or has its lines to itself.
+    Others are quoted in a sentence."""
     decoder, place = json.JSONDecoder(object_pairs_hook=_contradictions_out), 0
     while (place := text.find("{", place)) >= 0:
         try:
@@ -74,14 +147,19 @@ def _objects(text: str) -> Iterator[tuple[Mapping[str, Any], bool]]:
             continue
         before, after = text[:place].rpartition("\n")[2], text[end:].strip(" \t\r`*.]")
         alone = re.fullmatch(r"[ \t`*[]*(?:json)?[ \t]*", before) and after.startswith("\n")
-        yield from ((one, bool(alone or not after.strip())) for one in _mappings(found))
+        for one in _mappings(found):
+            meant = bool(alone or not after.strip())
+            yield _Reading(one, meant, text[place:end])
+            for label in _LABELS:
+                if label in one:
+                    yield _Reading(dict.fromkeys(criteria, one[label]), meant, text[place:end], general=True)
         place = end
 
 
 def _contradictions_out(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-    """An object; a key that stands twice with different values has none."""
+    """An object, its keys in small letters; a key that stands twice with different values has none."""
     found: dict[str, Any] = {}
-    for key, value in pairs:
+    for key, value in ((key.strip().lower(), value) for key, value in pairs):
         found[key] = value if found.get(key, value) == value else None
     return found
 
@@ -93,23 +171,41 @@ def _mappings(value: Any) -> Iterator[Mapping[str, Any]]:
             yield from _mappings(part)
 
 
-def _lines(text: str, criteria: Sequence[str]) -> Iterator[Mapping[str, str]]:
-    """Lines `criterion: value` and nothing else on them, each way of taking one for every criterion that differs; and
-    a value that is the whole reply, for all criteria."""
+def _lines(text: str, criteria: Sequence[str]) -> Iterator[_Reading]:
+    """Lines `criterion: value` and nothing else on them, each way of taking one for every criterion that differs."""
     values = {
-        name: re.findall(
-            rf"^{_BEFORE}(?:\d+[.)]{_BEFORE})?{re.escape(name)}[\"'*_`]*[ \t]*[:=-][ \t\"'*_`(]*{_VALUE}{_AFTER}$",
+        name: list(re.finditer(
+            rf"^{_BEFORE}(?:\d+[.)]{_BEFORE})?{re.escape(name)}[\"'*_`]*[ \t]*[:=|-][ \t\"'*_`(\[|]*{_VALUE}{_AFTER}$",
             text, re.IGNORECASE | re.MULTILINE,
-        )
+        ))
         for name in criteria
     }
     for take in (0, -1):
-        yield {name: said[take] for name, said in values.items() if said}
-    yield dict.fromkeys(criteria, text.strip().strip("\"'*_`.[]()"))
+        taken = {name: found[take] for name, found in values.items() if found}
+        source = "\n".join(one[0].strip() for one in taken.values())
+        yield _Reading({name: one[1] for name, one in taken.items()}, True, source)
+
+
+def _general(text: str, criteria: Sequence[str], ends: bool) -> Iterator[_Reading]:
+    """A value for all criteria: on a line of its own that says what it is, as the last line, or in double brackets.
+    ends: the text's last line is where the reply ends."""
+    lines = text.strip().split("\n")
+    for place, line in enumerate(lines):
+        last = ends and place == len(lines) - 1
+        found = _LABELLED.fullmatch(line.strip()) or (last and (_BARE.fullmatch(line) or _WINS.fullmatch(line)))
+        if found:
+            yield _Reading(dict.fromkeys(criteria, found[1]), True, line, general=True)
+    for found in _BRACKETED.finditer(text):
+        before, after = text[: found.start()].rpartition("\n")[2], text[found.end() :].strip(" \t\r`*.$")
+        meant = not after.strip() or (not before.strip(" \t*") and after.startswith("\n"))
+        yield _Reading(dict.fromkeys(criteria, found[1]), meant, found[0], general=True)
 
 
 def _preference(value: Any) -> float | None:
-    return PREFERENCES.get(value.strip().lower()) if isinstance(value, str) else None
+    if not isinstance(value, str):
+        return None
+    plain = re.sub(r"[^a-z ]", "", value.strip().lower())
+    return PREFERENCES.get(re.sub(rf"^{_SUBJECT}(?:a (?=tie|draw))?", "", plain).strip())
 
 
 def _rating(value: Any) -> float | None:
@@ -119,4 +215,4 @@ def _rating(value: Any) -> float | None:
         number = float(value)
     except (TypeError, ValueError):
         return None
-    return number if number.is_integer() and LOWEST <= number <= HIGHEST else None
+    return (number - LOWEST) / (HIGHEST - LOWEST) if number.is_integer() and LOWEST <= number <= HIGHEST else None

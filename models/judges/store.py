@@ -16,6 +16,7 @@ from models.chat.turn import CALLS
 from models.judges.base import Answer, Question, Verdict
 
 READS_ENDS = "reward_model"  # the kind of judge to which a text that was cut is not the text that ends there
+KINDS = ("compare", "rate")
 SAID = ("role", "content", *CALLS)  # of a turn
 _BUSY_SECONDS = 60
 _TABLE = """CREATE TABLE IF NOT EXISTS answers (
@@ -32,7 +33,7 @@ class Record:
     key: str
     judge: str
     prompt_id: str
-    kind: str  # compare | rate
+    kind: str  # one of KINDS
     answer: str  # JSON
     raw: str
     valid: bool
@@ -50,13 +51,17 @@ class Record:
         return Verdict(value["p_first"], bool(self.valid), value["criteria"], self.raw)
 
 
+def kind_of(question: Question) -> str:
+    return "rate" if question.second is None else "compare"
+
+
 def record_of(judge: str, key: str, question: Question, answer: Answer, raw: str, **usage: Any) -> Record:
     """What is kept of one answer of the judge of that name; `usage`: the record's counts, money and times."""
     return Record(
         key=key,
         judge=judge,
         prompt_id=str(question.row.get("id", "")),
-        kind="rate" if question.second is None else "compare",
+        kind=kind_of(question),
         answer=answer_text(answer),
         raw=raw,
         valid=answer.valid if isinstance(answer, Verdict) else bool(answer),

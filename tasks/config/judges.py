@@ -93,6 +93,8 @@ class OpenAIJudgeConfig(ToldJudgeConfig):
     temperature: NonNegativeFloat | None = 0.0
     input_price: NonNegativeFloat
     output_price: NonNegativeFloat
+    cached_price: NonNegativeFloat | None = None  # of input tokens that the server had in its cache; null: input_price
+    reasoning_price: NonNegativeFloat | None = None  # of what a model thinks before it answers; null: output_price
     timeout_seconds: PositiveFloat
 
 

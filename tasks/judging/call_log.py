@@ -16,7 +16,7 @@ from models.judges.asking import Asker
 from models.judges.base import Question
 from models.judges.remote import RemoteJudge
 from models.judges.store import Record
-from models.judges.tally import Tally
+from models.judges.tally import PAID, Tally
 from models.judges.templates import messages
 from tasks.common.progress import live_folder
 from tasks.common.rows import Row, write_jsonl
@@ -57,10 +57,8 @@ class CallLog:
             **{f"{name}_fields_refused": len(fields) for name, fields in dropped.items() if fields},
             "answers": len(latencies),
             "stored": asked.stored,
-            "calls": self._tally.calls + asked.lost_calls,
-            "cost": self._tally.cost + asked.lost_cost,
-            **{name: getattr(self._tally, name) for name in ("input_tokens", "output_tokens")},
-            **{f"used_{name}": getattr(asked, name) for name in ("calls", "cost", "input_tokens", "output_tokens")},
+            **{name: getattr(self._tally, name) + getattr(asked, f"lost_{name}") for name in PAID},
+            **{f"used_{name}": getattr(asked, name) for name in PAID},
             **{name: quantile(latencies, share) for name, share in QUANTILES.items() if latencies},
         }
 

@@ -13,6 +13,7 @@ from models.judges.human import HumanJudge
 from models.judges.panel import PairVerdict, mean_ratings
 from models.judges.rounds import ask_both_orders, ask_ratings
 from models.judges.store import Store
+from models.judges.tally import PAID
 from tasks.common.errors import DataError
 from tasks.common.progress import report
 from tasks.common.rows import Row
@@ -194,10 +195,7 @@ def asking_numbers(asker: Asker, judges: Sequence[Judge], judged: Judged) -> dic
     """What asking took and what was left out: equal for a run begun anew after a kill. Times are no part of it."""
     tally = asker.tally
     numbers: dict[str, float] = {
-        "paid_calls": tally.calls,
-        "input_tokens": tally.input_tokens,
-        "output_tokens": tally.output_tokens,
-        "cost": tally.cost,
+        **{name: getattr(tally, name) for name in PAID},
         "failed_questions": tally.failed,
         "budget_exhausted": asker.budget.exhausted,
         "unasked_pairs": judged.unasked_pairs,

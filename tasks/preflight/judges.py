@@ -97,11 +97,8 @@ def _ask(project: Project, spec: Mapping[str, Any], cfg: CompareConfig | GoldCon
     if answer is None:
         raise ValueError(f"its budget ({_named(limits)}) has no room for one call; raise it, or set it to null")
     if not answer or (isinstance(answer, Verdict) and not answer.valid):
-        said = f": {' '.join(answer.raw.split())[:120]!r}" if isinstance(answer, Verdict) else ""
-        raise ValueError(
-            f"it answers, but an easy question {asker.tally.calls} times without a {'rating' if rates else 'verdict'} "
-            f"that can be read{said}; use another model, raise its max_tokens, or give it a template of your own"
-        )
+        why = [reply for replies in asker.unreadable.values() for reply in replies] or ["it refuses it; use another model"]
+        raise ValueError(f"it answers an easy question so that it cannot be read: {why[0]}")
 
 
 def _patience(asking: AskingConfig | None) -> AskingSettings:

@@ -22,7 +22,7 @@ BEHAVIOUR = {  # of judge.json, in the table's order
 }
 ASKED = {  # of compare.json; what is zero is left out
     "pairs": "pairs judged",
-    "calls": "verdicts on them, one for each judge and order",
+    "verdicts": "verdicts on them, one for each judge and order",
     "flipped_pairs": "pairs that train nothing: another winner after a swap",
     "tied_pairs": "pairs that train nothing: ties",
     "invalid_pairs": "pairs that train nothing: no usable answer",
@@ -36,7 +36,7 @@ ASKED = {  # of compare.json; what is zero is left out
     "unasked_pairs": "pairs that the budget left unasked",
     "unasked_prompts": "prompts that the budget left unasked",
     "failed_questions": "questions that a judge's server could not answer: unusable answers",
-    "paid_calls": "calls across a network",
+    "calls": "calls across a network",
     "input_tokens": "tokens sent",
     "output_tokens": "tokens received",
     "cost": "cost, in the currency of the judges' prices",
