@@ -34,7 +34,8 @@ class Pace:
         """A call that began at `started` came too soon; the server asks for a pause of so many seconds.
 
         After a few in a row no call starts before the pause is over, and then as many a second as were answered since
-        the last such pause began, that one included. Where none was answered, half as many as before: a rate that is too low is left again soon.
+        the last such pause began, that one included. Where none was answered, half as many as before:
+        a rate that is too low is left again soon.
         """
         self._refused += 1
         if self._refused < _IN_A_ROW:

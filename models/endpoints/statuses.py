@@ -1,4 +1,4 @@
-"""What a status and the body beside it say: may it pass, is it one request's fault, or must somebody change something?"""
+"""What a status and the body beside it say: may it pass, is it one request's fault, or must something change?"""
 
 import re
 from collections.abc import Mapping

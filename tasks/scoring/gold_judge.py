@@ -25,8 +25,8 @@ class JudgeScorer:
     """A Scorer whose axes are the judge's criteria, rated 1 to 5 and mapped to [0, 1]; gold is their weighted mean.
 
     `spec`: the judge as params name it; `asking`: the settings of section compare.asking, None for their defaults;
-    `max_left_out`: share of the prompts that may lack a rating; `budget`: what all that this scorer is asked may cost, stored ratings included, None for no limit; `date`: what the
-    chat template of a local judge takes for today.
+    `max_left_out`: share of the prompts that may lack a rating; `budget`: what all that this scorer is asked may cost,
+    stored ratings included, None for no limit; `date`: what the chat template of a local judge takes for today.
     """
 
     kind = KIND
@@ -47,7 +47,7 @@ class JudgeScorer:
     ) -> list[dict[str, float]]:
         """One dict per (row, response); a pair that was rated before is not asked, and not counted, again.
 
-        All numbers are NaN where the judge gave no usable rating: tasks.scoring.left_out says what becomes of the prompt.
+        All numbers are NaN where the judge gave no usable rating: left_out.py says what becomes of the prompt.
         Raises ConfigError where the budget ends; JudgeError and JudgeUnreachable from a judge across a network.
         """
         asked = [Question(row, text) for row, text in zip(rows, responses, strict=True)]

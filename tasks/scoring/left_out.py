@@ -28,8 +28,8 @@ def left_out(scorer: Any, missing: Mapping[str, Collection[str]], prompts: int) 
     if len(ids) > scorer.max_left_out * prompts:
         scorer.forget_unrated()
         raise DataError(
-            f"gold judge {scorer.judge.name!r} gave no usable rating of answers to {len(ids)} of {prompts} prompts (first "
-            f"{ids[0]!r}), more than gold.max_left_out={scorer.max_left_out:g} allows: run again, which asks for these "
+            f"gold judge {scorer.judge.name!r} gave no usable rating of answers to {len(ids)} of {prompts} prompts "
+            f"(first {ids[0]!r}), more than gold.max_left_out={scorer.max_left_out:g} allows: run again, which asks for these "
             "alone, as all other ratings are kept; or correct gold.judge, or raise gold.max_left_out"
         )
     by = {name: len(found) for name, found in missing.items() if found}
@@ -46,5 +46,5 @@ def sentence(document: Mapping[str, Any]) -> str:
         return ""
     found = document[KEY]
     by = ", ".join(f"{name} {count}" for name, count in found["answers_of"].items())
-    return (f" Gold gave no usable rating of answers to {found['prompts']} of {found['of']} prompts ({by}): they are left "
-            "out for all models.")
+    return (f" Gold gave no usable rating of answers to {found['prompts']} of {found['of']} prompts ({by}): they are "
+            "left out for all models.")
