@@ -170,7 +170,7 @@ def test_a_judge_that_answers_nothing_gets_no_baseline(tmp_path, monkeypatch):
         monkeypatch.setenv("PLUMB_JUDGE_URL", server.url)
         with pytest.raises(JudgeError, match="judge 'remote': 5 of 5 replies to compare cannot be read; the first: it"):
             ask(tmp_path, ENDPOINT, asking={"attempts": 2})
-    with Changing(faults=Faults(malformed=0.2)) as server:
+    with Changing(faults=Faults(malformed=0.4)) as server:
         monkeypatch.setenv("PLUMB_JUDGE_URL", server.url)
         with pytest.raises(DataError, match=r"judge 'remote' gives a usable answer to 1\d of 20 questions"):
             ask(tmp_path, ENDPOINT, asking={"attempts": 2})

@@ -97,8 +97,9 @@ def test_a_rating_is_read_in_the_forms_that_judges_write(text, before):
 
 @pytest.mark.parametrize("text", [
     "Answer A is good and B is bad", "A or B", "Verdict: A or B", "Candidate A", "Verdict: C", "[[C]]",
-    "Verdict: A\nVerdict: B", "Verdict: A\n[[B]]", "[[B]] is what it wants.\nVerdict: A", "I would rather not judge.", "Rating: 8/10",
-    "Assistant",     "Candidate A is better than most, and B", "Candidate A is not better.", "<think>Verdict: A", "",
+    "Verdict: A\nVerdict: B", "Verdict: A\n[[B]]", "[[B]] is what it wants.\nVerdict: A", "I would rather not judge.",
+    "Rating: 8/10", "Assistant", "Candidate A is better than most, and B", "Candidate A is not better.",
+    "<think>Verdict: A", "",
 ])
 def test_no_verdict_or_two_are_malformed(text):
     with pytest.raises(MalformedReply):
@@ -190,7 +191,8 @@ def test_a_judge_that_cannot_be_read_is_stopped_after_a_few_questions_asked_once
         asked(server, mood, questions(50), SIX)
     said = str(error.value)
     if helps is None:
-        assert "thought until max_tokens=96 and gave no answer" in said and sum("messages" in b for b in server.seen) == 1
+        assert "thought until max_tokens=96 and gave no answer" in said
+        assert sum("messages" in body for body in server.seen) == 1
         return
     assert said.startswith("judge 'j': 5 of 5 replies to compare cannot be read; the first: ") and "\n" not in said
     assert shown in said and helps in said and len(said) < 700
@@ -224,5 +226,6 @@ def test_ratings_that_cannot_be_read_stop_a_judge_whose_verdicts_can(asked):  # 
         return None if "candidate A" in str(body) else message("A fine answer.")(path, body)
 
     ratings = [Question(question.row, question.first) for question in questions(20)]
-    with Moody(longer_wins) as server, pytest.raises(JudgeError, match="5 of 5 replies to rate .* an integer from 1 to 5"):
+    stopped = pytest.raises(JudgeError, match="5 of 5 replies to rate .* an integer from 1 to 5")
+    with Moody(longer_wins) as server, stopped:
         asked(server, mood, questions(20) + ratings)

@@ -66,7 +66,8 @@ def paid_in_words(entries: Iterable[Entry]) -> str:
     if not calls:
         return ""
     parts = ", ".join(f"{name} {count:,.0f} for {money.get(name, 0.0):.2f}" for name, count in calls.items())
-    return f"Judges across a network: {sum(calls.values()):,.0f} calls for {sum(money.values()):.2f} in this run ({parts})."
+    total = f"{sum(calls.values()):,.0f} calls for {sum(money.values()):.2f}"
+    return f"Judges across a network: {total} in this run ({parts})."
 
 
 def _cost(entry: Entry, measure: str) -> float:

@@ -153,8 +153,8 @@ class _Round:
         replies.append(str(failure))
         asked = len(replies) + self.asker.readable[judge.name, kind]
         if len(replies) >= _FEW_UNREADABLE and 2 * len(replies) > asked:
-            raise JudgeError(f"judge {judge.name!r}: {len(replies)} of {asked} replies to {kind} cannot be read; the first: "
-                             f"{replies[0]}")
+            raise JudgeError(f"judge {judge.name!r}: {len(replies)} of {asked} replies to {kind} cannot be read; "
+                             f"the first: {replies[0]}")
         return failure.reply
 
     async def _call(self, judge: RemoteJudge, question: Question, worst: float, spent: _Spent) -> Reply:

@@ -12,8 +12,8 @@ def why_unreadable(choice: Mapping[str, Any], text: str, max_tokens: int, criter
     """In a few words, for a completion's choice of which `text` was read: quoted, cut."""
     message = choice.get("message") or {}
     values = '"A", "B" or "tie"' if paired else "an integer from 1 to 5"
-    expected = f"a JSON object with {values} for {', '.join(criteria)}, or one such value as its last line, was expected"
-    return f"{_what(message, text)}, where {expected}; {_way_out(choice, message, text, max_tokens)}"
+    expected = f"a JSON object with {values} for {', '.join(criteria)}, or one such value as its last line,"
+    return f"{_what(message, text)}, where {expected} was expected; {_way_out(choice, message, text, max_tokens)}"
 
 
 def refusal_of(message: Mapping[str, Any]) -> str:
@@ -38,11 +38,11 @@ def _way_out(choice: Mapping[str, Any], message: Mapping[str, Any], text: str, m
     if cut and (is_unfinished(text) or _thoughts(message)):
         return f"it thought until max_tokens={max_tokens}: raise the judge's max_tokens, or switch its reasoning off"
     if cut:
-        return (f"max_tokens={max_tokens} cut it off: raise the judge's max_tokens, or give it a template that asks for the "
-                "verdict alone")
+        return (f"max_tokens={max_tokens} cut it off: raise the judge's max_tokens, or give it a template that asks for "
+                "the verdict alone")
     if _thoughts(message) and not text.strip():
-        return ("see that the server's reasoning parser is the model's, or switch its reasoning off, and raise the judge's "
-                "epoch to ask again")
+        return ("see that the server's reasoning parser is the model's, or switch its reasoning off, and raise the "
+                "judge's epoch to ask again")
     return "give the judge a template that says how to answer, or choose another model"
 
 

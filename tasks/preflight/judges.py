@@ -97,8 +97,9 @@ def _ask(project: Project, spec: Mapping[str, Any], cfg: CompareConfig | GoldCon
     if answer is None:
         raise ValueError(f"its budget ({_named(limits)}) has no room for one call; raise it, or set it to null")
     if not answer or (isinstance(answer, Verdict) and not answer.valid):
-        why = [reply for replies in asker.unreadable.values() for reply in replies] or ["it refuses it; use another model"]
-        raise ValueError(f"it answers an easy question so that it cannot be read: {why[0]}")
+        replies = [reply for of_kind in asker.unreadable.values() for reply in of_kind]
+        why = replies[0] if replies else "it refuses it; use another model"
+        raise ValueError(f"it answers an easy question so that it cannot be read: {why}")
 
 
 def _patience(asking: AskingConfig | None) -> AskingSettings:
