@@ -17,8 +17,6 @@ READER = 3  # stands in the key of every stored answer: raise it when replies ar
 PREFERENCES = {"a": 1.0, "b": 0.0, "tie": 0.5, "draw": 0.5}
 LOWEST, HIGHEST = 1, 5
 SHOWN = 200  # characters of a reply in a message
-_AROUND = " \t\r\n*`_"
-_TELLING = 5  # characters; what is shorter stands in any text
 _THOUGHT = r"(?:\w+:)?(?:think|thinking|thought|reasoning)"
 _REASONED = re.compile(
     rf".*(?:</{_THOUGHT}>|\[/THINK\]|◁/think▷|<\|channel\|>final<\|message\|>)", re.DOTALL | re.IGNORECASE
@@ -26,9 +24,12 @@ _REASONED = re.compile(
 _UNFINISHED = re.compile(rf"<{_THOUGHT}>|\[THINK\]|◁think▷|<\|channel\|>analysis", re.IGNORECASE)
 _QUOTED = re.compile(r"<<<BEGIN [^\n]*>>>.*?(?:<<<END [^\n]*>>>|\Z)|^[ \t]*>[^\n]*$", re.DOTALL | re.MULTILINE)
 _TAGS = re.compile(r"</?(?:answer|final_answer|verdict|judge?ment|result|output)>", re.IGNORECASE)
-_BOXED = re.compile(r"\\boxed\{(?:\\text\{)?([^{}\n]*)\}+")
-_BRACKETS = str.maketrans({"【": "[", "】": "]", "「": "[", "」": "]", "〔": "[", "〕": "]"})
-_BEFORE, _AFTER = r"[ \t\"'*_`#([|-]*", r"[ \t\"'*_`)\]|.,;]*"  # what may stand around a value that is all of its line
+_BOXED = re.compile(r"\\boxed\{(?:\\\w+\{)?([^{}\n]*)\}+")
+_FENCE = re.compile(r"^[ \t]*```\w*[ \t]*$", re.MULTILINE)
+_INVISIBLE = re.compile("[\u00ad\u200b-\u200f\u2060\ufeff]")
+_BRACKETS = str.maketrans("【】「」『』〔〕〖〗。→", "[][][][][].:")
+_WORD = re.compile(r"[^\W_]+")
+_BEFORE, _AFTER = r"[ \t\"'*_`#([|-]*", r"[ \t\"'*_`)\]|.,;!]*"  # what may stand around a value that is all of its line
 _SUBJECT = r"(?:(?:the )?(?:candidate|response|answer|assistant|option|model|output|a(?= (?:tie|draw))|it is a) )?"
 _VALUE = rf"({_SUBJECT}[\"'*_`(\[]*(?:[A-Za-z]+|\d+(?:\.\d+)?))(?:[ \t]*(?:/|out of)[ \t]*5)?"
 _LABEL = (
@@ -38,7 +39,7 @@ _LABEL = (
 )
 _OUTCOME = r"(?: (?:is (?:clearly )?(?:the )?(?:better|best|winner)(?: (?:one|candidate|response|answer))?|wins))"
 _LABELLED = re.compile(
-    rf"{_BEFORE}{_LABEL}[\"'*_`]*(?:[ \t]*[:=-]|[ \t]is:?)[ \t\"'*_`(\[]*{_VALUE}{_AFTER}", re.IGNORECASE
+    rf"{_BEFORE}{_LABEL}[\"'*_`]*(?:[ \t]*[:=–—-]|[ \t]is:?)[ \t\"'*_`(\[]*{_VALUE}{_AFTER}", re.IGNORECASE
 )
 _BARE = re.compile(f"{_BEFORE}{_VALUE}{_AFTER}", re.IGNORECASE)
 _WINS = re.compile(
@@ -116,23 +117,37 @@ def is_unfinished(text: str) -> bool:
 
 
 def _own_words(text: str) -> str:
-    """Without thoughts and quotations, in plain brackets and letters."""
-    said = unicodedata.normalize("NFKC", _REASONED.sub("", text, count=1)).translate(_BRACKETS)
-    return _TAGS.sub("\n", _BOXED.sub(r"[[\1]]", _QUOTED.sub("", said))).strip()
+    """Without thoughts, quotations and fences, in plain brackets and letters."""
+    return _plain(_FENCE.sub("", _QUOTED.sub("", _REASONED.sub("", text, count=1)))).strip()
+
+
+def _plain(text: str) -> str:
+    """In plain brackets and letters, what is marked as the answer in one way."""
+    plain = _INVISIBLE.sub("", unicodedata.normalize("NFKC", text)).translate(_BRACKETS)
+    return _TAGS.sub("\n", _BOXED.sub(r"[[\1]]", plain))
 
 
 def _is_quoted(values: Mapping[str, float], reading: _Reading, said: str, texts: Sequence[str]) -> bool:
-    """Whether it stands in the text that it favours, and is not all of the reply."""
-    source = reading.source.strip(_AROUND)
-    if source == said.strip(_AROUND).removeprefix("json").strip():
+    """Whether its words stand in the text that it favours, and are not all of the reply. Who quotes changes signs,
+    spaces and capitals."""
+    source = _words(reading.source)
+    if source == _words(said).removeprefix("json "):
         return False
     favour = sum(values.values()) / len(values)
     favoured = texts[:1] if favour > 0.5 else texts[1:] if favour < 0.5 else ()
-    for text in (unicodedata.normalize("NFKC", text).translate(_BRACKETS) for text in favoured):
-        lines = text if len(source) >= _TELLING else [line.strip(_AROUND) for line in text.split("\n")]
-        if source in lines:
-            return True
-    return False
+    return any(_stands_in(source, reading.source, _plain(text)) for text in favoured)
+
+
+def _stands_in(source: str, written: str, text: str) -> bool:
+    if " " in source:
+        return f" {source} " in f" {_words(text)} "
+    if "[[" in written:
+        return "".join(written.split()).lower() in "".join(text.split()).lower()
+    return source in map(_words, text.split("\n"))  # one word stands in any text; not on a line of its own
+
+
+def _words(text: str) -> str:
+    return " ".join(_WORD.findall(text.lower()))
 
 
 def _objects(text: str, criteria: Sequence[str]) -> Iterator[_Reading]:

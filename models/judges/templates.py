@@ -28,9 +28,10 @@ CRITERIA = {
 # with two bars or one, in angles alone, in brackets.
 _ROLE_TOKENS = re.compile(
     r"<\s*[|｜][^<>\n]{0,60}?[|｜]\s*>|<[|｜]/?[a-z_][\w.:/ -]{0,40}>|<[a-z_/][\w.:/ -]{0,40}[|｜]>"
-    r"|</?(?:s|bos|eos|pad|unk|sop|eop|eod|(?:start|end|begin)_of_\w{1,30}|turn|think|thinking|thought|reasoning|tools?"
-    r"|tool_(?:calls?|response)s?|function_calls?|unused\d+|reserved_\w{1,30}|extra_id_\d+)>"
-    r"|\[/?(?:INST|SYSTEM_PROMPT|THINK|AVAILABLE_TOOLS|TOOL_CALLS|TOOL_RESULTS|TOOL_CONTENT|gMASK|sMASK)\]|<</?SYS>>",
+    r"|</?(?:s|bos|eos|pad|unk|sop|eop|eod|(?:start|end|begin)_of_\w{1,30}|turn|tools?|(?:\w{1,30}:)?(?:think|thinking"
+    r"|thought|reasoning)|tool_(?:calls?|response)s?|function_calls?|unused\d+|reserved_\w{1,30}|extra_id_\d+)>"
+    r"|\[/?(?:INST|SYSTEM_PROMPT|THINK|AVAILABLE_TOOLS|TOOL_CALLS|TOOL_RESULTS|TOOL_CONTENT|gMASK|sMASK)\]|<</?SYS>>"
+    r"|◁/?think▷",
     re.IGNORECASE,
 )
 _DATA_RULE = (
@@ -95,7 +96,7 @@ BUILT_IN = {"openai": TEMPLATE, "hf": LETTER_TEMPLATE}  # by the kind of the jud
 def strip_role_tokens(text: str) -> str:
     """`text` without the special tokens of common chat templates, also where taking one out would make another."""
     before = None
-    while text != before and ("<" in text or "[" in text):  # mostly neither
+    while text != before and any(sign in text for sign in "<[◁"):  # mostly none
         before, text = text, _ROLE_TOKENS.sub("", text)
     return text
 
