@@ -1,4 +1,4 @@
-"""A run that is cancelled in the Prefect pages ends here, with all that it started, and its state says who cancelled it.
+"""A run that is cancelled in the Prefect pages ends here, with all that it started, and its state says who did it.
 
 Workers end the processes of the runs that they started. Nobody does that for a run of `plumb align` or `plumb retrain`,
 nor for the runs that a run has sent to other machines.
@@ -53,7 +53,7 @@ def heeded() -> Iterator[None]:
 
 
 def _watch(run_id, over: threading.Event) -> None:
-    """End what this process does once its run is cancelled: Prefect makes a TerminationSignal of it, align stops its stages."""
+    """End what this process does once its run is cancelled, as SIGTERM does: align stops its stages, Prefect the rest."""
     with get_client(sync_client=True) as client:
         while not over.wait(POLL_SECONDS):
             if _who_cancelled(client, run_id) is not None and not over.is_set():
@@ -80,7 +80,8 @@ def run_elsewhere(name: str, parameters: dict[str, Any]) -> FlowRun:
         except Interrupted:
             this = get_run_context().flow_run
             who = _who_cancelled(client, this.id) or STOPPED
-            client.set_flow_run_state(run.id, Cancelling(message=f"with the run {this.name} that it is a part of: {who}"))
+            message = f"with the run {this.name} that it is a part of: {who}"
+            client.set_flow_run_state(run.id, Cancelling(message=message))
             _ended(client, run, PATIENCE_SECONDS)
             raise
 

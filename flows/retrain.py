@@ -106,8 +106,9 @@ def retrain(
     log = get_run_logger()
     os.chdir(root)
     waiting = "another retraining is at work; waiting"
+    turn = retraining.my_turn(environment.state_dir(root), lambda: log.info(waiting))
     try:
-        with redacted_errors(), cancelling.heeded(), retraining.my_turn(environment.state_dir(root), lambda: log.info(waiting)):
+        with redacted_errors(), cancelling.heeded(), turn:
             watch.turn_came()
             wanted = retraining.resolve_commit(root, commit)
             run = Run(root, retraining.settings_of(root, wanted, changes), force, approval, watch)

@@ -1,4 +1,4 @@
-"""A retraining that is cancelled in the Prefect pages in the middle of a stage: nothing runs on, the state says who did it."""
+"""A retraining that is cancelled in the Prefect pages in the middle of a stage: nothing runs on, and it is said."""
 
 import contextlib
 import json
@@ -97,5 +97,6 @@ def test_plumb_up_ends_the_runs_of_its_workers(tmp_path):
         in_training(up.process)
     assert up.process.alive() == []
     with contextlib.closing(sqlite3.connect(up.folder / ".prefect" / "prefect.db")) as database:
-        states = database.execute("SELECT state_type FROM flow_run WHERE deployment_id IS NOT NULL AND NOT auto_scheduled")
+        deployed = "deployment_id IS NOT NULL AND NOT auto_scheduled"
+        states = database.execute(f"SELECT state_type FROM flow_run WHERE {deployed}")
         assert states.fetchall() == [("CRASHED",)]

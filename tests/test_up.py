@@ -43,7 +43,8 @@ def test_what_is_deployed_runs_from_the_page_and_by_the_schedule(up):
 
 def a_browser_opens_the_report(up):
     """What the page of MLflow shows is what it serves of that run."""
-    page, run, artifact = re.fullmatch(r"(http.*)/#/experiments/\d+/runs/(\w+)/artifacts/(.*)", up.report_link()).groups()
+    shape = r"(http.*)/#/experiments/\d+/runs/(\w+)/artifacts/(.*)"
+    page, run, artifact = re.fullmatch(shape, up.report_link()).groups()
     assert page == up.mlflow
     with urllib.request.urlopen(f"{page}/get-artifact?run_uuid={run}&path={artifact}", timeout=60) as answer:
         assert answer.status == 200 and b"<html>" in answer.read()

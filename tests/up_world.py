@@ -36,7 +36,8 @@ class Up:
         return self.ended(run.id)
 
     def ended(self, run_id):
-        names = ("Promoted", "Asked", "NothingNew", "Refused", "Suspended", "Completed", "Failed", "Crashed", "Cancelled")
+        names = ("Promoted", "Asked", "NothingNew", "Refused", "Suspended", "Completed")
+        names += ("Failed", "Crashed", "Cancelled")
         return wait_for_run(self.client, run_id, *names)
 
     def by_schedule(self):

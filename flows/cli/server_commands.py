@@ -21,8 +21,8 @@ def up(
 
     While they run, `plumb align` in the same project uses this Prefect server by itself. One worker per work pool of
     dvc.yaml runs deployed flows in processes of this machine, in this project; each takes about 150 MB and waits until
-    something is deployed: with --deploy, what infra/prefect.yaml says, now or brought up to date. --no-workers shows the
-    pages alone. Flow runs that die are marked as crashed. Prefect's own commands find the server in a shell that
+    something is deployed: with --deploy, what infra/prefect.yaml says. --no-workers shows the pages alone.
+    Flow runs that die are marked as crashed. Prefect's own commands find the server in a shell that
     sources .prefect/up.env. A team's servers: infra/compose.yaml.
     """
     from flows.hosting import up as running

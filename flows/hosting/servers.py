@@ -138,9 +138,8 @@ def announcing(root: Path) -> Iterator[Callable[[str, str], None]]:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise ValueError(
-                f"plumb up runs for {root} already ({_announced(path, 'prefect') or 'starting'}); use it, or stop it first"
-            ) from None
+            where = _announced(path, "prefect") or "starting"
+            raise ValueError(f"plumb up runs for {root} already ({where}); use it, or stop it first") from None
         handle.truncate(0)
 
         def announce(prefect_url: str, mlflow_url: str) -> None:

@@ -61,7 +61,8 @@ def deploy(root: Path, api: str) -> None:
     environment = {name: value for name, value in os.environ.items() if name != PROJECT} | {"PREFECT_API_URL": api}
     done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        raise ValueError(f"prefect deploy of {DEPLOYMENTS} failed: {' '.join((done.stderr or done.stdout).split())[-500:]}")
+        said = " ".join((done.stderr or done.stdout).split())[-500:]
+        raise ValueError(f"prefect deploy of {DEPLOYMENTS} failed: {said}")
 
 
 def is_deployed(name: str) -> bool:
@@ -156,7 +157,7 @@ def serve(root: Path, prefect_port: int, mlflow_port: int, workers: bool, deploy
 
 
 def mark_as_ended(names: list[str]) -> None:
-    """Tell the server that what ran in these pools runs no more: taken for running, it would keep the next from starting.
+    """Tell the server that what ran in these pools runs no more, or it would keep the next run from starting.
 
     That it cannot be told is no error: a run without heartbeats is marked later.
     """

@@ -185,7 +185,7 @@ def in_words(found: list[Remembered], ending: Callable[[str], str | None]) -> li
 
 
 def answered(client, model: str, gate: str, answer: str) -> None:
-    """Write down what became of the question about this gate and registered model, on every retraining that asked it."""
+    """Write down what became of the question about this gate and model, on every retraining that asked it."""
     where = f"tags.`{KIND}` = '{RETRAIN}' AND tags.`{PREFIX}outcome` = 'asked' AND tags.`{PREFIX}gate` = '{gate}'"
     where += f" AND tags.`{PREFIX}model` = '{model}'"
     experiments = [experiment.experiment_id for experiment in client.search_experiments()]

@@ -205,7 +205,10 @@ def _run(session: Session, tracker: Tracker, listener: Listener) -> None:
 
 
 def what_was_made(place: Path, align_run: str, client, model: str) -> Made:
-    """For the registered model of this name: gate, package and what to ask a promotion for. Raises ValueError where gate or package are missing."""
+    """For the registered model of this name: gate, package and what to ask a promotion for.
+
+    Raises ValueError where gate or package are missing.
+    """
     from flows.serving.promoting import current_request
 
     request = current_request(place, client, model)

@@ -86,4 +86,5 @@ def ending(root: Path, run_id: str) -> str | None:
     if state.get("type") not in ("COMPLETED", "FAILED", "CRASHED", "CANCELLED"):
         return None
     said = f"{state['name']}: {' '.join((state.get('message') or 'no reason given').split())}"
-    return said if state["type"] == "COMPLETED" else f"{said}; nobody is asked any more: plumb retrain --force asks again"
+    again = "nobody is asked any more: plumb retrain --force asks again"
+    return said if state["type"] == "COMPLETED" else f"{said}; {again}"

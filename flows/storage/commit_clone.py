@@ -54,7 +54,8 @@ def params_of(root: Path, commit: str, changes: Mapping[str, str]) -> str:
         section = name.partition(".")[0]
         if section in OF_THE_PROJECT:
             raise ValueError(
-                f"{name} cannot be changed for one run: the section {section} of params.yaml is the project's; edit it there"
+                f"{name} cannot be changed for one run: the section {section} of params.yaml is the project's; "
+                "edit it there"
             )
     text = git(root, "show", f"{commit}:params.yaml")
     return change_params(text, changes) if changes else text
