@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from flows.graph.stages import Stage
-from flows.history import looks, registry
+from flows.history import experiments, looks, registry
 from flows.history.looks import GATE_FILE
 from flows.history.registry import State, Version
 from flows.redact import without_login
@@ -137,7 +137,7 @@ def _stage_run(client, stage: str, tags: Mapping[str, str]):
 def _gate_document(client, run, gate_hash: str) -> dict[str, Any]:
     """gate.json as it was logged. Raises ValueError if it is not what its hash says."""
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(client.download_artifacts(run.info.run_id, GATE_FILE, folder))
+        path = experiments.fetch(client, run.info.run_id, GATE_FILE, folder)
         if content_hash(path) != gate_hash:
             place = f"{GATE_FILE} in MLflow run {run.info.run_id}"
             raise ValueError(f"{place} is not the gate {gate_hash[:12]}; gate again")
@@ -182,8 +182,9 @@ def _report(client, parent) -> str:
     run_id = parent.data.tags.get("plumb.run.report")
     pages = without_login(os.environ.get("MLFLOW_TRACKING_URI", ""))
     run = client.get_run(run_id) if run_id else parent
-    there = run_id and any(a.path == REPORT_FILE for a in client.list_artifacts(run_id, str(Path(REPORT_FILE).parent)))
+    there = run_id and REPORT_FILE in experiments.listed(client, run_id, str(Path(REPORT_FILE).parent))
     if pages.startswith("http"):
         page = f"{pages.rstrip('/')}/#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}"
         return f"{page}/artifacts/{REPORT_FILE}" if there else page
-    return f"{run.info.artifact_uri}/{REPORT_FILE}" if there else run.info.artifact_uri
+    address = experiments.address_now(run.info.artifact_uri)
+    return f"{address}/{REPORT_FILE}" if there else address
