@@ -150,11 +150,11 @@ def open_clone(root: Path, errand: Errand) -> Path:
 
 def champion_pointer(root: Path, errand: Errand) -> str | None:
     """data/champion.dvc with the hash of who serves; None where the graph has no such file, or nobody serves."""
-    if errand.champion == NOBODY or not git.answers(root, "cat-file", "-e", f"{errand.commit}:{champion.POINTER}"):
+    if errand.champion == NOBODY or not git.answers(root, "cat-file", "-e", f"{errand.commit}:./{champion.POINTER}"):
         return None
     remote = shared_runs.remote_of(root)
     where = {"remote": remote} if remote is not None and data.has_remote(root, remote) else {}
-    return champion.naming(git.git(root, "show", f"{errand.commit}:{champion.POINTER}"), errand.champion, **where)
+    return champion.naming(git.git(root, "show", f"{errand.commit}:./{champion.POINTER}"), errand.champion, **where)
 
 
 def inputs_of(place: Path) -> str:
