@@ -13,9 +13,10 @@ from flows.cli import doctor
 from flows.hosting import login, tracking_server
 from tests import toy
 from tests.mlflow_store import empty_store
+from tests.ports import free_port
+from tests.service_processes import running
 
-OLD_MLFLOW = toy.ROOT / ".services" / "mlflow-2" / "bin" / "mlflow"
-PASSWORD = "pw/7"
+OLD_MLFLOW = toy.ROOT / ".services" / "mlflow-2" / "bin" / "python"
 
 
 @pytest.fixture()
@@ -101,3 +102,42 @@ def test_who_does_not_answer_ends_no_run_and_is_a_problem_of_doctor(project, mon
     tracking_server.check("toy")
     (finding,) = looked(project)
     assert finding.level == "problem" and finding.text == "http://127.0.0.1:9 does not answer"
+
+
+@contextlib.contextmanager
+def mlflow_server(folder: Path, python: str):
+    """The address of a server of the MLflow that is installed beside `python`."""
+    port = free_port()
+    command = ["mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    command += ["--backend-store-uri", f"sqlite:///{folder}/mlflow.db", "--artifacts-destination", str(folder)]
+    environment = toy.toy_environment(
+        folder, MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false", MLFLOW_DISABLE_TELEMETRY="true", PYTHONPATH=""
+    )
+    environment["PATH"] = f"{Path(python).parent}:{environment['PATH']}"
+    url = f"http://127.0.0.1:{port}"
+    with running("mlflow-server", command, folder, environment, f"{url}/health", python):
+        yield url
+
+
+@pytest.mark.services
+def test_a_server_of_mlflow_2_ends_a_run_before_its_first_stage(project, tmp_path):
+    (tmp_path / "server").mkdir()
+    with mlflow_server(tmp_path / "server", str(OLD_MLFLOW)) as uri:
+        answer = toy.plumb(project, "align", MLFLOW_TRACKING_URI=uri)
+        assert answer.returncode == 1 and answer.stderr.count("\n") == 1 and not (project / "out").exists(), answer
+        assert f"the MLflow server at {uri} is 2." in answer.stderr and "or newer there" in answer.stderr
+        assert "older than MLflow" in toy.plumb(project, "doctor", MLFLOW_TRACKING_URI=uri).stdout
+
+
+@pytest.mark.services
+def test_a_deleted_experiment_of_a_server_ends_a_run_before_its_first_stage(project, tmp_path):
+    (tmp_path / "server").mkdir()
+    with mlflow_server(tmp_path / "server", toy.sys.executable) as uri:
+        assert toy.plumb(project, "align", MLFLOW_TRACKING_URI=uri).returncode == 0
+        client = MlflowClient(uri)
+        number = client.get_experiment_by_name("toy").experiment_id
+        client.delete_experiment(number)
+        answer = toy.plumb(project, "align", "--set", "first.value=2", MLFLOW_TRACKING_URI=uri)
+        assert answer.returncode == 1 and f"restore --experiment-id {number}" in answer.stderr, answer
+        client.restore_experiment(number)
+        assert toy.plumb(project, "align", "--set", "first.value=2", MLFLOW_TRACKING_URI=uri).returncode == 0
