@@ -10,9 +10,10 @@ from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.context import get_run_context
-from prefect.states import Completed, State
+from prefect.states import Cancelled, Completed, State
 from prefect.task_runners import ThreadPoolTaskRunner
 
+from flows import cancelling
 from flows.alignment import anchors as anchoring
 from flows.alignment import preflight as preflights
 from flows.alignment.results import as_markdown, judge_markdown
@@ -162,6 +163,14 @@ def _show_costs(session: Session) -> None:
 def align(session_id: str):
     """Bring every stage of the graph up to date, and say what came out."""
     session = Session.get(session_id)
+    try:
+        with cancelling.heeded():
+            return _bring_up_to_date(session)
+    except cancelling.RunCancelled as error:
+        return Cancelled(message=str(error))
+
+
+def _bring_up_to_date(session: Session) -> State:
     session.opens(str(get_run_context().flow_run.id))
     settings = session.settings.flow
     delays = [settings.retry_delay_seconds * 2**attempt for attempt in range(settings.retries)]
@@ -191,9 +200,9 @@ def align(session_id: str):
     card = judge_markdown(session.root, session.calls("compare"))
     if card:
         create_markdown_artifact(redact(card), key="judge-card", description="How far the judges can be believed")
-    report = session.root / "artifacts" / "report" / "report.html"
-    if report.exists():
-        create_link_artifact(report.as_uri(), key="report", link_text="Report")
+    page = session.report_page()
+    if page:
+        create_link_artifact(page, key="report", link_text="Report")
     return Completed(message=f"{len(session.runs)} stages: " + session.counts())
 
 

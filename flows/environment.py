@@ -18,7 +18,10 @@ def project_root(start: Path | None = None) -> Path:
     for folder in (start, *start.parents):
         if (folder / "dvc.yaml").is_file():
             return folder
-    raise ValueError(f"{start} is not inside a project: no dvc.yaml here or above; change into the clone first")
+    raise ValueError(
+        f"{start} is not inside a project: no dvc.yaml here or above; change into the clone first; "
+        "the runs of a worker need PLUMB_PROJECT, where its clone is"
+    )
 
 
 def state_dir(root: Path) -> Path:

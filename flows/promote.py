@@ -21,15 +21,15 @@ from flows import environment
 from flows.history.evidence import Evidence, Refused
 from flows.history.registry import Version
 from flows.redact import redact, redacted_errors
-from flows.serving import promotion
+from flows.schedule import decisions
+from flows.serving import promotion, questions
 from flows.serving.approval import Approval
 from flows.serving.candidate import summary
+from flows.serving.promoting import parameters_of
 from flows.serving.request import Outcome, Place, Request
 from flows.settings import read_settings
 from flows.storage import gc_lock
-
-DEPLOYMENT = "promote/promote"
-STATE_NAMES = {"promoted": "Promoted", "refused": "Refused"}
+from tasks.config.service import PromoteConfig
 
 
 class ApprovalForm(RunInput):
@@ -59,31 +59,37 @@ def as_task(name: str, step):
     return result
 
 
-def place_of(root: Path) -> Place:
-    """The project at `root` as the steps see it."""
+def place_of(root: Path, rules: PromoteConfig | None) -> Place:
+    """The project at `root` as the steps see it; without rules, its own hold."""
     environment.prepare(root)
     from mlflow import MlflowClient
 
-    return Place(MlflowClient(), root, environment.state_dir(root), read_settings(root).promote)
+    return Place(MlflowClient(), root, environment.state_dir(root), rules or read_settings(root).promote)
 
 
 @flow(name="promote", persist_result=False)
-def promote(candidate: str, gate: str, commit: str, compared: int | None = None, approval: dict | None = None):
+def promote(
+    candidate: str, gate: str, commit: str, compared: int | None = None, approval: dict | None = None,
+    rules: PromoteConfig | None = None,
+):  # fmt: skip
     """Make a candidate champion, if its gate says so and the champion it was compared with still serves.
 
     candidate, gate: content hashes of the policy and of metrics/gate.json. commit: of the code that made them.
     compared: the version that was champion at the gate. approval: an answer given already, instead of the form.
+    rules: the section promote of params.yaml that holds; empty: that of the project on this machine.
     """
     request = Request(candidate, gate, commit, compared)
     given = Approval(**approval) if approval else None
     with redacted_errors():
-        place = place_of(environment.project_root())
+        place = place_of(environment.project_root(), rules)
         with gc_lock.run_under_way(place.state):
             outcome = promotion.run(place, request, given, partial(ask, place, request), as_task)
+        questions.close(parameters_of(request, place.config), outcome)
+        decisions.answered(place.client, place.name, gate, f"{questions.STATE_NAMES[outcome.word]}: {outcome.text}")
     get_run_logger().info("%s: %s", outcome.word, redact(outcome.text))
     said = _as_markdown(outcome, request)
     create_markdown_artifact(said, key="promotion", description="What became of the candidate")
-    return Completed(name=STATE_NAMES[outcome.word], message=redact(outcome.text))
+    return Completed(name=questions.STATE_NAMES[outcome.word], message=redact(outcome.text))
 
 
 def ask(place: Place, request: Request, found: Evidence, version: Version) -> Approval:
@@ -104,6 +110,6 @@ def ask(place: Place, request: Request, found: Evidence, version: Version) -> Ap
 
 
 def _as_markdown(outcome: Outcome, request: Request) -> str:
-    lines = [f"**{STATE_NAMES[outcome.word]}**", "", redact(outcome.text), ""]
+    lines = [f"**{questions.STATE_NAMES[outcome.word]}**", "", redact(outcome.text), ""]
     lines += [f"- candidate `{request.candidate}`", f"- gate `{request.gate}`", f"- commit `{request.commit}`"]
     return "\n".join(lines) + "\n"

@@ -17,9 +17,9 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.context import get_run_context
 from prefect.logging.loggers import flow_run_logger
-from prefect.states import Completed
+from prefect.states import Cancelled, Completed
 
-from flows import environment, stage_runs
+from flows import cancelling, environment, stage_runs
 from flows.alignment.progress import board_of
 from flows.alignment.session import Share
 from flows.costs.elapsed import OUTSIDE, Elapsed, Stopwatch
@@ -32,7 +32,7 @@ from flows.redact import redact, redacted_errors
 from flows.schedule import decisions, retraining
 from flows.schedule.decisions import Decision
 from flows.schedule.retraining import Champion, Errand, Made
-from flows.serving import promoting
+from flows.serving import promoting, questions
 from flows.serving.approval import Approval
 from flows.settings import Settings, read_settings
 from flows.storage import shared_runs
@@ -103,15 +103,19 @@ def retrain(
     """
     watch, root = Stopwatch(), environment.project_root()
     environment.prepare(root)
-    log, settings = get_run_logger(), read_settings(root)
+    log = get_run_logger()
     os.chdir(root)
     waiting = "another retraining is at work; waiting"
-    with redacted_errors(), retraining.my_turn(environment.state_dir(root), lambda: log.info(waiting)):
-        watch.turn_came()
-        run = Run(root, settings, force, approval, watch)
-        commit = run.newest(commit, take_in)
-        decision = run.decide(Errand(commit, changes, run.champion.package, anchors))
-        elapsed = run.enter_time()
+    try:
+        with redacted_errors(), cancelling.heeded(), retraining.my_turn(environment.state_dir(root), lambda: log.info(waiting)):
+            watch.turn_came()
+            wanted = retraining.resolve_commit(root, commit)
+            run = Run(root, retraining.settings_of(root, wanted, changes), force, approval, watch)
+            commit = run.newest(wanted, take_in)
+            decision = run.decide(Errand(commit, changes, run.champion.package, anchors))
+            elapsed = run.enter_time()
+    except cancelling.RunCancelled as error:
+        return Cancelled(message=str(error))
     said = decisions.as_markdown(decision) + elapsed.as_markdown()
     create_markdown_artifact(said, key="retrain", description="What the retraining came to")
     log.info("%s: %s", decision.outcome, redact(decision.reason))
@@ -138,9 +142,8 @@ class Run:
         with self.watch.step(name):
             return step(name, self.settings, call)
 
-    def newest(self, wanted: str | None, take_in: bool) -> str:
+    def newest(self, commit: str, take_in: bool) -> str:
         """The commit to train: with the data that came in, where there is an inbox."""
-        commit = retraining.resolve_commit(self.root, wanted)
         if not take_in or retraining.inbox_of(self.root) is None:
             return commit
         found = self._step("intake", lambda: intake.take_in(self.root, code=commit))
@@ -153,12 +156,13 @@ class Run:
         """Everything from the question whether anything changed to the written decision."""
         experiment = self.settings.tracking.experiment
         place = self._step("clone", lambda: retraining.open_clone(self.root, errand))
-        inputs = self._step("look for changes", lambda: retraining.inputs_of(place))
+        made_from = self._step("look for changes", lambda: retraining.inputs_of(place))
+        inputs = decisions.key(made_from, self.settings.promote)
         known = decisions.on_inputs(self.client, experiment, inputs)
         before = decisions.same(known, inputs, self.champion.package)
         serves, commit = self.champion, errand.commit
         done = None if before else decisions.promoted_before(self.client, serves.package, serves.align, inputs, commit)
-        by_hand = decisions.serves_already(self.client, serves.package, serves.align, inputs, commit)
+        by_hand = decisions.serves_already(self.client, serves.package, serves.align, made_from, inputs, commit)
         same = decisions.nothing_new(before, inputs, serves.package, commit) if before else by_hand
         if done:
             decision = done
@@ -173,7 +177,7 @@ class Run:
             get_run_logger().info(pushed)
             open_question = Decision(
                 "", "", inputs, serves.package, commit, made.gate["verdict"], made.request.candidate,
-                made.package, made.request.gate, made.align, pushed=pushed,
+                made.package, made.request.gate, made.align, pushed=pushed, model=self.settings.promote.model_name,
             )  # fmt: skip
             decision = self._follow(open_question, made)
             # Before it is written down: killed between the two, somebody hears of it twice and not never.
@@ -202,7 +206,7 @@ class Run:
     def _gated(self, place: Path, errand: Errand) -> tuple[Path, Made]:
         """All stages, in the clone that is returned: the gate once more if its look at the prompts was another's."""
         made = self._train(place, errand)
-        look = looks.other_look(self.client, place, made.gate)
+        look = looks.other_look(self.client, self.settings.promote.model_name, made.gate)
         if look is None:
             return place, made
         errand = replace(errand, changes={**errand.changes, **look}, anchors=False)
@@ -213,7 +217,7 @@ class Run:
         """All stages, here or on the machines of their pools."""
         with self.watch.step("stages"):
             align = self._bring_up_to_date(place, errand)
-        return retraining.what_was_made(place, align, self.client)
+        return retraining.what_was_made(place, align, self.client, self.settings.promote.model_name)
 
     def _bring_up_to_date(self, place: Path, errand: Errand) -> str:
         pools = read_settings(place).flow.pools
@@ -231,9 +235,9 @@ class Run:
             word = {"reject": "rejected"}.get(known.verdict, known.verdict)
             reasons = "; ".join(map(str, made.gate.get("reasons", [])))
             return replace(known, outcome=word, reason=reasons or known.verdict)
-        parameters = promoting.parameters_of(made.request)
+        parameters = promoting.parameters_of(made.request, self.settings.promote)
         if self.settings.promote.policy == "approval" and self.approval is None:
-            asked = self._step("ask for approval", lambda: promoting.ask_in_the_page(parameters))
+            asked = self._step("ask for approval", lambda: questions.ask(parameters))
             reason = f"gate {known.gate[:12]} says promote; a person must agree: {alerts.run_page(asked)}"
             return replace(known, outcome="asked", reason=reason, asked=asked)
         from flows.promote import promote

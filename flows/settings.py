@@ -1,7 +1,9 @@
 """What the orchestration itself reads from params.yaml: the sections `flow`, `tracking` and `promote`."""
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from flows.redact import secrets_in
 from tasks.common.errors import ConfigError
@@ -48,20 +50,27 @@ def _check_prices(path: Path, limit: float) -> None:
 def read_sections(root: Path, *names: str) -> dict[str, Section]:
     """The shared sections with these names, checked. Raises ConfigError as `read_settings` does."""
     path = root / "params.yaml"
-    if path.exists():
-        refuse_secrets(path.read_text(encoding="utf-8"), str(path))
-    if (root / "tasks").is_dir():
-        params = read_params(path)
-    else:
-        params = parse_yaml(path.read_text(encoding="utf-8"), str(path)) if path.exists() else {}
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    refuse_secrets(text, str(path))
+    params = read_params(path) if (root / "tasks").is_dir() else parse_yaml(text, str(path)) or {}
+    return _sections(params, str(path), names)
+
+
+def settings_in(text: str, source: str) -> Settings:
+    """The orchestration's own sections of this params file; `source` names it in errors. Raises as `read_settings`."""
+    refuse_secrets(text, source)
+    return Settings(**_sections(parse_yaml(text, source) or {}, source, ("flow", "tracking", "promote")))
+
+
+def _sections(params: Mapping[str, Any], source: str, names: Iterable[str]) -> dict[str, Section]:
     found = {}
     for name in names:
         if not isinstance(params.get(name), dict):
-            raise ConfigError(f"{path}: section {name!r} is missing")
+            raise ConfigError(f"{source}: section {name!r} is missing")
         try:
             found[name] = SHARED[name].model_validate(params[name])
         except ValueError as error:
-            raise ConfigError(f"{path}: section {name!r}: {' '.join(str(error).split())}") from None
+            raise ConfigError(f"{source}: section {name!r}: {' '.join(str(error).split())}") from None
     return found
 
 

@@ -12,10 +12,9 @@ from typing import Any
 
 from prefect import flow, get_run_logger
 from prefect.context import get_run_context
-from prefect.deployments import run_deployment
-from prefect.states import Completed
+from prefect.states import Cancelled, Completed
 
-from flows import environment
+from flows import cancelling, environment
 from flows.alignment.progress import board_of
 from flows.alignment.session import Share
 from flows.costs import budget, segment_cost
@@ -55,7 +54,11 @@ def stages(
         errand = Errand(retraining.resolve_commit(root, commit), changes, champion, anchors)
         this, earlier = str(get_run_context().flow_run.id), segment_cost.entry(spent, "earlier segments")
         share = Share(tuple(names), frozenset(names), this, earlier)
-        pushed = _run_and_push(root, errand, share)
+        try:
+            with cancelling.heeded():
+                pushed = _run_and_push(root, errand, share)
+        except cancelling.RunCancelled as error:
+            return Cancelled(message=str(error))
     get_run_logger().info(pushed)
     return Completed(message=f"{len(names)} stages current; {pushed}")
 
@@ -86,7 +89,7 @@ def run_segments(root: Path, place: Path, errand: Errand, deployments: Mapping[s
         get_run_logger().info("%s: %s", name, ", ".join(segment.stages))
         parameters = asdict(replace(errand, anchors=errand.anchors and number == 0)) | {"names": list(segment.stages)}
         parameters["spent"] = segment_cost.so_far(book.of_run(this))
-        run = run_deployment(name, parameters=parameters, timeout=None, poll_interval=2)
+        run = cancelling.run_elsewhere(name, parameters)
         book.append(segment_cost.of(MlflowClient(), str(run.id), name, this))
         if run.state is None or not run.state.is_completed():
             said = (run.state.message or run.state.name) if run.state else "it was not started"

@@ -1,7 +1,7 @@
 """Judge pairs of generated answers in both orders; write comparisons (train and held-out) and battles."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,12 +35,16 @@ def compare(
     check_raters(cfg)
     samples = read_jsonl(generate / "samples.jsonl") if cfg.given != "only" else []
     specs = [judge.model_dump() for judge in cfg.judges] if cfg.given != "only" else []
-    judges = make_pool(with_templates(specs), samples, cfg.runtime.date)
+    prompts = prompts_by_id(read_jsonl(compare_prompts))
+    judges = make_pool(with_templates(specs), shown_samples(samples, prompts), cfg.runtime.date)
+    for judge in judges:
+        if isinstance(judge, HumanJudge):
+            print(f"judge {judge.name!r}, rows that people wrote: {judge.counts.named}")
     groups, duplicates = samples_by_prompt(samples)
     log = CallLog()
     asker = make_asker(cfg, judges, log)
     try:
-        judged = judge_pairs(cfg, judges, asker, drawn_prompts(cfg, groups), prompts_by_id(read_jsonl(compare_prompts)))
+        judged = judge_pairs(cfg, judges, asker, drawn_prompts(cfg, groups), prompts)
     finally:
         log.write(asker, judges)  # what a run that fails has paid is paid
     rows = [comparison_row(pair, judges, cfg) for pair in judged.pairs if pair.verdict.valid]
@@ -60,6 +64,12 @@ def prompts_by_id(prompts: Sequence[Row]) -> dict[str, Row]:
     return {row["id"]: row for row in prompts}
 
 
+def shown_samples(samples: Sequence[Row], prompts: Mapping[str, Row]) -> list[Row]:
+    """Each sample with its prompt, as people were shown it; those whose prompt is unknown left out."""
+    known = [sample for sample in samples if sample["prompt_id"] in prompts]
+    return [{**sample, "prompt": prompts[sample["prompt_id"]]["prompt"]} for sample in known]
+
+
 def _write_what_was_said(
     cfg: CompareConfig, judged: Judged, judges: Sequence[Judge], specs: Sequence[dict[str, Any]], out: Path
 ) -> None:
@@ -67,6 +77,8 @@ def _write_what_was_said(
     write_jsonl(out / "pairs.jsonl", (pair_row(pair, judges, cfg.tie_margin) for pair in judged.pairs))
     write_jsonl(out / "ratings.jsonl", rating_rows(judged.pairs))
     document = {"panel": cfg.panel, "tie_margin": cfg.tie_margin, "judges": described(specs, judges)}
+    imported = {judge.name: vars(judge.counts) for judge in judges if isinstance(judge, HumanJudge)}
+    document |= {"imported": imported} if imported else {}
     (out / "judges.json").write_text(json.dumps(document, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 

@@ -49,6 +49,7 @@ def judge(
         "panel_method": document["panel"],
         "templates": [told(one, one["determined_by"]["template"]) for one in document["judges"] if "template" in one],
         "reference_template": reference_template(gold) if scorer else None,
+        **({"imported": document["imported"]} if people else {}),
         "outcomes": {name: sum(row["outcome"] == name for row in rows) for name in ("kept", "tie", "flip", "invalid")},
         **judge_card(pairs, names, document["tie_margin"], cfg.confidence, people),
     }

@@ -58,8 +58,8 @@ INBOX = {
     "in/demonstrations/a.jsonl": lines(demonstration(1), demonstration(2), {"prompt": "x"}) + b"{broken\n\xff\n",
     "in/demonstrations/b.jsonl": lines(demonstration(2), demonstration(3), {**demonstration(4), "id": "../../etc"}),
     "in/preferences/p.jsonl": lines(preference(1), {**preference(2), "prompt": GATE["prompt"]}),
-    "in/verdicts/v.csv": b"prompt_id,first,second,annotator,verdict\n"
-    b"p-compare,p-compare#0,p-compare#1,ann,first\nno,a,b,ann,tie\n",
+    "in/verdicts/v.csv": b"prompt_id,first,second,policy,annotator,verdict\n"
+    b"p-compare,p-compare#0,p-compare#1,0123456789abcdef,ann,first\nno,a,b,0123456789abcdef,ann,tie\n",
     "in/readme.txt": b"hello",
 }
 # rows that are good: 1, 2, 3 of the demonstrations, one preference, one verdict

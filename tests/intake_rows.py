@@ -14,6 +14,7 @@ INTAKE = {
     "inbox": None,
     "remote": "store",
     "verdicts": "verdicts.jsonl",
+    "verdict_form": {},
     "max_object_mb": 1.0,
     "max_object_rows": 50,
     "max_total_mb": 10.0,
@@ -42,15 +43,19 @@ PROMPTS = [
 ]
 DEMO = {"prompt": "Say hello to my aunt", "completion": "Hello, aunt!"}
 PAIR = {"prompt": "Name a colour", "chosen": "Blue.", "rejected": "No."}
-VERDICT = {"prompt_id": "c", "first": "c#0", "second": "c#1", "annotator": "ann", "verdict": "first"}
+POLICY = "0123456789abcdef"
+VERDICT = {"prompt_id": "c", "first": "c#0", "second": "c#1", "policy": POLICY, "annotator": "ann", "verdict": "first"}
+SAID = {"prompt": "Why do cats purr?", "first_text": "They are glad.", "second_text": "No.", "annotator": "ann",
+        "verdict": "first"}  # fmt: skip
 
 
 def intake_config(**changes) -> IntakeConfig:
     return IntakeConfig(**{**INTAKE, **changes})
 
 
-def held(folder: Path, forgotten=Forgotten(), marks=frozenset(), **data) -> HeldData:
-    rules = Rules(DataConfig(**{**DATA, **data}), intake_config(), ("instruction", "safety"), marks)
+def held(folder: Path, forgotten=Forgotten(), marks=frozenset(), form=(), **data) -> HeldData:
+    intake = intake_config(verdict_form=dict(form))
+    rules = Rules(DataConfig(**{**DATA, **data}), intake, ("instruction", "safety"), marks)
     return HeldData(folder, rules, forgotten)
 
 

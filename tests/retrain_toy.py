@@ -5,13 +5,14 @@ The gate promotes what was trained on more rows than the champion; one trained w
 
 from __future__ import annotations
 
+import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 
-from tests import intake_project
+from tests import intake_project, toy
 from tests.intake_project import Project
 from tests.s3_servers import Server
 
@@ -53,6 +54,8 @@ from pathlib import Path
 
 import yaml
 
+SLOW = 9  # a coefficient above it is seconds that the training takes
+
 
 def prepare():
     Path("artifacts/data").mkdir(parents=True)
@@ -71,6 +74,7 @@ def train():
     tensors = load_file(weights)
     params = yaml.safe_load(Path("params.yaml").read_text())
     tensors["transformer.wte.weight"] += 0.01 * rows + params["ppo"]["kl_coefficient"]
+    time.sleep(params["ppo"]["kl_coefficient"] if params["ppo"]["kl_coefficient"] > SLOW else 0)
     save_file(tensors, weights, {"format": "pt"})
     Path("artifacts/policy/rows").write_text(str(rows))
 
@@ -153,6 +157,8 @@ def make(place: Path, server: Server, inbox: str | None, remote: str = "", polic
     (project.folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
     (project.folder / "dvc.yaml").write_text(DVC_YAML)
     (project.folder / "work.py").write_text(WORK)
+    (project.folder / "infra").mkdir()
+    shutil.copy(toy.ROOT / "infra" / "prefect.yaml", project.folder / "infra")
     with (project.folder / ".gitignore").open("a") as ignore:
         ignore.write("/artifacts/\n/metrics/\n/.prefect/\n/mlflow.db*\n/mlartifacts/\n")
     (project.folder / "data" / "champion").mkdir()

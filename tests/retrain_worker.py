@@ -43,8 +43,8 @@ def with_boundaries() -> None:
         board.ends = after(lambda run: f"stage {run.stage}", board.ends)
         return board
 
-    def place_of(root, original=promote.place_of):
-        return dataclasses.replace(original(root), verify=same_logits)
+    def place_of(root, rules, original=promote.place_of):
+        return dataclasses.replace(original(root, rules), verify=same_logits)
 
     retrain.step = after(lambda name, settings, call: name, retrain.step)
     retrain.board_of, promote.place_of = board_of, place_of

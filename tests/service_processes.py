@@ -40,8 +40,9 @@ class Service:
 
 @contextlib.contextmanager
 def running(
-    name: str, arguments: list[str], folder: Path, environment: dict[str, str], health: str, python: str = sys.executable
-) -> Iterator[Service]:
+    name: str, arguments: list[str], folder: Path, environment: dict[str, str], health: str,
+    python: str = sys.executable,
+) -> Iterator[Service]:  # fmt: skip
     """A server while inside, once it answers."""
     service = Service(name, arguments, folder, environment, python)
     try:

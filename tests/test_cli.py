@@ -1,5 +1,6 @@
 """The command line: quick, one line for the user's errors, and no run in the project when params differ."""
 
+import contextlib
 import functools
 import http.server
 import socket
@@ -7,6 +8,7 @@ import subprocess
 import sys
 import threading
 
+import psutil
 import pytest
 import yaml
 
@@ -233,7 +235,7 @@ def test_a_second_up_of_a_project_is_refused_and_leaves_the_first_its_notice(tmp
     """On other ports it would open the same database, and take the notice away when it ends."""
     folder = toy.make_toy(tmp_path)
     with servers.announcing(folder) as announce:
-        announce("http://127.0.0.1:9/api")
+        announce("http://127.0.0.1:9/api", "http://127.0.0.1:8")
         options = [f"--{name}-port={free_port()}" for name in ("mlflow", "prefect")]
         answer = toy.plumb(folder, "up", *options)
         assert answer.returncode == 1 and answer.stderr.count("\n") == 1
@@ -252,7 +254,7 @@ def test_a_notice_that_a_killed_up_left_is_not_believed(tmp_path, monkeypatch):
         api = f"http://{servers.HOST}:{other.server_port}/api"
         with servers.announcing(tmp_path) as announce:
             assert servers.running_prefect(tmp_path) is None, "it is starting"
-            announce(api)
+            announce(api, "http://127.0.0.1:9")
             assert servers.running_prefect(tmp_path) == api
         (tmp_path / ".prefect" / "up.json").write_text(f'{{"prefect": "{api}"}}')
         assert servers.running_prefect(tmp_path) is None
@@ -317,6 +319,22 @@ def test_a_server_that_does_not_answer_is_ended(tmp_path):
     with pytest.raises(ValueError, match="did not answer within 1 s"):
         server.wait(1)
     assert not server.running
+
+
+def test_a_server_takes_what_it_started_along(tmp_path):
+    """Also what it put into a session of its own, as Prefect's workers do with flow runs."""
+    pid_file = tmp_path / "pid"
+    script = "import subprocess, sys; p = subprocess.Popen(['sleep', '600'], start_new_session=True)"
+    script += f"; open({str(pid_file)!r}, 'w').write(str(p.pid)); p.wait()"
+    server = servers.Server("toy", [sys.executable, "-c", script], "http://127.0.0.1:9/", tmp_path / "log")
+    toy.wait_for(lambda: pid_file.exists() and pid_file.read_text(), 60)
+    child = psutil.Process(int(pid_file.read_text()))
+    server.stop()
+    try:
+        toy.wait_for(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE, 10)
+    finally:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            child.kill()
 
 
 @pytest.mark.slow

@@ -31,6 +31,7 @@ from tasks.common.errors import DataError
 from tasks.common.rows import read_jsonl, write_jsonl
 from tasks.judging.call_log import CallLog
 from tasks.judging.splits import split_by_root
+from tasks.reporting import judge_card
 from tests.ports import free_port
 from tests.tiny_models import make_gpt2
 
@@ -482,28 +483,36 @@ def test_a_budget_is_never_spent_on_ratings_alone(run, server, budget):
     assert 64 <= metrics["pairs"] <= 74 and 260 < len(server.calls) <= 300 and metrics["budget_exhausted"]
 
 
-PEOPLE_SAID = """prompt_id,first,second,annotator,verdict
-{good}p000,p000#0,p000#1,ann,first
-p000,p000#1,p000#0,ann,first
-p000,p000#0,p000#9,ann,first
-p999,p000#0,p000#1,ann,first
-p000,p000#0,p000#1,,first
-p000,p000#0,p000#1,bob,left
+PEOPLE_SAID = """prompt_id,first,second,policy,annotator,verdict
+{good}p000,p000#0,p000#1,{policy},ann,first
+p000,p000#1,p000#0,{policy},ann,first
+p000,p000#0,p000#9,{policy},ann,first
+p999,p000#0,p000#1,{policy},ann,first
+p000,p000#0,p000#1,{policy},,first
+p000,p000#0,p000#1,{policy},bob,perhaps
+p001,p001#0,p001#1,,bob,first
+p002,p002#0,p002#1,{other},bob,first
 """
+POLICY, OTHER_POLICY = "0" * 64, "1" * 64  # the first: of the samples that the fixture writes
 
 
-def test_people_are_counted_row_by_row_and_agree_in_the_card(run, tmp_path, monkeypatch):
-    """Two people prefer the longer of "one" and "one two" on 20 prompts; six more rows are no use, or contradict."""
-    good = "".join(f"p{i:03},p{i:03}#0,p{i:03}#1,{who},second\n" for i in range(1, 21) for who in ("ann", "bob"))
+def test_people_are_counted_row_by_row_and_agree_in_the_card(run, tmp_path, monkeypatch, capsys):
+    """Two people prefer the longer of "one" and "one two" on 20 prompts; eight more rows are no use, or contradict."""
+    good = "".join(
+        f"p{i:03},p{i:03}#0,p{i:03}#1,{POLICY},{who},second\n" for i in range(1, 21) for who in ("ann", "bob")
+    )
     file = tmp_path / "people.csv"
-    file.write_text(PEOPLE_SAID.format(good=good))
+    file.write_text(PEOPLE_SAID.format(good=good, policy=POLICY, other=OTHER_POLICY))
     judge = {"name": "people", "kind": "human", "file": str(file), "sha256": sha256(file.read_bytes()).hexdigest()}
     metrics, files = run(judges=[judge], prompts=40)
-    assert {name.removeprefix("people_"): count for name, count in metrics.items() if name.startswith("people_")} == {
-        "used": 41, "repeated": 1, "broken_lines": 0, "missing_columns": 1, "unknown_ids": 2, "unknown_verdicts": 1,
-        "same_texts": 0, "contradictions": 1}
-    assert metrics["train"] + metrics["heldout"] == metrics["kept_pairs"] == 20 and metrics["tied_pairs"] == 1
-    assert metrics["invalid_pairs"] == 120 - 21, "pairs that nobody judged are said, and train nothing"
+    expected = {"used": 40, "contradictory": 2, "missing_columns": 1, "unknown_ids": 2, "unknown_verdicts": 1,
+                "without_texts": 1, "other_policies": 1}
+    found = {name.removeprefix("people_"): count for name, count in metrics.items() if name.startswith("people_")}
+    assert {name: count for name, count in found.items() if count} == expected
+    printed = capsys.readouterr().out
+    assert "judge 'people', rows that people wrote: 40 used, 2 contradictory, 1 missing columns" in printed
+    assert metrics["train"] + metrics["heldout"] == metrics["kept_pairs"] == 20 and metrics["tied_pairs"] == 0
+    assert metrics["invalid_pairs"] == 120 - 20, "pairs that nobody judged are said, and train nothing"
     assert all(row["chosen"][0]["content"] == "one two" and row["judge"] == "people" for row in files["train"])
     said = next(row["verdicts"][0] for row in files["train"])
     assert said["raw"] == ["ann: 1, bob: 1", "ann: 0, bob: 0"] and said["chosen_first"] == 1.0
@@ -516,15 +525,20 @@ def test_people_are_counted_row_by_row_and_agree_in_the_card(run, tmp_path, monk
     assert value(document["agreement_between_annotators"]) == 1.0 and agreement(document, "kept") == (1.0, 1.0)
     assert document["mirrored"] == ["people"] and value(document["panel"]["swap_flip_rate"]) == 0.0
     assert document["agreement_with_people"] == {}, "nobody else judged"
+    assert {name: count for name, count in document["imported"]["people"].items() if count} == expected
+    (sentence,) = [line for line in judge_card.sentences(document) if "rows that people wrote" in line]
+    assert sentence.startswith("Of 48 rows that people wrote for people, 40 count; 8 are unusable (2 the same person")
+    assert sentence.endswith("neither texts nor the policy's hash; 1 ids of another policy's samples; 2 unknown ids).")
 
 
 def test_a_judge_beside_people_is_held_against_them(run, tmp_path, monkeypatch):
     """They prefer the shorter of "one" and "one two" on 5 of 20 prompts: whoever loves length is right in 15."""
-    said = "".join(f"p{i:03},p{i:03}#0,p{i:03}#1,ann,{'first' if i < 5 else 'second'}\n" for i in range(20))
-    (tmp_path / "people.csv").write_text(f"prompt_id,first,second,annotator,verdict\n{said}")
+    said = "".join(f"p{i:03},p{i:03}#0,p{i:03}#1,{POLICY},ann,{'first' if i < 5 else 'second'}\n" for i in range(20))
+    (tmp_path / "people.csv").write_text(f"prompt_id,first,second,policy,annotator,verdict\n{said}")
     settings = {"name": "people", "kind": "human", "file": str(tmp_path / "people.csv"), "sha256": ""}
     samples = [answer(prompt(i), text, index) for i in range(40) for index, text in enumerate(TEXTS)]
-    people = read_verdicts("people", tmp_path / "people.csv", samples)
+    shown = stage.shown_samples(samples, {f"p{i:03}": prompt(i) for i in range(40)})
+    people = read_verdicts("people", tmp_path / "people.csv", shown)
     run(LONGER, people, judges=[spec("known"), settings])
     monkeypatch.setattr(card_stage, "load_gold", lambda gold, model: KnownGold())
     monkeypatch.setattr(KnownGold, "score", lambda self, rows, texts, _: [{"gold": 0, "friendliness": 0} for text in texts])

@@ -12,10 +12,11 @@ from models.judges.store import Store, question_key
 from models.lm.loading import load_policy
 from models.reward.model import reward_model_from_policy
 from models.reward.scoring import score
-from tasks import dpo, monitors, reward
+from tasks import dpo, monitors
 from tasks.answering.sampling import response_sums
 from tasks.compare import given_row
 from tasks.scoring.scorer import score_answers, score_pool, score_second_turns
+from tasks.training.reward_model import tokenise
 from tests.test_precision import config
 from tests.tiny_models import make_gpt2, make_qwen2
 
@@ -53,7 +54,7 @@ def test_training_rows_end_where_the_response_does(scorer):
     pair = dpo.tokenise([COMPARISON], scorer.tokenizer)[0]
     assert not ends(scorer.tokenizer, pair["chosen_ids"]) and ends(scorer.tokenizer, pair["rejected_ids"])
     assert scorer.tokenizer.decode(pair["chosen_ids"]) == LONG
-    pair = reward.tokenise([COMPARISON], scorer.tokenizer, use_margin=False)[0]
+    pair = tokenise([COMPARISON], scorer.tokenizer, use_margin=False)[0]
     assert not ends(scorer.tokenizer, pair["chosen_ids"]) and ends(scorer.tokenizer, pair["rejected_ids"])
 
 

@@ -9,11 +9,16 @@ from flows.history.recorded import MADE_FROM
 from flows.history.registry import moment
 from flows.schedule import decisions
 from flows.schedule.decisions import Decision, Remembered
+from tasks.config.service import PromoteConfig
 from tests.mlflow_store import empty_store
 
 PROMOTED = Decision(
     "promoted", "toy: v2 is champion", "inputs", "old.dir", "c0ffee", "promote", "candidate", "new.dir", "gate", "align"
 )
+
+
+def open_question(run):
+    raise AssertionError("nobody was asked")
 
 
 def made(decision, at=1000):
@@ -82,7 +87,7 @@ def store(tmp_path, monkeypatch):
 
 def test_what_mlflow_remembers(store):
     uri, client = store
-    assert decisions.in_words(decisions.latest(uri, "toy")) == ["no retraining yet"]
+    assert decisions.in_words(decisions.latest(uri, "toy"), open_question) == ["no retraining yet"]
     run = decisions.remember(client, "toy", PROMOTED, "0123456789")
     (found,) = decisions.on_inputs(client, "toy", "inputs")
     assert found.decision == PROMOTED and found.run_id == run
@@ -90,7 +95,7 @@ def test_what_mlflow_remembers(store):
     decisions.remember(client, "toy", decisions.nothing_new(found, "inputs", "new.dir", "c0ffee"), "9876543210")
     newest = decisions.latest(uri, "toy")
     assert [one.decision.outcome for one in newest] == ["nothing new", "promoted"]
-    lines = decisions.in_words(newest)
+    lines = decisions.in_words(newest, open_question)
     assert lines[0] == f"last retraining: promoted on {moment(found.at / 1000)}, verdict promote: toy: v2 is champion"
     assert lines[1].startswith("looked again on ") and lines[1].endswith(": nothing new")
 
@@ -111,11 +116,11 @@ def test_a_champion_whose_promotion_was_not_written_down(store):
 def test_a_champion_that_was_promoted_by_hand_is_not_made_again(store):
     _, client = store
     align = client.create_run(client.get_experiment_by_name("toy").experiment_id).info.run_id
-    assert decisions.serves_already(client, "new.dir", "", "inputs", "c0ffee") is None
-    assert decisions.serves_already(client, "new.dir", align, "inputs", "c0ffee") is None
-    client.set_tag(align, MADE_FROM, "inputs")
-    assert decisions.serves_already(client, "new.dir", align, "others", "c0ffee") is None
-    found = decisions.serves_already(client, "new.dir", align, "inputs", "c0ffee")
+    assert decisions.serves_already(client, "new.dir", "", "made", "inputs", "c0ffee") is None
+    assert decisions.serves_already(client, "new.dir", align, "made", "inputs", "c0ffee") is None
+    client.set_tag(align, MADE_FROM, "made")
+    assert decisions.serves_already(client, "new.dir", align, "others", "inputs", "c0ffee") is None
+    found = decisions.serves_already(client, "new.dir", align, "made", "inputs", "c0ffee")
     assert (found.outcome, found.decided) == ("nothing new", False) and align[:12] in found.reason
 
 
@@ -131,3 +136,50 @@ def test_no_secret_in_a_decision(monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "sk-planted-0123456789")
     leaking = replace(PROMOTED, reason="401 for sk-planted-0123456789")
     assert "planted" not in str(leaking.tags()) + decisions.as_markdown(leaking)
+
+
+RULES = PromoteConfig(
+    model_name="toy", policy="automatic", approval_hours=1.0, allowed_architectures=("GPT2LMHeadModel",),
+    logit_tolerance=0.0,
+)  # fmt: skip
+OTHER_RULES = [
+    {"model_name": "other"}, {"policy": "approval"}, {"approval_hours": 2.0},
+    {"allowed_architectures": ("Qwen2ForCausalLM",)}, {"logit_tolerance": 0.1},
+]  # fmt: skip
+
+
+def test_every_param_of_the_promotion_is_in_the_key():
+    """No stage reads them: the same inputs under another name, or another policy, are another decision."""
+    assert {name for change in OTHER_RULES for name in change} == set(PromoteConfig.model_fields)
+    keys = {decisions.key("inputs", RULES.model_copy(update=change)) for change in OTHER_RULES}
+    keys |= {decisions.key("inputs", RULES), decisions.key("others", RULES)}
+    assert len(keys) == len(OTHER_RULES) + 2 and decisions.key("inputs", RULES.model_copy()) in keys
+
+
+# --- what became of a question ---
+
+ASKED = replace(PROMOTED, outcome="asked", reason="a person must agree: URL", asked="run-1", model="toy")
+
+
+def last_line(store, ending=None):
+    uri, _ = store
+    return decisions.in_words(decisions.latest(uri, "toy"), lambda run: ending)[0]
+
+
+def test_a_question_is_open_until_its_run_has_ended(store):
+    _, client = store
+    decisions.remember(client, "toy", ASKED, "0123456789")
+    assert last_line(store).endswith("verdict promote: a person must agree: URL")
+    said = last_line(store, "Failed: no dvc.yaml; nobody is asked any more")
+    assert "must agree" not in said and said.endswith("verdict promote: Failed: no dvc.yaml; nobody is asked any more")
+
+
+def test_an_answer_is_written_on_the_retraining_that_asked_and_on_no_other(store):
+    _, client = store
+    others = [replace(ASKED, **other) for other in ({"gate": "another"}, {"model": "another"}, {"outcome": "promoted"})]
+    for decision in (*others, ASKED):
+        decisions.remember(client, "toy", decision, "0123456789")
+    decisions.answered(client, "toy", ASKED.gate, "Promoted: toy: v1 is champion")
+    assert last_line(store).endswith("verdict promote: Promoted: toy: v1 is champion")
+    answers = [one.decision.answer for one in decisions.on_inputs(client, "toy", "inputs")]
+    assert sorted(answers) == ["", "", "", "Promoted: toy: v1 is champion"]

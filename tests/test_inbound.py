@@ -19,10 +19,10 @@ def test_the_key_says_the_kind(name, kind):
 
 @pytest.mark.parametrize("name", [
     "../demonstrations/a.jsonl", "demonstrations/../../a.jsonl", "/demonstrations/a.jsonl", "demonstrations//a.jsonl",
-    "demonstrations/a\x00.jsonl", "demonstrations\\..\\a.jsonl", "demonstrations/./a.jsonl", "demonstrations/a\n.jsonl",
+    "demonstrations/a\x00.jsonl", "demonstrations\\..\\a.jsonl", "demonstrations/./a.jsonl",
 ])  # fmt: skip
 def test_a_key_cannot_leave_its_folder(name):
-    with pytest.raises(Refused, match="empty parts, dots alone, backslashes or control characters"):
+    with pytest.raises(Refused, match="empty parts, dots alone, backslashes or a null"):
         kind_of(name)
 
 
@@ -41,7 +41,8 @@ def test_a_key_that_says_no_kind(name):
     ("demonstrations/a.jsonl.gz", gzip.compress(b" " * 2_000_000, mtime=0), "unpacked it has more than intake.max_object_mb=1"),
     ("demonstrations/a.jsonl.gz", gzip.compress(b"{}", mtime=0)[:-9], "cannot be unpacked"),
     ("demonstrations/a.jsonl.gz", b"{}", "cannot be unpacked"),
-    ("verdicts/a.csv", b"prompt_id,first\n", "no column second, annotator, verdict"),
+    ("verdicts/a.csv", b"prompt_id,first\n", "it has no rows"),
+    ("verdicts/a.json", b"[{", "it is not JSON"),
     ("verdicts/a.csv", b"prompt_id,first,second,annotator,verdict\na,b,c,d,\xff\n", "not UTF-8 (line 2)"),
     ("verdicts/a.csv", b"prompt_id,first,second,annotator,verdict\n" + b"x" * 140_000, "line 2: field larger"),
 ])  # fmt: skip

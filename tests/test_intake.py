@@ -1,16 +1,20 @@
 """Rows of the inbox, one by one: good, known already, or quarantined with line and reason."""
 
+import json
 import random
 
 import pytest
 
+from models.judges.shown import prompt_sha256, text_sha256
 from tasks.common.rows import read_jsonl, write_jsonl
 from tasks.config.shared import DataConfig, NearRepeatsConfig
 from tasks.intake.held_data import Forgotten, digest_of
 from tasks.intake.inbound import Parsed, Problem, parse
 from tasks.intake.rows import Inbound, admit, append_rows
 from tasks.prepare import write_splits
-from tests.intake_rows import DATA, DEMO, GATE_PROMPT, NEAR, PAIR, PROMPTS, VERDICT, held, intake_config, lines, taken
+from tests.intake_rows import (
+    DATA, DEMO, GATE_PROMPT, NEAR, PAIR, PROMPTS, SAID, SHARES, VERDICT, held, intake_config, lines, taken,
+)  # fmt: skip
 
 
 @pytest.fixture()
@@ -91,22 +95,44 @@ def test_a_bad_demonstration(folder, change, words):
 
 
 @pytest.mark.parametrize(("change", "words"), [
-    ({"prompt_id": "nobody"}, "its prompt_id names no prompt"),
+    ({"prompt_id": "nobody"}, "its prompt is none of the data's"),
     ({"prompt_id": "g"}, "its prompt is in the split 'gate', which is not judged by people"),
     ({"verdict": "maybe"}, "its verdict is none of first, second, tie"),
     ({"second": "c#0"}, "first and second are the same answer"),
     ({"first": "../c"}, "first is not an id"),
     ({"annotator": ""}, "it has no annotator"),
     ({"annotator": None}, "it has no annotator"),
-    ({"annotator": "a\nb"}, "its annotator is longer than 200 characters, or has control characters"),
+    ({"annotator": "a" * 201}, "its annotator is longer than 200 characters, or has control characters"),
+    ({"annotator": "a\x1bb"}, "its annotator is longer than 200 characters, or has control characters"),
+    ({"policy": None}, "neither the texts that were judged, with their prompt, nor their hashes, nor ids with the"),
+    ({"policy": "../c"}, "policy is not an id"),
+    ({**SAID, "prompt": "Why?"}, "its prompt is none of the data's; it is asked again when the prompts change"),
+    ({**SAID, "prompt": GATE_PROMPT}, "its prompt is in the split 'gate', which is not judged by people"),
+    ({**SAID, "second_text": "They are glad.\r\n"}, "first and second are the same answer"),
+    ({**SAID, "first_sha256": "12"}, "a sha256 has not 64 hexadecimal digits"),
 ])  # fmt: skip
 def test_a_bad_verdict(folder, change, words):
     outcome = taken("verdicts", {**VERDICT, **change}, into=held(folder))
     assert outcome.rows == [] and words in outcome.problems[0].reason
 
 
+def test_a_verdict_is_kept_in_our_own_form_by_hashes_alone(folder):
+    """Whatever else the sender wrote stays out, the texts themselves too; the prompt's id is the data's."""
+    (row,) = taken("verdicts", {**SAID, "at": "1.5.2026 10:00", "id": 7, "note": "x"}, into=held(folder)).rows
+    hashes = {"prompt_sha256": prompt_sha256(SAID["prompt"]), "first_sha256": text_sha256(SAID["first_text"]),
+              "second_sha256": text_sha256(SAID["second_text"])}
+    assert row.pop("id").startswith("verdicts-") and row.pop("origin") == "in/x.jsonl@v1#1"
+    at = "2026-05-01T10:00:00.000000+00:00"
+    assert row == {"prompt_id": "c", "annotator": "ann", "verdict": "first", "at": at, **hashes}
+
+
+def test_a_verdict_taken_back_and_given_again_is_three_verdicts(folder):
+    rows = [{**SAID, "verdict": verdict, "at": f"2026-05-0{day}"} for day, verdict in enumerate(("1", "2", "1"), 1)]
+    assert len(taken("verdicts", *rows, into=held(folder)).rows) == 3
+
+
 def test_verdicts_that_contradict_each_other_both_count(folder):
-    """The judge of human verdicts makes a tie of them; the same verdict again is a duplicate."""
+    """The judge of human verdicts holds neither, or the later one; the same verdict again is a duplicate."""
     outcome = taken("verdicts", VERDICT, {**VERDICT, "verdict": "second"}, VERDICT, into=held(folder))
     assert [row["verdict"] for row in outcome.rows] == ["first", "second"] and outcome.duplicates == 1
     write_jsonl(folder / "verdicts.jsonl", outcome.rows)
@@ -152,6 +178,39 @@ def test_rows_that_are_no_rows_never_raise(folder):
         for start in range(0, len(rows), 50):
             outcome = taken(kind, *rows[start : start + 50], into=into)
             assert len(outcome.rows) + outcome.duplicates + len(outcome.problems) == 50
+
+
+LONG = {**DEMO, "completion": "x" * 1100}
+DECIDED = {
+    "sft.category_weights": ("demonstrations", {**DEMO, "category": "poetry"}, {}),
+    "data.max_characters": ("demonstrations", LONG, {"max_characters": 2000}),
+    "data.near_repeats": ("demonstrations", {**DEMO, "prompt": GATE_PROMPT}, {"near_repeats": {**NEAR, "words": 4}}),
+    "data.splits": ("demonstrations", {**DEMO, "root": "days", "split": "sft"}, {"splits": {**SHARES, "sft": 0.31}}),
+    "data.columns": ("demonstrations", {"ask": "Hi", "say": "Hello"},
+                     {"columns": {**DATA["columns"], "demonstrations": {"prompt": "ask", "completion": "say"}}}),
+    "intake.verdict_form": ("verdicts", {**SAID, "verdict": "gut"}, {"form": {"words": {"gut": "first"}}}),
+    "intake.max_row_characters": ("demonstrations", {**DEMO, "note": "x" * 2000}, {}),
+    "prompts of the data": ("verdicts", {**SAID, "prompt": "Why do hens cluck?"}, {}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("by", "kind", "row", "change"), [(by, *one) for by, one in DECIDED.items()], ids=DECIDED)
+def test_a_quarantined_row_says_what_decided_it_and_when_that_has_changed(folder, by, kind, row, change):
+    """The value as the ledger keeps it, in JSON; of what a row is by itself, nothing can change that."""
+    into = held(folder)
+    (problem,) = taken(kind, row, into=into).problems
+    then = into.value(by)
+    assert problem.by == by and json.loads(json.dumps(then)) == then is not None
+    assert held(folder).value(by) == then
+    if by == "data.columns":
+        (folder / "demos.jsonl").unlink()
+    if by == "prompts of the data":
+        write_jsonl(folder / "prompts.jsonl", [*PROMPTS, {"id": "h", "split": "compare", "prompt": row["prompt"]}])
+    if change or kind == "verdicts":
+        assert held(folder, **change).value(by) != then
+        assert by in ("data.near_repeats", "data.splits") or taken(kind, row, into=held(folder, **change)).rows
+    (broken,) = taken(kind, {"id": "../x"}, into=into).problems
+    assert broken.by in (None, "intake.verdict_form")
 
 
 # --- rows beside others ---

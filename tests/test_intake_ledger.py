@@ -2,10 +2,12 @@
 
 import gzip
 import json
+from dataclasses import asdict
 
 import pytest
 
 from tasks.common.errors import DataError
+from tasks.common.rows import write_jsonl
 from tasks.intake.held_data import Forgotten
 from tasks.intake.inbound import Problem
 from tasks.intake.ledger import Entry, ObjectLedger, by_reason, states_in
@@ -60,7 +62,7 @@ ENTRY = Entry(
 
 def test_the_ledger_knows_objects_states_and_tombstones_and_keeps_what_it_does_not_know(tmp_path):
     ledger = ObjectLedger(tmp_path)
-    assert ledger.seen == set() and ledger.forgotten == Forgotten()
+    assert ledger.is_new(ENTRY.identity, {}.get) and ledger.forgotten == Forgotten()
     ledger.append([(ENTRY, [Problem(3, "bad"), Problem(4, "bad"), Problem(9, "worse"), Problem(7, "bad")])], "m1", "m2")
     ledger.append([(ENTRY, [])], "m2", "m2")
     with open(tmp_path / "objects.jsonl", "a") as file:
@@ -68,7 +70,7 @@ def test_the_ledger_knows_objects_states_and_tombstones_and_keeps_what_it_does_n
             '{"type": "tombstone", "row": "x"}\n{"type": "tombstone", "digest": "d"}\n{"type": "comet", "key": 1}\n'
         )
     again = ObjectLedger(tmp_path)
-    assert again.seen == {("box", "in/a.jsonl", "e1")}
+    assert not again.is_new(("box", "in/a.jsonl", "e1"), {}.get) and again.is_new(("box", "in/a.jsonl", "e2"), {}.get)
     assert again.forgotten == Forgotten(frozenset({"x"}), frozenset({"d"}))
     assert states_in((tmp_path / "objects.jsonl").read_text()) == {"m1", "m2"}
     before = (tmp_path / "objects.jsonl").read_text()
@@ -76,6 +78,29 @@ def test_the_ledger_knows_objects_states_and_tombstones_and_keeps_what_it_does_n
     assert (tmp_path / "objects.jsonl").read_text().startswith(before)
     bad = [json.loads(line) for line in (tmp_path / "quarantine.jsonl").read_text().splitlines()]
     assert [(line["lines"], line["reason"]) for line in bad] == [("3-4, 7", "bad"), ("9", "worse")]
+
+
+LIMIT = {"intake.max_object_rows": 50}
+
+
+@pytest.mark.parametrize(("lines", "now", "new"), [
+    ([{"refused": "too many", "by": LIMIT}], LIMIT, False),
+    ([{"refused": "too many", "by": LIMIT}], {"intake.max_object_rows": 60}, True),
+    ([{"refused": "too many", "by": LIMIT}], {}, True),
+    ([{"refused": "no kind", "by": {}}], {"intake.max_object_rows": 60}, False),
+    ([{"quarantined": 3, "by": {"data.near_repeats": {"words": 3}}}], {"data.near_repeats": {"words": 4}}, True),
+    ([{"refused": "too many", "by": LIMIT}, {"good": 60, "by": {}}], {"intake.max_object_rows": 60}, False),
+    ([{"refused": "too many"}], LIMIT, True),
+    ([{"quarantined": 3}], LIMIT, False),
+])  # fmt: skip
+def test_what_refused_an_object_says_when_it_is_asked_again(tmp_path, lines, now, new):
+    """The last line of an object counts; one written before lines said what refused it is asked once more."""
+    entries = [{"type": "object", **asdict(ENTRY), **line} for line in lines]
+    for entry, line in zip(entries, lines, strict=True):
+        if "by" not in line:
+            del entry["by"]
+    write_jsonl(tmp_path / "objects.jsonl", entries)
+    assert ObjectLedger(tmp_path).is_new(ENTRY.identity, now.get) is new
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"type": "object", "key": "a"}'])

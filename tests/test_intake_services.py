@@ -84,7 +84,7 @@ def test_the_ledger_and_the_quarantine_say_what_happened(undisturbed):
     assert "invalid JSON" in reasons["a.jsonl", "4"] and "not UTF-8" in reasons["a.jsonl", "5"]
     assert "its id has other signs" in reasons["b.jsonl", "3"]
     assert "nearly repeats the gate prompt 'gate-0'" in reasons["p.jsonl", "2"]
-    assert "names no prompt" in reasons["v.csv", "3"]
+    assert "its prompt is none of the data's" in reasons["v.csv", "3"]
     assert len(reasons) == 6
 
 

@@ -1,6 +1,7 @@
 """Calls under way: the window, and a failure that ends every wait."""
 
 import asyncio
+import gc
 
 import pytest
 
@@ -74,3 +75,24 @@ def test_what_was_waited_for_comes_back():
         return await Calls().unless_one_fails(answer())
 
     assert asyncio.run(work()) is True
+
+
+def test_two_calls_that_fail_at_once_are_one_error_and_no_complaint():
+    """asyncio says "Task exception was never retrieved" of a failure that nobody asked for, with its traceback."""
+    complaints = []
+
+    async def fails(number):
+        raise ValueError(f"call {number}")
+
+    async def both():
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context["message"]))
+        calls = Calls()
+        for number in (1, 2):
+            calls.start(fails(number))
+        with pytest.raises(ValueError, match="call 1"):
+            await calls.until_fewer_than(1)
+        await calls.stop()
+
+    asyncio.run(both())
+    gc.collect()
+    assert complaints == []

@@ -1,4 +1,4 @@
-"""Judges that are people, local models and reward models, by known answers; the store under them."""
+"""Judges that are local models and reward models, by known answers; the store under them."""
 
 import json
 import math
@@ -6,7 +6,7 @@ import math
 import pytest
 import tokenizers
 import torch
-from evaluation_rows import answer, prompt
+from evaluation_rows import prompt
 from transformers import PreTrainedTokenizerFast
 
 from models.chat.template import load_tokenizer
@@ -14,7 +14,6 @@ from models.judges import openai
 from models.judges.asking import Asker, BatchJudge, RemoteJudge
 from models.judges.base import Question, Verdict
 from models.judges.hf import HfJudge
-from models.judges.human import COLUMNS, HumanJudge, ImportCounts, read_verdicts
 from models.judges.making import make_judge
 from models.judges.openai import OpenAIJudge
 from models.judges.replies import READER
@@ -25,91 +24,6 @@ from models.judges.store import Store, question_key
 from models.lm.loading import load_policy, weights_hash
 from models.reward.model import reward_model_from_policy
 from tests.tiny_models import make_gpt2, make_qwen2
-
-SAMPLES = [answer(prompt(0), text, index) for index, text in enumerate(("good", "bad", "fair"))]
-
-
-def human_file(tmp_path, rows, name="h.jsonl"):
-    path = tmp_path / name
-    if name.endswith(".csv"):
-        path.write_text("\n".join([",".join(COLUMNS), *(",".join(row) for row in rows)]))
-    else:
-        path.write_text("\n".join(row if isinstance(row, str) else json.dumps(dict(zip(COLUMNS, row))) for row in rows))
-    return path
-
-
-@pytest.mark.parametrize("name", ["h.jsonl", "h.csv"])
-def test_people_are_averaged_and_mirrored(tmp_path, name):
-    """ann: good over bad; bob, who saw the other order: good as well; cy: a tie. (1 + 1 + 0.5) / 3."""
-    rows = [("p000", "p000#0", "p000#1", "ann", "first"), ("p000", "p000#1", "p000#0", "bob", "second"),
-            ("p000", "p000#0", "p000#1", "cy", "tie")]
-    judge = read_verdicts("people", human_file(tmp_path, rows, name), SAMPLES)
-    assert judge.compare(prompt(0), "good", "bad", key="").p_first == pytest.approx(2.5 / 3)
-    assert judge.compare(prompt(0), "bad", "good", key="").p_first == pytest.approx(0.5 / 3)
-    assert not judge.compare(prompt(0), "good", "fair", key="").valid
-    assert judge.said(prompt(0), "bad", "good") == {"ann": 0.0, "bob": 0.0, "cy": 0.5}
-    assert judge.counts.used == 3 and judge.rate(prompt(0), "good") == {}
-
-
-def test_every_row_that_people_wrote_is_counted(tmp_path):
-    good = ("p000", "p000#0", "p000#1", "ann", "first")
-    rows = [good, good, ("p000", "p000#1", "p000#0", "ann", "first"), ("p000", "p000#0", "p000#9", "ann", "first"),
-            ("p999", "p000#0", "p000#1", "ann", "first"), ("p000", "p000#0", "p000#2", "ann", "left"),
-            ("p000", "p000#0", "p000#2", "", "first"), "{broken", "[1]", ("p000", "p000#0", "p000#2", "bob", "First ")]
-    counts = read_verdicts("people", human_file(tmp_path, rows), SAMPLES).counts
-    assert vars(counts) == {"used": 2, "repeated": 2, "broken_lines": 2, "missing_columns": 1, "unknown_ids": 2,
-                            "unknown_verdicts": 1, "same_texts": 0, "contradictions": 1}
-    assert sum(vars(counts).values()) - counts.contradictions == len(rows)
-
-
-def test_a_contradiction_is_that_annotators_tie(tmp_path):
-    rows = [("p000", "p000#0", "p000#1", "ann", "first"), ("p000", "p000#1", "p000#0", "ann", "first")]
-    judge = read_verdicts("people", human_file(tmp_path, rows), SAMPLES)
-    assert judge.compare(prompt(0), "good", "bad", key="").winner == "tie" and judge.counts.contradictions == 1
-
-
-def test_one_person_is_one_however_the_name_is_typed(tmp_path):
-    rows = [("p000", "p000#0", "p000#1", name, "first") for name in ("ann lee", "Ann Lee ", "ANN  LEE")]
-    judge = read_verdicts("people", human_file(tmp_path, rows), SAMPLES)
-    assert judge.said(prompt(0), "good", "bad") == {"ann lee": 1.0} and judge.counts.repeated == 2
-
-
-def test_two_samples_that_read_alike_have_no_verdict(tmp_path):
-    samples = [*SAMPLES, answer(prompt(0), "good ", 3)]
-    rows = [("p000", "p000#0", "p000#3", "ann", "first"), ("p000", "p000#0", "p000#1", "ann", "first")]
-    judge = read_verdicts("people", human_file(tmp_path, rows), samples)
-    assert judge.counts.same_texts == judge.counts.used == 1 and len(judge.verdicts) == 1
-
-
-@pytest.mark.parametrize("name", ["h.jsonl", "h.csv"])
-def test_a_file_with_a_byte_order_mark_loses_no_row_and_other_encodings_are_named(tmp_path, name):
-    file = human_file(tmp_path, [("p000", "p000#0", "p000#1", "ann", "first")], name)
-    text = file.read_text(encoding="utf-8")
-    file.write_text(text, encoding="utf-8-sig")
-    assert vars(read_verdicts("people", file, SAMPLES).counts) == {**vars(ImportCounts()), "used": 1}
-    file.write_text(text, encoding="utf-16")
-    with pytest.raises(ValueError, match=rf"{name} is not UTF-8 .*; save it as UTF-8$"):
-        read_verdicts("people", file, SAMPLES)
-
-
-def test_files_that_cannot_be_used(tmp_path):
-    with pytest.raises(ValueError, match="neither .jsonl nor .csv"):
-        read_verdicts("people", human_file(tmp_path, [], "h.txt"), SAMPLES)
-    with pytest.raises(ValueError, match="no row of .* can be used .*1 unknown ids"):
-        read_verdicts("people", human_file(tmp_path, [("p", "x", "y", "ann", "first")]), SAMPLES)
-    (tmp_path / "short.csv").write_text("prompt_id,first,second,verdict\np,x,y,first\n")
-    with pytest.raises(ValueError, match="has no column annotator"):
-        read_verdicts("people", tmp_path / "short.csv", SAMPLES)
-
-
-def test_a_file_other_than_the_one_stated_is_refused(tmp_path):
-    path = human_file(tmp_path, [("p000", "p000#0", "p000#1", "ann", "first")])
-    spec = {"name": "people", "kind": "human", "file": str(path), "sha256": "0"}
-    with pytest.raises(ValueError, match="has sha256 ([0-9a-f]{64}), params.yaml says '0'") as error:
-        make_judge(spec, SAMPLES)
-    found = str(error.value).split("sha256 ")[1][:64]
-    assert isinstance(make_judge({**spec, "sha256": found}, SAMPLES), HumanJudge)
-
 
 # --- local models ---
 

@@ -13,7 +13,7 @@ from flows.graph import running
 from flows.graph.live import Tail
 from flows.graph.running import StageRun
 from flows.storage.objects import rows_of
-from models.judges.human import COLUMNS, read_verdicts
+from models.judges.human import read_verdicts
 from tasks.common import progress
 from tasks.common.rows import append_jsonl, read_jsonl, write_jsonl
 from tasks.intake.inbound import Problem
@@ -71,7 +71,7 @@ def test_the_ledger_of_intake(tmp_path):
     stone = Tombstone("x", None, origin=TEXT)
     ledger.bury([stone], "2026-01-02", "m2", "m3")
     again = ObjectLedger(folder / "data" / "items.intake")
-    assert again.seen == {("box", f"in/{TEXT}.jsonl", "e1")} and again.tombstones == [stone]
+    assert not again.is_new(("box", f"in/{TEXT}.jsonl", "e1"), {}.get) and again.tombstones == [stone]
     assert states_in((folder / "data" / "items.intake" / "objects.jsonl").read_text()) == {"m1", "m2", "m3"}
     (bad,) = read_jsonl(folder / "data" / "items.intake" / "quarantine.jsonl")
     assert bad["reason"] == TEXT and tombstones(folder) == [stone]
@@ -91,9 +91,11 @@ def test_live_reports(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("name", ["h.jsonl", "h.csv"])
 def test_what_people_said(tmp_path, name):
-    rows = [dict(zip(COLUMNS, ("p000", "p000#0", "p000#1", f"ann{TEXT}lee", "first"), strict=True))]
-    write_table(tmp_path / name, rows)
-    judge = read_verdicts("people", tmp_path / name, [answer(prompt(0), text, i) for i, text in enumerate(("x", "y"))])
+    asked = prompt(0)["prompt"]
+    row = {"prompt": asked[0]["content"], "first_text": f"x{TEXT}y", "second_text": "y", "annotator": f"ann{TEXT}lee"}
+    write_table(tmp_path / name, [{**row, "verdict": "first"}])
+    samples = [{**answer(prompt(0), text, i), "prompt": asked} for i, text in enumerate((f"x{TEXT}y", "y"))]
+    judge = read_verdicts("people", tmp_path / name, samples)
     assert judge.counts.used == 1 and judge.counts.broken_lines == 0
 
 

@@ -1,4 +1,4 @@
-"""A project whose folder was moved or copied with its MLflow store: what was logged is found, and logging goes on there.
+"""A project that was moved or copied with its MLflow store: what was logged is found, and logging goes on there.
 
 MLflow's artifact roots are absolute. Before, new artifacts went to the old path, which MLflow made again.
 """

@@ -1,4 +1,4 @@
-"""Where projects may lie: folders and bucket prefixes with characters of DVC's, git's and SQLite's own, and monorepos."""
+"""Where projects may lie: folders and buckets' prefixes with signs of DVC's, git's and SQLite's own, and monorepos."""
 
 import sqlite3
 from pathlib import Path
@@ -92,7 +92,7 @@ def test_a_project_in_a_monorepo_has_clones(monorepo):
     first, second = clones(monorepo)
     assert first.parts[-2:] == second.parts[-2:] == ("models", "toy")
     assert (first.parents[1] / "lib" / "other.py").exists(), "what lies beside it comes along"
-    assert (first / "work.py").read_text().endswith("# mine\n") and not (second / "work.py").read_text().endswith("# mine\n")
+    assert [place.joinpath("work.py").read_text().endswith("# mine\n") for place in (first, second)] == [True, False]
     assert (first / "params.yaml").read_text() != (monorepo / "params.yaml").read_text()
     toy.command(second, toy.sys.executable, "-m", "dvc", "repro", "-q", "first")
     assert (second / "out" / "first.txt").read_text() == "3"

@@ -6,6 +6,7 @@ import re
 import pytest
 
 from flows.history import evidence, registry
+from flows.hosting import servers
 from flows.serving import candidate
 from flows.serving.promotion import run
 from flows.serving.request import Request
@@ -231,9 +232,10 @@ def test_a_package_comes_from_a_remote_when_the_cache_has_lost_it(world, tmp_pat
 
 def test_the_report_is_linked_where_people_look(world, monkeypatch):
     parent = world.client.search_runs(["1"], "tags.`plumb.kind` = 'flow'")[0]
-    assert evidence._report(world.client, parent).endswith("/artifacts/report/report.html")
+    assert servers.mlflow_address() is None, "a store, of which no plumb up shows the pages"
+    assert evidence._report(world.client, parent, None).endswith("/artifacts/report/report.html")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://ada:secret@mlflow.example")
-    link = evidence._report(world.client, parent)
+    link = evidence._report(world.client, parent, servers.mlflow_address())
     assert link.startswith("https://mlflow.example/#/experiments/1/runs/")
     assert link.endswith("/artifacts/artifacts/report/report.html")
 

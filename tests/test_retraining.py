@@ -11,6 +11,7 @@ from flows import environment, git
 from flows.graph import running, stage_inputs
 from flows.history import registry
 from flows.schedule import retraining
+from flows.settings import read_settings
 from flows.storage import commit_clone, data, shared_runs
 from flows.schedule.retraining import Champion, Errand
 from flows.graph.running import Processes
@@ -291,3 +292,38 @@ def test_an_inbox_and_a_remote_as_params_say(project):
     del params["intake"]
     (project / "params.yaml").write_text(json.dumps(params))
     assert retraining.inbox_of(project) is None and shared_runs.remote_of(project) is None
+
+
+# --- changed params ---
+
+
+def test_a_run_goes_by_its_own_commit_and_changes(project):
+    """What stands in the working tree is another run's."""
+    here = retraining.resolve_commit(project, None)
+    before = retraining.settings_of(project, here, {})
+    text = (project / "params.yaml").read_text()
+    (project / "params.yaml").write_text(text.replace("model_name: toy", "model_name: not-committed"))
+    assert retraining.settings_of(project, here, {}) == before
+    changes = {"promote.policy": "approval", "promote.model_name": "other", "flow.retries": 7, "tracking.experiment": "x"}
+    changed = retraining.settings_of(project, here, changes)
+    assert (before.promote.policy, before.promote.model_name) == ("automatic", "toy")
+    assert (changed.promote.policy, changed.promote.model_name) == ("approval", "other")
+    assert (changed.flow.retries, changed.tracking.experiment) == (7, "x")
+    assert changed == read_settings(retraining.open_clone(project, errand(project, **spelled(changes))))
+
+
+def spelled(changes):
+    return {name.replace(".", "__"): value for name, value in changes.items()}
+
+
+@pytest.mark.parametrize("name", ["intake.remote", "intake.inbox", "intake.max_object_rows", "gc.runs"])
+def test_what_could_not_hold_for_all_of_a_run_is_refused_by_name(project, name):
+    with pytest.raises(ValueError, match=rf"{name} cannot be changed for one run: the section {name.split('.')[0]} of"):
+        retraining.settings_of(project, retraining.resolve_commit(project, None), {name: "1"})
+    with pytest.raises(ValueError, match=rf"{name} cannot be changed for one run"):
+        retraining.open_clone(project, errand(project, **spelled({name: "1"})))
+
+
+def test_a_wrong_value_of_a_change_is_one_line(project):
+    with pytest.raises(ValueError, match=r"params.yaml: section 'promote': .*policy"):
+        retraining.settings_of(project, retraining.resolve_commit(project, None), {"promote.policy": "nobody"})

@@ -7,7 +7,7 @@ import torch
 from rl_models import gpt2_reward, llama, llama_reward, lora
 from torch import nn
 
-from models.reward.scoring import model_scorer, pool_by_length, score, text_scorer
+from models.reward.scoring import model_scorer, pool_by_length, score
 
 # Rows that end in id 2 or 0: PAD equals EOS (2) in the GPT-2 model, PAD is 0 in the Llama model.
 ROWS = [[5, 6, 2, 2], [7, 2], [8, 9, 10, 11, 0, 0], [2]]
@@ -77,11 +77,6 @@ def test_pool_by_length_without_mask_and_with_peft():
     torch.testing.assert_close(adapted(input_ids=ids, attention_mask=mask).logits.squeeze(-1), expected)
     torch.testing.assert_close(score(adapted, ROWS, 4), expected)
     assert adapted(input_ids=ids).logits.shape == (4, 1)
-
-
-def test_text_scorer():
-    scorer = text_scorer(lambda ids: " ".join(map(str, ids)), lambda p, r: [len(a) + 10 * len(b) for a, b in zip(p, r)])
-    assert scorer([[1], [2, 3]], [[4], []]).tolist() == [11.0, 3.0]
 
 
 def test_bad_input_is_named():

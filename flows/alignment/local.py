@@ -120,7 +120,7 @@ def _run(root: Path, graph: Graph, settings, cores: int, console, prefect: Prefe
         finished = state.is_completed() and not session.lasting_errors
         tracker.close(finished)
         _say_how_it_went(session, state, tracker, console)
-        spent = looks.objection_of_project(root) if tracker.parent else None
+        spent = looks.objection_of_project(root, settings.promote.model_name) if tracker.parent else None
         if spent:
             console.print(f"Not a clean gate: {spent}", style="yellow", markup=False, highlight=False, soft_wrap=True)
         return finished
@@ -133,7 +133,7 @@ def _say_how_it_went(session: Session, state, tracker, console) -> None:
         console.print(f"{error.stage}: {error.message}", style="red", markup=False, highlight=False, soft_wrap=True)
         console.print(f"  log: {error.log}", markup=False, highlight=False, soft_wrap=True)
     if not session.lasting_errors and not state.is_completed():
-        error = state.result(raise_on_failure=False)
+        error = state.message if state.is_cancelled() else state.result(raise_on_failure=False)
         message = getattr(error, "message", None) or f"the flow ended as {state.name}: {error}"
         console.print(message, style="red", markup=False, highlight=False, soft_wrap=True)
     for problem in tracker.problems:

@@ -6,6 +6,7 @@ Prefect hands tasks JSON, so the flow's parameters name the session and its task
 import threading
 import time
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -71,6 +72,7 @@ class Session:
         for entry in attempts.lost(state, self.run.id):
             self.ledger.append(entry)
         self.over_budget: str | None = None
+        self.report_page: Callable[[], str | None] = lambda: None  # where a browser finds the report, once it is logged
         self._begun: dict[str, float] = {}
         self._lock = threading.Lock()
         Session._all[self.id] = self

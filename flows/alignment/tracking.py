@@ -27,6 +27,7 @@ from flows.graph.running import StageError, StageRun, supervised_command
 from flows.graph.stages import Graph
 from flows.history import evidence, experiments, records
 from flows.history.recorded import MADE_FROM
+from flows.hosting import servers
 from flows.redact import redact
 
 STAGE, VERSION, COMPLETE, KIND = "plumb.stage", "plumb.version", "plumb.complete", "plumb.kind"
@@ -93,12 +94,14 @@ class Tracker:
         self._client = self._connected = None
         self._experiment = self._parent = ""
         self._tails: dict[str, tuple[str, Tail]] = {}
+        self._runs: dict[str, str] = {}  # of the stages
         self._models: list[tuple[str, str, subprocess.Popen, Path]] = []
         self.problems: list[str] = []
         # Here, not in the thread: Prefect and MLflow both import SQLAlchemy, and two threads that import modules which
         # import each other can be handed half of one. A private Prefect server starts meanwhile, in its own process.
         self._attempt(self._connect)
         self._thread.start()
+        session.report_page = self._report_page
 
     def opens(self, flow_run_id: str) -> None:
         self._jobs.put(lambda: self._open(flow_run_id))
@@ -123,6 +126,19 @@ class Tracker:
         self._jobs.put(lambda: self._close(finished))
         self._jobs.put(None)
         self._thread.join()
+
+    def _report_page(self) -> str | None:
+        """Waits for what is still to be written; None where no browser finds MLflow's pages."""
+        pages: list[str] = []
+        written = threading.Event()
+        self._jobs.put(lambda: pages.extend(self._pages_of_report()))
+        self._jobs.put(written.set)
+        written.wait()
+        return pages[0] if pages else None
+
+    def _pages_of_report(self) -> list[str]:
+        address, run_id = servers.mlflow_address(), self._runs.get("report")
+        return [evidence.report_page(self._client, run_id, address)] if address and run_id else []
 
     @property
     def parent(self) -> str:
@@ -227,6 +243,7 @@ class Tracker:
                 self._log_model(run_id, run.stage)
             else:
                 self._complete(run_id)
+        self._runs[run.stage] = run_id
         self._client.set_tag(self._parent, f"plumb.run.{records.safe_name(run.stage)}", run_id)
         self._client.set_tag(self._parent, f"plumb.outcome.{records.safe_name(run.stage)}", run.outcome)
 
@@ -240,7 +257,7 @@ class Tracker:
         cost = session.cost(run).metrics if run.outcome == "ran" else {}
         records.write_metrics(client, run_id, stage_metrics(session.root, stage) | cost | calls.metrics)
         records.write_inputs(client, run_id, session.graph.dependencies(run.stage))
-        for key, value in evidence.identity_tags(session.root, stage).items():
+        for key, value in evidence.identity_tags(session.root, stage, session.settings.promote.model_name).items():
             client.set_tag(run_id, key, value)
         limit = session.settings.tracking.max_artifact_mb * 1e6
         records.write_artifacts(client, run_id, session.root, stage, limit, session.graph.remote_url)

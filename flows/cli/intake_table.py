@@ -2,6 +2,7 @@
 
 from flows.incoming.intake import Intake
 from flows.incoming.intake_objects import Outcome
+from tasks.intake.inbound import printable
 from tasks.intake.ledger import by_reason
 
 REASONS = 3
@@ -21,7 +22,7 @@ def show(intake: Intake, console) -> None:
         for outcome in intake.outcomes:
             entry = outcome.entry
             counts = [entry.good, entry.held_out, entry.duplicates, entry.quarantined]
-            table.add_row(_plain(outcome.name), entry.kind or "–", *map(str, counts), _plain(_why(outcome)))
+            table.add_row(_plain(printable(outcome.name)), entry.kind or "–", *map(str, counts), _plain(_why(outcome)))
         console.print(table)
         console.print(f"New objects: {len(intake.outcomes)}{known}.")
     where = "Nothing was committed"

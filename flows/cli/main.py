@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from flows.cli import judge_check, server_commands, service_commands
+from flows.cli import judge_check, label_pairs, server_commands, service_commands
 from flows.command import console as _console
 from flows.command import document_of
 from flows.command import project as _root
@@ -151,12 +151,14 @@ def status():
     One line says whether every stage kept what it owes the next, or which one is the likely cause of what is wrong.
     """
     import os
+    from functools import partial
 
     from flows.alignment.local import open_graph
     from flows.alignment.plan import show_status
     from flows.alignment.results import contracts_line
     from flows.history import registry
     from flows.schedule import decisions
+    from flows.serving import questions
     from flows.settings import read_settings
 
     root, console = _root(), _console()
@@ -167,7 +169,8 @@ def status():
         console.print(kept, markup=False, highlight=False)
     number = registry.champion_number(uri, settings.promote.model_name)
     console.print(f"champion: {registry.name_of(number)}")
-    for line in decisions.in_words(decisions.latest(uri, settings.tracking.experiment)):
+    found = decisions.latest(uri, settings.tracking.experiment)
+    for line in decisions.in_words(found, partial(questions.ending, root)):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
@@ -379,6 +382,7 @@ def inspect(
 
 
 judge_check.add_to(app)
+label_pairs.add_to(app)
 service_commands.add_to(app)
 server_commands.add_to(app)
 

@@ -13,17 +13,22 @@ def up(
     workers: Annotated[
         bool, typer.Option("--workers/--no-workers", help="Also run what is deployed to the pools that dvc.yaml names.")
     ] = True,
+    deploy: Annotated[
+        bool, typer.Option("--deploy", help="Deploy infra/prefect.yaml: retraining, nightly and by Run in the pages.")
+    ] = False,
 ):
     """Start Prefect and MLflow for this project on this machine, with workers; Ctrl-C ends all of it.
 
     While they run, `plumb align` in the same project uses this Prefect server by itself. One worker per work pool of
-    dvc.yaml runs deployed flows in processes of this machine; each takes about 150 MB and waits until something is
-    deployed. --no-workers shows the pages alone. Flow runs that die are marked as crashed. A team's servers:
-    infra/compose.yaml.
+    dvc.yaml runs deployed flows in processes of this machine, in this project; each takes about 150 MB and waits until
+    something is deployed: with --deploy, what infra/prefect.yaml says, now or brought up to date. --no-workers shows the
+    pages alone. Flow runs that die are marked as crashed. Prefect's own commands find the server in a shell that
+    sources .prefect/up.env. A team's servers: infra/compose.yaml.
     """
     from flows.hosting import up as running
 
-    raise typer.Exit(running.serve(command.project(), prefect_port, mlflow_port, workers, command.console()))
+    code = running.serve(command.project(), prefect_port, mlflow_port, workers, deploy, command.console())
+    raise typer.Exit(code)
 
 
 def setup_server(

@@ -20,8 +20,10 @@ PR_SET_PDEATHSIG = 1
 
 
 def session_members(session: int) -> list[int]:
-    """The ids of the living processes of a session (zombies left out); empty where there is no /proc."""
-    members = []
+    """The ids of the living processes of a session, and of what they started in sessions of its own, as Prefect's
+    workers do (zombies left out); empty where there is no /proc.
+    """
+    children, members = {}, []
     try:
         entries = os.listdir("/proc")
     except OSError:
@@ -32,16 +34,24 @@ def session_members(session: int) -> list[int]:
         try:
             with open(f"/proc/{entry}/stat", encoding="utf-8", errors="replace") as file:
                 # The name in parentheses may hold spaces; the fields are counted after it.
-                fields = file.read().rpartition(")")[2].split()
+                state, parent, _, its_session, *_ = file.read().rpartition(")")[2].split()
         except OSError:
             continue
-        if fields[0] not in "ZX" and int(fields[3]) == session:
+        if state in "ZX":
+            continue
+        children.setdefault(int(parent), []).append(int(entry))
+        if int(its_session) == session:
             members.append(int(entry))
+    for member in members:  # it grows meanwhile
+        members += [child for child in children.get(member, ()) if child not in members]
     return members
 
 
 def end_session(session: int, patience: float = 10.0) -> bool:
-    """Kill every process of `session` but this one; True when none is left within `patience` seconds."""
+    """Kill every process of `session`, with what they started, but this one.
+
+    True when none is left within `patience` seconds.
+    """
     deadline = time.monotonic() + patience
     while True:
         others = [pid for pid in session_members(session) if pid != os.getpid()]

@@ -6,7 +6,6 @@ So it can be found from any machine, whoever trained, and whatever lies in the w
 from __future__ import annotations
 
 import json
-import os
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,7 +16,6 @@ from flows.graph.stages import Stage
 from flows.history import experiments, looks, registry
 from flows.history.looks import GATE_FILE
 from flows.history.registry import State, Version
-from flows.redact import without_login
 from tasks.artifacts.champion import ORIGIN_FILE
 from tasks.runner.state import content_hash
 
@@ -31,8 +29,11 @@ class Refused(ValueError):
     """Not promoted, and why: a result, not a failure."""
 
 
-def identity_tags(root: Path, stage: Stage) -> dict[str, str]:
-    """The tags by which the run of a package or a gate is found again; none for other stages."""
+def identity_tags(root: Path, stage: Stage, model: str) -> dict[str, str]:
+    """The tags by which the run of a package or a gate is found again; none for other stages.
+
+    model: the name in the registry that the gate is for.
+    """
     for out in stage.outs:
         path = root / out.path
         if (path / ORIGIN_FILE).is_file():
@@ -41,7 +42,7 @@ def identity_tags(root: Path, stage: Stage) -> dict[str, str]:
         if out.path == GATE_FILE and path.is_file():
             gate = json.loads(path.read_text(encoding="utf-8"))
             hashes = {registry.CANDIDATE: str(gate.get("candidate_hash", "")), registry.GATE: content_hash(path)}
-            return {**hashes, registry.VERDICT: str(gate.get("verdict", "")), **looks.tags(root, gate)}
+            return {**hashes, registry.VERDICT: str(gate.get("verdict", "")), **looks.tags(model, gate)}
     return {}
 
 
@@ -61,8 +62,8 @@ class Evidence:
     report: str  # where the report is
 
 
-def find(client, candidate: str, gate_hash: str) -> Evidence:
-    """What MLflow knows of this candidate and this gate.
+def find(client, candidate: str, gate_hash: str, pages: str | None) -> Evidence:
+    """What MLflow knows of this candidate and this gate. pages: where a browser finds MLflow, if anywhere.
 
     Raises ValueError when a run is missing; Refused when the gate did not say promote, or judged another candidate.
     """
@@ -82,7 +83,7 @@ def find(client, candidate: str, gate_hash: str) -> Evidence:
         model_uri=model.model_uri,
         model_id=model.model_id,
         parent_run=parent.info.run_id,
-        report=_report(client, parent),
+        report=_report(client, parent, pages),
     )
 
 
@@ -177,14 +178,20 @@ def _parent_run(client, gate_run: str, package_run: str):
     return found[0]
 
 
-def _report(client, parent) -> str:
-    """Where the report is: in MLflow's pages, or on disk where MLflow has none; the run's page if it was too large."""
-    run_id = parent.data.tags.get("plumb.run.report")
-    pages = without_login(os.environ.get("MLFLOW_TRACKING_URI", ""))
-    run = client.get_run(run_id) if run_id else parent
-    there = run_id and REPORT_FILE in experiments.listed(client, run_id, str(Path(REPORT_FILE).parent))
-    if pages.startswith("http"):
-        page = f"{pages.rstrip('/')}/#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}"
-        return f"{page}/artifacts/{REPORT_FILE}" if there else page
-    address = experiments.address_now(run.info.artifact_uri)
-    return f"{address}/{REPORT_FILE}" if there else address
+def _report(client, parent, pages: str | None) -> str:
+    """Where the report is: in MLflow's pages, or on disk where MLflow has none."""
+    run_id = parent.data.tags.get("plumb.run.report", parent.info.run_id)
+    if pages:
+        return report_page(client, run_id, pages)
+    folder = experiments.address_now(client.get_run(run_id).info.artifact_uri)
+    return f"{folder}/{REPORT_FILE}" if _has_report(client, run_id) else folder
+
+
+def report_page(client, run_id: str, pages: str) -> str:
+    """Where a browser finds the report of this run; the run's page if it was too large to be kept there."""
+    page = f"{pages}/#/experiments/{client.get_run(run_id).info.experiment_id}/runs/{run_id}"
+    return f"{page}/artifacts/{REPORT_FILE}" if _has_report(client, run_id) else page
+
+
+def _has_report(client, run_id: str) -> bool:
+    return REPORT_FILE in experiments.listed(client, run_id, str(Path(REPORT_FILE).parent))

@@ -63,8 +63,8 @@ def follow(name: str) -> str | None:
     new = client.create_experiment(name, artifact_root().as_uri(), tags={MOVED_FROM: old})
     client.set_experiment_tag(old, MOVED_TO, new)
     return (
-        f"This project was moved: MLflow's experiment {name!r} keeps its artifacts in {old_root}. It is called {kept!r} "
-        f"from now on, and all stages are logged in a new {name!r}, in {artifact_root()}"
+        f"This project was moved: MLflow's experiment {name!r} keeps its artifacts in {old_root}. It is called "
+        f"{kept!r} from now on, and all stages are logged in a new {name!r}, in {artifact_root()}"
     )
 
 

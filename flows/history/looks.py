@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from flows.settings import read_settings
-
 GATE_FILE = "metrics/gate.json"
 GATE_SET, GATE_LOOK, CANDIDATE = "plumb.gate_set", "plumb.gate_look", "plumb.candidate_hash"
 STAGE, COMPLETE = "plumb.stage", "plumb.complete"
@@ -27,17 +25,20 @@ class Look:
     number: int
 
 
-def tags(root: Path, gate: Mapping[str, Any]) -> dict[str, str]:
-    """The tags of a gate's run by which its look is found again; none for a gate that does not say."""
+def tags(model: str, gate: Mapping[str, Any]) -> dict[str, str]:
+    """The tags of a gate's run by which its look is found again; none for a gate that does not say.
+
+    model: the name in the registry for which was gated, as everywhere here.
+    """
     asked = gate.get("set")
     if not asked:
         return {}
-    return {GATE_SET: version_of(root, asked["set"], asked["sets"]), GATE_LOOK: str(asked["look"])}
+    return {GATE_SET: version_of(model, asked["set"], asked["sets"]), GATE_LOOK: str(asked["look"])}
 
 
-def version_of(root: Path, part: int, parts: int) -> str:
+def version_of(model: str, part: int, parts: int) -> str:
     """The name of a version of the gate's prompts."""
-    return f"{read_settings(root).promote.model_name} {part + 1}/{parts}"
+    return f"{model} {part + 1}/{parts}"
 
 
 def taken(client, version: str) -> list[Look]:
@@ -75,24 +76,24 @@ def look_of(client, version: str, candidate: str) -> int:
     return min(own) if own else next_look(client, version)
 
 
-def other_look(client, root: Path, gate: Mapping[str, Any]) -> dict[str, int] | None:
+def other_look(client, model: str, gate: Mapping[str, Any]) -> dict[str, int] | None:
     """The params of the look that this candidate may take, where the gate took one that was another's.
 
     None where its look is its own, or no look is left.
     """
-    if objection(client, root, gate) is None:
+    if objection(client, model, gate) is None:
         return None
     asked = gate["set"]
     for part in range(asked["set"], asked["sets"]):
-        look = look_of(client, version_of(root, part, asked["sets"]), gate["candidate_hash"])
+        look = look_of(client, version_of(model, part, asked["sets"]), gate["candidate_hash"])
         if look <= asked["looks"]:
             return {"gate.set": part, "gate.look": look}
     return None
 
 
-def objection(client, root: Path, gate: Mapping[str, Any]) -> str | None:
+def objection(client, model: str, gate: Mapping[str, Any]) -> str | None:
     """One line when another candidate was tested on these prompts under the same number; else None."""
-    known = tags(root, gate)
+    known = tags(model, gate)
     if not known:
         return None
     asked, version = gate["set"], known[GATE_SET]
@@ -112,11 +113,11 @@ def objection(client, root: Path, gate: Mapping[str, Any]) -> str | None:
     )
 
 
-def objection_of_project(root: Path) -> str | None:
+def objection_of_project(root: Path, model: str) -> str | None:
     """The same for the gate that lies in the project, if there is one."""
     path = root / GATE_FILE
     if not path.is_file():
         return None
     from mlflow import MlflowClient
 
-    return objection(MlflowClient(), root, json.loads(path.read_text(encoding="utf-8")))
+    return objection(MlflowClient(), model, json.loads(path.read_text(encoding="utf-8")))

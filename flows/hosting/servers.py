@@ -15,8 +15,10 @@ from pathlib import Path
 
 from flows.graph.running import end_session, supervised_command
 from flows.hosting import login
+from flows.redact import without_login
 
 HOST = "127.0.0.1"
+UP_ENVIRONMENT = ".prefect/up.env"  # what a shell sources beside a `plumb up`
 START_SECONDS = 300.0  # a machine that is busy; one that died is noticed at once
 
 
@@ -124,44 +126,62 @@ def _notice(root: Path) -> Path:
 
 
 @contextlib.contextmanager
-def announcing(root: Path) -> Iterator[Callable[[str], None]]:
-    """Be the one `plumb up` of a project; told the address of its Prefect API, a `plumb align` there finds it by itself.
+def announcing(root: Path) -> Iterator[Callable[[str, str], None]]:
+    """Be the one `plumb up` of a project; told the address of its Prefect API and of MLflow's pages, a `plumb align`
+    there finds them by itself, and a shell that sources .prefect/up.env has Prefect's.
 
     Raises ValueError where another one is. A dead process holds nothing.
     """
-    path = _notice(root)
+    path, environment = _notice(root), root / UP_ENVIRONMENT
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+", encoding="utf-8") as handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise ValueError(
-                f"plumb up runs for {root} already ({_announced(path) or 'starting'}); use it, or stop it first"
+                f"plumb up runs for {root} already ({_announced(path, 'prefect') or 'starting'}); use it, or stop it first"
             ) from None
         handle.truncate(0)
 
-        def announce(prefect_url: str) -> None:
-            handle.write(json.dumps({"prefect": prefect_url}))
+        def announce(prefect_url: str, mlflow_url: str) -> None:
+            environment.write_text(_exports(prefect_url), encoding="utf-8")
+            handle.write(json.dumps({"prefect": prefect_url, "mlflow": mlflow_url}))
             handle.flush()
 
         try:
             yield announce
         finally:
+            environment.unlink(missing_ok=True)
             path.unlink(missing_ok=True)
+
+
+def _exports(prefect_url: str) -> str:
+    """For a shell. Logins stay out: they come from its own environment."""
+    lines = [f"export PREFECT_API_URL={prefect_url}", "export PREFECT_SERVER_ANALYTICS_ENABLED=false DO_NOT_TRACK=true"]
+    return "\n".join(["# Of the plumb up that runs here; gone when it ends.", *lines, ""])
 
 
 def running_prefect(root: Path) -> str | None:
     """The API of a server that was started for this project, if it answers."""
     if os.environ.get("PREFECT_API_URL"):
         return os.environ["PREFECT_API_URL"]
-    path = _notice(root)
-    url = _announced(path) if _is_held(path) else None
+    url = _announced(_notice(root), "prefect")
     return url if url and answers(f"{url}/health") else None
 
 
-def _announced(path: Path) -> str | None:
+def mlflow_address() -> str | None:
+    """Where a browser finds MLflow's pages: at the tracking server, or where a `plumb up` serves the store here."""
+    uri = os.environ["MLFLOW_TRACKING_URI"]
+    if uri.startswith("http"):
+        return without_login(uri).rstrip("/")
+    store = uri.removeprefix("sqlite:///")
+    return _announced(_notice(Path(store).parent), "mlflow") if store != uri else None
+
+
+def _announced(path: Path, server: str) -> str | None:
+    """The address of a server of the `plumb up` that wrote it, while that lives."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))["prefect"]
+        return json.loads(path.read_text(encoding="utf-8"))[server] if _is_held(path) else None
     except (OSError, ValueError, KeyError):
         return None
 

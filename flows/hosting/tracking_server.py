@@ -15,7 +15,7 @@ DELETED, OK = "deleted", 200
 
 def check(experiment: str) -> None:
     """Raises ValueError with the way out for a refused login, a server of an older major version than the client, and
-    an experiment that was deleted. A server that does not answer is not our matter: training is worth more than its log.
+    an experiment that was deleted. A server that does not answer ends no run: training is worth more than its log.
     """
     login.check_mlflow()
     uri = os.environ["MLFLOW_TRACKING_URI"]
@@ -23,13 +23,15 @@ def check(experiment: str) -> None:
     if served and _major(served) < _major(version("mlflow")):
         raise ValueError(
             f"the MLflow server at {without_login(uri)} is {served}, older than MLflow {version('mlflow')} here, whose "
-            f"models it cannot take; set up MLflow {_major(version('mlflow'))} or newer there, or unset MLFLOW_TRACKING_URI"
+            f"models it cannot take; run MLflow {_major(version('mlflow'))} or newer there, or unset "
+            "MLFLOW_TRACKING_URI"
         )
     number, stage = _id_and_stage(uri, experiment)
     if stage == DELETED:
         raise ValueError(
             f"MLflow's experiment {experiment!r} was deleted, and nothing can be logged there; bring it back with "
-            f"`mlflow experiments restore --experiment-id {number}`, or name another (tracking.experiment in params.yaml)"
+            f"`mlflow experiments restore --experiment-id {number}`, or name another (tracking.experiment in "
+            "params.yaml)"
         )
 
 
@@ -53,7 +55,8 @@ def _id_and_stage(uri: str, name: str) -> tuple[str, str]:
     if file:
         return (experiments.state_in_sqlite(file, name) or ("", ""))[:2]
     if _is_server(uri):
-        status, text = login.get_mlflow(f"/api/2.0/mlflow/experiments/get-by-name?experiment_name={quote(name, safe='')}")
+        query = f"experiment_name={quote(name, safe='')}"
+        status, text = login.get_mlflow(f"/api/2.0/mlflow/experiments/get-by-name?{query}")
         said = json.loads(text)["experiment"] if status == OK else {}
         return said.get("experiment_id", ""), said.get("lifecycle_stage", "")
     from mlflow import MlflowClient

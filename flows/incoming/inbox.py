@@ -17,6 +17,7 @@ from urllib3.exceptions import HTTPError
 
 from flows.failure import Failure
 from flows.redact import without_login
+from tasks.intake.inbound import printable
 
 CONNECT_SECONDS, READ_SECONDS = 10, 60
 LONGEST_WAIT_SECONDS = 20
@@ -129,7 +130,7 @@ class Inbox:
 
     def _error(self, error: Exception, key: str | None = None) -> InboxError:
         """The failure as one line, without what the server or a library says beyond its code."""
-        place = f"s3://{self.bucket}/{key}" if key else self.url
+        place = f"s3://{self.bucket}/{printable(key)}" if key else self.url
         endpoint = without_login(self._client.meta.endpoint_url) if hasattr(self, "_client") else "S3"
         if isinstance(error, failures.NoCredentialsError | failures.PartialCredentialsError):
             remedy = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the environment"

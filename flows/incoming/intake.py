@@ -1,6 +1,7 @@
 """Intake: new data from the S3 inbox into the data that DVC tracks. The git push is the commit point.
 
-List the inbox, skip what the ledger knows, read and check the rest row by row, add the good rows to the data files,
+List the inbox, skip what the ledger knows (but ask again what params refused that are others now, and verdicts that
+waited for their prompt once prompts come), read and check the rest row by row, add the good rows to the data files,
 `dvc add`, `dvc push`, commit, push. All of it happens in a clone that is thrown away: until the push nothing counts,
 and after it everything does. So a run that dies anywhere loses and doubles nothing, and the next one ends in the same
 bytes.
@@ -22,13 +23,12 @@ from flows.failure import Failure
 from flows.git import git
 from flows.incoming import intake_objects
 from flows.incoming.inbox import Inbox, Stored
-from flows.incoming.intake_objects import Outcome
+from flows.incoming.intake_objects import Outcome, Reads
 from flows.settings import read_sections
 from flows.storage import data, data_line
 from flows.storage.data_line import Clone
 from tasks.common.errors import kind_of
 from tasks.common.rows import Row
-from tasks.config.service import IntakeConfig
 from tasks.intake.held_data import HeldData, Rules, marks_of
 from tasks.intake.ledger import OBJECTS, ObjectLedger, states_in
 from tasks.intake.rows import append_rows
@@ -65,13 +65,13 @@ def take_in(
     url = inbox or rules.intake.inbox
     if url is None:
         raise Failure("intake.inbox in params.yaml is null; set it to s3://BUCKET/PREFIX, or give --inbox")
-    source = Inbox(url, rules.intake.attempts)
+    reads = Reads(Inbox(url, rules.intake.attempts), rules.intake)
     place = clone_place(state_dir(root))
     with alone(place.with_name(f"{place.name}.lock")), full_disk_in_one_line():
         step("locked")
         try:
             for _ in range(ROUNDS):
-                found = _round(root, place, code, rules, source, dry_run, step)
+                found = _round(root, place, code, rules, reads, dry_run, step)
                 if found is not None:
                     return found
         finally:
@@ -117,7 +117,7 @@ def full_disk_in_one_line() -> Iterator[None]:
 
 
 def _round(
-    root: Path, place: Path, code: str, rules: Rules, inbox: Inbox, dry_run: bool, step: Step
+    root: Path, place: Path, code: str, rules: Rules, reads: Reads, dry_run: bool, step: Step
 ) -> Intake | None:
     """One attempt, from the newest data on; None when another intake was first."""
     clone = data_line.open_clone(root, place, code)
@@ -125,15 +125,17 @@ def _round(
     pointer = newest_data(clone, rules)
     step("newest data chosen")
     ledger = ObjectLedger(clone.path / ledger_of(pointer))
-    listed = inbox.objects()
+    listed = reads.inbox.objects()
     step("listed")
-    new = [stored for stored in listed if (inbox.bucket, stored.key, stored.etag) not in ledger.seen]
+    bucket = reads.inbox.bucket
+    new = [one for one in listed if ledger.is_new((bucket, one.key, one.etag), rules.value)]
     outcomes, rows = [], {}
     if new:
         data.pull(clone.path, [clone.path / pointer])
         step("data pulled")
         held = HeldData(clone.path / rules.data.path, rules, ledger.forgotten)
-        outcomes, rows = _checked(new, held, inbox, rules.intake, step)
+        new = [one for one in new if ledger.is_new((bucket, one.key, one.etag), held.value)]
+        outcomes, rows = _checked(new, held, reads, step)
     known, entered = len(listed) - len(new), [one for one in outcomes if one.waits is None]
     before = md5_of(clone.path / pointer)
     if dry_run or not entered:
@@ -198,14 +200,14 @@ def md5_in(text: str) -> str:
 
 
 def _checked(
-    new: list[Stored], held: HeldData, inbox: Inbox, cfg: IntakeConfig, step: Step
+    new: list[Stored], held: HeldData, reads: Reads, step: Step
 ) -> tuple[list[Outcome], dict[str, list[Row]]]:
     """What becomes of the new objects, and the good rows by file."""
-    reads = []
-    for stored in new:
-        reads.append(intake_objects.read_within(cfg, reads, stored, inbox, held))
-        step(f"read {stored.name}")
-    checked = intake_objects.check(reads, held, inbox.bucket)
+    done = []
+    for one in reads.all(new, held):
+        done.append(one)
+        step(f"read {one.stored.name}")
+    checked = intake_objects.check(done, held, reads.inbox.bucket)
     step("checked")
     return checked
 

@@ -1,6 +1,7 @@
 """The new objects of the inbox on their way: read, parsed, and what became of each."""
 
 import hashlib
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from flows.incoming.inbox import Changed, Inbox, Stored
@@ -8,7 +9,7 @@ from tasks.common.errors import DataError
 from tasks.common.rows import Row
 from tasks.config.service import IntakeConfig
 from tasks.intake.held_data import HeldData
-from tasks.intake.inbound import MEGABYTE, Parsed, Problem, Refused, check_size, kind_of, parse
+from tasks.intake.inbound import MEGABYTE, Parsed, Problem, Refused, check_size, kind_of, parse, printable
 from tasks.intake.ledger import Entry
 from tasks.intake.rows import Admitted, Inbound, admit, check_appendable
 
@@ -25,7 +26,7 @@ class Outcome:
 
 @dataclass
 class Read:
-    """An object that was read, refused (for good) or has to wait (this time)."""
+    """An object that was read, refused, by params or for good, or has to wait (this time)."""
 
     stored: Stored
     kind: str | None = None
@@ -34,14 +35,29 @@ class Read:
     sha256: str | None = None
     parsed: Parsed = field(default_factory=lambda: Parsed([], []))
     refused: str | None = None
+    by: str | None = None
     waits: str | None = None
 
 
-def read_within(cfg: IntakeConfig, before: list[Read], stored: Stored, inbox: Inbox, held: HeldData) -> Read:
-    """As `read`, after others: what one intake takes in is held in memory until it is checked, so the rest waits."""
-    if sum(one.parsed.size for one in before) >= cfg.max_total_mb * MEGABYTE:
-        return Read(stored, waits=f"intake.max_total_mb={cfg.max_total_mb:g} was read; the next intake takes it")
-    return read(stored, inbox, held, cfg)
+class Reads:
+    """The objects that one intake reads: each once, though another intake may be first and it begins anew."""
+
+    def __init__(self, inbox: Inbox, cfg: IntakeConfig):
+        self.inbox, self._cfg = inbox, cfg
+        self._done: dict[Stored, Read] = {}
+
+    def all(self, new: Iterable[Stored], held: HeldData) -> Iterator[Read]:
+        """What is taken in is held in memory until it is checked, so what is too much for one intake waits."""
+        size = 0
+        for stored in new:
+            if size >= self._cfg.max_total_mb * MEGABYTE:
+                waits = f"intake.max_total_mb={self._cfg.max_total_mb:g} was read; the next intake takes it"
+                yield Read(stored, waits=waits)
+                continue
+            found = self._done.get(stored) or read(stored, self.inbox, held, self._cfg)
+            self._done[stored] = found
+            size += found.parsed.size
+            yield found
 
 
 def read(stored: Stored, inbox: Inbox, held: HeldData, cfg: IntakeConfig) -> Read:
@@ -59,7 +75,7 @@ def read(stored: Stored, inbox: Inbox, held: HeldData, cfg: IntakeConfig) -> Rea
         found.sha256 = hashlib.sha256(content).hexdigest()
         found.parsed = parse(stored.name, content, cfg)
     except Refused as reason:
-        found.refused = str(reason)
+        found.refused, found.by = str(reason), reason.by
     except DataError as reason:
         found.waits = str(reason)
     except Changed:
@@ -70,18 +86,23 @@ def read(stored: Stored, inbox: Inbox, held: HeldData, cfg: IntakeConfig) -> Rea
 def check(reads: list[Read], held: HeldData, bucket: str) -> tuple[list[Outcome], dict[str, list[Row]]]:
     """What becomes of each object, and the good rows by the data file that they are added to, in order."""
     usable = [one for one in reads if one.kind and not one.waits and not one.refused]
-    inbound = [Inbound(f"{one.stored.key}@{one.version or one.stored.etag}", one.kind, one.parsed) for one in usable]
+    inbound = [Inbound(_origin(one), one.kind, one.parsed) for one in usable]
     admitted = dict(zip([one.stored.key for one in usable], admit(inbound, held, held.near_repeats), strict=True))
     outcomes, rows = [], {}
     for one in reads:
         became = admitted.get(one.stored.key, Admitted())
-        outcomes.append(Outcome(one.stored.name, _entry(one, became, bucket), became.problems, one.waits))
+        outcomes.append(Outcome(one.stored.name, _entry(one, became, bucket, held), became.problems, one.waits))
         if became.rows:
             rows.setdefault(one.file, []).extend(became.rows)
     return outcomes, rows
 
 
-def _entry(one: Read, became: Admitted, bucket: str) -> Entry:
+def _origin(one: Read) -> str:
+    return f"{printable(one.stored.key)}@{one.version or one.stored.etag}"
+
+
+def _entry(one: Read, became: Admitted, bucket: str, held: HeldData) -> Entry:
+    refused_by = {one.by, *(problem.by for problem in became.problems)} - {None}
     return Entry(
         bucket=bucket,
         key=one.stored.key,
@@ -99,4 +120,5 @@ def _entry(one: Read, became: Admitted, bucket: str) -> Entry:
         duplicates=became.duplicates,
         quarantined=len(became.problems),
         refused=one.refused,
+        by={key: held.value(key) for key in sorted(refused_by)},
     )

@@ -7,13 +7,15 @@ ask twice. A retraining is decided once its gate gave a verdict and what follows
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 
 from flows.history import experiments, registry
 from flows.history.recorded import MADE_FROM
 from flows.redact import redact
+from tasks.config.service import PromoteConfig
 
 KIND, RETRAIN = "plumb.kind", "retrain"
 PREFIX = "plumb.retrain."
@@ -27,8 +29,8 @@ SHOWN = 50  # how far back `plumb status` looks
 class Decision:
     """One retraining. `outcome`: promoted, refused, asked, rejected, underpowered or nothing new.
 
-    inputs: hash of data, code and params. champion: md5 of the package that served at the start, or "none".
-    version: the registry's version that a promotion made or asked for. asked: the flow run in which a person answers.
+    inputs: hash of data, code and params, those of the promotion included. champion: md5 of the package that served at the start, or "none".
+    model: the registered model's name. asked: the flow run in which a person answers. answer: what became of that, once it is known.
     """
 
     outcome: str
@@ -43,6 +45,8 @@ class Decision:
     align: str = ""
     asked: str = ""
     pushed: str = ""
+    answer: str = ""
+    model: str = ""
 
     @property
     def decided(self) -> bool:
@@ -60,6 +64,11 @@ class Remembered:
     decision: Decision
     run_id: str
     at: int
+
+
+def key(inputs: str, promote: PromoteConfig) -> str:
+    """The hash of what a decision rests on: the stages' inputs, and by what is promoted, which no stage reads."""
+    return hashlib.sha256(f"{inputs} {promote.model_dump_json()}".encode()).hexdigest()
 
 
 def same(made: list[Remembered], inputs: str, champion: str) -> Remembered | None:
@@ -88,9 +97,14 @@ def promoted_before(client, champion: str, align: str, inputs: str, commit: str)
     return Decision("promoted", reason, inputs, champion, commit, "promote", package=champion, align=align)
 
 
-def serves_already(client, champion: str, align: str, inputs: str, commit: str) -> Decision | None:
-    """The decision that nothing need be done, where who serves was made from these inputs and promoted by hand."""
-    if not align or client.get_run(align).data.tags.get(MADE_FROM) != inputs:
+def serves_already(
+    client, champion: str, align: str, made_from: str, inputs: str, commit: str
+) -> Decision | None:
+    """The decision that nothing need be done, where who serves was made from the same and promoted by hand.
+
+    made_from: the hash of the stages' inputs alone.
+    """
+    if not align or client.get_run(align).data.tags.get(MADE_FROM) != made_from:
         return None
     reason = f"data, code and params are those of run {align[:12]}, whose model serves"
     return Decision(NOTHING_NEW, reason, inputs, champion, commit)
@@ -152,17 +166,30 @@ def _latest_in_sqlite(file: Path, experiment: str) -> list[Remembered]:
         return [_remembered(run, at, dict(connection.execute(tags, (run,)).fetchall())) for run, at in runs]
 
 
-def in_words(found: list[Remembered]) -> list[str]:
-    """For `plumb status`: the last decision, and when somebody looked since and found nothing new."""
+def in_words(found: list[Remembered], ending: Callable[[str], str | None]) -> list[str]:
+    """For `plumb status`: the last decision, and when somebody looked since and found nothing new.
+
+    ending: says how the flow run ended in which a person was asked; None while it is open.
+    """
     decided = next((one for one in found if one.decision.decided), None)
     if decided is None:
         return ["no retraining yet"]
     was = decided.decision
     when = registry.moment(decided.at / 1000)
-    lines = [f"last retraining: {was.outcome} on {when}, verdict {was.verdict}: {was.reason}"]
+    answer = was.answer or (ending(was.asked) if was.asked else None)
+    lines = [f"last retraining: {was.outcome} on {when}, verdict {was.verdict}: {answer or was.reason}"]
     if found[0].at > decided.at:
         lines.append(f"looked again on {registry.moment(found[0].at / 1000)}: {found[0].decision.outcome}")
     return lines
+
+
+def answered(client, model: str, gate: str, answer: str) -> None:
+    """Write down what became of the question about this gate and registered model, on every retraining that asked it."""
+    where = f"tags.`{KIND}` = '{RETRAIN}' AND tags.`{PREFIX}outcome` = 'asked' AND tags.`{PREFIX}gate` = '{gate}'"
+    where += f" AND tags.`{PREFIX}model` = '{model}'"
+    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+    for run in client.search_runs(experiments, where):
+        client.set_tag(run.info.run_id, f"{PREFIX}answer", redact(answer)[:TAG_CHARACTERS])
 
 
 def remember(client, experiment: str, decision: Decision, flow_run: str) -> str:

@@ -19,6 +19,8 @@ def retrain(root: Path, console, wish: dict[str, Any], comment: str | None) -> i
 
         prefect.wait()
         state = flow(**wish, approval=own_approval(comment) if comment is not None else None, return_state=True)
+    if state.is_cancelled():
+        raise ValueError(f"the retraining was {state.message}; run it again: it goes on from there")
     if not state.is_completed():
         raise ValueError(str(state.result(raise_on_failure=False)))
     console.print(f"{state.name}: {state.message}", markup=False, highlight=False, soft_wrap=True)

@@ -28,7 +28,7 @@ from flows.schedule.decisions import NOBODY
 from flows.hosting import tracking_server
 from flows.serving import champion
 from flows.serving.request import Request
-from flows.settings import read_sections, read_settings
+from flows.settings import Settings, read_sections, read_settings, settings_in
 from flows.storage import commit_clone, data, gc_lock, shared_runs
 
 Listener = Callable[[Session], Any]
@@ -139,13 +139,22 @@ def inbox_of(root: Path) -> str | None:
 
 def open_clone(root: Path, errand: Errand) -> Path:
     """The clone in which the errand is run: its commit, its params, and its champion where the graph reads one."""
-    changes = {name: value if isinstance(value, str) else json.dumps(value) for name, value in errand.changes.items()}
+    changes = _as_text(errand.changes)
     pointer = champion_pointer(root, errand)
     state = environment.state_dir(root)
     replaced = {champion.POINTER.as_posix(): pointer} if pointer else {}
     place = commit_clone.open_commit(root, state, errand.commit, changes, replaced)
     commit_clone.forget_commits(state, KEPT_CLONES)
     return place
+
+
+def settings_of(root: Path, commit: str, changes: Mapping[str, Any]) -> Settings:
+    """What the run of a commit with changed params goes by, in all that it does. Raises as `open_clone`."""
+    return settings_in(commit_clone.params_of(root, commit, _as_text(changes)), "params.yaml")
+
+
+def _as_text(changes: Mapping[str, Any]) -> dict[str, str]:
+    return {name: value if isinstance(value, str) else json.dumps(value) for name, value in changes.items()}
 
 
 def champion_pointer(root: Path, errand: Errand) -> str | None:
@@ -158,7 +167,7 @@ def champion_pointer(root: Path, errand: Errand) -> str | None:
 
 
 def inputs_of(place: Path) -> str:
-    """The hash of data, code and params in a clone."""
+    """The hash of data, code and the stages' params in a clone."""
     return stage_inputs.inputs_hash(stage_inputs.inputs(place))
 
 
@@ -197,11 +206,11 @@ def _run(session: Session, tracker: Tracker, listener: Listener) -> None:
         raise StageError("MLflow", "transient", f"{tracker.problems[0]}; run it again", session.state)
 
 
-def what_was_made(place: Path, align_run: str, client) -> Made:
-    """Gate, package and what to ask a promotion for. Raises ValueError where gate or package are missing."""
+def what_was_made(place: Path, align_run: str, client, model: str) -> Made:
+    """For the registered model of this name: gate, package and what to ask a promotion for. Raises ValueError where gate or package are missing."""
     from flows.serving.promoting import current_request
 
-    request = current_request(place, client)
+    request = current_request(place, client, model)
     gate = json.loads((place / evidence.GATE_FILE).read_text(encoding="utf-8"))
     (package,) = [out.md5 for out in Graph(place).stages["package"].outs if out.kind == "out"]
     return Made(align_run, gate, package or "", request)

@@ -12,6 +12,7 @@ from pathlib import Path
 from flows.history import evidence, looks, registry
 from flows.history.evidence import Evidence, Refused
 from flows.history.registry import State, Version
+from flows.hosting import servers
 from flows.serving import admission, package_files
 from flows.serving.registry_lock import hold
 from flows.serving.request import Place, Request
@@ -25,7 +26,7 @@ def examine(place: Place, request: Request) -> Evidence:
 
     Raises Refused for evidence that cannot promote, or files that may not be promoted; ValueError for what is missing.
     """
-    found = evidence.find(place.client, request.candidate, request.gate)
+    found = evidence.find(place.client, request.candidate, request.gate, servers.mlflow_address())
     state = place.read()
     check_unspent(state, request)
     at_the_gate = evidence.compared_version(found.gate, state)
@@ -34,7 +35,7 @@ def examine(place: Place, request: Request) -> Evidence:
             f"the gate compared with champion {registry.name_of(at_the_gate)}, "
             f"this promotion names {registry.name_of(request.compared)}; ask for a new gate"
         )
-    spent = looks.objection(place.client, place.root, found.gate)
+    spent = looks.objection(place.client, place.name, found.gate)
     if spent:
         raise Refused(spent)
     known = state.of_candidate(found.candidate, found.package_md5)

@@ -1,10 +1,10 @@
 """`plumb promote`: the candidate of the project at hand, checked to be current, through the flow that promotes."""
 
 import getpass
-import itertools
 import json
 import os
 import subprocess
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +12,17 @@ from flows.alignment import local
 from flows.graph.stages import Graph
 from flows.history import evidence, registry
 from flows.hosting import login, servers
+from flows.serving import questions
 from flows.serving.request import Request
 from flows.settings import read_settings
+from tasks.config.service import PromoteConfig
 from tasks.runner.state import content_hash
 
 STAGES = ("gate", "package")
 
 
-def current_request(root: Path, client) -> Request:
-    """What the project's own artifacts ask for.
+def current_request(root: Path, client, model: str) -> Request:
+    """What the project's own artifacts ask for, of the registered model of this name.
 
     Raises ValueError when gate or package are not current, or the code is under no version control.
     """
@@ -34,8 +36,7 @@ def current_request(root: Path, client) -> Request:
             raise ValueError(f"{name} is not current ({'; '.join(plan[name].reasons[:3])}); run plumb align first")
     path = root / evidence.GATE_FILE
     gate = json.loads(path.read_text(encoding="utf-8"))
-    name = read_settings(root).promote.model_name
-    compared = evidence.compared_version(gate, registry.read(client, name))
+    compared = evidence.compared_version(gate, registry.read(client, model))
     return Request(gate["candidate_hash"], content_hash(path), _commit(root), compared.number if compared else None)
 
 
@@ -46,11 +47,9 @@ def _commit(root: Path) -> str:
     return answer.stdout.strip()
 
 
-def parameters_of(request: Request) -> dict[str, Any]:
-    """What the flow that promotes is started with."""
-    return {
-        "candidate": request.candidate, "gate": request.gate, "commit": request.commit, "compared": request.compared,
-    }  # fmt: skip
+def parameters_of(request: Request, rules: PromoteConfig) -> dict[str, Any]:
+    """What the flow that promotes is started with: wherever it runs, the rules are those of whoever asked."""
+    return {**asdict(request), "rules": rules.model_dump(mode="json")}
 
 
 def promote(root: Path, console, comment: str | None) -> int:
@@ -60,10 +59,11 @@ def promote(root: Path, console, comment: str | None) -> int:
     """
     from mlflow import MlflowClient
 
-    parameters = parameters_of(current_request(root, MlflowClient()))
+    rules = read_settings(root).promote
+    parameters = parameters_of(current_request(root, MlflowClient(), rules.model_name), rules)
     if comment is not None:
         parameters["approval"] = own_approval(comment)
-    elif read_settings(root).promote.policy == "approval":
+    elif rules.policy == "approval":
         return _start_deployment(root, parameters, console)
     return _run_here(root, parameters, console)
 
@@ -103,34 +103,6 @@ def _start_deployment(root: Path, parameters: dict, console) -> int:
         )
     login.check_prefect(url)
     os.environ["PREFECT_API_URL"] = url
-    run = ask_in_the_page(parameters)
+    run = questions.ask(parameters)
     console.print(f"Waits for approval: {url.removesuffix('/api')}/runs/flow-run/{run}", soft_wrap=True)
     return 0
-
-
-def ask_in_the_page(parameters: dict[str, Any]) -> str:
-    """Start the deployment that promotes, whose run waits for a person without a process; returns the run's id.
-
-    The same question is asked once while it is open. Raises ValueError where there is no such deployment.
-    """
-    from prefect.client.orchestration import get_client
-    from prefect.exceptions import ObjectNotFound
-
-    from flows.promote import DEPLOYMENT
-
-    with get_client(sync_client=True) as client:
-        try:
-            deployment = client.read_deployment_by_name(DEPLOYMENT)
-        except ObjectNotFound:
-            raise ValueError(
-                f"the Prefect server at {client.api_url} has no deployment {DEPLOYMENT}; deploy it from "
-                "infra/prefect.yaml, or approve beforehand: --approve COMMENT"
-            ) from None
-        question = f"promote-{parameters['candidate'][:16]}-{parameters['gate'][:16]}-{parameters['compared']}"
-        for number in itertools.count():
-            run = client.create_flow_run_from_deployment(
-                deployment.id, parameters=parameters, idempotency_key=f"{question}-{number}"
-            )
-            # What is over (answered, expired, crashed) is asked anew.
-            if run.state is None or not run.state.is_final():
-                return str(run.id)

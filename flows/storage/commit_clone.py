@@ -10,9 +10,12 @@ from pathlib import Path
 
 from flows.git import git
 from flows.storage import removing
-from flows.storage.workspace import absolute_paths, change_params, check_params, clone_shared, local_settings, project_in, share_dvc
+from flows.storage.workspace import (
+    absolute_paths, change_params, check_params, clone_shared, local_settings, project_in, share_dvc,
+)  # fmt: skip
 
 PREFIX = "commit-"
+OF_THE_PROJECT = ("intake", "gc")  # sections that no clone reads: inbox, remote, what is kept
 
 
 def open_commit(
@@ -24,9 +27,7 @@ def open_commit(
     naming the key.
     """
     replaced = replaced or {}
-    text = git(root, "show", f"{commit}:./params.yaml")
-    if changes:
-        text = change_params(text, changes)
+    text = params_of(root, commit, changes)
     name = hashlib.sha256(f"{root} {commit} {text} {sorted(replaced.items())}".encode()).hexdigest()[:12]
     clone = state / "workspaces" / f"{PREFIX}{name}"
     # The project's own place is in the name: a clone shares objects and cache by absolute paths.
@@ -46,6 +47,21 @@ def open_commit(
         partial.rename(clone)
     clone.touch()
     return project_in(root, clone)
+
+
+def params_of(root: Path, commit: str, changes: Mapping[str, str]) -> str:
+    """params.yaml of a commit, changed.
+
+    Raises ValueError for a param that is not there, and for one that could not hold for all of a run.
+    """
+    for name in changes:
+        section = name.partition(".")[0]
+        if section in OF_THE_PROJECT:
+            raise ValueError(
+                f"{name} cannot be changed for one run: the section {section} of params.yaml is the project's; edit it there"
+            )
+    text = git(root, "show", f"{commit}:./params.yaml")
+    return change_params(text, changes) if changes else text
 
 
 def forget_commits(state: Path, keep: int) -> None:

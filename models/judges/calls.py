@@ -20,8 +20,8 @@ class Calls:
 
     def _end(self, task: asyncio.Task[None]) -> None:
         self._under_way.discard(task)
-        if not task.cancelled() and self._failure is None:
-            self._failure = task.exception()
+        failure = None if task.cancelled() else task.exception()  # asyncio complains of one that nobody has asked for
+        self._failure = self._failure or failure
         self._changed.set()
 
     async def until_fewer_than(self, limit: int) -> None:

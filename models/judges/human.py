@@ -1,36 +1,63 @@
-"""People's verdicts, imported from JSONL or CSV: whatever cannot be used is counted by its reason, never just dropped.
+"""People's verdicts, imported from a file: whatever cannot be used is counted by its reason, never just dropped.
 
-Columns: `prompt_id`, `first` and `second` (ids of samples, in the order shown), `annotator`, `verdict` (first, second
-or tie).
+A verdict belongs to the texts that a person saw. Samples may be drawn anew under the same ids; what was said about
+texts that are gone is unusable.
 """
 
-import csv
-import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from models.judges.base import Ratings, Row, Verdict
+from models.judges.shown import prompt_sha256, text_sha256
+from models.judges.verdict_files import verdict_rows
+from models.judges.verdict_form import PREFERENCES, TEXTS, Unusable, VerdictForm, canonical, missing_columns
 
-COLUMNS = ("prompt_id", "first", "second", "annotator", "verdict")
-PREFERENCES = {"first": 1.0, "second": 0.0, "tie": 0.5}
-Pair = tuple[str, str, str]  # prompt id, and two texts of which the first sorts before the second
+Pair = tuple[str, str, str]  # hashes: of the prompt, and of two texts of which the first sorts before the second
+Timed = tuple[str | None, float]  # when, and the preference for the pair's first text
+COLUMNS_SHOWN = 12
+POLICY = re.compile("[0-9a-f]{16,64}")  # the name under which a server offers a model says nothing of its weights
+WAY_OUT = (
+    "a verdict needs annotator, verdict, and the texts that were judged (prompt, first_text, second_text, or their "
+    "sha256), or ids of samples with the policy's hash; `plumb pairs` writes files that have them, and the judge's "
+    "columns say what yours are called"
+)
 
 
 @dataclass
 class ImportCounts:
-    """What became of a file's rows. Every row is in exactly one of all but the last; `same_texts` are verdicts on two
-    samples that read alike. `contradictions` counts (annotator, pair) with verdicts that differ: each counts as that
-    annotator's tie."""
+    """What became of a file's rows; every row is in exactly one.
+
+    corrected: a later row of the same person says otherwise. contradictory: so does another, and no row says when, or
+    both the same; none of them counts. other_texts: the prompt or a text is none of the samples'. without_texts: no
+    texts and no policy's hash. other_policies: ids of another policy's samples.
+    """
 
     used: int = 0
     repeated: int = 0
+    corrected: int = 0
+    contradictory: int = 0
+    not_submitted: int = 0
     broken_lines: int = 0
     missing_columns: int = 0
-    unknown_ids: int = 0
     unknown_verdicts: int = 0
+    without_texts: int = 0
+    other_texts: int = 0
+    other_policies: int = 0
+    unknown_ids: int = 0
     same_texts: int = 0
-    contradictions: int = 0
+
+    def count(self, name: str, rows: int = 1) -> None:
+        setattr(self, name, getattr(self, name) + rows)
+
+    @property
+    def named(self) -> str:
+        """What is not zero, in words."""
+        found = [(one.name, getattr(self, one.name)) for one in fields(self)]
+        return ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in found if count) or "it has no rows"
 
 
 @dataclass
@@ -54,108 +81,117 @@ class HumanJudge:
 
     def said(self, row: Row, first: str, second: str) -> dict[str, float]:
         """Annotator -> preference for `first`, for each who judged the pair."""
-        said = self.verdicts.get(_pair(row["id"], first, second), {})
-        return {who: value if first <= second else 1 - value for who, value in said.items()}
+        one, other = text_sha256(first), text_sha256(second)
+        said = self.verdicts.get(_pair(prompt_sha256(row["prompt"]), one, other), {})
+        return {who: value if one <= other else 1 - value for who, value in said.items()}
 
     def rate(self, row: Row, response: str) -> Ratings:
         return {}
 
 
-def read_verdicts(name: str, path: Path, samples: Sequence[Row]) -> HumanJudge:
-    """The judge that a file of verdicts makes; `samples` are rows with `id`, `prompt_id` and `response`.
+class ShownTexts:
+    """The texts of samples: rows with `id`, `prompt_id`, `prompt` (its turns), `response` and `policy`."""
 
-    Raises ValueError for a file that is neither .jsonl nor .csv, that lacks a column altogether, that is not UTF-8,
-    or of which no row can be used; the message says what was wrong with how many.
+    def __init__(self, samples: Sequence[Row]):
+        self.texts: set[tuple[str, str]] = set()  # hashes of prompt and response
+        self.by_id: dict[tuple[str, str], tuple[str, str]] = {}
+        self.policies: set[str] = set()
+        for sample in samples:
+            key = prompt_sha256(sample["prompt"]), text_sha256(sample["response"])
+            self.texts.add(key)
+            self.by_id[sample["prompt_id"], sample["id"]] = key
+            self.policies.add(str(sample.get("policy")))
+
+    def pair_of(self, verdict: Mapping[str, str]) -> tuple[str, str, str]:
+        """The hashes of prompt, first and second text that a verdict belongs to. Raises Unusable."""
+        if all(name in verdict for name in TEXTS):
+            prompt, first, second = (verdict[name] for name in TEXTS)
+            if (prompt, first) not in self.texts or (prompt, second) not in self.texts:
+                raise Unusable("other_texts")
+        else:
+            if {verdict["policy"]} != self.policies or not POLICY.fullmatch(verdict["policy"]):
+                raise Unusable("other_policies")
+            keys = [self.by_id.get((verdict["prompt_id"], verdict[side])) for side in ("first", "second")]
+            if None in keys:
+                raise Unusable("unknown_ids")
+            (prompt, first), (_, second) = keys
+        if first == second:
+            raise Unusable("same_texts")
+        return prompt, first, second
+
+
+def read_verdicts(name: str, path: Path, samples: Sequence[Row], form: VerdictForm = VerdictForm()) -> HumanJudge:
+    """The judge that a file of verdicts makes; `samples` are rows as `ShownTexts` takes them.
+
+    Raises ValueError as `verdict_rows` does, for a file that lacks a column altogether, and for one of which no row can
+    be used; the message says what was wrong with how many.
     """
-    texts = {(sample["prompt_id"], sample["id"]): sample["response"] for sample in samples}
-    counts, said = ImportCounts(), {}
+    shown, counts, given, columns = ShownTexts(samples), ImportCounts(), {}, {}
     for row in verdict_rows(path):
-        verdict = _classified(row, texts, counts)
-        if verdict is not None:
-            pair, annotator, preference = verdict
-            said.setdefault(pair, {}).setdefault(annotator, []).append(preference)
-    verdicts: dict[Pair, dict[str, float]] = {}
-    for pair, by_annotator in said.items():
-        for annotator, values in by_annotator.items():
-            contradicts = len(set(values)) > 1
-            counts.contradictions += contradicts
-            counts.repeated += len(values) - 1
-            counts.used -= len(values) - 1
-            verdicts.setdefault(pair, {})[annotator] = 0.5 if contradicts else values[0]
+        try:
+            verdict = canonical(_mapping(row, columns), form)
+            prompt, first, second = shown.pair_of(verdict)
+        except Unusable as reason:
+            counts.count(str(reason))
+            continue
+        preference = PREFERENCES[verdict["verdict"]]
+        by_annotator = given.setdefault(_pair(prompt, first, second), {})
+        timed = (verdict.get("at"), preference if first <= second else 1 - preference)
+        by_annotator.setdefault(verdict["annotator"], []).append(timed)
+    verdicts = _last_verdicts(given, counts)
     if not verdicts:
-        problems = _problems(counts)
-        raise ValueError(f"judge {name!r}: no row of {path} can be used ({problems}); ids are those of samples.jsonl")
+        raise ValueError(f"judge {name!r}: {_nothing_usable(path, counts, columns, form)}")
     return HumanJudge(name, verdicts, counts)
 
 
-def _classified(
-    row: object, texts: Mapping[tuple[str, str], str], counts: ImportCounts
-) -> tuple[Pair, str, float] | None:
-    """(pair, annotator, preference for the pair's first text), or None for a row that is counted as unusable."""
-    if not isinstance(row, Mapping):
-        counts.broken_lines += 1
-        return None
-    if any(row.get(column) is None or not str(row[column]).strip() for column in COLUMNS):
-        counts.missing_columns += 1
-        return None
-    prompt_id, first, second = str(row["prompt_id"]), str(row["first"]), str(row["second"])
-    if first == second or (prompt_id, first) not in texts or (prompt_id, second) not in texts:
-        counts.unknown_ids += 1
-        return None
-    preference = PREFERENCES.get(str(row["verdict"]).strip().lower())
-    if preference is None:
-        counts.unknown_verdicts += 1
-        return None
-    shown, other = texts[prompt_id, first], texts[prompt_id, second]
-    if shown.strip() == other.strip():
-        counts.same_texts += 1
-        return None
-    counts.used += 1
-    return _pair(prompt_id, shown, other), _person(row["annotator"]), preference if shown <= other else 1 - preference
+def check_verdicts(path: Path, form: VerdictForm) -> None:
+    """Raises ValueError as `read_verdicts` does, but that whether texts are those of samples is not looked at."""
+    counts, columns = ImportCounts(), {}
+    for row in verdict_rows(path):
+        try:
+            canonical(_mapping(row, columns), form)
+            return
+        except Unusable as reason:
+            counts.count(str(reason))
+    raise ValueError(_nothing_usable(path, counts, columns, form))
 
 
-def _person(annotator: object) -> str:
-    """One name for one person, however it was typed: without spaces around it, in small letters."""
-    return " ".join(str(annotator).split()).casefold()
+def _mapping(row: Mapping | str, columns: dict[str, None]) -> Mapping:
+    """The row itself, its columns noted in their order. Raises Unusable for what stands for a row without a verdict."""
+    if isinstance(row, str):
+        raise Unusable(row)
+    columns.update(dict.fromkeys(map(str, row)))
+    return row
 
 
-def _pair(prompt_id: str, first: str, second: str) -> Pair:
-    return (prompt_id, first, second) if first <= second else (prompt_id, second, first)
+def _last_verdicts(
+    given: Mapping[Pair, Mapping[str, Sequence[Timed]]], counts: ImportCounts
+) -> dict[Pair, dict[str, float]]:
+    """Each annotator's last preference on each pair; none where rows contradict each other and no time decides."""
+    verdicts: dict[Pair, dict[str, float]] = {}
+    for pair, by_annotator in given.items():
+        for annotator, rows in by_annotator.items():
+            latest = max((at for at, _ in rows if at is not None), default=None)
+            ordered = all(at is not None for at, _ in rows)
+            held = {value for at, value in rows if not ordered or at == latest}
+            if len(held) > 1:
+                counts.count("contradictory", len(rows))
+                continue
+            (value,) = held
+            same = sum(one == value for _, one in rows)
+            counts.count("used")
+            counts.count("repeated", same - 1)
+            counts.count("corrected", len(rows) - same)
+            verdicts.setdefault(pair, {})[annotator] = value
+    return verdicts
 
 
-def verdict_rows(path: Path) -> Iterator[object]:
-    """One mapping per row; None for a line that is no JSON object. Raises ValueError as `read_verdicts` does, but that
-    whether a row can be used hangs on the samples."""
-    try:
-        yield from _rows(path)
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is not UTF-8 ({error.reason} at byte {error.start}); save it as UTF-8") from None
+def _pair(prompt: str, first: str, second: str) -> Pair:
+    return (prompt, first, second) if first <= second else (prompt, second, first)
 
 
-def _rows(path: Path) -> Iterator[object]:
-    if path.suffix == ".csv":
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file)
-            missing = [column for column in COLUMNS if column not in (reader.fieldnames or ())]
-            if missing:
-                raise ValueError(f"{path} has no column {', '.join(missing)}; its first line is {','.join(COLUMNS)}")
-            yield from reader
-    elif path.suffix == ".jsonl":
-        with open(path, encoding="utf-8-sig") as file:  # with or without a byte order mark
-            for line in file:
-                if line.strip():
-                    yield _parsed(line)
-    else:
-        raise ValueError(f"{path} is neither .jsonl nor .csv; give human verdicts in one of them")
-
-
-def _parsed(line: str) -> object:
-    try:
-        return json.loads(line)
-    except ValueError:
-        return None
-
-
-def _problems(counts: ImportCounts) -> str:
-    names = ("broken_lines", "missing_columns", "unknown_ids", "unknown_verdicts", "same_texts")
-    return ", ".join(f"{getattr(counts, name)} {name.replace('_', ' ')}" for name in names)
+def _nothing_usable(path: Path, counts: ImportCounts, columns: Mapping[str, None], form: VerdictForm) -> str:
+    if missing := missing_columns(columns.keys(), form):
+        known = ", ".join(list(columns)[:COLUMNS_SHOWN]) or "none"
+        return f"{path} has no column {', '.join(missing)}; its columns are {known}: name them in the judge's columns"
+    return f"no row of {path} can be used ({counts.named}); {WAY_OUT}"

@@ -9,6 +9,7 @@ from models.judges.base import Judge, Row
 from models.judges.human import read_verdicts
 from models.judges.oracle import OracleJudge
 from models.judges.simulated import SimulatedJudge
+from models.judges.verdict_form import VerdictForm
 
 JUDGE_KINDS = ("simulated", "oracle", "openai", "hf", "reward_model", "human")
 
@@ -18,9 +19,9 @@ def make_judge(
 ) -> Judge:
     """A judge from its settings: "name", "kind", and what the kind's class takes; `shared` goes to simulated judges.
 
-    `samples` are the rows whose ids human verdicts name; `date` is what the chat templates of local models take for
-    today. Raises ValueError for an unknown kind, for settings that the
-    kind refuses, and for a file or model that is not the one whose hash the settings state.
+    `samples` are what people may have judged, each with its `prompt`; `date` is what the chat templates of local models
+    take for today. Raises ValueError for an unknown kind, for settings that the kind refuses, and for a file or model
+    that is not the one whose hash the settings state.
     """
     kind, settings = spec["kind"], {key: value for key, value in spec.items() if key != "kind"}
     if kind == "simulated":
@@ -37,8 +38,13 @@ def make_judge(
     if kind == "reward_model":
         return _reward_model(**settings, date=date)
     if kind == "human":
-        return read_verdicts(settings["name"], Path(settings["file"]), samples)
+        return read_verdicts(settings["name"], Path(settings["file"]), samples, verdict_form(settings))
     raise ValueError(f"judge {spec.get('name')!r} has kind {kind!r}; known kinds are {', '.join(JUDGE_KINDS)}")
+
+
+def verdict_form(spec: Mapping[str, Any]) -> VerdictForm:
+    """How the file of a human judge says what ours says."""
+    return VerdictForm(**{name: spec[name] for name in ("columns", "words", "policy") if spec.get(name)})
 
 
 def check_files(spec: Mapping[str, Any]) -> None:

@@ -95,18 +95,6 @@ def length_scorer(prompt_ids: Sequence[Sequence[int]], response_ids: Sequence[Se
     return torch.tensor([float(len(response)) for response in response_ids])
 
 
-def text_scorer(
-    decode: Callable[[Sequence[int]], str], rate: Callable[[list[str], list[str]], Sequence[float]]
-) -> Scorer:
-    """A scorer for a judge of texts: `rate(prompt texts, response texts)` gives one number each."""
-
-    def scorer(prompt_ids: Sequence[Sequence[int]], response_ids: Sequence[Sequence[int]]) -> Tensor:
-        ratings = rate([decode(p) for p in prompt_ids], [decode(r) for r in response_ids])
-        return torch.tensor(ratings, dtype=torch.float32)
-
-    return scorer
-
-
 def pool_by_length(model: nn.Module) -> nn.Module:
     """Makes a sequence classifier read its logit at the last position of `attention_mask` (right padding).
 

@@ -118,7 +118,22 @@ class RewardModelJudgeConfig(Section):
     rows_per_batch: Positive
 
 
-class HumanJudgeConfig(Section):
+VerdictField = Literal[
+    "prompt_id", "first", "second", "policy", "prompt", "first_text", "second_text", "prompt_sha256", "first_sha256",
+    "second_sha256", "first_model", "second_model", "annotator", "verdict", "at",
+]  # fmt: skip
+
+
+class VerdictFormConfig(Section):
+    """How a file of people's verdicts says what ours says, as models/judges/verdict_form.py has it. policy: the hash of
+    the policy whose samples the file's ids name."""
+
+    columns: dict[VerdictField, str] = {}
+    words: dict[str, Literal["first", "second", "tie"]] = {}
+    policy: Annotated[str, Field(pattern=r"^[0-9a-f]{16,64}$")] | None = None
+
+
+class HumanJudgeConfig(VerdictFormConfig):
     name: JudgeName
     kind: Literal["human"]
     file: str

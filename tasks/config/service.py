@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from tasks.config.judges import VerdictFormConfig
 from tasks.config.shared import NonNegative, NonNegativeFloat, Positive, PositiveFloat, Rate, Section
 
 
@@ -40,6 +41,7 @@ class IntakeConfig(Section):
     inbox: Annotated[str, Field(pattern=r"^s3://[^/]+(/.*)?$")] | None
     remote: str
     verdicts: Annotated[str, Field(pattern=r"^[\w.-]+\.jsonl$")]
+    verdict_form: VerdictFormConfig = VerdictFormConfig()
     max_object_mb: PositiveFloat
     max_object_rows: Positive
     max_total_mb: PositiveFloat

@@ -143,7 +143,8 @@ def limited(content: Row, max_characters: int | None) -> Row:
     answered = [sum(len(m["content"]) for m in content.get(key, [])) for key in ("chosen", "rejected")]
     length = asked + max(answered)
     if max_characters is not None and length > max_characters:
-        raise BadRow(f"the conversation has more characters than data.max_characters={max_characters}", f"{length}")
+        reason = f"the conversation has more characters than data.max_characters={max_characters}"
+        raise BadRow(reason, f"{length}", "data.max_characters")
     return content
 
 

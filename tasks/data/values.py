@@ -11,11 +11,11 @@ from typing import Any
 
 class BadRow(ValueError):
     """A row that cannot be used. The reason quotes nothing of the row, so that it can be kept where nothing can be
-    forgotten; `detail` may."""
+    forgotten; `detail` may. `by`: the key in params that decided it, or what of the data did."""
 
-    def __init__(self, reason: str, detail: str = ""):
+    def __init__(self, reason: str, detail: str = "", by: str | None = None):
         super().__init__(reason)
-        self.detail = detail
+        self.detail, self.by = detail, by
 
     @property
     def full(self) -> str:

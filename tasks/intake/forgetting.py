@@ -13,7 +13,8 @@ from tasks.config.shared import DataConfig
 from tasks.data.reading import Reader, reader_of
 from tasks.data.tables import read_table
 from tasks.data.values import BadRow
-from tasks.intake.held_data import digest_of_all, richest, verdict_digest
+from tasks.intake.held_data import digest_of_all, richest
+from tasks.intake.held_verdicts import verdict_digest
 from tasks.intake.ledger import Tombstone
 from tasks.prepare import files_of
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,23 +14,23 @@ from pathlib import Path
 from typing import Any
 
 from models.chat.control_tokens import control_marks, holds_mark
-from models.judges.human import COLUMNS, PREFERENCES
 from tasks.common.errors import DataError
 from tasks.common.rows import Row, read_jsonl
 from tasks.config.service import IntakeConfig
-from tasks.config.shared import DataConfig, NearRepeatsConfig
+from tasks.config.shared import DataConfig, NearRepeatsConfig, Section
 from tasks.data.collecting import Read, limited, read_kind
 from tasks.data.fields import fields_of, named
 from tasks.data.messages import CALLS, MEDIA, REASONING
 from tasks.data.near_repeats import user_turns
 from tasks.data.reading import Reader
 from tasks.data.values import BadRow
+from tasks.intake.held_verdicts import PROMPTS, HeldPrompts, verdict_digest, verdict_row
+from tasks.intake.row_checks import check_names, own_id
 from tasks.prepare import HELD_OUT, KIND_SPLITS, files_of, shares_of, split_of
 
 EVALUATION = ("select", "gate")
 RICHEST_FIRST = ("preferences", "demonstrations", "prompts")
-SAFE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@#=+-]{0,199}")
-LONGEST_NAME = 200
+CATEGORIES = "sft.category_weights"
 ROLES = ("system", "user", "assistant")
 
 
@@ -46,6 +45,14 @@ class Rules:
     intake: IntakeConfig
     categories: tuple[str, ...]
     marks: frozenset[str] = frozenset()
+
+    def value(self, key: str) -> Any:
+        """What params say under a key that a refusal named, as JSON holds it; None for a key that is no more."""
+        if key == CATEGORIES:
+            return list(self.categories)
+        section, _, name = key.partition(".")
+        value = getattr(getattr(self, section, None), name, None)
+        return value.model_dump(mode="json") if isinstance(value, Section) else value
 
 
 def marks_of(base: Path) -> frozenset[str]:
@@ -102,12 +109,16 @@ class HeldData:
         self._shares = {kind: shares_of(kind, rules.data) for kind in files_of(rules.data)}
         self._files: dict[str, File] = {}
         self._splits: dict[str, set[str]] = defaultdict(set)  # of each root
-        self._prompts: dict[str, str | None] = {}  # id -> split
+        self.prompts = HeldPrompts()
         self.evaluation: dict[str, tuple[str, tuple[str, ...]]] = {}  # prompt id -> split, turns
         self.training: list[tuple[str, tuple[str, ...]]] = []  # row id, turns
         for kind, name in files_of(rules.data).items():
             self._read(folder, name, kind)
         self._read_verdicts(folder / rules.intake.verdicts)
+
+    def value(self, key: str) -> Any:
+        """What a refusal under this key hangs on now: of params, or of the data."""
+        return self.prompts.digest if key == PROMPTS else self._rules.value(key)
 
     @property
     def near_repeats(self) -> NearRepeatsConfig:
@@ -128,7 +139,7 @@ class HeldData:
         Raises BadRow with the reason why it cannot be used.
         """
         given = {key: value for key, value in row.items() if value is not None}
-        own_name = _id(given)
+        own_name = None if kind == "verdicts" else own_id(given)  # a tool's id may name a task of several verdicts
         found = self._verdict(given) if kind == "verdicts" else self._example(kind, given)
         name = own_name or f"{kind}-{found.digest[:16]}"
         if name in self._forgotten.ids or found.digest in self._forgotten.digests:
@@ -150,7 +161,8 @@ class HeldData:
             held_out = splits & set(HELD_OUT)
             if held_out and len(splits) > 1:
                 others = ", ".join(sorted(splits - {candidate.split}))
-                raise BadRow(f"it falls into the split {candidate.split!r}, and rows of the same root are in {others}")
+                reason = f"it falls into the split {candidate.split!r}, and rows of the same root are in {others}"
+                raise BadRow(reason, by="data.splits")
             self._splits[candidate.root] = splits
             self._compare_with(candidate.row["id"], candidate.split, candidate.turns)
         file = self._files[self.file_for(kind) or ""]
@@ -173,7 +185,7 @@ class HeldData:
             else:
                 file.ids.setdefault(row["id"], None)
             if kind == "prompts":
-                self._prompts[row["id"]] = split
+                self.prompts.add(row, split)
             if split is not None:
                 self._splits[row["root"]].add(split)
                 self._compare_with(row["id"], split, turns)
@@ -206,11 +218,12 @@ class HeldData:
         content = contents[richest(readers)]
         _check_turns(content)
         _check_split(given, readers)
-        _check_names(given)
+        check_names(given)
         fields = fields_of(given, getattr(self._rules.data.columns, kind))
         row = named(fields, content, kind)
         if "demonstrations" in readers and row["category"] not in self._rules.categories:
-            raise BadRow(f"its category has no weight in sft.category_weights ({', '.join(self._rules.categories)})")
+            reason = f"its category has no weight in {CATEGORIES} ({', '.join(self._rules.categories)})"
+            raise BadRow(reason, by=CATEGORIES)
         splits = [split for reader in readers if (split := self._split(reader, row["root"], row.get("split")))]
         turns = user_turns(content)
         kept = {**fields, **content} if file.own_form else given
@@ -224,7 +237,8 @@ class HeldData:
                 raise BadRow("it makes no comparison, or several; send each as prompt, chosen and rejected")
             return limited(contents[0], self._rules.data.max_characters)
         except BadRow as reason:
-            raise BadRow(str(reason) if reader == kind else f"{reader} are read from the same file: {reason}") from None
+            text = str(reason) if reader == kind else f"{reader} are read from the same file: {reason}"
+            raise BadRow(text, by=reason.by or "data.columns") from None
 
     def _reader(self, kind: str) -> Reader:
         data = self._rules.data
@@ -232,23 +246,9 @@ class HeldData:
 
     def _verdict(self, given: Row) -> Candidate:
         """A human verdict, as the judge `human` reads it."""
-        missing = [column for column in COLUMNS if given.get(column, "") == ""]
-        if missing:
-            raise BadRow(f"it has no {', '.join(missing)}")
-        _check_names(given, ("annotator",))
-        for column in ("prompt_id", "first", "second"):
-            if not _is_safe(given[column]):
-                raise BadRow(f"{column} is not an id")
-        if str(given["verdict"]).strip().lower() not in PREFERENCES:
-            raise BadRow(f"its verdict is none of {', '.join(PREFERENCES)}")
-        if str(given["first"]) == str(given["second"]):
-            raise BadRow("first and second are the same answer")
-        if str(given["prompt_id"]) not in self._prompts:
-            raise BadRow("its prompt_id names no prompt of the data")
-        split = self._prompts[str(given["prompt_id"])]
-        if split in HELD_OUT:
-            raise BadRow(f"its prompt is in the split {split!r}, which is not judged by people")
-        return Candidate(given, verdict_digest(given))
+        row = verdict_row(given, self._rules.intake.verdict_form)
+        row = {**row, "prompt_id": self.prompts.id_of(row)}
+        return Candidate(row, verdict_digest(row))
 
 
 def richest(readers: Iterable[str]) -> str:
@@ -266,39 +266,11 @@ def digest_of_all(contents: Sequence[Mapping[str, Any]]) -> str:
     return digest_of(contents[0]) if len(contents) == 1 else _digest({"rows": [digest_of(row) for row in contents]})
 
 
-def verdict_digest(row: Mapping[str, Any]) -> str:
-    """SHA-256 over what a human verdict says."""
-    return _digest({column: str(row.get(column, "")).strip() for column in COLUMNS})
-
-
 def _digest(content: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 # --- checks ---
-
-
-def _is_safe(name: Any) -> bool:
-    """Whether a name can become part of a path and not leave its folder."""
-    return isinstance(name, str | int) and not isinstance(name, bool) and bool(SAFE_ID.fullmatch(str(name)))
-
-
-def _id(given: Row) -> str | None:
-    """The row's own id. Raises BadRow for one that is not safe."""
-    if "id" not in given:
-        return None
-    if not _is_safe(given["id"]):
-        raise BadRow(f"its id has other signs than letters, digits and ._:@#=+-, or more than {LONGEST_NAME}")
-    return str(given["id"])
-
-
-def _check_names(given: Row, fields: tuple[str, ...] = ("root", "category")) -> None:
-    for key in fields:
-        value = given.get(key, "")
-        if isinstance(value, bool) or not isinstance(value, str | int):
-            raise BadRow(f"its {key} is neither text nor a whole number")
-        if len(str(value)) > LONGEST_NAME or not str(value).isprintable():
-            raise BadRow(f"its {key} is longer than {LONGEST_NAME} characters, or has control characters")
 
 
 def _check_split(given: Row, readers: Iterable[str]) -> None:

@@ -14,7 +14,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from models.judges.human import COLUMNS
+from models.judges.verdict_files import csv_rows, flat_rows, listed
 from tasks.common.rows import Row
 from tasks.config.service import IntakeConfig
 from tasks.data.values import BadRow
@@ -25,7 +25,11 @@ BOM = b"\xef\xbb\xbf"
 
 
 class Refused(ValueError):
-    """An object of which no row can be used, with the reason."""
+    """An object of which no row can be used, with the reason. `by`: the key in params that decided it."""
+
+    def __init__(self, reason: str, by: str | None = None):
+        super().__init__(reason)
+        self.by = by
 
 
 @dataclass(frozen=True)
@@ -38,10 +42,11 @@ class Numbered:
 
 @dataclass(frozen=True)
 class Problem:
-    """A line that is quarantined, and why."""
+    """A line that is quarantined, and why. by: as of BadRow."""
 
     line: int
     reason: str
+    by: str | None = None
 
 
 @dataclass(frozen=True)
@@ -59,22 +64,28 @@ def kind_of(name: str) -> str:
     Raises Refused for a name that could lead out of a folder, or that says no kind.
     """
     parts = name.split("/")
-    if any(part in ("", ".", "..") for part in parts) or "\\" in name or not name.isprintable():
-        raise Refused("its key has empty parts, dots alone, backslashes or control characters")
+    if any(part in ("", ".", "..") for part in parts) or "\\" in name or "\0" in name:
+        raise Refused("its key has empty parts, dots alone, backslashes or a null")
     for kind in KINDS:
         if (parts[0] == kind and len(parts) > 1) or re.match(rf"{kind}\b", parts[-1]):
             return kind
     raise Refused(f"its key says no kind; put it below one of {', '.join(f'{kind}/' for kind in KINDS)}")
 
 
+def printable(key: str) -> str:
+    """A key on one line, as a terminal and a row may hold it: S3 lets it have line ends and control characters."""
+    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in key)
+
+
 def check_size(size: int, cfg: IntakeConfig) -> None:
     """Raises Refused for more bytes than an object may have."""
     if size > cfg.max_object_mb * MEGABYTE:
-        raise Refused(f"it has {size / MEGABYTE:.1f} MB, more than intake.max_object_mb={cfg.max_object_mb:g}")
+        reason = f"it has {size / MEGABYTE:.1f} MB, more than intake.max_object_mb={cfg.max_object_mb:g}"
+        raise Refused(reason, "intake.max_object_mb")
 
 
 def parse(name: str, data: bytes, cfg: IntakeConfig) -> Parsed:
-    """The rows of an object: JSONL, also gzipped; human verdicts as CSV, too.
+    """The rows of an object: JSONL, also gzipped; human verdicts as labelling tools and spreadsheets export them, too.
 
     Raises Refused for another ending, bytes that cannot be unpacked, no row at all, or more than may be.
     """
@@ -84,10 +95,14 @@ def parse(name: str, data: bytes, cfg: IntakeConfig) -> Parsed:
         data = _unpacked(data, cfg)
     if plain.endswith(".jsonl"):
         parsed = _jsonl(data, cfg)
-    elif plain.endswith(".csv") and kind_of(name) == "verdicts":
+    elif plain.endswith((".csv", ".tsv")) and kind_of(name) == "verdicts":
         parsed = _csv(data, cfg)
+    elif plain.endswith(".json") and kind_of(name) == "verdicts":
+        parsed = _json(data, cfg)
     else:
-        raise Refused("it is neither .jsonl nor .jsonl.gz (verdicts: nor .csv)")
+        raise Refused("it is neither .jsonl nor .jsonl.gz (verdicts: nor .json, .csv, .tsv)")
+    if kind_of(name) == "verdicts":
+        parsed = _flat(parsed, cfg)
     if not parsed.rows and not parsed.problems:
         raise Refused("it has no rows")
     return replace(parsed, size=len(data))
@@ -101,7 +116,7 @@ def _unpacked(data: bytes, cfg: IntakeConfig) -> bytes:
     except (OSError, EOFError, zlib.error) as error:
         raise Refused(f"it cannot be unpacked: {' '.join(str(error).split())}") from None
     if len(unpacked) > limit:
-        raise Refused(f"unpacked it has more than intake.max_object_mb={cfg.max_object_mb:g}")
+        raise Refused(f"unpacked it has more than intake.max_object_mb={cfg.max_object_mb:g}", "intake.max_object_mb")
     return unpacked
 
 
@@ -119,13 +134,19 @@ def _jsonl(data: bytes, cfg: IntakeConfig) -> Parsed:
         try:
             parsed.rows.append(Numbered(number, _json_row(line, cfg)))
         except BadRow as reason:
-            parsed.problems.append(Problem(number, str(reason)))
+            parsed.problems.append(Problem(number, str(reason), reason.by))
     return parsed
 
 
 def _check_rows(count: int, cfg: IntakeConfig) -> None:
     if count > cfg.max_object_rows:
-        raise Refused(f"it has more rows than intake.max_object_rows={cfg.max_object_rows}")
+        reason = f"it has more rows than intake.max_object_rows={cfg.max_object_rows}"
+        raise Refused(reason, "intake.max_object_rows")
+
+
+def too_long(characters: int, cfg: IntakeConfig) -> BadRow:
+    reason = f"{characters} characters, more than intake.max_row_characters={cfg.max_row_characters}"
+    return BadRow(reason, by="intake.max_row_characters")
 
 
 def _json_row(line: bytes, cfg: IntakeConfig) -> Row:
@@ -134,7 +155,7 @@ def _json_row(line: bytes, cfg: IntakeConfig) -> Row:
     except UnicodeDecodeError as error:
         raise BadRow(f"not UTF-8 (byte {error.start + 1} of the line)") from None
     if len(text) > cfg.max_row_characters:
-        raise BadRow(f"{len(text)} characters, more than intake.max_row_characters={cfg.max_row_characters}")
+        raise too_long(len(text), cfg)
     try:
         row = json.loads(text)
     except json.JSONDecodeError as error:
@@ -157,26 +178,27 @@ def _check_writable(row: Row) -> None:
         raise BadRow("a number that is not finite, or nested too deep") from None
 
 
-# --- CSV ---
+# --- verdicts: other tables, and the exports of labelling tools ---
+
+
+def _json(data: bytes, cfg: IntakeConfig) -> Parsed:
+    """The items of a JSON list, each by its place, as the lines of JSONL."""
+    try:
+        items = listed(json.loads(_text(data)))
+        lines = b"".join(json.dumps(item).encode() + b"\n" for item in items)
+    except (ValueError, RecursionError):
+        raise Refused("it is not JSON") from None
+    return _jsonl(lines, cfg)
 
 
 def _csv(data: bytes, cfg: IntakeConfig) -> Parsed:
-    try:
-        text = data.removeprefix(BOM).decode("utf-8")
-    except UnicodeDecodeError as error:
-        line = error.object[: error.start].count(b"\n") + 1
-        raise Refused(f"not UTF-8 (line {line})") from None
-    # Not strict: a quote that is never closed makes one long last row, which then lacks columns.
-    reader = csv.DictReader(io.StringIO(text, newline=""))
-    missing = [column for column in COLUMNS if column not in (reader.fieldnames or ())]
-    if missing:
-        raise Refused(f"it has no column {', '.join(missing)}; its first line is {','.join(COLUMNS)}")
     parsed = Parsed([], [])
-    for line, row in _csv_rows(reader):
+    for line, row in _csv_rows(_text(data)):
         _check_rows(len(parsed.rows) + len(parsed.problems) + 1, cfg)
-        if sum(len(str(value)) for value in row.values()) > cfg.max_row_characters:
-            reason = f"more characters than intake.max_row_characters={cfg.max_row_characters}"
-            parsed.problems.append(Problem(line, reason))
+        characters = sum(len(str(value)) for value in row.values())
+        if characters > cfg.max_row_characters:
+            problem = too_long(characters, cfg)
+            parsed.problems.append(Problem(line, str(problem), problem.by))
         elif None in row or None in row.values():
             parsed.problems.append(Problem(line, "not as many columns as the first line"))
         else:
@@ -184,10 +206,29 @@ def _csv(data: bytes, cfg: IntakeConfig) -> Parsed:
     return parsed
 
 
-def _csv_rows(reader: csv.DictReader) -> Iterator[tuple[int, Row]]:
-    """Each row with the line that it ends on."""
+def _text(data: bytes) -> str:
     try:
-        for row in reader:
-            yield reader.line_num, row
+        return data.removeprefix(BOM).decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise Refused(f"not UTF-8 (line {line})") from None
+
+
+def _csv_rows(text: str) -> Iterator[tuple[int, Row]]:
+    try:
+        yield from csv_rows(text)
     except csv.Error as error:
-        raise Refused(f"line {reader.line_num + 1}: {error}") from None
+        raise Refused(str(error)) from None
+
+
+def _flat(parsed: Parsed, cfg: IntakeConfig) -> Parsed:
+    """One row for each verdict of an item, where several people judged it."""
+    flat = Parsed([], [*parsed.problems])
+    for numbered in parsed.rows:
+        for row in flat_rows(numbered.row):
+            if isinstance(row, str):
+                flat.problems.append(Problem(numbered.line, "it was skipped, or is a draft"))
+            else:
+                flat.rows.append(Numbered(numbered.line, dict(row)))
+            _check_rows(len(flat.rows) + len(flat.problems), cfg)
+    return flat

@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ class Entry:
 
     version: null where the bucket keeps no versions. modified: when the object was stored, as S3 says. rows: good +
     duplicates + quarantined. with_marks: of the good ones, those with control tokens in their text. refused: why no row
-    was used.
+    was used. by: what refused it or some of its rows (see BadRow), with its value then.
     """
 
     bucket: str
@@ -51,6 +51,7 @@ class Entry:
     duplicates: int = 0
     quarantined: int = 0
     refused: str | None = None
+    by: dict[str, Any] = field(default_factory=dict)
 
     @property
     def identity(self) -> tuple[str, str, str]:
@@ -81,7 +82,18 @@ class ObjectLedger:
         self._folder = folder
         self._lines = [*_read(folder / OBJECTS)]
         entries = [line for line in self._lines if line.get("type") == "object"]
-        self.seen = {(line["bucket"], line["key"], line["etag"]) for line in entries}
+        self._entries = {(line["bucket"], line["key"], line["etag"]): line for line in entries}  # the last of each
+
+    def is_new(self, identity: tuple[str, str, str], value: Callable[[str], Any]) -> bool:
+        """Whether an object is to be taken in: nobody did so yet, or what refused it then is another now.
+
+        value: of a key of params, or of the data. Where no line says what refused an object, it is asked once more.
+        """
+        entry = self._entries.get(identity)
+        if entry is None:
+            return True
+        by = entry.get("by")
+        return bool(entry.get("refused")) if by is None else any(value(key) != then for key, then in by.items())
 
     @property
     def tombstones(self) -> list[Tombstone]:

@@ -70,13 +70,13 @@ def admit(inbound: Sequence[Inbound], held: HeldData, near: NearRepeatsConfig) -
         outcome = admitted[line.place]
         try:
             if line.trouble is not None:
-                raise BadRow(line.trouble)
+                raise BadRow(line.trouble, by="data.near_repeats")
             if held.knows(line.kind, line.candidate):
                 outcome.duplicates += 1
                 continue
             held.add(line.kind, line.candidate)
         except BadRow as reason:
-            outcome.problems.append(Problem(line.number, str(reason)))
+            outcome.problems.append(Problem(line.number, str(reason), reason.by))
             continue
         outcome.rows.append(line.candidate.row)
         outcome.with_marks += held.holds_mark(line.candidate.row)
@@ -97,7 +97,7 @@ def _sound(place: int, one: Inbound, held: HeldData, outcome: Admitted) -> list[
             else:
                 lines.append(_Line(place, numbered.line, one.kind, candidate))
         except BadRow as reason:
-            outcome.problems.append(Problem(numbered.line, str(reason)))
+            outcome.problems.append(Problem(numbered.line, str(reason), reason.by))
     return lines
 
 

@@ -11,8 +11,8 @@ from models.chat.template import load_tokenizer
 from models.judges.asking import Asker, AskingSettings
 from models.judges.base import Question, Verdict
 from models.judges.budget import Budget
-from models.judges.human import verdict_rows
-from models.judges.making import check_files, make_judge
+from models.judges.human import check_verdicts
+from models.judges.making import check_files, make_judge, verdict_form
 from models.judges.remote_round import PROBE
 from models.samplers import Prompt, make_sampler
 from models.samplers.openai import KEY_VARIABLE, URL_VARIABLE
@@ -48,8 +48,7 @@ def check_judge(spec: Mapping[str, Any]) -> None:
     """Raises what making this judge, or a first question to it, would raise; no model is loaded and nobody is asked."""
     check_files(spec)
     if spec["kind"] == "human":
-        for _ in verdict_rows(Path(spec["file"])):
-            pass
+        check_verdicts(Path(spec["file"]), verdict_form(spec))
     elif spec["kind"] == "reward_model":
         load_tokenizer(Path(spec["path"]))
     elif spec["kind"] == "hf":

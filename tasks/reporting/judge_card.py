@@ -41,16 +41,22 @@ ASKED = {  # of compare.json; what is zero is left out
     "output_tokens": "tokens received",
     "cost": "cost, in the currency of the judges' prices",
 }
-OF_A_JUDGE = {  # of compare.json, after the judge's name
+OF_A_JUDGE = {  # of compare.json, after the judge's name: what became of the rows that people wrote
     "used": "rows that people wrote and that count",
     "repeated": "rows repeated",
-    "contradictions": "contradictions, each that annotator's tie",
-    "unknown_ids": "rows unusable: unknown ids",
+    "corrected": "rows corrected by a later one of the same person",
+    "contradictory": "rows unusable: the same person says otherwise, and no row says which was last",
+    "not_submitted": "rows unusable: skipped, or a draft",
+    "broken_lines": "rows unusable: broken line",
     "missing_columns": "rows unusable: a column is missing",
     "unknown_verdicts": "rows unusable: unknown verdict",
-    "broken_lines": "rows unusable: broken line",
+    "without_texts": "rows unusable: neither texts nor the policy's hash",
+    "other_texts": "rows unusable: other texts than the samples have now",
+    "other_policies": "rows unusable: ids of another policy's samples",
+    "unknown_ids": "rows unusable: unknown ids",
     "same_texts": "rows unusable: the two texts are the same",
 }
+UNUSABLE = "rows unusable: "
 
 
 def warnings(card: Card) -> list[str]:
@@ -81,7 +87,7 @@ def sentences(card: Card) -> list[str]:
     if mirrored := card.get("mirrored"):
         lines.append(f"What {' and '.join(mirrored)} said of one order holds for the other, mirrored: it never flips, "
                      "and names the first half the time, by construction; that tells nothing of a love of positions.")
-    lines += _agreement_sentences(card) + _people_sentences(card)
+    lines += imported_sentences(card.get("imported", {})) + _agreement_sentences(card) + _people_sentences(card)
     for key, who in (("agreement_between_judges", "The judges"), ("agreement_between_annotators", "The people")):
         if card[key]:
             alpha = number(card[key])
@@ -110,6 +116,19 @@ def _agreement_sentences(card: Card) -> list[str]:
     low = everywhere["accuracy"]["ci_low"]
     if longest and (low is None or low <= longest["value"]):
         lines.append("The judges are not clearly better than picking the longer response: do not believe these labels.")
+    return lines
+
+
+def imported_sentences(imported: Mapping[str, Mapping[str, int]]) -> list[str]:
+    """What became of the rows that people wrote: one sentence for each file of verdicts, none where all count."""
+    lines = []
+    for name, counts in imported.items():
+        rows = sum(counts.values())
+        unusable = {label: counts.get(key, 0) for key, label in OF_A_JUDGE.items() if label.startswith(UNUSABLE)}
+        reasons = [f"{count:,} {label.removeprefix(UNUSABLE)}" for label, count in unusable.items() if count]
+        if reasons:
+            lines.append(f"Of {rows:,} rows that people wrote for {name}, {counts['used']:,} count; "
+                         f"{sum(unusable.values()):,} are unusable ({'; '.join(reasons)}).")
     return lines
 
 
