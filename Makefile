@@ -66,6 +66,8 @@ nightly: test-slow test-services demo-seeds demo-hacking  ## the long loops: kil
 .services/ready: tests/services.txt
 	@$(PYTHON) -m venv .services
 	@.services/bin/python -m pip install --quiet --disable-pip-version-check --requirement tests/services.txt
+	@$(PYTHON) -m venv .services/mlflow-2
+	@.services/mlflow-2/bin/python -m pip install --quiet --disable-pip-version-check 'mlflow<3'
 	@touch $@
 
 bench: setup  ## cost of the pipeline against bare trainers; ARGS=--write keeps the numbers

@@ -17,7 +17,7 @@ class GitError(Failure):
 
 
 def git(folder: Path, *arguments: str, **more: str) -> str:
-    """What `git ARGUMENTS` in `folder` prints, without the space around it; `more` are environment variables.
+    """What `git ARGUMENTS` in `folder` prints, without the end of its last line; `more` are environment variables.
 
     Raises GitError naming the command and what git said.
     """
@@ -38,7 +38,7 @@ def git(folder: Path, *arguments: str, **more: str) -> str:
             else (f"`git {arguments[0]}` in {folder} said: {said}")
         )
         raise GitError(message, may_pass=arguments[0] in OVER_THE_NETWORK and "rejected]" not in said)
-    return answer.stdout.strip()
+    return answer.stdout.rstrip("\n")
 
 
 def answers(folder: Path, *arguments: str) -> bool:

@@ -19,11 +19,13 @@ PATIENCE = 120.0
 class Service:
     """One server or worker of a test, with every process that it starts; none outlives the test's own process."""
 
-    def __init__(self, name: str, arguments: list[str], folder: Path, environment: dict[str, str]):
+    def __init__(
+        self, name: str, arguments: list[str], folder: Path, environment: dict[str, str], python: str = sys.executable
+    ):
         self.log = folder / f"{name}.log"
         with self.log.open("ab") as output:
             self.process = subprocess.Popen(
-                supervised_command([sys.executable, "-m", *arguments]), cwd=folder, env=environment,
+                supervised_command([python, "-m", *arguments]), cwd=folder, env=environment,
                 start_new_session=True, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
             )  # fmt: skip
 
@@ -38,10 +40,11 @@ class Service:
 
 @contextlib.contextmanager
 def running(
-    name: str, arguments: list[str], folder: Path, environment: dict[str, str], health: str
-) -> Iterator[Service]:
+    name: str, arguments: list[str], folder: Path, environment: dict[str, str], health: str,
+    python: str = sys.executable,
+) -> Iterator[Service]:  # fmt: skip
     """A server while inside, once it answers."""
-    service = Service(name, arguments, folder, environment)
+    service = Service(name, arguments, folder, environment, python)
     try:
         service.wait(health)
         yield service

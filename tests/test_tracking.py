@@ -7,6 +7,7 @@ import pytest
 from flows.alignment import tracking
 from flows.alignment.tracking import Tracker
 from flows.graph.running import StageError, StageRun, folder
+from flows.history import experiments
 from models.judges.base import Question
 from models.judges.openai import OpenAIJudge
 from models.judges.store import Record
@@ -263,4 +264,5 @@ def test_the_packaged_model_loads_back_and_chats(tmp_path, monkeypatch):
 )
 def test_a_server_knows_itself_where_artifacts_go(monkeypatch, uri, location):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
-    assert tracking._artifact_location() == location
+    root = experiments.artifact_root()
+    assert (root.as_uri() if root else None) == location

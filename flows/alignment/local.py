@@ -14,8 +14,8 @@ from flows.alignment.session import Session
 from flows.costs.budget import finish_run, paid_in_words
 from flows.graph.inputs import check_inputs
 from flows.graph.stages import Graph
-from flows.history import looks
-from flows.hosting import login
+from flows.history import experiments, looks
+from flows.hosting import login, tracking_server
 from flows.settings import read_settings
 from flows.storage import gc_lock
 
@@ -71,9 +71,12 @@ def align(root: Path, console, prefect: Prefect, cores: int | None = None, ancho
     """
     settings = read_settings(root)
     cores = cores or environment.usable_cores()
-    login.check_mlflow()  # before hours of work that nobody would find there
+    tracking_server.check(settings.tracking.experiment)  # before hours of work that nobody would find there
     with gc_lock.run_under_way(environment.state_dir(root)), only_one(root):
         heal(root)
+        moved = experiments.follow(settings.tracking.experiment)
+        if moved:
+            console.print(moved, style="yellow", markup=False, highlight=False, soft_wrap=True)
         graph = Graph(root)
         check_inputs(root, graph)
         if not anchors and _nothing_to_do(root, graph, prefect):

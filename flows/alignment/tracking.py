@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 from flows.alignment.anchors import Asked
@@ -24,7 +25,7 @@ from flows.graph import running, stage_inputs
 from flows.graph.live import Tail
 from flows.graph.running import StageError, StageRun, supervised_command
 from flows.graph.stages import Graph
-from flows.history import evidence, records
+from flows.history import evidence, experiments, records
 from flows.history.recorded import MADE_FROM
 from flows.hosting import servers
 from flows.redact import redact
@@ -55,23 +56,21 @@ def _complete_in_sqlite(uri: str) -> set[tuple[str, str]] | None:
 
     None when the store is not a sqlite file or looks otherwise than expected: then MLflow itself is asked.
     """
-    path = uri.removeprefix("sqlite:///")
-    if path == uri:
+    file = experiments.store_file(uri)
+    if file is None:
         return None
-    if not Path(path).exists():
+    if not file.exists():
         return set()
     query = (
         "SELECT s.value, v.value FROM runs r JOIN tags s ON s.run_uuid = r.run_uuid AND s.key = ?"
         " JOIN tags v ON v.run_uuid = r.run_uuid AND v.key = ?"
         " JOIN tags c ON c.run_uuid = r.run_uuid AND c.key = ? AND c.value = 'true'"
-        " WHERE r.lifecycle_stage = 'active'"
+        " LEFT JOIN experiment_tags m ON m.experiment_id = r.experiment_id AND m.key = ?"
+        " WHERE r.lifecycle_stage = 'active' AND m.value IS NULL"
     )
     try:
-        connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
-        try:
-            return set(connection.execute(query, (STAGE, VERSION, COMPLETE)).fetchall())
-        finally:
-            connection.close()
+        with closing(experiments.read_only(file)) as connection:
+            return set(connection.execute(query, (STAGE, VERSION, COMPLETE, experiments.MOVED_TO)).fetchall())
     except sqlite3.Error:
         return None
 
@@ -80,8 +79,7 @@ def find_run(client, stage: str, version: str, complete: bool) -> str | None:
     """The id of the latest run of a stage at a version; `complete` or one that was left unfinished."""
     where = f"tags.`{STAGE}` = '{stage}' AND tags.`{VERSION}` = '{version}'"
     where += f" AND tags.`{COMPLETE}` = '{'true' if complete else 'false'}'"
-    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
-    found = client.search_runs(experiments, filter_string=where, max_results=1)
+    found = client.search_runs(experiments.in_place(client), filter_string=where, max_results=1)
     return found[0].info.run_id if found else None
 
 
@@ -167,13 +165,15 @@ class Tracker:
     def _connect(self) -> None:
         from mlflow import MlflowClient
 
-        client = MlflowClient()
         name = self._session.settings.tracking.experiment
+        experiments.follow(name)
+        client = MlflowClient()
         experiment = client.get_experiment_by_name(name)
         if experiment:
             self._experiment = experiment.experiment_id
         else:
-            self._experiment = client.create_experiment(name, artifact_location=_artifact_location())
+            root = experiments.artifact_root()
+            self._experiment = client.create_experiment(name, artifact_location=root.as_uri() if root else None)
         self._close_dead_parents(client)
         self._connected = client
 
@@ -303,12 +303,6 @@ class Tracker:
         if lock.exists():
             self._client.log_artifact(self._parent, str(lock))
         self._client.set_terminated(self._parent, "FINISHED" if finished else "FAILED")
-
-
-def _artifact_location() -> str | None:
-    """Beside a store of our own; a server knows by itself where its artifacts go."""
-    path = os.environ["MLFLOW_TRACKING_URI"].removeprefix("sqlite:///")
-    return (Path(path).parent / "mlartifacts").as_uri() if path != os.environ["MLFLOW_TRACKING_URI"] else None
 
 
 def _process_tags() -> dict[str, str]:

@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 from urllib.parse import unquote, urlparse
 
-from flows.history import registry
+from flows.history import experiments, registry
 from flows.settings import read_sections
 
 MODEL_FOLDER, TOKENIZER_FOLDER = "model", "components/tokenizer"  # as MLflow lays a transformers model out
@@ -59,7 +59,7 @@ def downloaded(client, version: registry.Version, state: Path) -> Path:
     """The files of a registered version: where MLflow keeps them if that is on this machine, else a copy made once."""
     import mlflow
 
-    address = client.get_model_version_download_uri(version.name, str(version.number))
+    address = experiments.address_now(client.get_model_version_download_uri(version.name, str(version.number)))
     local = urlparse(address)
     if local.scheme in ("", "file"):
         return Path(unquote(local.path))

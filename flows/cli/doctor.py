@@ -16,7 +16,8 @@ from pathlib import Path
 import psutil
 
 from flows import environment
-from flows.hosting import login, servers
+from flows.history import experiments
+from flows.hosting import login, servers, tracking_server
 from flows.redact import without_login
 
 DISK_BYTES = 3e9
@@ -37,7 +38,7 @@ def examine(root: Path) -> list[Finding]:
     """All findings; a check that itself fails is a problem, never a traceback."""
     checks: tuple[Callable[[Path], Iterator[Finding]], ...] = (
         check_python, check_versions, check_disk, check_memory, check_gpu, check_params, check_state, check_data,
-        check_remotes, check_servers, check_preflight,
+        check_remotes, check_servers, check_tracking, check_preflight,
     )  # fmt: skip
     findings = []
     for check in checks:
@@ -171,27 +172,36 @@ def check_servers(root: Path) -> Iterator[Finding]:
     url = servers.running_prefect(root)
     if url:
         remedy = "start it with plumb up, or unset PREFECT_API_URL"
-        yield _server("prefect", url, f"{url}/health", lambda: login.check_prefect(url), remedy)
+        there = servers.answers(f"{url}/health")
+        yield _server("prefect", url, there, lambda: login.check_prefect(url), remedy)
     else:
         yield Finding("ok", "prefect", "no server runs: plumb align starts a private one; plumb up shows the pages")
-    tracking = os.environ.get("MLFLOW_TRACKING_URI", "")
-    if tracking.startswith("http"):
-        remedy = "start it, or unset MLFLOW_TRACKING_URI"
-        yield _server("mlflow", tracking, f"{tracking}/health", login.check_mlflow, remedy)
-    else:
-        yield Finding("ok", "mlflow", tracking or "sqlite in the project")
 
 
-def _server(subject: str, url: str, health: str, check_login: Callable[[], None], remedy: str) -> Finding:
+def check_tracking(root: Path) -> Iterator[Finding]:
+    """Whether MLflow can take what a run will log."""
+    from flows.settings import read_sections
+
+    uri, experiment = os.environ["MLFLOW_TRACKING_URI"], read_sections(root, "tracking")["tracking"].experiment
+    there = not uri.startswith("http") or login.get_mlflow("/health")[0] == tracking_server.OK
+    remedy = "start it, or unset MLFLOW_TRACKING_URI"
+    yield _server("mlflow", uri, there, lambda: tracking_server.check(experiment), remedy)
+    old = experiments.moved_from(experiment)
+    if old:
+        text = f"the project was moved: {experiment!r} keeps its artifacts in {old}"
+        yield Finding("note", "mlflow", text, "plumb align goes on in a new experiment of that name")
+
+
+def _server(subject: str, url: str, there: bool, check: Callable[[], None], remedy: str) -> Finding:
     shown = without_login(url)
-    if not servers.answers(health):
+    if not there:
         return Finding("problem", subject, f"{shown} does not answer", remedy)
     try:
-        check_login()
+        check()
     except ValueError as error:
         said, _, remedy = str(error).partition("; ")
         return Finding("problem", subject, said, remedy)
-    return Finding("ok", subject, f"{shown} answers")
+    return Finding("ok", subject, f"{shown} answers" if url.startswith("http") else shown)
 
 
 def check_preflight(root: Path) -> Iterator[Finding]:

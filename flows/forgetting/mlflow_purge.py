@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flows.forgetting.row_search import RowSearch
+from flows.history import experiments
 from flows.history.records import SUFFIXES
 
 
@@ -42,12 +43,12 @@ def _runs(client, experiments: list[str]) -> Iterator:
 
 
 def _holding(client, run: str, folder: str, search: RowSearch) -> Iterator[str]:
-    for artifact in client.list_artifacts(run, folder or None):
+    for artifact in experiments.artifacts(client, run).list_artifacts(folder or None):
         if artifact.is_dir:
             yield from _holding(client, run, artifact.path, search)
         elif Path(artifact.path).suffix in SUFFIXES:
             with tempfile.TemporaryDirectory() as place:
-                content = Path(client.download_artifacts(run, artifact.path, place)).read_bytes()
+                content = experiments.fetch(client, run, artifact.path, place).read_bytes()
             if search.holds(content):
                 yield artifact.path
 
@@ -67,10 +68,8 @@ def _traces(client, experiments: list[str], rows: set[str]) -> Iterator[Logged]:
 
 def remove_logged(client, found: list[Logged]) -> None:
     """What is gone already is no error."""
-    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
-
     for one in found:
         if one.trace:
             client.delete_traces(one.experiment, trace_ids=[one.trace])
         else:
-            get_artifact_repository(client.get_run(one.run).info.artifact_uri).delete_artifacts(one.path)
+            experiments.artifacts(client, one.run).delete_artifacts(one.path)

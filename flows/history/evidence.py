@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from flows.graph.stages import Stage
-from flows.history import looks, registry
+from flows.history import experiments, looks, registry
 from flows.history.looks import GATE_FILE
 from flows.history.registry import State, Version
 from tasks.artifacts.champion import ORIGIN_FILE
@@ -138,7 +138,7 @@ def _stage_run(client, stage: str, tags: Mapping[str, str]):
 def _gate_document(client, run, gate_hash: str) -> dict[str, Any]:
     """gate.json as it was logged. Raises ValueError if it is not what its hash says."""
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(client.download_artifacts(run.info.run_id, GATE_FILE, folder))
+        path = experiments.fetch(client, run.info.run_id, GATE_FILE, folder)
         if content_hash(path) != gate_hash:
             place = f"{GATE_FILE} in MLflow run {run.info.run_id}"
             raise ValueError(f"{place} is not the gate {gate_hash[:12]}; gate again")
@@ -183,7 +183,7 @@ def _report(client, parent, pages: str | None) -> str:
     run_id = parent.data.tags.get("plumb.run.report", parent.info.run_id)
     if pages:
         return report_page(client, run_id, pages)
-    folder = client.get_run(run_id).info.artifact_uri
+    folder = experiments.address_now(client.get_run(run_id).info.artifact_uri)
     return f"{folder}/{REPORT_FILE}" if _has_report(client, run_id) else folder
 
 
@@ -194,4 +194,4 @@ def report_page(client, run_id: str, pages: str) -> str:
 
 
 def _has_report(client, run_id: str) -> bool:
-    return any(found.path == REPORT_FILE for found in client.list_artifacts(run_id, str(Path(REPORT_FILE).parent)))
+    return REPORT_FILE in experiments.listed(client, run_id, str(Path(REPORT_FILE).parent))

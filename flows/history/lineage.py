@@ -9,11 +9,10 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from flows.graph.stages import flatten
-from flows.history import records, registry
+from flows.history import experiments, records, registry
 from flows.history.evidence import copy_path
 from flows.history.recorded import read_lock
 from flows.history.registry import Version
@@ -70,8 +69,8 @@ def _model(client, version: Version) -> dict[str, Any]:
 def _evidence(client, version: Version) -> dict[str, Any]:
     tags = version.tags
     with tempfile.TemporaryDirectory() as folder:
-        file = client.download_artifacts(tags[registry.PACKAGE_RUN], copy_path(tags[registry.GATE]), folder)
-        gate = json.loads(Path(file).read_text(encoding="utf-8"))
+        file = experiments.fetch(client, tags[registry.PACKAGE_RUN], copy_path(tags[registry.GATE]), folder)
+        gate = json.loads(file.read_text(encoding="utf-8"))
     return {
         "gate_hash": tags[registry.GATE],
         "gate_run": tags[registry.GATE_RUN],

@@ -5,11 +5,11 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import yaml
 
+from flows.history import experiments
 from flows.history.evidence import KIND
 
 LOCK_FILE = "dvc.lock"
@@ -65,11 +65,10 @@ def _hashes(entries: list[Mapping[str, Any]]) -> dict[str, str]:
 
 def read_lock(client, run_id: str) -> Mapping[str, Any] | None:
     """The dvc.lock that a run logged; None where it logged none."""
-    if not any(artifact.path == LOCK_FILE for artifact in client.list_artifacts(run_id)):
+    if LOCK_FILE not in experiments.listed(client, run_id):
         return None
     with tempfile.TemporaryDirectory() as folder:
-        path = client.download_artifacts(run_id, LOCK_FILE, folder)
-        return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        return yaml.safe_load(experiments.fetch(client, run_id, LOCK_FILE, folder).read_text(encoding="utf-8"))
 
 
 def recorded_runs(client) -> Iterator[Recorded]:

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import contextlib
 import re
-import sqlite3
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+
+from flows.history import experiments
 
 CHAMPION, CHALLENGER = "champion", "challenger"
 
@@ -139,8 +139,8 @@ def champion_number(uri: str, name: str) -> int | None:
 
     Raises ValueError with one line for a server that does not answer.
     """
-    path = uri.removeprefix("sqlite:///")
-    if path == uri:
+    file = experiments.store_file(uri)
+    if file is None:
         from mlflow import MlflowClient, MlflowException
 
         try:
@@ -153,10 +153,10 @@ def champion_number(uri: str, name: str) -> int | None:
                 f"no MLflow answers at MLFLOW_TRACKING_URI={uri}; start it, or unset MLFLOW_TRACKING_URI"
             ) from None
         return champion.number if champion else None
-    if not Path(path).exists():
+    if not file.exists():
         return None
     query = "SELECT version FROM registered_model_aliases WHERE name = ? AND alias = ?"
-    with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
+    with contextlib.closing(experiments.read_only(file)) as connection:
         row = connection.execute(query, (name, CHAMPION)).fetchone()
     return int(row[0]) if row else None
 

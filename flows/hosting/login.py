@@ -34,7 +34,7 @@ def as_client() -> None:
 
 def check_prefect(api: str) -> None:
     """Raises ValueError when the server at `api` refuses the login; a server that does not answer is not our matter."""
-    if _status(f"{api}/admin/version", prefect_headers()) == REFUSED:
+    if _get(f"{api}/admin/version", prefect_headers())[0] == REFUSED:
         raise ValueError(
             f"the Prefect server at {without_login(api)} refuses the login; set {PREFECT_CLIENT} to the server's "
             f"{PREFECT_SERVER}"
@@ -46,9 +46,14 @@ def check_mlflow() -> None:
     uri = os.environ["MLFLOW_TRACKING_URI"]
     if not uri.startswith(("http://", "https://")):
         return
-    address, headers = _mlflow_request(uri)
-    if _status(f"{address}/api/2.0/mlflow/experiments/get?experiment_id=0", headers) == REFUSED:
+    if get_mlflow("/api/2.0/mlflow/experiments/get?experiment_id=0")[0] == REFUSED:
         raise ValueError(mlflow_advice())
+
+
+def get_mlflow(path: str) -> tuple[int | None, str]:
+    """HTTP status and text of a GET from the MLflow server of this environment; (None, "") where nobody answers."""
+    address, headers = _mlflow_request(os.environ["MLFLOW_TRACKING_URI"])
+    return _get(f"{address}{path}", headers)
 
 
 def refused_by_mlflow(error: Exception) -> bool:
@@ -82,13 +87,12 @@ def _encoded(text: str) -> str:
     return base64.b64encode(text.encode()).decode()
 
 
-def _status(url: str, headers: dict[str, str]) -> int | None:
-    """The HTTP status of a GET; None where nobody answers."""
+def _get(url: str, headers: dict[str, str]) -> tuple[int | None, str]:
     request = urllib.request.Request(url, headers=headers)  # noqa: S310  an address of the user's own
     try:
         with urllib.request.urlopen(request, timeout=SECONDS) as response:  # noqa: S310
-            return response.status
+            return response.status, response.read().decode(errors="replace")
     except urllib.error.HTTPError as error:
-        return error.code
+        return error.code, ""
     except (OSError, ValueError):
-        return None
+        return None, ""

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import sqlite3
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from flows.history import registry
+from flows.history import experiments, registry
 from flows.history.recorded import MADE_FROM
 from flows.redact import redact
 from tasks.config.service import PromoteConfig
@@ -141,9 +140,9 @@ def on_inputs(client, experiment: str, inputs: str) -> list[Remembered]:
 
 def latest(uri: str, experiment: str) -> list[Remembered]:
     """The last retrainings, the newest first; a sqlite store is read without MLflow, whose import alone takes 2 s."""
-    path = uri.removeprefix("sqlite:///")
-    if path != uri:
-        return _latest_in_sqlite(path, experiment) if Path(path).exists() else []
+    file = experiments.store_file(uri)
+    if file:
+        return _latest_in_sqlite(file, experiment) if file.exists() else []
     from mlflow import MlflowClient
 
     client = MlflowClient(uri)
@@ -154,14 +153,14 @@ def latest(uri: str, experiment: str) -> list[Remembered]:
     return [_remembered(run.info.run_id, run.info.start_time, run.data.tags) for run in found]
 
 
-def _latest_in_sqlite(path: str, experiment: str) -> list[Remembered]:
+def _latest_in_sqlite(file: Path, experiment: str) -> list[Remembered]:
     query = (
         "SELECT r.run_uuid, r.start_time FROM runs r"
         " JOIN tags k ON k.run_uuid = r.run_uuid AND k.key = ? AND k.value = ?"
         " JOIN experiments e ON e.experiment_id = r.experiment_id AND e.name = ?"
         " WHERE r.status = 'FINISHED' AND r.lifecycle_stage = 'active' ORDER BY r.start_time DESC LIMIT ?"
     )
-    with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
+    with contextlib.closing(experiments.read_only(file)) as connection:
         runs = connection.execute(query, (KIND, RETRAIN, experiment, SHOWN)).fetchall()
         tags = "SELECT key, value FROM tags WHERE run_uuid = ?"
         return [_remembered(run, at, dict(connection.execute(tags, (run,)).fetchall())) for run, at in runs]

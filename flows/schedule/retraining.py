@@ -25,6 +25,7 @@ from flows.graph.running import StageError
 from flows.graph.stages import Graph
 from flows.history import evidence, registry
 from flows.schedule.decisions import NOBODY
+from flows.hosting import tracking_server
 from flows.serving import champion
 from flows.serving.request import Request
 from flows.settings import Settings, read_sections, read_settings, settings_in
@@ -158,11 +159,11 @@ def _as_text(changes: Mapping[str, Any]) -> dict[str, str]:
 
 def champion_pointer(root: Path, errand: Errand) -> str | None:
     """data/champion.dvc with the hash of who serves; None where the graph has no such file, or nobody serves."""
-    if errand.champion == NOBODY or not git.answers(root, "cat-file", "-e", f"{errand.commit}:{champion.POINTER}"):
+    if errand.champion == NOBODY or not git.answers(root, "cat-file", "-e", f"{errand.commit}:./{champion.POINTER}"):
         return None
     remote = shared_runs.remote_of(root)
     where = {"remote": remote} if remote is not None and data.has_remote(root, remote) else {}
-    return champion.naming(git.git(root, "show", f"{errand.commit}:{champion.POINTER}"), errand.champion, **where)
+    return champion.naming(git.git(root, "show", f"{errand.commit}:./{champion.POINTER}"), errand.champion, **where)
 
 
 def inputs_of(place: Path) -> str:
@@ -174,9 +175,10 @@ def bring_up_to_date(place: Path, anchors: bool, listener: Listener, share: Shar
     """Align in the clone and log it; returns the id of the run in MLflow.
 
     anchors: ask the judges theirs first. listener: makes one that is told how the session goes. share: of the graph.
-    Raises StageError, or another error of one line, when a stage failed or MLflow did not take it all.
+    Raises StageError, or another error of one line, when a stage failed or MLflow did not, or could not, take it all.
     """
     settings, state = read_settings(place), environment.state_dir(place)
+    tracking_server.check(settings.tracking.experiment)
     # Waits: stages that a retraining sent to a machine go on when it is killed, and the next one sends them again.
     # DVC names files relative to where it is asked.
     with local.only_one(place, wait=True), contextlib.chdir(place):

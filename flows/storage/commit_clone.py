@@ -10,7 +10,9 @@ from pathlib import Path
 
 from flows.git import git
 from flows.storage import removing
-from flows.storage.workspace import absolute_paths, change_params, check_params, share_dvc
+from flows.storage.workspace import (
+    absolute_paths, change_params, check_params, clone_shared, local_settings, project_in, share_dvc,
+)  # fmt: skip
 
 PREFIX = "commit-"
 OF_THE_PROJECT = ("intake", "gc")  # sections that no clone reads: inbox, remote, what is kept
@@ -26,23 +28,25 @@ def open_commit(
     """
     replaced = replaced or {}
     text = params_of(root, commit, changes)
-    name = hashlib.sha256(f"{commit} {text} {sorted(replaced.items())}".encode()).hexdigest()[:12]
+    name = hashlib.sha256(f"{root} {commit} {text} {sorted(replaced.items())}".encode()).hexdigest()[:12]
     clone = state / "workspaces" / f"{PREFIX}{name}"
+    # The project's own place is in the name: a clone shares objects and cache by absolute paths.
     if not clone.exists():
         clone.parent.mkdir(parents=True, exist_ok=True)
         partial = clone.with_suffix(".partial")
         shutil.rmtree(partial, ignore_errors=True)
-        git(root, "clone", "--quiet", "--shared", "--no-checkout", str(root), str(partial))
+        clone_shared(root, partial)
         git(partial, "checkout", "--quiet", "--detach", commit)
-        share_dvc(root, partial)
-        if (partial / "tasks").is_dir():
+        place = project_in(root, partial)
+        share_dvc(root, place)
+        if (place / "tasks").is_dir():
             check_params(text, Path("params.yaml"))
-        (partial / "params.yaml").write_text(absolute_paths(text, root, partial), encoding="utf-8")
+        (place / "params.yaml").write_text(absolute_paths(text, root, place), encoding="utf-8")
         for file, content in replaced.items():
-            (partial / file).write_text(content, encoding="utf-8")
+            (place / file).write_text(content, encoding="utf-8")
         partial.rename(clone)
     clone.touch()
-    return clone
+    return project_in(root, clone)
 
 
 def params_of(root: Path, commit: str, changes: Mapping[str, str]) -> str:
@@ -57,7 +61,7 @@ def params_of(root: Path, commit: str, changes: Mapping[str, str]) -> str:
                 f"{name} cannot be changed for one run: the section {section} of params.yaml is the project's; "
                 "edit it there"
             )
-    text = git(root, "show", f"{commit}:params.yaml")
+    text = git(root, "show", f"{commit}:./params.yaml")
     return change_params(text, changes) if changes else text
 
 
@@ -70,7 +74,6 @@ def forget_commits(state: Path, keep: int) -> None:
 
 def set_default_remote(clone: Path, name: str) -> None:
     """Make `name` the default DVC remote of a clone."""
-    from dvc.config import Config
-
-    with Config(str(clone / ".dvc")).edit("local") as settings:
-        settings.setdefault("core", {})["remote"] = name
+    settings = local_settings(clone)
+    settings.setdefault("core", {})["remote"] = name
+    settings.write()

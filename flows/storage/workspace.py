@@ -8,12 +8,12 @@ import difflib
 import hashlib
 import io
 import shutil
-import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from flows.git import GitError, git
 from flows.settings import refuse_secrets
 from tasks.common.plain_yaml import parse_yaml
 from tasks.common.yaml_versions import two_readings
@@ -35,14 +35,44 @@ def open_workspace(root: Path, state: Path, params: str) -> Path:
         # No checkout: the files are copied as they are, with what is not committed yet.
         partial = clone.with_suffix(".partial")
         shutil.rmtree(partial, ignore_errors=True)
-        _git(root, "clone", "--quiet", "--shared", "--no-checkout", str(root), str(partial))
+        clone_shared(root, partial)
         partial.rename(clone)
-    _copy_files(root, clone)
+    share_objects(root, clone)
+    _copy_files(repository(root), clone)
     # The objects are shared, so the clone can stand where `root` stands: MLflow records the right commit.
-    _git(clone, "reset", "--quiet", _git(root, "rev-parse", "HEAD").strip())
-    share_dvc(root, clone)
-    (clone / "params.yaml").write_text(absolute_paths(params, root, clone), encoding="utf-8")
-    return clone
+    git(clone, "reset", "--quiet", git(root, "rev-parse", "HEAD"))
+    place = project_in(root, clone)
+    share_dvc(root, place)
+    (place / "params.yaml").write_text(absolute_paths(params, root, place), encoding="utf-8")
+    return place
+
+
+def repository(root: Path) -> Path:
+    """The top of the git repository that the project lies in: its own folder, or one above in a monorepo.
+
+    Raises ValueError when there is none.
+    """
+    try:
+        return Path(git(root, "rev-parse", "--show-toplevel"))
+    except GitError as error:
+        raise ValueError(f"a run with other params needs git: {error}") from None
+
+
+def project_in(root: Path, clone: Path) -> Path:
+    """Where the project `root` lies in a clone of its repository."""
+    return clone / root.relative_to(repository(root))
+
+
+def clone_shared(root: Path, clone: Path) -> None:
+    """A clone of the project's repository without files, whose objects are those of the repository."""
+    git(root, "clone", "--quiet", "--shared", "--no-checkout", str(repository(root)), str(clone))
+
+
+def share_objects(root: Path, clone: Path) -> None:
+    """Have a clone find the objects of `root` where they are now: git wrote down where they were."""
+    objects = (root / git(root, "rev-parse", "--git-path", "objects")).resolve()
+    alternates = clone / ".git" / "objects" / "info" / "alternates"
+    alternates.write_text(f"{objects}\n", encoding="utf-8")
 
 
 def change_params(text: str, changes: Mapping[str, str], source: str = "params.yaml") -> str:
@@ -170,14 +200,14 @@ def _nearest(name: str, tree: Mapping[str, Any]) -> str:
 
 
 def _copy_files(root: Path, clone: Path) -> None:
-    listed = _git(root, "ls-files", "-z", "--cached", "--others", "--exclude-standard").split("\0")
+    listed = git(root, "ls-files", "-z", "--cached", "--others", "--exclude-standard").split("\0")
     wanted = {name for name in listed if name and (root / name).is_file()}
-    known = {name for name in _git(clone, "ls-files", "-z", "--cached").split("\0") if name}
-    for name in known - wanted - {"dvc.lock"}:
+    known = {name for name in git(clone, "ls-files", "-z", "--cached").split("\0") if name}
+    # What the clone has made is its own, also where a team commits its dvc.lock.
+    locks = {name for name in known | wanted if Path(name).name == "dvc.lock" and (clone / name).exists()}
+    for name in known - wanted - locks:
         (clone / name).unlink(missing_ok=True)
-    if (clone / "dvc.lock").exists():
-        # What the clone has made is its own, also where a team commits its dvc.lock.
-        wanted.discard("dvc.lock")
+    wanted -= locks
     for name in wanted:
         source, target = root / name, clone / name
         if not target.exists() or source.read_bytes() != target.read_bytes():
@@ -194,17 +224,29 @@ def share_dvc(root: Path, clone: Path) -> None:
 
     config = Config(str(root / ".dvc"), validate=False)
     cache = (root / ".dvc" / config.get("cache", {}).get("dir", "cache")).resolve()
-    lines = ["[cache]", f"    dir = {cache}"]
+    settings = local_settings(clone)
+    settings.clear()
+    settings["cache"] = {"dir": str(cache)}
     default = config.get("core", {}).get("remote")
     if default:
-        lines += ["[core]", f"    remote = {default}"]
+        settings["core"] = {"remote": default}
     for name, remote in config.get("remote", {}).items():
         url = str(remote.get("url", ""))
         if url and "://" not in url:
             remote = {**remote, "url": (root / ".dvc" / url).resolve()}
-        kept = [f"    {key} = {remote[key]}" for key in CARRIED if key in remote]
-        lines += [f"['remote \"{name}\"']", *kept] if kept else []
-    (clone / ".dvc" / "config.local").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        settings[f'remote "{name}"'] = {key: str(remote[key]) for key in CARRIED if key in remote}
+    settings.write()
+
+
+def local_settings(root: Path):
+    """DVC's local settings of a project, to be changed and written.
+
+    By the library that DVC reads them with, which quotes commas, signs of comments, spaces and quotes; DVC's own
+    writing ends at letters that are not ASCII.
+    """
+    from configobj import ConfigObj
+
+    return ConfigObj(str(root / ".dvc" / "config.local"), encoding="utf-8", interpolation=False)
 
 
 def absolute_paths(params: str, root: Path, clone: Path) -> str:
@@ -232,10 +274,3 @@ def _texts(tree: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
 def _comes_along(root: Path, clone: Path, value: str) -> bool:
     return (clone / value).exists() or (root / f"{value}.dvc").exists()
 
-
-def _git(folder: Path, *arguments: str) -> str:
-    answer = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, check=False)
-    if answer.returncode != 0:
-        line = " ".join(answer.stderr.split()) or f"exit code {answer.returncode}"
-        raise ValueError(f"a run with other params needs git: `git {arguments[0]}` in {folder} said: {line}")
-    return answer.stdout

@@ -1,0 +1,105 @@
+"""Where MLflow's experiment keeps its artifacts, when the project's folder was moved or copied.
+
+MLflow stores an artifact root as an absolute address and cannot change it. Beside a sqlite store the root is ours:
+the runs of a moved project go to a new experiment of the same name, linked by tags with the old one, whose artifacts
+are read where they lie now.
+"""
+
+import os
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+SQLITE, FOLDER = "sqlite:///", "mlartifacts"
+MOVED_FROM, MOVED_TO = "plumb.moved_from", "plumb.moved_to"
+
+
+def store_file(uri: str) -> Path | None:
+    """The file of a sqlite store; None for any other."""
+    return Path(uri.removeprefix(SQLITE)).resolve() if uri.startswith(SQLITE) else None
+
+
+def read_only(file: Path) -> sqlite3.Connection:
+    """A connection to a store that is there, without MLflow, whose import alone takes 2 s."""
+    return sqlite3.connect(f"{file.resolve().as_uri()}?mode=ro", uri=True)
+
+
+def artifact_root() -> Path | None:
+    """Beside a sqlite store; None for a server, which knows by itself where its artifacts go."""
+    file = store_file(os.environ["MLFLOW_TRACKING_URI"])
+    return file.parent / FOLDER if file else None
+
+
+def state_in_sqlite(file: Path, name: str) -> tuple[str, str, str] | None:
+    """(id, lifecycle stage, artifact root) of an experiment; None where there is none, or the file is no store yet."""
+    query = "SELECT CAST(experiment_id AS TEXT), lifecycle_stage, artifact_location FROM experiments WHERE name = ?"
+    try:
+        with closing(read_only(file)) as connection:
+            return connection.execute(query, (name,)).fetchone()
+    except sqlite3.Error:
+        return None
+
+
+def moved_from(name: str) -> Path | None:
+    """Where the experiment still keeps its artifacts, if that is beside the store of a project that was moved."""
+    file = store_file(os.environ["MLFLOW_TRACKING_URI"])
+    found = state_in_sqlite(file, name) if file else None
+    old = _local(found[2]) if found else None
+    return old if old and old.name == FOLDER and old.resolve() != artifact_root() else None
+
+
+def follow(name: str) -> str | None:
+    """Go on in a new experiment where the project was moved; returns what was done, in one line."""
+    old_root = moved_from(name)
+    if old_root is None:
+        return None
+    from mlflow import MlflowClient
+
+    client = MlflowClient()
+    old = client.get_experiment_by_name(name).experiment_id
+    kept = f"{name} (until it was moved, {old})"
+    client.rename_experiment(old, kept)
+    new = client.create_experiment(name, artifact_root().as_uri(), tags={MOVED_FROM: old})
+    client.set_experiment_tag(old, MOVED_TO, new)
+    return (
+        f"This project was moved: MLflow's experiment {name!r} keeps its artifacts in {old_root}. It is called "
+        f"{kept!r} from now on, and all stages are logged in a new {name!r}, in {artifact_root()}"
+    )
+
+
+def in_place(client) -> list[str]:
+    """The ids of the experiments whose artifacts lie where MLflow says."""
+    return [one.experiment_id for one in client.search_experiments() if MOVED_TO not in one.tags]
+
+
+def address_now(uri: str) -> str:
+    """The address of artifacts, also of those that a moved project has brought along."""
+    path, root = _local(uri), artifact_root()
+    if path is None or root is None or FOLDER not in path.parts:
+        return uri
+    here = root.joinpath(*path.parts[path.parts.index(FOLDER) + 1 :])
+    return here.as_uri() if here.exists() else uri
+
+
+def artifacts(client, run_id: str):
+    """MLflow's repository of a run's artifacts, where they lie now."""
+    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+    address = address_now(client.get_run(run_id).info.artifact_uri)
+    return get_artifact_repository(address, tracking_uri=client.tracking_uri)
+
+
+def listed(client, run_id: str, folder: str | None = None) -> list[str]:
+    """The paths of a run's artifacts in one folder, by default at the top."""
+    return [artifact.path for artifact in artifacts(client, run_id).list_artifacts(folder)]
+
+
+def fetch(client, run_id: str, path: str, folder: str) -> Path:
+    """Download an artifact of a run into `folder`."""
+    return Path(artifacts(client, run_id).download_artifacts(path, folder))
+
+
+def _local(uri: str) -> Path | None:
+    parts = urlsplit(uri)
+    return Path(unquote(parts.path)) if parts.scheme == "file" else None
