@@ -25,7 +25,6 @@ from tasks.generate import check_tools
 from tasks.judging.templates import template_of, with_template
 from tasks.preflight.checks import Finding, check, refused
 from tasks.preflight.project import Project
-from tasks.scoring.gold_judge import asking_settings
 
 ATTEMPTS, PATIENCE = 3, 60.0  # calls for one answer, and seconds for it, at most
 FILES = ("path", "file")

@@ -11,7 +11,7 @@ from models.judges.base import Question, Ratings, weighted_mean
 from models.judges.budget import Budget
 from models.judges.making import make_judge
 from models.judges.store import Store, question_key
-from tasks.common.errors import ConfigError, DataError
+from tasks.common.errors import ConfigError
 from tasks.common.rows import Row
 from tasks.judging.call_log import CallLog
 from tasks.judging.templates import with_template
