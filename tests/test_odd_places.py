@@ -1,6 +1,10 @@
 """Where projects may lie: folders and buckets' prefixes with signs of DVC's, git's and SQLite's own, and monorepos."""
 
+import shlex
+import signal
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +15,7 @@ from flows import environment
 from flows.history import experiments
 from flows.storage import commit_clone, data, workspace
 from tests import toy
+from tests.ports import free_port
 
 NAMES = [
     "a,b",
@@ -111,3 +116,25 @@ def test_clones_of_a_moved_project_find_its_objects(tmp_path):
     for clone in after:
         toy.command(clone, "git", "fsck", "--connectivity-only")
         assert str(new / ".dvc" / "cache") in Repo(str(clone)).cache.local.path
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+def test_the_commands_of_every_day_work_wherever_the_project_lies(name, tmp_path):
+    """plumb up, and beside it align and align --set."""
+    folder = tmp_path / name / "toy"
+    folder.parent.mkdir()
+    folder = toy.make_toy(folder)
+    command = [sys.executable, "-m", "flows.cli", "up", f"--prefect-port={free_port()}", f"--mlflow-port={free_port()}"]
+    started = subprocess.Popen(command, cwd=folder, env=toy.toy_environment(folder), stdout=subprocess.PIPE, text=True)
+    try:
+        assert any("Ctrl-C ends all of it" in line for line in started.stdout)
+        for arguments in (["align"], ["align", "--set", "second.steps=4"]):
+            done = toy.plumb(folder, *arguments)
+            assert done.returncode == 0, done.stdout + done.stderr
+        shell = f"source {shlex.quote(str(folder / '.prefect' / 'up.env'))} && echo $PREFECT_API_URL"
+        assert toy.command(folder, "bash", "-c", shell).startswith("http://127.0.0.1:")
+    finally:
+        started.send_signal(signal.SIGINT)
+        assert started.wait(timeout=60) == 0
+    assert [path.name for path in tmp_path.iterdir()] == [name] and list((tmp_path / name).iterdir()) == [folder]
