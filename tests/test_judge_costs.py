@@ -103,7 +103,7 @@ def test_compare_asks_what_was_forecast(tmp_path, params, server, changes, calls
 
 
 def test_one_number_for_calls_wherever_they_are_told(tmp_path, params, server, monkeypatch):
-    """Two calls of an attempt in vain, then labels with calls that are asked again: by the server's own count."""
+    """Three calls in vain (two for an answer, one to see whether the server has any), then labels with calls that are asked again: by the server's own count."""
     session = toy.make_session(toy.make_toy(tmp_path / "toy"), monkeypatch)
     version = session.graph.version("first")
     place = running.folder(session.state, "first", version)
@@ -111,7 +111,7 @@ def test_one_number_for_calls_wherever_they_are_told(tmp_path, params, server, m
     for name, value in (("LIVE", place), ("JUDGE_URL", server.url), ("STATE", tmp_path / "state")):
         monkeypatch.setenv(f"PLUMB_{name}", str(value))
     params["compare"]["asking"] = {**ASKING, "attempts": 9}
-    server.reset(Faults(too_many=1.0))
+    server.reset(Faults(dropped=1.0))
     with pytest.raises(JudgeUnreachable):
         params_in_vain = {**params, "compare": {**params["compare"], "asking": {**ASKING, "attempts": 2}}}
         run_compare(tmp_path, params_in_vain, rows(PROMPTS, "c"))
@@ -121,7 +121,7 @@ def test_one_number_for_calls_wherever_they_are_told(tmp_path, params, server, m
     server.reset(Faults(too_many=0.2, dropped=0.1))
     metrics = run_compare(tmp_path, params, rows(PROMPTS, "c"))
     made = len(server.calls)
-    assert made > PROMPTS * 9 and in_vain == 2
+    assert made > PROMPTS * 9 and in_vain == 3
     (session.root / "metrics").mkdir(exist_ok=True)
     (session.root / "metrics" / "first.json").write_text(json.dumps(metrics))
     session.ends(StageRun("first", version, "ran", seconds=1.0))
