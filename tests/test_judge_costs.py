@@ -103,7 +103,8 @@ def test_compare_asks_what_was_forecast(tmp_path, params, server, changes, calls
 
 
 def test_one_number_for_calls_wherever_they_are_told(tmp_path, params, server, monkeypatch):
-    """Three calls in vain (two for an answer, one to see whether the server has any), then labels with calls that are asked again: by the server's own count."""
+    """Three calls in vain (two for an answer, one to see whether the server has any), then labels with calls that are
+    asked again: by the server's own count."""
     session = toy.make_session(toy.make_toy(tmp_path / "toy"), monkeypatch)
     version = session.graph.version("first")
     place = running.folder(session.state, "first", version)
