@@ -172,5 +172,9 @@ def test_the_state_folder_is_shared_by_clones_of_one_cache(tmp_path, monkeypatch
     (tmp_path / ".dvc").mkdir()
     (tmp_path / ".dvc" / "config.local").write_text("[cache]\n    dir = ../../shared/cache\n")
     assert state.state_root(tmp_path) == (tmp_path.parent / "shared" / "plumb-state").resolve()
+    # As DVC writes a remote, which git's reader of settings takes for a broken file.
+    local = "['remote \"mine\"']\n    url = s3://runs\n[cache]\n    dir = \"../../also, shared/cache\"\n"
+    (tmp_path / ".dvc" / "config.local").write_text(local)
+    assert state.state_root(tmp_path) == (tmp_path.parent / "also, shared" / "plumb-state").resolve()
     monkeypatch.setenv(state.STATE_VARIABLE, str(tmp_path / "mine"))
     assert state.state_root(tmp_path) == tmp_path / "mine"

@@ -12,7 +12,6 @@ import hashlib
 import json
 import os
 import shutil
-import subprocess
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Iterator, Mapping
@@ -33,16 +32,16 @@ def state_root(project: Path = Path(".")) -> Path:
 
 
 def _cache_folder(project: Path) -> Path:
-    """dvc's cache folder, read from its config without importing dvc."""
+    """dvc's cache folder, read from its config as dvc reads it, without importing dvc."""
+    from configobj import ConfigObj
+
     for name in ("config.local", "config"):
         file = project / ".dvc" / name
         if not file.is_file():
             continue
-        answer = subprocess.run(
-            ["git", "config", "--file", str(file), "cache.dir"], capture_output=True, text=True, check=False
-        )
-        if answer.returncode == 0 and answer.stdout.strip():
-            return (file.parent / answer.stdout.strip()).resolve()
+        configured = ConfigObj(str(file), encoding="utf-8", interpolation=False).get("cache", {}).get("dir")
+        if configured:
+            return (file.parent / configured).resolve()
     return (project / ".dvc" / "cache").resolve()
 
 
