@@ -131,8 +131,10 @@ class Endpoint:
 
     def shown(self, text: str) -> str:
         """A server's own words in one line, cut, and without the key."""
-        words = " ".join(text.split())
-        return (words.replace(self._key, f"[{self.key_variable}]") if self._key else words)[:_SHOWN]
+        return self.without_key(" ".join(text.split()))[:_SHOWN]
+
+    def without_key(self, text: str) -> str:
+        return text.replace(self._key, f"[{self.key_variable}]") if self._key else text
 
     def _no_answer(self, error: Exception) -> Exception:
         certificate = getattr(error, "certificate_error", error)

@@ -6,7 +6,6 @@ for any JSON object, and one that refuses that too for plain text; what comes ba
 """
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -195,12 +194,8 @@ class OpenAIJudge:
             choice, said = completion["choices"][0], text or refusal_of(completion["choices"][0]["message"])
             why = why_unreadable(choice, text, self.max_tokens, list(self.weights), question.second is not None)
             reply = Reply(_invalid(question, said), said, *tokens, cost)
-            raise Unusable(self._without_key(why), reply, final=self.temperature == 0) from None
+            raise Unusable(self.endpoint.without_key(why), reply, final=self.temperature == 0) from None
         return Reply(answer, text, *tokens, cost)
-
-    def _without_key(self, text: str) -> str:
-        key = os.environ.get(self.key_variable or "", "").strip()
-        return text.replace(key, f"[{self.key_variable}]") if key else text
 
     def _answer(self, question: Question, text: str, cut: bool) -> Answer:
         texts = [strip_role_tokens(one) for one in (question.first, question.second) if one is not None]
