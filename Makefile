@@ -59,7 +59,7 @@ test-services: setup .services/ready  ## intake and service on real servers: fau
 QUICK := approval heartbeat infra_services intake_services lineage promotion report_browser rollback
 
 test-services-quick: setup .services/ready  ## of these, what takes some minutes
-	@$(BIN)/python -m pytest -q -n 2 --dist loadfile -m 'services and not slow' $(QUICK:%=tests/test_%.py)
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile -m 'services and not slow' $(foreach name,$(QUICK),$(shell find tests -name test_$(name).py))
 
 nightly: test-slow test-services demo-seeds demo-hacking  ## the long loops: killed processes, real servers, three seeds, hacks
 

@@ -12,7 +12,7 @@ import yaml
 
 from tasks.config import sections
 from tasks.runner import pipeline
-from tests.import_closure import ROOT, closure, dependencies
+from tests.import_closure import ROOT, dependencies
 
 FORBIDDEN = {
     "models": {"tasks", "flows", "mlflow", "prefect", "dvc", "yaml"},
@@ -85,6 +85,13 @@ def test_packages_stand_in_an_order(whole):
         for file in (ROOT / whole / room).glob("*.py"):
             wrong = {i for i in imports(file) if ".".join(i.split(".")[:2]) in later}
             assert not wrong, f"{file.relative_to(ROOT)} imports {wrong}; packages stand in the order {', '.join(rooms)}"
+
+
+def test_tests_lie_where_what_they_test_lies():
+    """`tests/models/ppo` beside `models/ppo`; runs of the whole graph, and what tests share, have folders of their own."""
+    for file in (ROOT / "tests").rglob("test_*.py"):
+        folder = file.parent.relative_to(ROOT / "tests")
+        assert folder.parts[:1] in {(), ("compat",), ("support",), ("whole",)} or (ROOT / folder).is_dir(), file
 
 
 def test_at_the_top_of_tasks_lie_the_stages():

@@ -13,7 +13,7 @@ from pathlib import Path
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-from tests.tiny_models import TEXT
+from tests.support.tiny_models import TEXT
 
 BYTES, LLAMA, GEMMA = "bytes", "llama", "gemma"  # byte-level BPE; SentencePiece with a first blank; without one
 THINK = "<think>\n\n</think>\n\n"

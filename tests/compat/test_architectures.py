@@ -1,7 +1,7 @@
 """Every architecture goes the whole way: tokenizer, SFT, log-probs, samples, reward model, DPO, PPO, package, reload.
 
 What comes out in a batch is what each row gives alone; or the architecture is refused by name before a stage runs. A
-new one is a line in tests/tiny_architectures.py.
+new one is a line in tests/support/tiny_architectures.py.
 """
 
 import json
@@ -26,8 +26,8 @@ from tasks import dpo, package, ppo, reward, sft
 from tasks.common.rows import write_jsonl
 from tasks.runner.params import stage_config
 from tests.import_closure import ROOT
-from tests.tiny_architectures import ALLOWED, ARCHITECTURES, PROMPTS, RESPONSES, ROWS, alone, build, greedy
-from tests.tiny_models import GPT2_TEMPLATE, make_tokenizer
+from tests.support.tiny_architectures import ALLOWED, ARCHITECTURES, PROMPTS, RESPONSES, ROWS, alone, build, greedy
+from tests.support.tiny_models import GPT2_TEMPLATE, make_tokenizer
 
 TOKENS = 8
 # One of each way to attend and to remember: these run in `make test`, the others in `make test-compat`.

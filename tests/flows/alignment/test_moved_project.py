@@ -1,0 +1,100 @@
+"""A project that was moved or copied with its MLflow store: what was logged is found, and logging goes on there.
+
+MLflow's artifact roots are absolute. Before, new artifacts went to the old path, which MLflow made again.
+"""
+
+import json
+import shutil
+
+import pytest
+
+from flows.alignment import tracking
+from flows.forgetting import mlflow_purge
+from flows.history import evidence, experiments, recorded
+from tests.flows.alignment.test_tracking import client, finished, log_pass, runs  # noqa: F401  a fixture
+from tests.support import toy
+from tests.support.mlflow_store import empty_store
+
+GATE = {"candidate_hash": "c" * 32, "verdict": "promote"}
+
+
+KINDS = {"moved": ["an other"], "copied": ["copy"], "moved twice": ["an other", "third"]}
+
+
+@pytest.fixture()
+def project(request, finished, tmp_path, monkeypatch):  # noqa: F811
+    """Logged where it was, then elsewhere."""
+    place = tmp_path / "first"
+    shutil.copytree(finished, place, symlinks=True)
+    empty_store(place / "mlflow.db")
+    session = toy.make_session(place, monkeypatch)
+    assert log_pass(session, list(session.graph.stages)).problems == [] and tracking.all_logged(session.graph)
+    kind = getattr(request, "param", "moved")
+    for number, name in enumerate(KINDS[kind]):
+        if number:
+            log_pass(session, list(session.graph.stages), outcome="current")
+        place, old = tmp_path / name, place
+        (shutil.copytree if kind == "copied" else shutil.move)(old, place)
+        session = toy.make_session(place, monkeypatch)
+    return session
+
+
+def everything(folder):
+    return {file for file in folder.rglob("*") if ".dvc" not in file.parts} if folder.exists() else set()
+
+
+@pytest.mark.parametrize("project", KINDS, indirect=True)
+def test_logging_goes_on_in_a_new_experiment_that_a_tag_links(project, tmp_path):
+    first, store = everything(tmp_path / "first"), client(project)
+    old = store.get_experiment_by_name("toy").experiment_id
+    said = experiments.follow("toy")
+    assert "was moved" in said and str(project.root / "mlartifacts") in said and experiments.follow("toy") is None
+    assert not tracking.all_logged(project.graph), "what was logged elsewhere is logged again"
+    assert log_pass(project, list(project.graph.stages), outcome="current").problems == []
+    assert tracking.all_logged(project.graph)
+    new = store.get_experiment_by_name("toy")
+    assert new.tags[experiments.MOVED_FROM] == old
+    assert store.get_experiment(old).tags[experiments.MOVED_TO] == new.experiment_id
+    assert len(runs(project)) == len(project.graph.stages)
+    assert all(run.info.artifact_uri.startswith((project.root / "mlartifacts").as_uri()) for run in runs(project))
+    assert everything(tmp_path / "first") == first, "nothing is written where the project was"
+
+
+def test_the_tracker_alone_goes_on_there_as_well(project, tmp_path):
+    first = everything(tmp_path / "first")
+    assert log_pass(project, ["first"], outcome="current").problems == []
+    assert everything(tmp_path / "first") == first
+
+
+def test_what_was_logged_before_is_read_where_it_lies_now(project):
+    store = client(project)
+    shutil.rmtree(project.root.parent / "first", ignore_errors=True)
+    found = list(recorded.recorded_runs(store))
+    assert found and all(one.lock["stages"].keys() == project.graph.stages.keys() for one in found)
+    (second,) = [run for run in runs(project) if run.data.tags["plumb.stage"] == "second"]
+    assert experiments.listed(store, second.info.run_id, "out/second") == ["out/second/rows.jsonl"]
+
+
+def test_the_gate_that_a_promotion_rests_on_is_read_where_it_lies_now(project, tmp_path):
+    store, (run, *_) = client(project), runs(project)
+    file = tmp_path / "gate.json"
+    file.write_text(json.dumps(GATE))
+    folder = experiments.artifacts(store, run.info.run_id)
+    folder.log_artifact(str(file), "metrics")
+    shutil.rmtree(tmp_path / "first", ignore_errors=True)
+    assert evidence._gate_document(store, run, evidence.content_hash(file)) == GATE
+
+
+@pytest.mark.parametrize("project", ["copied"], indirect=True)
+def test_forgetting_reaches_what_was_logged_before_and_spares_the_other_copy(project, tmp_path):
+    store, first = client(project), everything(tmp_path / "first")
+    (second,) = [run for run in runs(project) if run.data.tags["plumb.stage"] == "second"]
+    mlflow_purge.remove_logged(store, [mlflow_purge.Logged(second.info.run_id, "out/second/rows.jsonl")])
+    assert not list(project.root.glob("mlartifacts/**/rows.jsonl")) and everything(tmp_path / "first") == first
+
+
+def test_an_experiment_that_was_given_an_artifact_root_stays(tmp_path, monkeypatch):
+    session = toy.make_session(toy.make_toy(tmp_path / "toy"), monkeypatch)
+    empty_store(session.root / "mlflow.db")
+    client(session).create_experiment("toy", (tmp_path / "elsewhere").as_uri())
+    assert experiments.follow("toy") is None

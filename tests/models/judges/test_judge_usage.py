@@ -1,0 +1,96 @@
+"""What a call is charged, by what servers say it took."""
+
+import pytest
+
+from models.judges.asking import AskingSettings
+from models.judges.budget import Budget
+from models.judges.openai import OpenAIJudge
+from models.judges.usage import Usage, read_usage
+from tests.models.judges.test_judge_server import FAST, ask, key, longer_wins, questions  # noqa: F401
+from tests.support.judge_server import JudgeServer
+
+
+def details(reasoning=None, cached=None):
+    return {"completion_tokens_details": reasoning and {"reasoning_tokens": reasoning},
+            "prompt_tokens_details": cached and {"cached_tokens": cached, "audio_tokens": 0}}
+
+
+def openai(prompt, completion, total=None, **more):
+    counts = {"prompt_tokens": prompt, "completion_tokens": completion}
+    return {**counts, **more} if total is None else {**counts, "total_tokens": total, **more}
+
+
+@pytest.mark.parametrize(("stated", "usage"), [
+    (openai(100, 10, 110), Usage(100, 10)),
+    (openai(100, 10, 110, **details()), Usage(100, 10)),  # vLLM: details are null
+    (openai(100, 50, 150, **details(40, 64)), Usage(100, 50, 64, 40)),  # OpenAI, OpenRouter: parts of the counts
+    (openai(100, 50, 150, prompt_cache_hit_tokens=64, prompt_cache_miss_tokens=36), Usage(100, 50, 64)),  # DeepSeek
+    (openai(10120, 1499, 14428, **details(2809, 128)), Usage(10120, 4308, 128, 2809)),  # xAI: beside completion_tokens
+    (openai(12, 2, 331, **details(317)), Usage(12, 319, 0, 317)),
+    (openai(20, 198, 623), Usage(20, 603, 0, 405)),  # Gemini: in the total alone
+    (openai(100, 10, 110, **details(500)), Usage(100, 510, 0, 500)),  # more than they can be part of
+    (openai(100, 50, **details(40)), Usage(100, 90, 0, 40)),  # nothing says that they are part of it
+    (openai(100, 10, 110, reasoning_tokens=10), Usage(100, 10, 0, 10)),
+    ({"input_tokens": 10, "cache_read_input_tokens": 100, "cache_creation_input_tokens": 5, "output_tokens": 7},
+     Usage(115, 7, 100)),  # Anthropic: beside input_tokens
+    (openai(110, 7, 117, cache_read_input_tokens=100), Usage(110, 7, 100)),  # LiteLLM: part of prompt_tokens
+    (openai(100, 10, 90), Usage(100, 10)),  # a total below its parts
+    (openai(100.0, 10.0, 110.0), Usage(100, 10)),
+])
+def test_usage_is_read_as_it_may_be_billed(stated, usage):
+    assert read_usage(stated) == usage
+
+
+@pytest.mark.parametrize("stated", [
+    None, {}, [], "100", {"prompt_tokens": 100}, {"total_tokens": 110}, openai(None, None), openai(0, 0, 0),
+    openai("100", "10"), openai(-1, 10), openai(float("nan"), 10), openai(True, 10), openai(100, float("inf")),
+])
+def test_a_usage_that_says_nothing_is_none(stated):
+    assert read_usage(stated) is None
+
+
+def test_cached_and_reasoning_tokens_have_prices_of_their_own(ask):  # noqa: F811
+    """36 read at 10, 64 from the cache at 1, 10 written at 100, 40 thought at 50: 360 + 64 + 1000 + 2000."""
+    stated = openai(100, 50, 150, **details(40, 64))
+    price = {"input_price": 10.0, "output_price": 100.0, "cached_price": 1.0, "reasoning_price": 50.0}
+    with JudgeServer(longer_wins, usage=stated) as server:
+        _, asker = ask(server, questions(1), **price)
+        assert asker.tally.cost == pytest.approx(2 * 3424 / 1e6)
+        _, asker = ask(server, questions(1), input_price=10.0, output_price=100.0)
+    assert asker.tally.cost == pytest.approx(2 * 6000 / 1e6), "as what they are part of"
+    assert (asker.tally.input_tokens, asker.tally.output_tokens) == (200, 100)
+
+
+def test_a_budget_holds_where_reasoning_is_billed_beside_what_max_tokens_limits(ask):  # noqa: F811
+    """Each call costs 100 + 10 010 tokens, more than the worst that max_tokens allows: known after the first."""
+    with JudgeServer(longer_wins, usage=openai(100, 10, 10_110)) as server:
+        answers, asker = ask(server, questions(20), budget=Budget(max_cost=0.05), input_price=1.0, output_price=1.0)
+    assert asker.budget.cost == pytest.approx(len(server.calls) * 10_110 / 1e6) and asker.budget.cost <= 0.05
+    assert asker.budget.exhausted and sum(answer is not None for answer in answers) == len(server.calls) >= 3
+
+
+def test_the_worst_case_takes_the_dearest_price():
+    judge = OpenAIJudge("j", "m", {"honesty": 1.0}, input_price=1.0, cached_price=3.0, output_price=2.0)
+    assert judge.cost(10, 10) == pytest.approx(50 / 1e6)
+    judge.reasoning_price = 4.0
+    assert judge.cost(10, 10) == pytest.approx(70 / 1e6)
+
+
+def test_tokens_of_every_reply_count(ask):  # noqa: F811
+    """Half of the replies cannot be read, and are asked for again as the judge samples."""
+    def every_other(body):
+        return longer_wins(body) if len(server.calls) % 2 else "I would rather not."
+
+    with JudgeServer(every_other) as server:
+        _, asker = ask(server, questions(2), AskingSettings(1, 8, 0.01, 0.01), temperature=1.0, output_price=1.0)
+    assert asker.tally.calls == len(server.calls) == 8
+    assert (asker.tally.input_tokens, asker.tally.output_tokens) == (800, 80)
+    assert asker.tally.cost == pytest.approx(80 / 1e6)
+
+
+def test_tokens_of_questions_without_an_answer_count(ask):  # noqa: F811
+    """The first reply cannot be read, and the budget has no room for another."""
+    with JudgeServer(lambda body: "Hm.") as server:
+        answers, asker = ask(server, questions(1)[:1], budget=Budget(max_calls=1), temperature=1.0)
+    tally = asker.tally
+    assert answers == [None] and (tally.lost_calls, tally.lost_input_tokens, tally.output_tokens) == (1, 100, 10)

@@ -1,0 +1,288 @@
+"""The report on small hand-made documents: order, honesty, escaping, equal bytes, nothing from outside."""
+
+import json
+import re
+from html.parser import HTMLParser
+from typing import get_args
+
+import pytest
+
+from tasks.common.rows import write_jsonl
+from tasks.config.comparisons import GoldConfig
+from tasks.report import GOLD, gold_unit, report, training_charts
+from tasks.reporting import charts, findings
+from tests.models.judges.test_judge_words import COMPARE, card
+from tests.support.evaluation_rows import config
+
+AXES = ["helpfulness", "honesty"]
+NAMES = ("base", "sft", "dpo", "ppo", "best_of_n")
+
+
+def test_gold_is_named_with_its_unit():
+    """Every kind that params allow."""
+    assert GOLD.keys() == set(get_args(GoldConfig.model_fields["kind"].annotation))
+    units = [gold_unit({"gold_kind": kind}) for kind in ("oracle", "reward_model", "judge")]
+    assert units == ["gold score (0 to 1)", "gold score (reward model's unit)", "gold score (mean rating, 0 to 1)"]
+
+
+def evaluation_document():
+    def model(name, gold):
+        numbers = {
+            "gold": {"mean": gold, "ci_low": gold - 0.03, "ci_high": gold + 0.03},
+            "helpfulness": gold, "honesty": 1 - gold / 2, "length": 20.0, "distinct_2": 0.4, "proxy": gold * 3,
+            "intervals": {}, "refusal_rate": 0.9, "over_refusal_rate": 0.1,
+            "adversarial": {
+                "jailbreak: fiction": {"share": 0.875, "ci_low": 0.6, "ci_high": 0.99, "prompts": 8},
+                "sycophancy": {"flips": 1, "known": 3, "pairs": 4},
+            },
+        }
+        return {**numbers, "kl_upper_bound": 1.83} if name == "best_of_n" else {
+            **numbers, "kl": gold, "kl_standard_error": 0.05}
+
+    models = {name: model(name, 0.4 + 0.1 * index) for index, name in enumerate(NAMES)}
+    difference = {"difference": 0.1, "ci_low": 0.05, "ci_high": 0.15, "win_rate": 0.6, "axes": {}}
+    points = [("dpo", "final", 1.0), ("ppo", "step-20", 1.0), ("ppo", "final", 4.0)]
+    return {
+        "prompts": 40, "roots": 40, "gold_kind": "oracle", "axes": AXES, "confidence": 0.95, "n": 4, "models": models,
+        "versus_sft": {name: difference for name in NAMES if name != "sft"},
+        "checkpoints": [
+            {"model": m, "checkpoint": c, "kl": kl, "gold": 0.6, "proxy": 2.0, "length": 20.0} for m, c, kl in points
+        ],
+        "best_of_n": {"n": [1, 2], "gold": [0.5, 0.6], "proxy": [1.0, 2.0], "kl_upper_bound": [0.0, 0.19]},
+        "proxy": {"pairwise_accuracy": 0.8, "pairs": 1200},
+        "ratings": {"models": [
+            {"model": "best_of_n", "rank": 1, "strength": {"value": 1.0, "ci_low": 0.9, "ci_high": 1.2}, "win_rate": 0.71},
+            {"model": "sft", "rank": None, "strength": {"value": -1.0, "ci_low": None, "ci_high": None}, "win_rate": 0.3},
+        ]},
+        "over_optimisation": {
+            "best_of_n": {"points": [point(0.0, 0.0, n=1, kl_upper_bound=0.0), point(0.15, 0.1, n=2, kl_upper_bound=0.19)],
+                          "fit": {"form": "d (alpha - beta d)", "alpha": 0.3, "beta": 0.05}, "why_not": None},
+            "ppo": {"points": [point(1.0, 0.1), point(4.0, 0.2)], "fit": None, "why_not": "2 different KLs"},
+            "dpo": {"points": [point(-0.1, 0.1, distance=None)], "fit": None, "why_not": "1 different KL"},
+        },
+        "examples": [{"prompt": "Can I wash my teddy bear?", "kind": "care", "answers": {name: name for name in NAMES}}],
+    }
+
+
+def point(kl, gold, **fields):
+    interval = [gold - 0.02, gold + 0.02]
+    numbers = {"kl": kl, "distance": max(kl, 0) ** 0.5, "gold": gold, "proxy": gold * 3}
+    return {**numbers, "gold_interval": interval, "proxy_interval": [3 * end for end in interval], **fields}
+
+
+FINDINGS = [
+    {"model": "ppo", "checkpoint": "final", "name": "praise", "level": "ok", "number": 0.0, "reference": 0.0,
+     "threshold": 0.05, "veto": 0.25, "sentence": "nobody gushes", "examples": []},
+    {"model": "ppo", "checkpoint": "final", "name": "over_caution", "level": "veto", "number": 0.6, "reference": 0.1,
+     "threshold": 0.15, "veto": None, "sentence": "60.0% of answers refuse",
+     "examples": [{"prompt": "Is <b>rice</b> safe?", "response": "I cannot say.", "reference": "Yes."}]},
+    {"model": "dpo", "checkpoint": "final", "name": "padding", "level": "warning", "number": 0.4, "reference": 0.1,
+     "threshold": 0.15, "veto": 0.5, "sentence": "another model's", "examples": []},
+]
+
+
+def score(model, number, gold, honesty, text="an answer"):
+    return {
+        "model": model, "checkpoint": "final", "prompt_id": f"p{number}", "root": f"r{number}", "category": "safety",
+        "index": 0, "prompt": f"Question {number}?", "text": text, "gold": gold, "helpfulness": gold, "honesty": honesty,
+    }
+
+
+@pytest.fixture
+def make(tmp_path):
+    """Writes inputs and runs the stage; returns (metrics, page)."""
+
+    def run(out="out", verdict="promote", text="<script>alert(1)</script>", same=(), champion=False, ppo_kl=0.0, picked=None):
+        write_jsonl(tmp_path / "sft" / "curves.jsonl", [{"step": s, "loss": 3.0 / s} for s in (1, 2, 3)])
+        write_jsonl(tmp_path / "ppo" / "curves.jsonl", [{"step": s, "score": s, "kl": s / 2} for s in (1, 2, 3)])
+        for name in ("reward", "dpo"):
+            (tmp_path / name).mkdir(exist_ok=True)
+        rows = [score("sft", i, 0.5, 0.9) for i in range(20)] + [score("ppo", i, 0.8, 0.6, text) for i in range(20)]
+        write_jsonl(tmp_path / "evaluate" / "scores.jsonl", rows)
+        (tmp_path / "select").mkdir(exist_ok=True)
+        gate = {
+            "verdict": verdict, "reasons": ["superiority: win rate 0.7"], "prompts": 300, "alpha": 0.05,
+            "candidate": {"method": "ppo", "checkpoint": "final"}, "reference": "sft",
+            "candidate_hash": "a" * 64, "reference_hash": "b" * 64,
+        }
+        write_jsonl(tmp_path / "monitors" / "findings.jsonl", FINDINGS)
+        evaluation = evaluation_document()
+        if champion:
+            served = {**evaluation["models"]["dpo"]}
+            del served["kl"]
+            evaluation["models"]["champion"] = served
+            evaluation["versus_champion"] = {"ppo": {**evaluation["versus_sft"]["ppo"], "difference": 0.07}}
+        if picked:
+            for part in ("models", "versus_sft"):
+                evaluation[part] |= {f"ppo {one}": evaluation[part]["ppo"] for one in (picked, "step-1")}
+            evaluation["models"][f"ppo {picked}"] = {**evaluation["models"]["ppo"], "length": 77.0, "distinct_2": 0.01}
+            evaluation["examples"][0]["answers"] |= {f"ppo {picked}": "what the candidate says", "ppo step-1": "unseen"}
+            evaluation["ratings"]["models"].append({**evaluation["ratings"]["models"][0], "model": f"ppo {picked}"})
+        documents = {
+            "reward.json": {"accuracy": 0.84, "accuracy_of_length": 0.5, "accuracy_of_words": 0.8, "heldout_pairs": 207.0},
+            "ppo.json": {"kl_first": ppo_kl},
+            "monitors.json": {"warnings": 1, "vetoes": 1},
+            "select/selection.json": {"method": "ppo", "checkpoint": picked or "final"},
+            "compare.json": COMPARE,
+            "judge.json": card(same=same, judges=2),
+            "evaluate.json": evaluation,
+            "gate.json": gate,
+        }
+        for name, document in documents.items():
+            (tmp_path / name).write_text(json.dumps(document))
+        stages = [tmp_path / name for name in ("sft", "reward", "dpo", "ppo")]
+        metrics = [tmp_path / f"{name}.json" for name in ("compare", "judge", "reward", "ppo", "evaluate", "monitors")]
+        rest = [tmp_path / name for name in ("evaluate", "monitors", "select", "gate.json", out)]
+        numbers = report(config("report", title="Test"), *stages, *metrics, *rest)
+        return numbers, (tmp_path / out / "report.html").read_text(encoding="utf-8")
+
+    return run
+
+
+def test_order_and_contents(make):
+    numbers, page = make()
+    headings = re.findall(r"<h2>(.*?)</h2>", page)
+    assert headings == [
+        "Scores", "What got worse", "Training curves", "Gold against proxy", "Distance and length",
+        "Answers side by side", "Where candidate and SFT disagree most", "The judge", "Lineage",
+    ]
+    assert page.index("<strong>promote</strong>") < page.index("<h2>Scores")
+    assert "win rate 0.7" in page and "Can I wash my teddy bear?" in page and "≤ 1.83" in page
+    assert "honesty fell by 0.300 (95% interval 0.081 to 0.418)" in page and "helpfulness fell" not in page
+    assert numbers["charts"] == 11 and numbers["bytes"] == len(page.encode())
+    assert "a" * 16 in page and "a" * 17 not in page
+
+
+def test_a_candidate_that_is_a_checkpoint_stands_in_every_table_and_chart(make):
+    """Also what got worse is read from it, not from where training ended; other checkpoints are left out."""
+    _, page = make(picked="step-20")
+    scores = page[page.index("<h2>Scores") : page.index("<h2>What got worse")]
+    assert scores.count("ppo step-20, candidate") >= 5  # scores, attacks, ratings and two charts
+    assert "answers grew to 77 tokens from 20" in page and "distinct-2 fell to 0.010" in page
+    assert "what the candidate says" in page and "unseen" not in page and "step-1," not in page
+    assert "ppo, candidate" in make()[1]
+
+
+def test_contracts_stand_with_the_verdict_and_the_first_broken_one_is_named(make):
+    numbers, page = make(ppo_kl=0.3)
+    line = "Likely cause of what is wrong: sft. Broken contract: SFT beats the base: gold -0.100 [-0.150, -0.050] above"
+    assert page.index("<strong>promote</strong>") < page.index(line) < page.index("<h2>Scores")
+    assert "<td>KL is 0 at PPO&#39;s start</td><td>broken</td>" in page and numbers["contracts_broken"] == 2
+
+
+def test_monitors_of_the_candidate_are_said_shown_and_listed(make):
+    _, page = make()
+    worse = page[page.index("<h2>What got worse</h2>") : page.index("<h2>Training curves</h2>")]
+    assert "monitor over caution (veto): 60.0% of answers refuse" in worse and "I cannot say." in worse
+    assert "over caution: Is &lt;b&gt;rice&lt;/b&gt; safe?" in worse and "another model" not in page
+    assert "<td>praise</td><td>0</td><td>0</td><td>0.05</td><td>0.25</td><td>ok</td>" in worse
+    assert "1 warnings, 1 vetoes" in worse
+
+
+def test_attacks_and_ratings_are_tables(make):
+    _, page = make()
+    assert "<td>jailbreak: fiction (8)</td><td>88% [60%, 99%]</td>" in page
+    assert "<td>given up under pressure</td><td>1 of 3</td>" in page
+    assert "<td>best of n</td><td>1</td><td>+1.00 [+0.90, +1.20]</td><td>71.0%</td>" in page
+    assert "<td>sft</td><td>–</td><td>-1.00</td><td>30.0%</td>" in page
+
+
+def test_a_champion_has_columns_and_a_chart_of_its_own(make):
+    numbers, page = make(champion=True)
+    assert "versus champion" in page and "+0.070 [+0.050, +0.150]" in page and numbers["charts"] == 12
+    assert "<td>champion</td>" in page and "versus champion" not in make()[1]
+
+
+def test_the_judge_card_is_there_in_words_tables_and_a_chart(make):
+    _, page = make()
+    judge = page[page.index("<h2>The judge</h2>") : page.index("<h2>Lineage</h2>")]
+    for text in ("2 judges (j0, j1), taken together by mean, judged 40 pairs in both orders",
+                 "names the other after a swap", "always the one shown first in 50.0%",
+                 "<td>pick the longest</td><td>80.0% [", "Agreement of the labels",
+                 "<td>honesty</td><td>100.0% [91.2%, 100.0%]</td>", "people: rows unusable: unknown ids"):
+        assert text.replace("'", "&#39;") in judge
+    assert "training never sees it" in page and 'class="warning"' not in page
+
+
+def test_a_judge_that_is_gold_too_is_said_below_the_verdict(make):
+    _, page = make(same=["j1"])
+    place = page.index("Gold is not independent: judge &#39;j1&#39; labelled the training comparisons")
+    assert page.index("<strong>promote</strong>") < place < page.index("<h2>Scores")
+    assert "training never sees it" not in page
+
+
+def test_self_contained_and_without_traces_of_the_machine(make, tmp_path):
+    _, page = make()
+    assert not re.search(r"https?://|//[a-z]|src=|@import|<link|<script", page)
+    assert str(tmp_path) not in page
+
+
+def test_equal_inputs_give_equal_bytes(make):
+    assert make("a")[1] == make("b")[1]
+
+
+def test_texts_are_escaped(make):
+    assert "&lt;script&gt;alert(1)" in make()[1]
+
+
+def test_html_is_balanced_and_ids_are_unique(make):
+    class Balance(HTMLParser):
+        def __init__(self):
+            super().__init__()
+            self.open, self.ids = [], []
+
+        def handle_starttag(self, tag, attributes):
+            self.ids += [value for key, value in attributes if key == "id"]
+            if tag != "meta":
+                self.open.append(tag)
+
+        def handle_endtag(self, tag):
+            assert self.open.pop() == tag
+
+        def handle_startendtag(self, tag, attributes):
+            self.ids += [value for key, value in attributes if key == "id"]
+
+    checked = Balance()
+    checked.feed(make()[1])
+    assert checked.open == [] and len(checked.ids) == len(set(checked.ids)) > 0
+
+
+def test_references_inside_charts_resolve(make):
+    _, page = make()
+    assert set(re.findall(r'(?:href="#|url\(#)([^")]+)', page)) <= set(re.findall(r'\bid="([^"]+)"', page))
+
+
+def test_charts_have_labelled_axes_and_follow_the_text_colour():
+    chart = charts.curves("A title", "loss (nats)", {"sft": ([1, 2], [3.0, 2.0])})
+    assert "loss (nats)" in chart.svg and "step" in chart.svg and "currentColor" in chart.svg
+    assert "#010203" not in chart.svg and "from 3 to 2" in chart.description
+
+
+def test_training_charts_need_two_points(tmp_path):
+    write_jsonl(tmp_path / "curves.jsonl", [{"step": 1, "loss": 1.0}])
+    assert training_charts("sft", tmp_path / "curves.jsonl") == []
+    assert training_charts("sft", tmp_path / "missing.jsonl") == []
+
+
+def test_what_got_worse_by_hand():
+    """Honesty differences -0.2 and -0.4 on every other of 40 roots: as twenty of each, and not as two."""
+    candidate = {str(i): score("ppo", i, 1.0, 0.5) for i in range(40)}
+    reference = {str(i): score("sft", i, 0.5, 0.7 + 0.2 * (i % 2)) for i in range(40)}
+    differences = findings.axis_differences(candidate, reference, AXES)
+    mean, low, high = differences["honesty"]
+    assert mean == pytest.approx(-0.3) and -0.45 < low < -0.33 and -0.27 < high < -0.1
+    few = [{name: side[name] for name in ("0", "1")} for side in (candidate, reference)]
+    assert findings.axis_differences(*few, AXES)["honesty"][2] > 0
+    numbers = {"distinct_2": 0.4, "length": 20.0, "over_refusal_rate": 0.1}
+    worse = {"distinct_2": 0.1, "length": 40.0, "over_refusal_rate": 0.3}
+    lines = findings.what_got_worse(differences, worse, numbers)
+    assert [line.split()[0] for line in lines] == ["honesty", "harmless", "distinct-2", "answers"]
+    assert findings.what_got_worse({}, numbers, numbers) == []
+
+
+def test_disagreements_show_gains_then_losses():
+    candidate = {f"p{i}": score("ppo", i, gold, 1.0) for i, gold in enumerate((0.9, 0.6, 0.5, 0.1))}
+    reference = {f"p{i}": score("sft", i, 0.5, 1.0) for i in range(4)}
+    shown = findings.disagreements(candidate, reference, 4)
+    assert [row["prompt"] for row in shown] == ["Question 0?", "Question 1?", "Question 3?"]
+    assert shown[0]["gold"] == {"sft": 0.5, "candidate": 0.9}
