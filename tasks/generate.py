@@ -26,7 +26,10 @@ from tasks.config.comparisons import GenerateConfig
 
 
 def generate(cfg: GenerateConfig, model: Path, sft: Path, compare_prompts: Path, out: Path) -> dict[str, float]:
-    """Write `samples.jsonl`: cfg.samples_per_prompt answers to each prompt, at the temperatures in turn."""
+    """Write `samples.jsonl`: cfg.samples_per_prompt answers to each prompt, at the temperatures in turn.
+
+    Answers that an endpoint refuses for good are missing, as many as cfg.asking allows, and counted in `left_out`.
+    """
     prepare_torch(cfg.runtime)
     prompts = read_jsonl(compare_prompts)
     check_tools(cfg.sampler, prompts)
@@ -42,12 +45,14 @@ def generate(cfg: GenerateConfig, model: Path, sft: Path, compare_prompts: Path,
         rows += _in_turn(sample_rows(drawn, prompts, tokenizer, name, temperature=temperature), turn, cfg)
     rows.sort(key=lambda row: (row["prompt_id"], row["index"]))
     write_jsonl(out / "samples.jsonl", rows)
+    left_out = len(prompts) * cfg.samples_per_prompt - len(rows)
     return {
         "prompts": len(prompts),
         "samples": len(rows),
         "tokens": sum(row["tokens"] for row in rows),
         "finished": share([row["finished"] for row in rows]),
         "distinct": share([len({(r["prompt_id"], r["response"]) for r in rows})], len(rows)),
+        **({"left_out": left_out} if left_out else {}),
     }
 
 

@@ -7,6 +7,7 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type
 
 from models.endpoints.failures import Passing
 
+FAILURES_ALLOWED = 3
 _PAUSE_SPREAD = 0.1  # of the pause: calls that were refused together must not all come back in one instant
 
 
@@ -16,7 +17,7 @@ class AskingSettings:
     `longest_wait`, times a random number in [0.5, 1.5), and never less than what the server asks for.
 
     `attempts` that failed end the asking, but for those at which the server had too much to do: these go on for
-    `patience` seconds. `failed_share`: of a judge's questions that may stay without an answer.
+    `patience` seconds. `failed_share`: of an endpoint's questions that may stay without an answer.
     """
 
     concurrency: int = 16
@@ -25,6 +26,10 @@ class AskingSettings:
     longest_wait: float = 60.0
     patience: float = 1800.0
     failed_share: float = 0.02
+
+    def allows(self, failed: int, questions: int) -> bool:
+        """Whether so many of the questions may stay without an answer: some always may, whatever their share."""
+        return failed <= FAILURES_ALLOWED + self.failed_share * questions
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from models.endpoints.endpoint import run
-from models.endpoints.retries import attempts
+from models.endpoints.retries import FAILURES_ALLOWED, attempts
 from models.judges.base import Answer, Question, Verdict
 from models.judges.budget import BudgetEnded
 from models.judges.calls import Calls
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from models.judges.asking import Asker
 
 _LOOK_AHEAD = 256  # questions whose keys are looked up in the store at once
-_FAILURES_ALLOWED = 3  # questions that a judge cannot answer, whatever their share
 _FEW_UNREADABLE = 5  # replies; more of them than of others are a judge that cannot be read
 PROBE = Question({"id": "", "prompt": [{"role": "user", "content": "Say good morning."}]}, "Good morning.", "No.")
 
@@ -203,8 +202,8 @@ class _Round:
         """
         asker = self.asker
         asker.failed_by[judge.name] += 1
-        failed, of = asker.failed_by[judge.name], max(self.questions[judge.name], asker.answered_by[judge.name])
-        few = failed <= _FAILURES_ALLOWED + asker.settings.failed_share * of
+        questions = max(self.questions[judge.name], asker.answered_by[judge.name])
+        few = asker.settings.allows(asker.failed_by[judge.name], questions)
         if isinstance(failure, Refused):
             await self._refuse(judge, question, failure, few)
         elif failure.busy or not few or not await self._answers_another(judge, question):
@@ -218,7 +217,7 @@ class _Round:
         """Raises JudgeError where it is not the question's fault: too many are refused, or a harmless one as well."""
         answered, failed = self.asker.answered_by[judge.name], self.asker.failed_by[judge.name]
         if not few:
-            share = f"{_FAILURES_ALLOWED} and {self.asker.settings.failed_share:g} of all (asking.failed_share)"
+            share = f"{FAILURES_ALLOWED} and {self.asker.settings.failed_share:g} of all (asking.failed_share)"
             raise JudgeError(f"{refusal}; so judge {judge.name!r} left {failed} questions without an answer, more than "
                              f"{share}, and answered {answered}, which are kept: {refusal.way_out}") from None
         if not answered and not await self._answers_another(judge, question):
