@@ -42,8 +42,8 @@ class Wait:
     def __call__(self, state: RetryCallState) -> float:
         doublings = min(state.attempt_number - 1, 64)  # a float has no more than 1024
         backoff = min(self.settings.longest_wait, self.settings.first_wait * 2**doublings)
-        asked = state.outcome.exception().retry_after if state.outcome and state.outcome.failed else 0.0
-        return max(backoff * (0.5 + random.random()), asked * (1 + _PAUSE_SPREAD * random.random()))
+        pause = state.outcome.exception().retry_after if state.outcome and state.outcome.failed else 0.0
+        return max(backoff * (0.5 + random.random()), pause * (1 + _PAUSE_SPREAD * random.random()))
 
 
 @dataclass

@@ -116,8 +116,8 @@ def _file_hash(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _check_hash(name: str, path: Path, found: str, stated: str) -> None:
+def _check_hash(name: str, path: Path, actual: str, stated: str) -> None:
     """What a judge is made of stands in no dependency of the graph, so its hash in params.yaml says when it changed."""
-    if found != stated:
-        raise ValueError(f"judge {name!r}: {path} has sha256 {found}, params.yaml says {stated!r}; set the judge's "
+    if actual != stated:
+        raise ValueError(f"judge {name!r}: {path} has sha256 {actual}, params.yaml says {stated!r}; set the judge's "
                          "sha256 to the one found, so that a changed judge is judged by anew")

@@ -203,9 +203,9 @@ class OpenAIJudge:
             if self.format is None and cut_off and is_unfinished(text):
                 raise JudgeError(f"judge {self.name!r} thought until max_tokens={self.max_tokens} and gave no answer "
                                  "to its first question; raise its max_tokens in params.yaml") from None
-            choice, said = completion["choices"][0], text or refusal_of(completion["choices"][0]["message"])
+            choice, words = completion["choices"][0], text or refusal_of(completion["choices"][0]["message"])
             why = why_unreadable(choice, text, self.max_tokens, list(self.weights), question.second is not None)
-            reply = Reply(_invalid(question, said), said, *tokens, cost)
+            reply = Reply(_invalid(question, words), words, *tokens, cost)
             raise Unusable(self.endpoint.without_key(why), reply, final=self.temperature == 0) from None
         return Reply(answer, text, *tokens, cost)
 

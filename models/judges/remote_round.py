@@ -55,7 +55,7 @@ class _Round:
         self.described = {name: judge.description for name, judge in self.judges.items()}
         self.keys: list[str] = []
         self.stored: dict[str, Record] = {}
-        self.found: dict[str, Answer] = {}
+        self.known: dict[str, Answer] = {}
 
     async def answers(self) -> list[Answer | None]:
         self.budget.enter_loop()
@@ -69,7 +69,7 @@ class _Round:
             finally:
                 await self.calls.stop()
         self._look_ahead(len(self.items))  # an answer serves all questions that are the same
-        return [self.found.get(key) for key in self.keys]
+        return [self.known.get(key) for key in self.keys]
 
     async def _ask_all(self) -> None:
         """Each judge's first question goes alone: a wrong key or address costs one call, not a whole round of them. A
@@ -125,7 +125,7 @@ class _Round:
                 self._keep(judge, question, key, reply, spent)
         except (Passing, Refused) as failure:
             await self._leave_out(judge, question, failure, spent.calls)
-            self.found[key] = {} if question.second is None else Verdict(0.5, valid=False)
+            self.known[key] = {} if question.second is None else Verdict(0.5, valid=False)
         finally:
             if not answered:
                 self.asker.tally.lose(spent)
@@ -153,9 +153,9 @@ class _Round:
         kind = kind_of(question)
         replies = self.asker.unreadable.setdefault((judge.name, kind), [])
         replies.append(str(failure))
-        asked = len(replies) + self.asker.readable[judge.name, kind]
-        if len(replies) >= _FEW_UNREADABLE and 2 * len(replies) > asked:
-            raise JudgeError(f"judge {judge.name!r}: {len(replies)} of {asked} replies to {kind} cannot be read; "
+        total = len(replies) + self.asker.readable[judge.name, kind]
+        if len(replies) >= _FEW_UNREADABLE and 2 * len(replies) > total:
+            raise JudgeError(f"judge {judge.name!r}: {len(replies)} of {total} replies to {kind} cannot be read; "
                              f"the first: {replies[0]}")
         return failure.reply
 
@@ -259,8 +259,8 @@ class _Round:
         self._count(judge, record, stored=False)
 
     def _count(self, judge: RemoteJudge, record: Record, stored: bool) -> None:
-        self.found[record.key] = record.read()
+        self.known[record.key] = record.read()
         self.asker.answered_by[judge.name] += 1
         self.asker.readable[judge.name, record.kind] += record.valid
         self.asker.tally.add(record, stored)
-        self.asker.progress(len(self.found), len(self.items))
+        self.asker.progress(len(self.known), len(self.items))

@@ -47,8 +47,8 @@ def _way_out(choice: Mapping[str, Any], message: Mapping[str, Any], text: str, m
 
 
 def _thoughts(message: Mapping[str, Any]) -> tuple[str, str] | None:
-    found = ((name, message.get(name)) for name in _THOUGHTS)
-    return next(((name, value) for name, value in found if isinstance(value, str) and value.strip()), None)
+    thoughts = ((name, message.get(name)) for name in _THOUGHTS)
+    return next(((name, value) for name, value in thoughts if isinstance(value, str) and value.strip()), None)
 
 
 def _shown(text: str) -> str:

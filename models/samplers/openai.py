@@ -112,8 +112,8 @@ class OpenAISampler:
                     await self.endpoint.pace.turn()
                     completion = await self.endpoint.post(body)
         except Passing as failure:
-            asked_often = f"{failure}; asked {attempt.retry_state.attempt_number} times"
-            raise Passing(asked_often, busy=failure.busy) from None
+            message = f"{failure}; asked {attempt.retry_state.attempt_number} times"
+            raise Passing(message, busy=failure.busy) from None
         text = content_of(completion)
         if text is None:
             shown = self.endpoint.shown(str(completion))[:100]

@@ -137,11 +137,11 @@ def _both_orders(asker: Asker, judges: Sequence[Judge], anchors: Sequence[Row]) 
 def answers_of(place: int, anchors: Sequence[Row], verdicts: Sequence[PairVerdict]) -> Answers:
     """What the judge at `place` of the pool said, two answers an anchor."""
 
-    def said(verdict: Verdict) -> float | None:
+    def preference(verdict: Verdict) -> float | None:
         return verdict.p_first if verdict.valid else None
 
     both = [(row["id"], verdict.a_first[place], verdict.a_second[place]) for row, verdict in zip(anchors, verdicts)]
-    return {f"{name}: {order}": said(one) for name, *two in both for order, one in zip(("a first", "b first"), two)}
+    return {f"{name}: {order}": preference(one) for name, *two in both for order, one in zip(("a first", "b first"), two)}
 
 
 def _against_baseline(
@@ -165,23 +165,23 @@ def refusal(
     max_drift: float, specs: Mapping[str, Mapping[str, Any]], judges: Mapping[str, Mapping[str, Any]]
 ) -> str | None:
     """Why no run should start, in one line about the judge that moved furthest; None where all are within the bound."""
-    moved = {name: found["moved"] for name, found in judges.items() if found["moved"] > max_drift}
+    moved = {name: drift["moved"] for name, drift in judges.items() if drift["moved"] > max_drift}
     drifted = sorted(moved, key=moved.__getitem__, reverse=True)
     if not drifted:
         return None
     name, *others = drifted
-    found = judges[name]
+    drift = judges[name]
     way_out = (
         "restore the model behind it, or raise the judge's epoch in params.yaml to accept the new one, which labels "
         "anew"
         if "epoch" in specs[name]
-        else f"its code changed, so compare labels anew by itself: remove {found['file']} to accept its new answers"
+        else f"its code changed, so compare labels anew by itself: remove {drift['file']} to accept its new answers"
     )
     also = f" (and so did {', '.join(map(repr, others))})" if others else ""
     return (
-        f"judge {name!r} drifted{also}: since {found['baseline']} its answers to the anchors moved by "
-        f"{found['moved']:.3f} on average, anchors.max_drift is {max_drift:g}; {found['changed']} of "
-        f"{found['answers']} name another winner; {way_out}"
+        f"judge {name!r} drifted{also}: since {drift['baseline']} its answers to the anchors moved by "
+        f"{drift['moved']:.3f} on average, anchors.max_drift is {max_drift:g}; {drift['changed']} of "
+        f"{drift['answers']} name another winner; {way_out}"
     )
 
 

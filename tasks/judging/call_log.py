@@ -42,7 +42,7 @@ class CallLog:
             if len(self._sample) > SAMPLED:
                 del self._sample[max(self._sample)]
 
-    def totals(self, asked: Tally, judges: Sequence[Any] = ()) -> dict[str, float]:
+    def totals(self, whole: Tally, judges: Sequence[Any] = ()) -> dict[str, float]:
         """What was paid now, and how long the answers took (seconds, the last attempt of each); `used_…`: what all
         answers cost when they were paid, stored ones included.
 
@@ -56,9 +56,9 @@ class CallLog:
             **{f"{name}_formats_refused": count for name, count in refused.items() if count},
             **{f"{name}_fields_refused": len(fields) for name, fields in dropped.items() if fields},
             "answers": len(latencies),
-            "stored": asked.stored,
-            **{name: getattr(self._tally, name) + getattr(asked, f"lost_{name}") for name in PAID},
-            **{f"used_{name}": getattr(asked, name) for name in PAID},
+            "stored": whole.stored,
+            **{name: getattr(self._tally, name) + getattr(whole, f"lost_{name}") for name in PAID},
+            **{f"used_{name}": getattr(whole, name) for name in PAID},
             **{name: quantile(latencies, share) for name, share in QUANTILES.items() if latencies},
         }
 

@@ -39,8 +39,8 @@ class JudgedPair:
     @property
     def criteria(self) -> dict[str, float]:
         """Criterion -> the pool's preference for a: from its verdicts where they tell, else by what is rated higher."""
-        if said := self.verdict.criteria:
-            return said
+        if preferences := self.verdict.criteria:
+            return preferences
         ours, theirs = self.ratings[self.a["id"]], self.ratings[self.b["id"]]
         return {name: 0.5 + 0.5 * ((ours[name] > theirs[name]) - (ours[name] < theirs[name])) for name in sorted(ours)}
 
@@ -179,9 +179,9 @@ def verdict_of_ratings(cfg: CompareConfig, ours: Sequence[Ratings], theirs: Sequ
     """What the judges' ratings say about a pair: each prefers what it rates higher, in either order."""
     if not any(ours) or not any(theirs):
         raise DataError(NEEDS_RATINGS)
-    said = [_verdict_of(one, other) for one, other in zip(ours, theirs, strict=True)]
+    verdicts = [_verdict_of(one, other) for one, other in zip(ours, theirs, strict=True)]
     swapped = [_verdict_of(other, one) for one, other in zip(ours, theirs, strict=True)]
-    return PairVerdict(tuple(said), tuple(swapped), cfg.panel)
+    return PairVerdict(tuple(verdicts), tuple(swapped), cfg.panel)
 
 
 def _verdict_of(first: Ratings, second: Ratings) -> Verdict:
@@ -191,10 +191,10 @@ def _verdict_of(first: Ratings, second: Ratings) -> Verdict:
     return Verdict(0.5 + 0.5 * ((difference > 0) - (difference < 0)))
 
 
-def asking_numbers(asker: Asker, judges: Sequence[Judge], judged: Judged) -> dict[str, float]:
+def asking_metrics(asker: Asker, judges: Sequence[Judge], judged: Judged) -> dict[str, float]:
     """What asking took and what was left out: equal for a run begun anew after a kill. Times are no part of it."""
     tally = asker.tally
-    numbers: dict[str, float] = {
+    metrics: dict[str, float] = {
         **{name: getattr(tally, name) for name in PAID},
         "failed_questions": tally.failed,
         "budget_exhausted": asker.budget.exhausted,
@@ -204,8 +204,8 @@ def asking_numbers(asker: Asker, judges: Sequence[Judge], judged: Judged) -> dic
     }
     for judge in judges:
         if isinstance(judge, HumanJudge):
-            numbers |= {f"{judge.name}_{name}": count for name, count in vars(judge.counts).items()}
-    return numbers
+            metrics |= {f"{judge.name}_{name}": count for name, count in vars(judge.counts).items()}
+    return metrics
 
 
 def described(specs: Sequence[Mapping[str, Any]], judges: Sequence[Judge]) -> list[dict[str, Any]]:

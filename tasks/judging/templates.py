@@ -63,10 +63,10 @@ def template_of(spec: Mapping[str, Any], root: Path = Path()) -> Template:
     if not path.is_file():
         raise ConfigError(f"{owner} does not exist; correct template in params.yaml, or set it to {OURS}")
     content = path.read_bytes()
-    found, stated = hashlib.sha256(content).hexdigest(), spec.get("template_sha256")
-    if found != stated:
+    actual, stated = hashlib.sha256(content).hexdigest(), spec.get("template_sha256")
+    if actual != stated:
         raise ConfigError(
-            f"{owner} has sha256 {found}, params.yaml says {stated or 'null'}; set the judge's template_sha256 to the one "
+            f"{owner} has sha256 {actual}, params.yaml says {stated or 'null'}; set the judge's template_sha256 to the one "
             "found, so that a judge that is told something else is asked anew"
         )
     template = _read(_decoded(content, owner), ours, owner)

@@ -50,9 +50,9 @@ class JudgeScorer:
         All numbers are NaN where the judge gave no usable rating: left_out.py says what becomes of the prompt.
         Raises ConfigError where the budget ends; JudgeError and JudgeUnreachable from a judge across a network.
         """
-        asked = [Question(row, text) for row, text in zip(rows, responses, strict=True)]
-        keys = [question_key(self.judge.description, question) for question in asked]
-        new = {key: question for key, question in zip(keys, asked, strict=True) if key not in self._known}
+        questions = [Question(row, text) for row, text in zip(rows, responses, strict=True)]
+        keys = [question_key(self.judge.description, question) for question in questions]
+        new = {key: question for key, question in zip(keys, questions, strict=True) if key not in self._known}
         try:
             ratings = self._asker.ask([(self.judge, question) for question in new.values()])
         finally:
@@ -71,7 +71,7 @@ class JudgeScorer:
         return {"gold": weighted_mean(ratings, self.weights), **ratings}
 
     def _check_paid(self, ratings: Sequence[Ratings | None]) -> None:
-        if unasked := sum(found is None for found in ratings):
+        if unasked := sum(rating is None for rating in ratings):
             budget = self._asker.budget
             raise ConfigError(
                 f"gold.budget ended after {budget.calls} calls for {budget.cost:g}, with {unasked} of {len(ratings)} "

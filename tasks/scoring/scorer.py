@@ -63,12 +63,12 @@ def score_answers(
     name: str, rows: Sequence[Row], prompts: Mapping[str, Row], scorer: Scorer, proxy: RewardModelScorer
 ) -> list[Row]:
     """One score row per answer: gold, its axes, the proxy, KL to SFT (nats, null where unknown) and the text."""
-    asked = [prompts[row["prompt_id"]] for row in rows]
+    prompt_rows = [prompts[row["prompt_id"]] for row in rows]
     texts = [row["response"] for row in rows]
     finished = [row["finished"] for row in rows]
-    gold_scores, proxy_scores = scorer.score(asked, texts, finished), proxy.values(asked, texts, finished)
+    gold_scores, proxy_scores = scorer.score(prompt_rows, texts, finished), proxy.values(prompt_rows, texts, finished)
     scored = []
-    for row, prompt, axes, proxy_score in zip(rows, asked, gold_scores, proxy_scores, strict=True):
+    for row, prompt, axes, proxy_score in zip(rows, prompt_rows, gold_scores, proxy_scores, strict=True):
         kl = row["logprob"] - row["logprob_sft"] if row.get("logprob_sft") is not None else None
         scored.append(
             {
