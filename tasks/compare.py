@@ -17,7 +17,7 @@ from tasks.judging.call_log import CallLog
 from tasks.judging.labelling import Judged, JudgedPair, asking_metrics, described, judge_pairs, make_asker
 from tasks.judging.pairing import check_raters, drawn_prompts, mean_rating, samples_by_prompt
 from tasks.judging.splits import split_by_root
-from tasks.judging.templates import with_templates
+from tasks.judging.templates import with_template
 
 
 def compare(
@@ -36,7 +36,7 @@ def compare(
     samples = read_jsonl(generate / "samples.jsonl") if cfg.given != "only" else []
     specs = [judge.model_dump() for judge in cfg.judges] if cfg.given != "only" else []
     prompts = prompts_by_id(read_jsonl(compare_prompts))
-    judges = make_pool(with_templates(specs), shown_samples(samples, prompts), cfg.runtime.date)
+    judges = make_pool([with_template(spec) for spec in specs], shown_samples(samples, prompts), cfg.runtime.date)
     for judge in judges:
         if isinstance(judge, HumanJudge):
             print(f"judge {judge.name!r}, rows that people wrote: {judge.counts.named}")

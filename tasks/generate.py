@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from models.chat.template import load_tokenizer
+from models.endpoints.retries import AskingSettings
 from models.lm.loading import load_policy
 from models.samplers import Prompt, Sampler, make_sampler, with_logprobs
 from models.sampling.randomness import generator
@@ -21,7 +22,6 @@ from tasks.common.errors import DataError
 from tasks.common.machine import device, prepare_torch
 from tasks.common.numbers import share
 from tasks.common.rows import Row, read_jsonl, write_jsonl
-from tasks.answering.asking import asking_settings
 from tasks.config.comparisons import GenerateConfig
 
 
@@ -35,8 +35,8 @@ def generate(cfg: GenerateConfig, model: Path, sft: Path, compare_prompts: Path,
     check_tools(cfg.sampler, prompts)
     tokenizer = load_tokenizer(sft, cfg.runtime.date)
     policy = load_policy(sft, model, cfg.runtime.dtype).to(device())
-    asking = cfg.asking.model_dump() if cfg.asking else None
-    sampler = make_sampler(cfg.sampler, policy, tokenizer, cfg.rows_per_batch, cfg.served_model, asking_settings(asking))
+    asking = AskingSettings.of(cfg.asking and cfg.asking.model_dump())
+    sampler = make_sampler(cfg.sampler, policy, tokenizer, cfg.rows_per_batch, cfg.served_model, asking)
     name, rows = cfg.served_model or policy_hash(sft), []
     encoded = encode_prompts(tokenizer, prompts, policy, cfg.max_new_tokens)
     asked = [Prompt(row["id"], row["prompt"], tuple(ids)) for row, (_, ids) in zip(prompts, encoded, strict=True)]

@@ -1,7 +1,9 @@
 """How often an endpoint is asked the same, how long between, and for how long in all."""
 
 import random
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type
 
@@ -26,6 +28,11 @@ class AskingSettings:
     longest_wait: float = 60.0
     patience: float = 1800.0
     failed_share: float = 0.02
+
+    @classmethod
+    def of(cls, asking: Mapping[str, Any] | None) -> "AskingSettings":
+        """asking: the keys of section compare.asking; None for their defaults."""
+        return cls(**{name.removesuffix("_seconds"): value for name, value in (asking or {}).items()})
 
     def allows(self, failed: int, questions: int) -> bool:
         """Whether so many of the questions may stay without an answer: some always may, whatever their share."""

@@ -2,11 +2,14 @@
 
 import re
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from models.endpoints.error_body import ErrorBody, objects_in, read_error
 from models.endpoints.failures import EndpointError, Passing, Refused
 from models.endpoints.pauses import pause_of
+
+if TYPE_CHECKING:
+    from models.endpoints.endpoint import Endpoint
 
 _UNAUTHORIZED, _PAYMENT_REQUIRED, _FORBIDDEN, _NOT_FOUND, _TOO_LARGE, _TOO_MANY = 401, 402, 403, 404, 413, 429
 _BUSY = (408, 409, 425, _TOO_MANY, 503, 529)
@@ -21,19 +24,6 @@ _FOR_ITS_TEXT = re.compile(
 )
 
 
-class Asked(Protocol):
-    """The endpoint that failed, for messages."""
-
-    owner: str
-    address: str
-    model: str
-    url_variable: str
-    key_variable: str | None
-    answered: bool
-
-    def shown(self, text: str) -> str: ...
-
-
 def is_error(document: Any) -> bool:
     """Whether a body with status 200 says that it is an error, as that of a router does whose provider failed."""
     if isinstance(document, Mapping) and document.get("choices"):
@@ -45,7 +35,7 @@ def is_error(document: Any) -> bool:
 
 
 def failure_of(
-    endpoint: Asked, status: int, headers: Mapping[str, str], document: Any, error: ErrorBody
+    endpoint: "Endpoint", status: int, headers: Mapping[str, str], document: Any, error: ErrorBody
 ) -> Passing | Refused | EndpointError:
     """headers: with lower-case names. Where an answer with status 200 holds an error, its own status counts."""
     words, stated = endpoint.shown(error.words), status if status >= 400 else error.status
@@ -71,7 +61,7 @@ def _over_limit(words: str) -> bool:
     return bool(match) and int(match[2]) > int(match[1])
 
 
-def _way_out(endpoint: Asked, status: int | None) -> str:
+def _way_out(endpoint: "Endpoint", status: int | None) -> str:
     if status == _FORBIDDEN:
         return _key(endpoint)
     if status in (None, *_WHATEVER_IS_ASKED):
@@ -80,7 +70,7 @@ def _way_out(endpoint: Asked, status: int | None) -> str:
     return f"correct the settings of {endpoint.owner} in params.yaml, or the address in {endpoint.url_variable}"
 
 
-def _key(endpoint: Asked) -> str:
+def _key(endpoint: "Endpoint") -> str:
     if endpoint.key_variable:
         return f"put a key that it accepts into {endpoint.key_variable}"
     return ("put a key that it accepts into a variable, and name that variable as the judge's key_variable, which is "

@@ -6,14 +6,13 @@ from typing import Any
 
 from models.chat.template import encode_example, stop_ids
 from models.endpoints.endpoint import Endpoint, content_of, run
-from models.endpoints.failures import EndpointError, Passing, Refused
+from models.endpoints.failures import EndpointError, Passing, Refused, print_failures
 from models.endpoints.retries import FAILURES_ALLOWED, AskingSettings, attempts
 from models.samplers.base import Progress, Prompt, as_sample, request_seed
 from models.sampling.sampler import Sample, SamplingSettings
 
 URL_VARIABLE, KEY_VARIABLE = "PLUMB_SAMPLER_URL", "PLUMB_SAMPLER_KEY"
 TIMEOUT_SECONDS = 600.0  # a long answer takes minutes
-_SHOWN = 20  # prompts without an answer, one line each
 _HARMLESS = [{"role": "user", "content": "Say good morning."}]
 _OPTIONAL = {"seed": None, "top_p": None, "max_tokens": "max_completion_tokens"}  # fields that a server may refuse
 
@@ -60,13 +59,7 @@ class OpenAISampler:
         drawn = [one for one in run(self._sample_all(rows, settings, on_batch)) if one is not None]
         if rows and not drawn:
             raise ValueError(f"{self.failures[-1]}; no prompt was answered")
-        for failure in self.failures[known:][:_SHOWN]:
-            print(failure)
-        if (more := len(self.failures) - known - _SHOWN) > 0:
-            print(f"and {more} more like these")
-        for name, place in self.endpoint.dropped.items():
-            print(f"sampler openai: its server refuses {name}; it is asked "
-                  f"{f'with {place} in its place' if place else 'without it'}")
+        print_failures(self.endpoint.owner, self.endpoint.dropped, self.failures[known:])
         return drawn
 
     async def _sample_all(

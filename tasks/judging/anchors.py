@@ -22,6 +22,7 @@ from tasks.runner.watchdog import die_with_parents
 if __name__ == "__main__":
     die_with_parents()  # before anything slow is imported: a parent that dies meanwhile must take us along
 
+from models.endpoints.retries import AskingSettings
 from models.judges.asking import Asker
 from models.judges.base import Judge, Verdict
 from models.judges.budget import Budget
@@ -30,13 +31,12 @@ from models.judges.panel import PairVerdict
 from models.judges.rounds import ask_both_orders
 from tasks.common import errors
 from tasks.common.rows import Row, read_jsonl
-from tasks.answering.asking import asking_settings
 from tasks.config.comparisons import CompareConfig
 from tasks.config.service import AnchorsConfig
 from tasks.data.messages import as_messages, check_prompt
 from tasks.data.values import BadRow
 from tasks.judging.drift import Answers, baseline_file, drift_between, read_baseline, write_baseline
-from tasks.judging.templates import with_templates
+from tasks.judging.templates import with_template
 from tasks.runner.params import read_params, stage_config
 from tasks.runner.state import state_root
 
@@ -93,7 +93,7 @@ def ask_anchors(cfg: AnchorsConfig, compare: CompareConfig, state: Path) -> dict
     judges: dict[str, dict[str, Any]] = {}
     if cfg.file is not None and compare.given != "only" and specs:
         anchors = read_anchors(Path(cfg.file), cfg.minimum_pairs)
-        pool = make_pool(with_templates(specs), date=compare.runtime.date)
+        pool = make_pool([with_template(spec) for spec in specs], date=compare.runtime.date)
         verdicts = _both_orders(asker, pool, anchors)
         file_hash = hashlib.sha256(Path(cfg.file).read_bytes()).hexdigest()
         for place, (spec, judge) in enumerate(zip(specs, pool, strict=True)):
@@ -120,7 +120,7 @@ def check_limit(cfg: AnchorsConfig, compare: CompareConfig) -> None:
 
 def _asker(cfg: AnchorsConfig, compare: CompareConfig) -> Asker:
     """With a budget of its own and no store: what is stored says nothing about today."""
-    return Asker(None, Budget(cfg.max_calls, cfg.max_cost), asking_settings(compare.asking.model_dump()))
+    return Asker(None, Budget(cfg.max_calls, cfg.max_cost), AskingSettings.of(compare.asking.model_dump()))
 
 
 def _both_orders(asker: Asker, judges: Sequence[Judge], anchors: Sequence[Row]) -> list[PairVerdict]:

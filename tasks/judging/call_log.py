@@ -12,6 +12,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from models.endpoints.failures import print_failures
 from models.judges.asking import Asker
 from models.judges.base import Question
 from models.judges.remote import RemoteJudge
@@ -23,7 +24,6 @@ from tasks.common.rows import Row, write_jsonl
 
 TOTALS_FILE, SAMPLE_FILE = "calls.json", "calls.jsonl"
 SAMPLED = 20  # calls kept whole
-SHOWN = 20  # questions without an answer, one line each
 QUANTILES = {"latency_p50": 0.5, "latency_p95": 0.95, "latency_max": 1.0}
 
 
@@ -69,13 +69,8 @@ class CallLog:
             if count := getattr(judge, "formats_refused", 0):
                 print(f"judge {judge.name!r}: its server refused {count} of 2 ways of forcing an answer into a form; "
                       "what it says is read as well as it can be")
-            for name, place in getattr(judge, "fields_refused", {}).items():
-                print(f"judge {judge.name!r}: its server refuses {name}; it is asked "
-                      f"{f'with {place} in its place' if place else 'without it'}")
-        for failure in asker.failures[:SHOWN]:
-            print(failure)
-        if more := asker.failures[SHOWN:]:
-            print(f"and {len(more)} more like these")
+            print_failures(f"judge {judge.name!r}", getattr(judge, "fields_refused", {}), ())
+        print_failures("", {}, asker.failures)
         folder, tally = live_folder(), asker.tally
         if folder is None or not (self._tally.latencies or tally.stored or tally.lost_calls):
             return
@@ -86,22 +81,8 @@ class CallLog:
 
 def _call(judge: RemoteJudge, question: Question, record: Record) -> dict[str, Any]:
     template = getattr(judge, "template", None)
-    return {
-        "key": record.key,
-        "judge": record.judge,
-        "prompt_id": record.prompt_id,
-        "kind": record.kind,
-        "messages": messages(question, list(judge.weights), template) if template else [],
-        "raw": record.raw,
-        "answer": json.loads(record.answer),
-        "valid": record.valid,
-        "calls": record.calls,
-        "latency_seconds": record.latency_seconds,
-        "input_tokens": record.input_tokens,
-        "output_tokens": record.output_tokens,
-        "cost": record.cost,
-        "time": time.time(),
-    }
+    sent = messages(question, list(judge.weights), template) if template else []
+    return {**vars(record), "messages": sent, "answer": json.loads(record.answer), "time": time.time()}
 
 
 def quantile(ordered: Sequence[float], share: float) -> float:

@@ -6,6 +6,7 @@ from itertools import accumulate
 from math import inf
 from typing import Any
 
+from models.endpoints.retries import AskingSettings
 from models.judges.asking import Asker, BatchJudge, RemoteJudge
 from models.judges.base import Judge, Ratings, Verdict
 from models.judges.budget import Budget
@@ -17,7 +18,6 @@ from models.judges.tally import PAID
 from tasks.common.errors import DataError
 from tasks.common.progress import report
 from tasks.common.rows import Row
-from tasks.answering.asking import asking_settings
 from tasks.config.comparisons import CompareConfig
 from tasks.judging.call_log import CallLog
 from tasks.judging.pairing import NEEDS_RATINGS, Filtered, chosen_pairs, mean_rating, questions_of_prompt
@@ -64,7 +64,7 @@ def make_asker(cfg: CompareConfig, judges: Sequence[Judge], log: CallLog) -> Ask
     return Asker(
         Store(state_root() / STORE_FILE) if keeps else None,
         Budget(cfg.budget.max_calls, cfg.budget.max_cost),
-        asking_settings(cfg.asking.model_dump()),
+        AskingSettings.of(cfg.asking.model_dump()),
         lambda done, total: report(done, total, unit="answer") if done % _PROMPTS_AT_ONCE == 0 else None,
         log.heard,
     )

@@ -18,7 +18,6 @@ from models.judges.remote_round import PROBE
 from models.samplers import Prompt, make_sampler
 from models.samplers.openai import KEY_VARIABLE, URL_VARIABLE
 from models.sampling.sampler import SamplingSettings
-from tasks.answering.asking import asking_settings
 from tasks.config.comparisons import CompareConfig, GoldConfig
 from tasks.config.judges import AskingConfig
 from tasks.generate import check_tools
@@ -102,7 +101,7 @@ def _ask(project: Project, spec: Mapping[str, Any], cfg: CompareConfig | GoldCon
 
 
 def _patience(asking: AskingConfig | None) -> AskingSettings:
-    by = asking_settings(asking.model_dump() if asking else None)
+    by = AskingSettings.of(asking and asking.model_dump())
     return replace(by, concurrency=1, attempts=min(by.attempts, ATTEMPTS), patience=min(by.patience, PATIENCE))
 
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from models.endpoints.retries import AskingSettings
 from models.judges.asking import Asker
 from models.judges.base import Question, Ratings, weighted_mean
 from models.judges.budget import Budget
@@ -16,7 +17,6 @@ from tasks.common.rows import Row
 from tasks.judging.call_log import CallLog
 from tasks.judging.templates import with_template
 from tasks.runner.state import STORE_FILE, state_root
-from tasks.answering.asking import asking_settings
 
 KIND = "judge"
 
@@ -40,7 +40,7 @@ class JudgeScorer:
         self.max_left_out = max_left_out
         self._log, self._known = CallLog(), {}
         self._store, limit = Store(state_root() / STORE_FILE), Budget(**budget or {})
-        self._asker = Asker(self._store, limit, asking_settings(asking), heard=self._log.heard)
+        self._asker = Asker(self._store, limit, AskingSettings.of(asking), heard=self._log.heard)
 
     def score(
         self, rows: Sequence[Row], responses: Sequence[str], finished: Sequence[bool] | None = None

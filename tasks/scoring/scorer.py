@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from models.judges import Scorer, make_scorer
+from models.judges import Scorer
+from models.judges.oracle import OracleScorer
 from models.judges.reward_model import RewardModelScorer
 from models.refusal import refuses
 from tasks.artifacts.snapshots import FINAL
@@ -31,14 +32,9 @@ def load_gold(gold_folder: Path, model: Path) -> Scorer:
         from tasks.scoring.gold_judge import JudgeScorer
 
         return JudgeScorer(*(document[name] for name in ("judge", "asking", "budget", "date", "max_left_out")))
-    return make_scorer(
-        document["kind"],
-        weights=document["weights"],
-        path=gold_folder / MODEL_FOLDER,
-        base=model,
-        rows_per_batch=document["rows_per_batch"],
-        date=document.get("date"),  # the oracle has none
-    )
+    if document["kind"] == "oracle":
+        return OracleScorer(document["weights"])
+    return RewardModelScorer.load(gold_folder / MODEL_FOLDER, model, document["rows_per_batch"], document["date"])
 
 
 def check_pairing(answers: Mapping[str, Sequence[Row]], prompts: Mapping[str, Row]) -> None:
