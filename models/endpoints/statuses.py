@@ -65,8 +65,8 @@ def _way_out(endpoint: "Endpoint", status: int | None) -> str:
     if status == _FORBIDDEN:
         return _key(endpoint)
     if status in (None, *_WHATEVER_IS_ASKED):
-        return (f"it lacks the model {endpoint.model!r} (set it in params.yaml) or the address in {endpoint.url_variable} is "
-                "not that of its API, which mostly ends in /v1")
+        return (f"it lacks the model {endpoint.model!r} (set it in params.yaml) or the address in "
+                f"{endpoint.url_variable} is not that of its API, which mostly ends in /v1")
     return f"correct the settings of {endpoint.owner} in params.yaml, or the address in {endpoint.url_variable}"
 
 

@@ -10,16 +10,15 @@ from models.statistics.clusters import Clusters, mean_interval
 def share_interval(
     parts: Sequence[float], wholes: Sequence[float], roots: Sequence[str], confidence: float
 ) -> dict[str, float] | None:
-    """Sum of `parts` over sum of `wholes`, with its interval (`models.statistics.clusters`); `n` is the number of units with a
-    whole above 0, and the bounds are None where these are of one root.
+    """Sum of `parts` over sum of `wholes`, with its interval (`models.statistics.clusters`); `n` is the number of units
+    with a whole above 0, and the bounds are None where these are of one root.
     """
     used = [(part, whole, root) for part, whole, root in zip(parts, wholes, roots, strict=True) if whole > 0]
     if not used:
         return None
     clusters = Clusters.of(*([row[place] for row in used] for place in (0, 2, 1)))
     interval = mean_interval(clusters, confidence, (0.0, 1.0))
-    several = len(clusters.sums) > 1
-    low, high = (interval.low, interval.high) if several else (None, None)
+    low, high = (interval.low, interval.high) if len(clusters.sums) > 1 else (None, None)
     return {"value": interval.mean, "ci_low": low, "ci_high": high, "n": len(used)}
 
 

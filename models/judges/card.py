@@ -10,13 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from models.judges.agreement import (
-    alpha_interval,
-    confusion,
-    kappa_interval,
-    krippendorff_cells,
-    share_interval,
-)
+from models.judges.agreement import alpha_interval, confusion, kappa_interval, krippendorff_cells, share_interval
 from models.judges.behaviour import RATES, behaviour_counts, outcome
 from models.judges.panel import PairVerdict, decides, mean
 
@@ -67,11 +61,8 @@ def judge_card(
         "pairs": len(pairs),
         "kept": sum(pair.kept for pair in pairs),
         "confidence": confidence,
-        "panel": {**behaviour(pairs, tie_margin, confidence), **reference_agreement(pairs, tie_margin, confidence)},
-        "judges": {
-            name: {**behaviour(own, tie_margin, confidence), **reference_agreement(own, tie_margin, confidence)}
-            for name, own in alone.items()
-        },
+        "panel": _described(pairs, tie_margin, confidence),
+        "judges": {name: _described(own, tie_margin, confidence) for name, own in alone.items()},
         "agreement_between_judges": _alpha(
             [
                 {name: label(own[place].verdict, tie_margin) for name, own in alone.items()}
@@ -88,6 +79,11 @@ def judge_card(
         },
         "by_criterion": criterion_agreement(pairs, confidence),
     }
+
+
+def _described(pairs: Sequence[CardPair], tie_margin: float, confidence: float) -> dict[str, Any]:
+    agreement = reference_agreement(pairs, tie_margin, confidence)
+    return {**behaviour(pairs, tie_margin, confidence), "agreement_with_reference": agreement}
 
 
 def _alone(pair: CardPair, place: int) -> CardPair:
@@ -133,12 +129,10 @@ def reference_agreement(pairs: Sequence[CardPair], tie_margin: float, confidence
     """
     known = [pair for pair in pairs if pair.reference not in (None, 0.5)]
     judged = [(pair, label(pair.verdict, tie_margin)) for pair in known]
-    groups = {
-        "all": [(pair, name) for pair, name in judged if name is not None],
-        "kept": [(pair, name) for pair, name in judged if name is not None and pair.kept],
-    }
+    labelled = [(pair, name) for pair, name in judged if name is not None]
+    groups = {"all": labelled, "kept": [(pair, name) for pair, name in labelled if pair.kept]}
     agreement = {name: _agreement(group, confidence) for name, group in groups.items()}
-    return {"agreement_with_reference": {**agreement, "reference_ties": sum(pair.reference == 0.5 for pair in pairs)}}
+    return {**agreement, "reference_ties": sum(pair.reference == 0.5 for pair in pairs)}
 
 
 def people_agreement(pairs: Sequence[CardPair], tie_margin: float, confidence: float) -> dict[str, Any] | None:
@@ -147,7 +141,7 @@ def people_agreement(pairs: Sequence[CardPair], tie_margin: float, confidence: f
     annotated = [replace(pair, reference=mean(list(pair.annotations.values()))) for pair in pairs if pair.annotations]
     if not annotated:
         return None
-    return reference_agreement(annotated, tie_margin, confidence)["agreement_with_reference"]["all"]
+    return reference_agreement(annotated, tie_margin, confidence)["all"]
 
 
 def _agreement(judged: Sequence[tuple[CardPair, str]], confidence: float) -> dict[str, Any]:

@@ -126,11 +126,11 @@ class HfJudge:
         longest = context_length(self.model) - 1
         too_long = {place for (place, _), prompt in zip(queries, prompts, strict=True) if len(prompt) > longest}
         readable = [number for number, (place, _) in enumerate(queries) if place not in too_long]
-        by_question: list[dict[str, torch.Tensor]] = [{} for _ in questions]
+        by_criterion: list[dict[str, torch.Tensor]] = [{} for _ in questions]
         for number, logprobs in zip(readable, self._next_token_logprobs([prompts[i] for i in readable]), strict=True):
             place, criterion = queries[number]
-            by_question[place][criterion] = logprobs
-        return [self._answer(question, by_criterion) for question, by_criterion in zip(questions, by_question, strict=True)]
+            by_criterion[place][criterion] = logprobs
+        return list(map(self._answer, questions, by_criterion))
 
     def _next_token_logprobs(self, prompts: Sequence[Sequence[int]]) -> torch.Tensor:
         """Log-probabilities (prompts, letters and points) in nats of the tokens that can begin an answer."""

@@ -168,7 +168,8 @@ def style_accuracy(pairs: Sequence[LabelledPair]) -> dict[str, Any] | None:
     if not by_domain:
         return None
     names = ("easy", "normal", "hard", "mean")
-    return {"domains": by_domain, "mean": {name: float(np.mean([one[name] for one in by_domain.values()])) for name in names}}
+    mean = {name: float(np.mean([levels[name] for levels in by_domain.values()])) for name in names}
+    return {"domains": by_domain, "mean": mean}
 
 
 def _levels(pairs: Sequence[LabelledPair]) -> dict[str, Any] | None:

@@ -15,6 +15,7 @@ from models.judges.budget import BudgetEnded
 from models.judges.calls import Calls
 from models.judges.remote import JudgeError, JudgeUnreachable, Passing, Refused, RemoteJudge, Reply, Unusable
 from models.judges.store import KINDS, Record, kind_of, question_key, record_of
+from models.judges.tally import PAID
 
 if TYPE_CHECKING:
     from models.judges.asking import Asker
@@ -251,9 +252,8 @@ class _Round:
         return True
 
     def _keep(self, judge: RemoteJudge, question: Question, key: str, reply: Reply, spent: _Spent) -> None:
-        usage = {"input_tokens": spent.input_tokens, "output_tokens": spent.output_tokens, "cost": spent.cost}
-        record = record_of(judge.name, key, question, reply.answer, reply.raw, calls=spent.calls,
-                           latency_seconds=spent.latency, **usage)  # fmt: skip
+        usage = {name: getattr(spent, name) for name in PAID}
+        record = record_of(judge.name, key, question, reply.answer, reply.raw, latency_seconds=spent.latency, **usage)
         self.asker.keep(record)
         self.asker.heard(judge, question, record)
         self._count(judge, record, stored=False)

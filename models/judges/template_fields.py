@@ -65,4 +65,5 @@ def _check_alone(text: str, texts: tuple[str, ...], where: str) -> None:
         if len(lines) > 1:
             raise ValueError(f"{where} has {{{name}}} {len(lines)} times; each text stands there once")
     if "second" in texts and marked.index(marks["second"]) < marked.index(marks["first"]):
-        raise ValueError(f"{where} shows {{second}} before {{first}}; put candidate A's answer first, as the card counts")
+        raise ValueError(f"{where} shows {{second}} before {{first}}; put candidate A's answer first, as the card "
+                         "counts")

@@ -59,7 +59,8 @@ def second_turn_length(tokenizer: Any, prompt: Row, challenge: str) -> int:
         whole, alone = prompt["prompt"], prompt["prompt"][-1:]
         ids, first = (encode_prompt(tokenizer, turns, prompt.get("tools")) for turns in (whole, alone))
     except TemplateRefusal as error:
-        raise DataError(f"the chat template refuses a conversation of several turns ({error.reason}); {way_out}") from None
+        reason = f"the chat template refuses a conversation of several turns ({error.reason})"
+        raise DataError(f"{reason}; {way_out}") from None
     if len(ids) <= len(first):
         raise DataError(f"the chat template shows nothing of what was said before {challenge!r}; {way_out}")
     return len(ids)

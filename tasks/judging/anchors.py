@@ -1,4 +1,4 @@
-"""`python -m tasks.judging.anchors`: ask the judges of `compare` a fixed set of pairs again, past every store of answers.
+"""`python -m tasks.judging.anchors`: ask the judges of `compare` a fixed set of pairs again, past every store.
 
 A hosted model may change behind its name, and stored answers would hide it. A judge's first answers are its baseline;
 later ones are compared with those and never with the last ones, so that slow drift adds up. A baseline belongs to all
@@ -24,7 +24,7 @@ if __name__ == "__main__":
 
 from models.endpoints.retries import AskingSettings
 from models.judges.asking import Asker
-from models.judges.base import Judge, Verdict
+from models.judges.base import Judge
 from models.judges.budget import Budget
 from models.judges.making import make_pool
 from models.judges.panel import PairVerdict
@@ -81,14 +81,15 @@ def _anchor(row: Row, number: int, file: Path) -> Row:
 def ask_anchors(cfg: AnchorsConfig, compare: CompareConfig, state: Path) -> dict[str, Any]:
     """Ask every judge every anchor in both orders; compare with its baseline, or record that where there is none.
 
-    Returns what was asked and paid, and by judge how far it moved (`tasks.judging.drift.Drift`) from which baseline; `refused`
-    is None, or says in one line which judge moved further than `cfg.max_drift`, and what to do.
+    Returns what was asked and paid, and by judge how far it moved (`tasks.judging.drift.Drift`) from which baseline;
+    `refused` is None, or says in one line which judge moved further than `cfg.max_drift`, and what to do.
     Raises DataError for anchors or a judge that cannot be used, ConfigError for a budget that does not suffice, and
     JudgeError or JudgeUnreachable from a judge.
     """
     specs = [judge.model_dump() for judge in compare.judges if judge.kind not in NOT_ASKED]
     check_limit(cfg, compare)
-    asker = _asker(cfg, compare)
+    # With a budget of its own and no store: what is stored says nothing about today.
+    asker = Asker(None, Budget(cfg.max_calls, cfg.max_cost), AskingSettings.of(compare.asking.model_dump()))
     anchors: list[Row] = []
     judges: dict[str, dict[str, Any]] = {}
     if cfg.file is not None and compare.given != "only" and specs:
@@ -118,11 +119,6 @@ def check_limit(cfg: AnchorsConfig, compare: CompareConfig) -> None:
         )
 
 
-def _asker(cfg: AnchorsConfig, compare: CompareConfig) -> Asker:
-    """With a budget of its own and no store: what is stored says nothing about today."""
-    return Asker(None, Budget(cfg.max_calls, cfg.max_cost), AskingSettings.of(compare.asking.model_dump()))
-
-
 def _both_orders(asker: Asker, judges: Sequence[Judge], anchors: Sequence[Row]) -> list[PairVerdict]:
     verdicts = ask_both_orders(asker, judges, [(row, row["a"], row["b"]) for row in anchors], key=NAME)
     known = [verdict for verdict in verdicts if verdict is not None]
@@ -136,12 +132,11 @@ def _both_orders(asker: Asker, judges: Sequence[Judge], anchors: Sequence[Row]) 
 
 def answers_of(place: int, anchors: Sequence[Row], verdicts: Sequence[PairVerdict]) -> Answers:
     """What the judge at `place` of the pool said, two answers an anchor."""
-
-    def preference(verdict: Verdict) -> float | None:
-        return verdict.p_first if verdict.valid else None
-
-    both = [(row["id"], verdict.a_first[place], verdict.a_second[place]) for row, verdict in zip(anchors, verdicts)]
-    return {f"{name}: {order}": preference(one) for name, *two in both for order, one in zip(("a first", "b first"), two)}
+    return {
+        f"{row['id']}: {order}": verdicts_of[place].p_first if verdicts_of[place].valid else None
+        for row, verdict in zip(anchors, verdicts, strict=True)
+        for order, verdicts_of in (("a first", verdict.a_first), ("b first", verdict.a_second))
+    }
 
 
 def _against_baseline(

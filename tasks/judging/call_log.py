@@ -47,7 +47,7 @@ class CallLog:
         answers cost when they were paid, stored ones included.
 
         `asked` is that whole tally: what questions without an answer cost stands only there.
-        For each of `judges` whose server refused some, how many ways of forcing an answer's form it refused, and how many fields.
+        For each of `judges` whose server refused some, how many ways of forcing an answer's form, and how many fields.
         """
         latencies = sorted(self._tally.latencies)
         dropped = {judge.name: getattr(judge, "fields_refused", {}) for judge in judges}

@@ -20,7 +20,9 @@ from tasks.common.progress import report
 from tasks.common.rows import Row
 from tasks.config.comparisons import CompareConfig
 from tasks.judging.call_log import CallLog
-from tasks.judging.pairing import NEEDS_RATINGS, Filtered, chosen_pairs, mean_rating, questions_of_prompt
+from tasks.judging.pairing import (
+    NEEDS_RATINGS, Filtered, chosen_pairs, is_limited, mean_rating, questions_of_prompt,
+)  # fmt: skip
 from tasks.runner.state import STORE_FILE, state_root
 
 _PROMPTS_AT_ONCE = 100
@@ -97,10 +99,6 @@ def judge_pairs(
     return judged
 
 
-def _limited(cfg: CompareConfig) -> bool:
-    return cfg.budget.max_calls is not None or cfg.budget.max_cost is not None
-
-
 def _rates(cfg: CompareConfig, judges: Sequence[Judge]) -> bool:
     """Whether responses are rated before pairs are chosen."""
     return questions_of_prompt(cfg, 1, any(isinstance(judge, RemoteJudge) for judge in judges))[0] > 0
@@ -114,9 +112,9 @@ def _parts(
     prompt_ids, start = list(groups), 0
     slow = any(isinstance(judge, (RemoteJudge, BatchJudge)) for judge in judges)
     while start < len(prompt_ids):
-        size = len(prompt_ids) if slow and not _limited(cfg) else _PROMPTS_AT_ONCE
+        size = len(prompt_ids) if slow and not is_limited(cfg) else _PROMPTS_AT_ONCE
         part = prompt_ids[start : start + size]
-        if _limited(cfg):
+        if is_limited(cfg):
             room = _calls_left(cfg, budget)
             needed = accumulate(_calls_for(cfg, len(groups[prompt_id]), judges) for prompt_id in part)
             part = part[: max(1, sum(calls <= room for calls in needed))]

@@ -62,8 +62,8 @@ def template_of(spec: Mapping[str, Any], root: Path = Path()) -> Template:
     actual, stated = hashlib.sha256(content).hexdigest(), spec.get("template_sha256")
     if actual != stated:
         raise ConfigError(
-            f"{owner} has sha256 {actual}, params.yaml says {stated or 'null'}; set the judge's template_sha256 to the one "
-            "found, so that a judge that is told something else is asked anew"
+            f"{owner} has sha256 {actual}, params.yaml says {stated or 'null'}; set the judge's template_sha256 to the "
+            "one found, so that a judge that is told something else is asked anew"
         )
     template = _read(_decoded(content, owner), ours, owner)
     check_template(template, spec["kind"], owner)

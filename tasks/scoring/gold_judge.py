@@ -76,6 +76,6 @@ class JudgeScorer:
             raise ConfigError(
                 f"gold.budget ended after {budget.calls} calls for {budget.cost:g}, with {unasked} of {len(ratings)} "
                 f"answers not rated by gold judge {self.judge.name!r}: scores of a part would lie; ratings so far are "
-                "kept and not asked again: raise max_calls or max_cost of gold.budget, which count them for each stage that "
-                "asks, and run again"
+                "kept and not asked again: raise max_calls or max_cost of gold.budget, which count them for each stage "
+                "that asks, and run again"
             )

@@ -29,8 +29,8 @@ def left_out(scorer: Any, missing: Mapping[str, Collection[str]], prompts: int) 
         scorer.forget_unrated()
         raise DataError(
             f"gold judge {scorer.judge.name!r} gave no usable rating of answers to {len(ids)} of {prompts} prompts "
-            f"(first {ids[0]!r}), more than gold.max_left_out={scorer.max_left_out:g} allows: run again, which asks for these "
-            "alone, as all other ratings are kept; or correct gold.judge, or raise gold.max_left_out"
+            f"(first {ids[0]!r}), more than gold.max_left_out={scorer.max_left_out:g} allows: run again, which asks "
+            "for these alone, as all other ratings are kept; or correct gold.judge, or raise gold.max_left_out"
         )
     by = {name: len(own) for name, own in missing.items() if own}
     return {KEY: {"prompts": len(ids), "of": prompts, "answers_of": by}}
