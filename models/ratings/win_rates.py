@@ -18,7 +18,7 @@ from models.ratings.battles import Battles, read_battles
 from models.statistics.bootstrap import Bootstrap, Estimate, draws, estimates
 from models.statistics.clusters import Clusters, mean_interval
 from models.statistics.logistic import Design, fit
-from models.statistics.unanimous import unanimous_interval
+from models.statistics.clusters import exact_interval
 
 RESAMPLES = Bootstrap(resamples=1000)
 # With a pool of models, the effect of length is the judge's: that of each model is normal around the pool's median.
@@ -190,7 +190,7 @@ def _estimate(value: float, drawn: list[np.ndarray], pairs: Pairs, settings: Boo
     if rows is None or np.ptp(of_roots) > 1e-9:
         return found
     # Won, lost or tied alike on every root: no resample differs, however few they are.
-    low, high = unanimous_interval(float(value), pairs.roots, settings.confidence)
+    low, high = exact_interval(float(value), pairs.roots, settings.confidence)
     return replace(found, ci_low=low, ci_high=high)
 
 
