@@ -14,7 +14,7 @@ from models.ratings.battles import Battles, read_battles
 from models.ratings.length_control import LARGE, LARGEST_LENGTH_EFFECT, TOO_LARGE, LengthRegression, Pool
 from models.ratings.pairs import Pairs, pairs_of
 from models.statistics.bootstrap import Bootstrap, Estimate, draws, estimates
-from models.statistics.clusters import Clusters, exact_interval, mean_interval
+from models.statistics.intervals import RATE, Clusters, exact_interval
 
 RESAMPLES = Bootstrap(resamples=1000)
 LEAST_ROOTS = 2  # on which the model's answers are as long as the other's or longer, and as short or shorter
@@ -94,11 +94,11 @@ def _outside_the_data(pairs: Pairs, model: str, against: str) -> str | None:
 
 
 def _raw(pairs: Pairs, confidence: float) -> Estimate:
-    """The mean preference, with the interval by root that every rate has (`models.statistics.clusters`)."""
+    """The mean preference, with the interval by root that every rate has (`models.statistics.intervals`)."""
     clusters = Clusters.of(pairs.preference, pairs.root)
     if pairs.roots < 2:
         return Estimate(clusters.mean)
-    interval = mean_interval(clusters, confidence, (0.0, 1.0))
+    interval = clusters.interval(confidence, RATE)
     return Estimate(interval.mean, interval.low, interval.high, clusters.standard_error)
 
 
