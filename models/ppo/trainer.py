@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from models.compute import processes
-from models.compute.side_by_side import side_by_side
+from models.compute.concurrent import run_concurrently
 from models.lm.batching import by_length, device_of, evaluating, length_mask
 from models.lm.logprobs import join, response_logprobs
 from models.lm.long_rope import crosses
@@ -228,7 +228,7 @@ class PpoTrainer:
 
         if self.reference is None and isinstance(self.value, SharedValue):  # one backbone, its adapter off and on
             return [reference_logprobs(), values()]
-        return side_by_side([reference_logprobs, values], device_of(self.policy))
+        return run_concurrently([reference_logprobs, values], device_of(self.policy))
 
     def _old_logprobs(self, samples: list[Sample]) -> tuple[Tensor, Tensor]:
         """The sampler's log-probs where they are a forward pass's too, else that pass's; and the response mask."""

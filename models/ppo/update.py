@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from models.compute import processes
-from models.compute.side_by_side import side_by_side
+from models.compute.concurrent import run_concurrently
 from models.lm.batching import by_length, device_of
 from models.lm.logprobs import ResponseLogprobs, batch_logprobs, join
 from models.ppo.losses import PolicyLoss, ValueLoss, ppo_policy_loss, ppo_value_loss
@@ -130,7 +130,7 @@ def accumulate_gradients(
             return part
 
         # In turn, the graphs of the two networks never lie in memory together; side by side they keep two cores busy.
-        policy_loss, value_loss = side_by_side([learn_policy, learn_value], mask.device)
+        policy_loss, value_loss = run_concurrently([learn_policy, learn_value], mask.device)
     return {
         "policy_loss": policy_loss.loss.detach(),
         "value_loss": value_loss.loss.detach(),
