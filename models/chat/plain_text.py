@@ -42,7 +42,9 @@ class Control:
         parts, done = [], 0
         for match in self._overlapping.finditer(text):
             if len(match[1]) == 1:
-                raise ValueError(f"a text holds the control token {match[1]!r}, which cannot be kept as text; take it out")
+                raise ValueError(
+                    f"a text holds the control token {match[1]!r}, which cannot be kept as text; take it out"
+                )
             parts.append(text[done: match.start() + 1])
             done = match.start() + 1
         return MARK.join([*parts, text[done:]])

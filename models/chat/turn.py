@@ -83,8 +83,9 @@ def completed(template: str, render: Render) -> str:
 
 
 def with_date(template: str, date: str | None) -> str:
-    """The template with its `strftime_now` at midnight of `date` (ISO), so that equal inputs give equal prompts on every
-    day; itself for None, or if it asks for no date. transformers hands a template no function of ours, so the date is a
+    """The template with its `strftime_now` at midnight of `date` (ISO): equal inputs give equal prompts on every day.
+
+    Itself for None, or if it asks for no date. transformers hands a template no function of ours, so the date is a
     macro in front of it.
     """
     if date is None or "strftime_now" not in template:
