@@ -22,6 +22,17 @@ class Settings:
     tracking: TrackingConfig
     promote: PromoteConfig
 
+    @property
+    def stage_seconds(self) -> float:
+        """How long a stage may take where dvc.yaml does not say."""
+        return 60 * self.flow.stage_timeout_minutes
+
+    @property
+    def retries(self) -> dict[str, Any]:
+        """How Prefect tries a step again, as options of its task."""
+        delays = [self.flow.retry_delay_seconds * 2**attempt for attempt in range(self.flow.retries)]
+        return {"retries": self.flow.retries, "retry_delay_seconds": delays or None}
+
 
 def read_settings(root: Path) -> Settings:
     """Check the params file of the project as a whole and return the orchestration's own sections.
@@ -63,15 +74,15 @@ def settings_in(text: str, source: str) -> Settings:
 
 
 def _sections(params: Mapping[str, Any], source: str, names: Iterable[str]) -> dict[str, Section]:
-    found = {}
+    sections = {}
     for name in names:
         if not isinstance(params.get(name), dict):
             raise ConfigError(f"{source}: section {name!r} is missing")
         try:
-            found[name] = SHARED[name].model_validate(params[name])
+            sections[name] = SHARED[name].model_validate(params[name])
         except ValueError as error:
             raise ConfigError(f"{source}: section {name!r}: {' '.join(str(error).split())}") from None
-    return found
+    return sections
 
 
 def refuse_secrets(text: str, source: str) -> None:

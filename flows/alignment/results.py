@@ -1,10 +1,11 @@
 """What came out of a run, from metrics/evaluate.json and metrics/gate.json: the table, the answers, the verdict."""
 
-import json
 from pathlib import Path
 from typing import Any
 
+from flows import command
 from flows.costs.calls import Calls
+from flows.documents import read_json
 from flows.graph.stages import Stage, flatten
 from tasks.artifacts import contracts
 from tasks.reporting import judge_card, shown
@@ -16,22 +17,14 @@ PARAMS_FILE = "params.yaml"
 EXAMPLES_SHOWN = 4
 
 
-def read_json(path: Path) -> dict[str, Any] | None:
-    """The document at `path`; None while there is none."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
-        return None
-
-
 def stage_metrics(root: Path, stage: Stage) -> dict[str, float]:
-    """The numbers in the stage's metrics files, by their dotted names."""
-    numbers: dict[str, float] = {}
+    """What the stage's metrics files hold that is a number, by dotted names."""
+    metrics: dict[str, float] = {}
     for out in stage.outs:
         if out.kind == "metric":
             flat = flatten(read_json(root / out.path) or {})
-            numbers |= {name: float(value) for name, value in flat.items() if isinstance(value, int | float)}
-    return numbers
+            metrics |= {name: float(value) for name, value in flat.items() if isinstance(value, int | float)}
+    return metrics
 
 
 def columns(root: Path) -> tuple[str, ...]:
@@ -107,12 +100,10 @@ def judge_markdown(root: Path, calls: Calls) -> str | None:
 
 def as_markdown(root: Path) -> str:
     """The same as `show`, for the Prefect page."""
-    heads = columns(root)
-    lines = [f"| {' | '.join(heads)} |", "|" + "---|" * len(heads)]
-    lines += [f"| {' | '.join(row)} |" for row in score_rows(root)]
+    lines = command.markdown_table(columns(root), score_rows(root))
     for prompt, answers in examples(root):
-        lines += ["", f"**{cell(prompt)}**", "", "| model | answer |", "|---|---|"]
-        lines += [f"| {name} | {cell(text)} |" for name, text in answers.items()]
+        rows = [(name, cell(text)) for name, text in answers.items()]
+        lines += ["", f"**{cell(prompt)}**", "", *command.markdown_table(("model", "answer"), rows)]
     decided = verdict(root)
     if decided:
         lines += ["", f"**Verdict: {decided[0]}**", ""] + [f"- {cell(reason)}" for reason in decided[1]]
@@ -129,16 +120,11 @@ def cell(text: str) -> str:
 
 def show(root: Path, console) -> None:
     """Print the table, what each model answers, the verdict and where to read more."""
-    from rich.table import Table
     from rich.text import Text
 
-    rows = score_rows(root)
-    if rows:
-        table = Table(*columns(root), title="Scores on unseen prompts", title_justify="left", header_style="bold")
-        for row in rows:
-            table.add_row(*(Text(cell) for cell in row))
+    if rows := score_rows(root):
         console.print()
-        console.print(table)
+        console.print(command.table(columns(root), rows, "Scores on unseen prompts"))
     for prompt, answers in examples(root):
         console.print()
         console.print(Text(prompt, style="bold"))

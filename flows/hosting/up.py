@@ -61,8 +61,8 @@ def deploy(root: Path, api: str) -> None:
     environment = {name: value for name, value in os.environ.items() if name != PROJECT} | {"PREFECT_API_URL": api}
     done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        said = " ".join((done.stderr or done.stdout).split())[-500:]
-        raise ValueError(f"prefect deploy of {DEPLOYMENTS} failed: {said}")
+        output = " ".join((done.stderr or done.stdout).split())[-500:]
+        raise ValueError(f"prefect deploy of {DEPLOYMENTS} failed: {output}")
 
 
 def is_deployed(name: str) -> bool:
@@ -175,7 +175,7 @@ def mark_as_ended(names: list[str]) -> None:
 
 def _say_what_there_is(root: Path, workers: bool, console) -> None:
     def say(line: str) -> None:
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        console.print(line, soft_wrap=True)
 
     if workers:
         say(f"Workers: {', '.join(pools(root))} (logs: {root / '.prefect'})")
