@@ -118,7 +118,8 @@ def _run_stages(session: Session) -> None:
     failed: list[State] = []
     spent = False
     while waiting or len(done) < len(futures):
-        for name in [] if failed or spent else [n for n in waiting if done.issuperset(session.graph.stages[n].upstream)]:
+        ready = [name for name in waiting if done.issuperset(session.graph.stages[name].upstream)]
+        for name in [] if failed or spent else ready:
             if len(futures) - len(done) >= session.cores:
                 break
             if not session.may_begin(name):

@@ -1,4 +1,4 @@
-"""The flow that promotes: flows/serving/promotion.py's steps as Prefect tasks, and a person's approval as a suspended run.
+"""The flow that promotes: flows/serving/promotion.py's steps as Prefect tasks, a person's approval as a suspended run.
 
 A deployment of its own: it is started with hashes, a commit and a version, finds everything else in MLflow and DVC, and
 waits for an approval without holding a process. Suspended, it starts from the top again when it is resumed; every step

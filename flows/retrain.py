@@ -1,7 +1,7 @@
 """The flow that retrains: new data in, a model out that is promoted, asked about or rejected; on a schedule or by hand.
 
-A deployment of its own, one run at a time (infra/prefect.yaml); flows/schedule/retraining.py holds the steps. A run that is
-killed is repeated: every step finds what it did before, and the decision is written last.
+A deployment of its own, one run at a time (infra/prefect.yaml); flows/schedule/retraining.py holds the steps. A run
+that is killed is repeated: every step finds what it did before, and the decision is written last.
 Import this module after `flows.environment.prepare`: Prefect reads its settings when it is imported.
 """
 
@@ -58,7 +58,8 @@ def step(name: str, settings: Settings, call: Callable[[], T]) -> T:
 
 def alert_failure(flow, flow_run, state) -> None:
     """Prefect's hook: somebody should look."""
-    reason = re.sub(r"^Flow run encountered an exception: (\w+: )?", "", " ".join((state.message or state.name).split()))
+    message = " ".join((state.message or state.name).split())
+    reason = re.sub(r"^Flow run encountered an exception: (\w+: )?", "", message)
     text = f"retraining failed: {redact(reason)}"
     tell(alerts.Alert(text, "failed", alerts.run_page(str(flow_run.id)), flow.name), flow_run_logger(flow_run, flow))
 

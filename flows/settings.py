@@ -53,8 +53,8 @@ def _check_prices(path: Path, limit: float) -> None:
     remote = [judge for judge in judges if judge["kind"] == "openai"]
     if remote and not any(judge["input_price"] or judge["output_price"] for judge in remote):
         raise ConfigError(
-            f"{path}: flow.budget.cost={limit:g} would never be reached: judge {remote[0]['name']!r} has input_price and "
-            "output_price 0; state its prices, or set flow.budget.cost to null"
+            f"{path}: flow.budget.cost={limit:g} would never be reached: judge {remote[0]['name']!r} has input_price "
+            "and output_price 0; state its prices, or set flow.budget.cost to null"
         )
 
 

@@ -27,7 +27,7 @@ class Prefect:
         self._root = root
         self._server = None
         self.somebodys = bool(os.environ.get("PREFECT_API_URL"))
-        self._found = False
+        self._begun = False
 
     def __enter__(self) -> "Prefect":
         return self
@@ -44,9 +44,9 @@ class Prefect:
         """Begin to start it; PREFECT_API_URL is set when this returns, so that Prefect can be imported."""
         from flows.hosting.servers import answers, private_prefect, running_prefect
 
-        if self._found:
+        if self._begun:
             return
-        self._found = True
+        self._begun = True
         login.as_client()
         url = running_prefect(self._root)
         if url is None:
@@ -210,8 +210,8 @@ def heal(root: Path) -> list[str]:
     """Clear what a `kill -9` of dvc at the wrong moment leaves behind; returns what was cleared.
 
     DVC writes dvc.lock and its reader-writer lock in place: killed meanwhile, both can be torn, and it refuses to go
-    on. Its check for dead holders is fooled by zombies and reused ids. Nothing is lost with either file: finished stages
-    come back from the run-cache.
+    on. Its check for dead holders is fooled by zombies and reused ids. Nothing is lost with either file: finished
+    stages come back from the run-cache.
     """
     cleared = []
     lock = root / "dvc.lock"

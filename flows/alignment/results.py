@@ -40,8 +40,8 @@ def score_rows(root: Path) -> list[tuple[str, ...]]:
 
 def _evaluation(root: Path) -> dict[str, Any]:
     """evaluate.json as a reader sees it, with the candidate once there is a gate.json."""
-    gate = read_json(root / "metrics" / "gate.json") or {}
-    return shown.of_verdict({"models": {}} | (read_json(root / "metrics" / "evaluate.json") or {}), gate.get("candidate"))
+    evaluation, gate = (read_json(root / "metrics" / f"{name}.json") or {} for name in ("evaluate", "gate"))
+    return shown.of_verdict({"models": {}} | evaluation, gate.get("candidate"))
 
 
 def _score_row(name: str, scores: dict[str, Any]) -> tuple[str, ...]:
@@ -74,11 +74,13 @@ def examples(root: Path) -> list[tuple[str, dict[str, str]]]:
 def verdict(root: Path) -> tuple[str, list[str]] | None:
     """The gate's word and its reasons; None before the first gate."""
     gate = read_json(root / "metrics" / "gate.json")
-    return (gate["verdict"], [str(reason) for reason in gate.get("reasons", [])]) if gate and "verdict" in gate else None
+    if not gate or "verdict" not in gate:
+        return None
+    return gate["verdict"], [str(reason) for reason in gate.get("reasons", [])]
 
 
 def contracts_line(root: Path) -> str | None:
-    """Whether each stage kept what it owes the next, and else the likely cause; None before there is anything to tell."""
+    """Whether each stage kept what it owes the next, else the likely cause; None before there is anything to tell."""
     documents = {name: read_json(root / "metrics" / f"{name}.json") for name in contracts.DOCUMENTS}
     known = {name: document for name, document in documents.items() if document}
     if not known or not (root / "tasks").is_dir():  # a graph of one's own has contracts of its own
@@ -93,7 +95,7 @@ def report_path(root: Path) -> Path | None:
 
 
 def judge_markdown(root: Path, calls: Calls) -> str | None:
-    """The judge card for the Prefect page, with what the calls of the run that labelled took; None before there is one."""
+    """The judge card for the Prefect page, with what the calls of `compare` took; None before there is one."""
     card, compare = (read_json(root / "metrics" / f"{name}.json") for name in ("judge", "compare"))
     return judge_card.as_markdown(card, compare) + calls.as_markdown() if card and compare else None
 
@@ -104,11 +106,9 @@ def as_markdown(root: Path) -> str:
     for prompt, answers in examples(root):
         rows = [(name, cell(text)) for name, text in answers.items()]
         lines += ["", f"**{cell(prompt)}**", "", *command.markdown_table(("model", "answer"), rows)]
-    decided = verdict(root)
-    if decided:
+    if decided := verdict(root):
         lines += ["", f"**Verdict: {decided[0]}**", ""] + [f"- {cell(reason)}" for reason in decided[1]]
-    kept = contracts_line(root)
-    if kept:
+    if kept := contracts_line(root):
         lines += ["", cell(kept)]
     return "\n".join(lines) + "\n"
 
@@ -131,17 +131,14 @@ def show(root: Path, console) -> None:
         width = max(map(len, answers), default=0)
         for name, text in answers.items():
             console.print(Text.assemble((f"  {name:<{width}} ", "dim"), " ".join(text.split())))
-    decided = verdict(root)
-    if decided:
+    if decided := verdict(root):
         console.print()
         style = {"promote": "bold green", "reject": "bold red"}.get(decided[0], "bold yellow")
         console.print(Text.assemble("Verdict: ", (decided[0], style)))
         for reason in decided[1]:
             console.print(Text(f"  {reason}"))
-    kept = contracts_line(root)
-    if kept:
+    if kept := contracts_line(root):
         console.print(Text(kept))
-    path = report_path(root)
-    if path:
+    if path := report_path(root):
         console.print(Text(f"\nReport: {path}"), soft_wrap=True)
     console.print("Runs, curves and the flow in the browser: plumb up, then open the two addresses it prints.")

@@ -268,7 +268,8 @@ class Tracker:
         (out, *_) = [o for o in self._session.graph.stages[stage].outs if o.kind == "out"]
         log = self._session.state / "runs" / "log_model.txt"
         log.parent.mkdir(exist_ok=True)
-        command = [sys.executable, "-m", "flows.history.log_model", str(self._session.root / out.path), "--run-id", run_id]
+        package = str(self._session.root / out.path)
+        command = [sys.executable, "-m", "flows.history.log_model", package, "--run-id", run_id]
         with log.open("ab") as output:
             process = subprocess.Popen(
                 supervised_command(command), stdout=output, stderr=subprocess.STDOUT, start_new_session=True

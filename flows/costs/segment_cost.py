@@ -16,7 +16,7 @@ SEGMENT = "plumb.segment"  # tag: the flow run that a segment is
 def of(client, flow_run: str, name: str, run: str) -> Entry:
     """The entry, named `name` and of the run `run`, for the segment that this flow run was.
 
-    It cost nothing where MLflow does not know it, and began at no time: when its stages ran, MLflow says stage by stage.
+    It cost nothing where MLflow does not know it, and began at no time: MLflow says of each stage when it ran.
     """
     experiments = [experiment.experiment_id for experiment in client.search_experiments()]
     runs = client.search_runs(experiments, f"tags.`{SEGMENT}` = '{flow_run}'", max_results=1)

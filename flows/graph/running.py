@@ -249,4 +249,5 @@ def _failure(stage: str, code: int, error_file: Path, text: str, log: Path) -> S
     if "No space left on device" in text:
         return StageError(stage, "disk", "no space left on the device; free some and run again", log)
     lines = [line for line in text.split("\n") if line.startswith("ERROR:")]
-    return StageError(stage, "internal", lines[-1].removeprefix("ERROR:").strip() if lines else f"exit code {code}", log)
+    message = lines[-1].removeprefix("ERROR:").strip() if lines else f"exit code {code}"
+    return StageError(stage, "internal", message, log)

@@ -2,8 +2,8 @@
 
 Everything is read through DVC's own loader, in this process: a whole status costs milliseconds where the `dvc`
 command costs most of a second per stage. Reading takes no DVC lock: the flow holds the project's own (see
-`flows/alignment/local.py`), and the worst that a half-written dvc.lock can do is to send a current stage to `dvc repro`, which
-then finds it current.
+`flows/alignment/local.py`), and the worst that a half-written dvc.lock can do is to send a current stage to
+`dvc repro`, which then finds it current.
 """
 
 import contextlib

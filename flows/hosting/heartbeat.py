@@ -2,8 +2,8 @@
 
 A flow run says every PREFECT_FLOWS_HEARTBEAT_FREQUENCY seconds that it lives. In the open-source server nobody listens:
 a run whose machine died would be Running for ever, and keep the next one of its deployment from starting.
-A run that was only cut off from the server for so long, and lives on, still ends in its own state: Prefect lets a crashed
-run complete.
+A run that was only cut off from the server for so long, and lives on, still ends in its own state: Prefect lets a
+crashed run complete.
 
 Import this module after `flows.environment.prepare`: Prefect reads its settings when it is imported.
 """

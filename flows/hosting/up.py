@@ -70,11 +70,9 @@ def is_deployed(name: str) -> bool:
     from prefect.client.orchestration import get_client
     from prefect.exceptions import ObjectNotFound
 
-    with get_client(sync_client=True) as client:
-        try:
-            return bool(client.read_deployment_by_name(name))
-        except ObjectNotFound:
-            return False
+    with get_client(sync_client=True) as client, contextlib.suppress(ObjectNotFound):
+        return bool(client.read_deployment_by_name(name))
+    return False
 
 
 def worker(root: Path, pool: str, api: str) -> Server:

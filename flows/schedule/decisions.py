@@ -31,8 +31,8 @@ class Decision:
     """One retraining. `outcome`: promoted, refused, asked, rejected, underpowered or nothing new.
 
     inputs: hash of data, code and params, those of the promotion included. champion: md5 of the package that served at
-    the start, or "none". model: the registered model's name. asked: the flow run in which a person answers. answer: what
-    became of that, once it is known.
+    the start, or "none". model: the registered model's name. asked: the flow run in which a person answers. answer:
+    what became of that, once it is known.
     """
 
     outcome: str
@@ -98,8 +98,8 @@ def mark(client, align: str, made_from: str, flow_run: str) -> None:
 def of_champion(client, experiment: str, begun: Decision, align: str, made_from: str) -> Decision | None:
     """The decision without a run, where who serves was made from the same; None where that is not so.
 
-    It was promoted by hand, or by a retraining that was killed before it could write that down. align: the run that made
-    it. made_from: the hash of the stages' inputs alone.
+    It was promoted by hand, or by a retraining that was killed before it could write that down. align: the run that
+    made it. made_from: the hash of the stages' inputs alone.
     """
     tags = client.get_run(align).data.tags if align else {}
     if tags.get(MADE_FROM) != made_from:
@@ -119,9 +119,6 @@ def nothing_new(before: Remembered, inputs: str, champion: str, commit: str) -> 
         f"({registry.moment(before.at / 1000)}, verdict {was.verdict})"
     )
     return Decision(NOTHING_NEW, reason, inputs, champion, commit)
-
-
-# --- MLflow ---
 
 
 def _runs(client, name: str, where: str = "", most: int = 1000) -> list[Remembered]:

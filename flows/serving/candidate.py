@@ -40,26 +40,21 @@ def examine(place: Place, request: Request) -> Evidence:
         raise Refused(spent)
     known = state.of_candidate(basis.candidate, basis.package_md5)
     if known is None or registry.VERIFIED not in known.tags:
-        with _package(place, basis) as package:
+        with _working_folder(place.state) as folder:
+            package = package_files.fetch(place.root, basis.package_md5, folder / "package")
             _check_files(place, package, "the package")
     return basis
 
 
 def _check_files(place: Place, directory: Path, what: str) -> None:
-    basis = admission.objections(directory, place.config.allowed_architectures)
-    if basis:
-        raise Refused(f"{what} may not be promoted: {'; '.join(basis)}")
-
-
-@contextlib.contextmanager
-def _package(place: Place, basis: Evidence) -> Iterator[Path]:
-    """The packaged directory, in a folder beside the DVC cache, so that it can be linked."""
-    with _working_folder(place.state) as folder:
-        yield package_files.fetch(place.root, basis.package_md5, folder / "package")
+    objections = admission.objections(directory, place.config.allowed_architectures)
+    if objections:
+        raise Refused(f"{what} may not be promoted: {'; '.join(objections)}")
 
 
 @contextlib.contextmanager
 def _working_folder(state: Path) -> Iterator[Path]:
+    """A folder beside the DVC cache, so that files can be linked."""
     parent = state / "promotions"
     parent.mkdir(parents=True, exist_ok=True)
     for left in parent.iterdir():  # by a process that was killed
@@ -67,9 +62,6 @@ def _working_folder(state: Path) -> Iterator[Path]:
             shutil.rmtree(left, ignore_errors=True)
     with tempfile.TemporaryDirectory(dir=parent) as folder:
         yield Path(folder)
-
-
-# --- a version of the registry ---
 
 
 def register(place: Place, basis: Evidence) -> Version:
@@ -88,9 +80,6 @@ def register(place: Place, basis: Evidence) -> Version:
         if state.aliases.get(registry.CHAMPION) != version.number:
             registry.point(client, state, registry.CHALLENGER, version)
         return version
-
-
-# --- is it the model that was packaged? ---
 
 
 def verify(place: Place, basis: Evidence, version: Version) -> float:
@@ -115,9 +104,6 @@ def verify(place: Place, basis: Evidence, version: Version) -> float:
         )
     registry.write_tags(place.client, version, {registry.VERIFIED: f"{difference:g}"})
     return difference
-
-
-# --- why ---
 
 
 def attach(place: Place, basis: Evidence, version: Version, request: Request) -> None:

@@ -43,7 +43,8 @@ def check_architecture(directory: Path, model, named: list[str]) -> None:
     """
     loaded = type(model).__name__
     if loaded not in named:
-        raise ValueError(f"{directory} names {', '.join(named)} in config.json, and loads as {loaded}; package it again")
+        names = ", ".join(named)
+        raise ValueError(f"{directory} names {names} in config.json, and loads as {loaded}; package it again")
 
 
 def compare(directory: Path, registered: Path) -> dict[str, float]:
