@@ -5,7 +5,7 @@ from typing import get_args
 
 import pytest
 
-from tasks.config.training import SORTS_THE_BATCH, DpoLoss
+from tasks.config.dpo import SORTS_THE_BATCH, DpoLoss
 from tests.support.tiny_models import make_gpt2
 from tests.tasks.training.test_training_steps import EVEN, UNEVEN, WHOLE, dpo_trainer, one_step
 

@@ -8,7 +8,7 @@ import pytest
 
 from tasks.common.errors import DataError
 from tasks.common.rows import read_jsonl
-from tasks.config.shared import DataConfig, PrepareConfig
+from tasks.config.data import DataConfig, PrepareConfig
 from tasks.data.marks import MARKS
 from tasks.data.reading import Reader
 from tasks.data.values import BadRow

@@ -11,7 +11,7 @@ from models.ppo.losses import chosen_nll
 from models.reward.model import reward_model_from_policy
 from models.reward.scoring import pool_by_length
 from tasks import dpo as dpo_stage, sft as sft_stage
-from tasks.config.training import NEEDS_SMOOTHING
+from tasks.config.dpo import NEEDS_SMOOTHING
 from tasks.training import reward_model as reward_model_training, trainers as training
 from tests.support.tiny_models import make_gpt2
 from tests.tasks.training.test_training import config
