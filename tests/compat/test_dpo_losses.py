@@ -7,7 +7,7 @@ import pytest
 
 from tasks.config.training import SORTS_THE_BATCH, DpoLoss
 from tests.support.tiny_models import make_gpt2
-from tests.tasks.training.test_training_steps import EVEN, UNEVEN, WHOLE, dpo_trainer, one_step
+from tests.support.training_stages import EVEN, UNEVEN, WHOLE, dpo_trainer, one_step
 
 pytestmark = pytest.mark.compat
 

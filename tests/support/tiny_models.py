@@ -4,9 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import peft
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
+from transformers import (
+    GPT2Config,
+    GPT2LMHeadModel,
+    PreTrainedTokenizerFast,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+)
 
 TEXT = [
     "Can I wash my teddy bear? Yes, by hand, gently.", "What is two plus three? It is five.",
@@ -68,3 +75,13 @@ def _save(model: torch.nn.Module, tokenizer: PreTrainedTokenizerFast, path: Path
     model.save_pretrained(path)
     tokenizer.save_pretrained(path)
     return path
+
+
+def adapted(policy, seed):
+    """The policy with a LoRA adapter whose weights are not zero."""
+    model = peft.get_peft_model(policy, peft.LoraConfig(r=2, target_modules="all-linear", task_type="CAUSAL_LM"))
+    generator = torch.Generator().manual_seed(seed)
+    for name, parameter in model.named_parameters():
+        if "lora_" in name:
+            parameter.data = torch.randn(parameter.shape, generator=generator) * 0.1
+    return model

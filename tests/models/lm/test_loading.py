@@ -3,7 +3,6 @@
 import json
 import shutil
 
-import peft
 import pytest
 import torch
 from transformers import AutoTokenizer
@@ -11,7 +10,7 @@ from transformers import AutoTokenizer
 from models.chat import template as chat_template
 from models.lm import loading
 from models.reward import model as reward_model
-from tests.support.tiny_models import make_gpt2, make_qwen2
+from tests.support.tiny_models import adapted, make_gpt2, make_qwen2
 
 USER = [{"role": "user", "content": "What is two plus three?"}]
 
@@ -84,16 +83,6 @@ def test_prompt_and_response_make_the_templates_own_ids(name, end, request):
     assert whole.startswith(tokenizer.decode(ids)) and tokenizer.decode(ids).endswith(end)
     assert chat_template.end_of_turn(tokenizer) in chat_template.stop_ids(tokenizer)
     assert chat_template.decode_response(tokenizer, response) == "It is five."
-
-
-def adapted(policy, seed):
-    """The policy with a LoRA adapter whose weights are not zero."""
-    model = peft.get_peft_model(policy, peft.LoraConfig(r=2, target_modules="all-linear", task_type="CAUSAL_LM"))
-    generator = torch.Generator().manual_seed(seed)
-    for name, parameter in model.named_parameters():
-        if "lora_" in name:
-            parameter.data = torch.randn(parameter.shape, generator=generator) * 0.1
-    return model
 
 
 def test_a_chain_of_adapters_is_what_was_trained(qwen2, tmp_path):

@@ -17,12 +17,12 @@ from tasks.common.rows import write_jsonl
 from tasks.tools import judge_check
 from tasks.tools.inspection import SHIPPED_PARAMS
 from tasks.tools.labelled_pairs import Columns, read_labelled
-from tests.models.judges.test_judge_server import longer_wins
 from tests.support import toy
+from tests.support.endpoints import ENDPOINT
 from tests.support.evaluation_rows import project_params
+from tests.support.judge_questions import longer_wins
 from tests.support.judge_server import JudgeServer
 from tests.support.tiny_models import make_gpt2
-from tests.tasks.test_compare import ENDPOINT
 
 # Question, the response shown first, the second, which is better, and the verdicts as shown and swapped, in places.
 JUDGED = [

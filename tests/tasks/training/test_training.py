@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 import torch
-import yaml
 from safetensors.torch import load_file
 
 from models.chat.template import load_tokenizer
@@ -15,19 +14,10 @@ from models.reward.model import load_reward_model
 from tasks import dpo as dpo_stage, reward as reward_stage, sft as sft_stage
 from tasks.common.errors import ConfigError, DataError, DivergedError
 from tasks.common.rows import read_jsonl, write_jsonl
-from tasks.runner.params import stage_config
 from tasks.training import trainers as training
-from tests.import_closure import ROOT
 from tests.support.tiny_architectures import build
 from tests.support.tiny_models import make_gpt2
-
-CHANGES = {"epochs": 1.0, "batch_size": 4, "max_length": 120, "checkpoint_every": 2}
-
-
-def config(stage, **changes):
-    params = yaml.safe_load((ROOT / "params.yaml").read_text())
-    params[stage] |= CHANGES | changes
-    return stage_config(params, stage)
+from tests.support.training_stages import config
 
 
 @pytest.fixture(scope="module")
