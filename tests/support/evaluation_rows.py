@@ -23,7 +23,7 @@ def config(stage: str, **changes):
     params["serving"].update(changes.pop("serving", {}))
     if "waived" in changes:
         params["contracts"]["waived"] = changes.pop("waived")
-    params[stage].update(changes)
+    params.setdefault(stage, {}).update(changes)  # `package` has no section of its own
     return stage_config(params, stage, PARAMS)
 
 

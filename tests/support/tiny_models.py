@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import peft
+import pytest
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (
@@ -75,6 +77,22 @@ def _save(model: torch.nn.Module, tokenizer: PreTrainedTokenizerFast, path: Path
     model.save_pretrained(path)
     tokenizer.save_pretrained(path)
     return path
+
+
+@pytest.fixture(scope="module")
+def gpt2(tmp_path_factory):
+    return make_gpt2(tmp_path_factory.mktemp("gpt2"))
+
+
+@pytest.fixture(scope="module")
+def qwen2(tmp_path_factory):
+    return make_qwen2(tmp_path_factory.mktemp("qwen2"))
+
+
+@pytest.fixture()
+def broken(gpt2, tmp_path):
+    """A copy of it to spoil."""
+    return shutil.copytree(gpt2, tmp_path / "model")
 
 
 def adapted(policy, seed):

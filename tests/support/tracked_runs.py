@@ -15,7 +15,15 @@ from tests.support import toy
 def finished(tmp_path_factory):
     """A toy that `dvc repro` has run."""
     place = toy.make_toy(tmp_path_factory.mktemp("toy"))
-    toy.command(place, toy.sys.executable, "-m", "dvc", "repro", "-q")
+    toy.command(place, "dvc", "repro", "-q")
+    return place
+
+
+@pytest.fixture()
+def project(finished, tmp_path):
+    """A copy of it whose files may be changed."""
+    place = tmp_path / "toy"
+    toy.command(tmp_path, "cp", "-a", str(finished), str(place))
     return place
 
 

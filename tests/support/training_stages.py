@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
 from models.chat.template import load_tokenizer
@@ -12,6 +13,7 @@ from tasks import dpo as dpo_stage, sft as sft_stage
 from tasks.config.training import NEEDS_SMOOTHING
 from tasks.training import reward_model as reward_model_training
 from tests.support import evaluation_rows
+from tests.support.tiny_models import make_gpt2
 
 CHANGES = {"epochs": 1.0, "batch_size": 4, "max_length": 120, "checkpoint_every": 2}
 
@@ -29,6 +31,11 @@ ROWS = [
 WHOLE = {"batch_size": 12}
 EVEN = {"batch_size": 4, "gradient_accumulation": 3}  # 4 + 4 + 4
 UNEVEN = {"batch_size": 5, "gradient_accumulation": 3}  # 5 + 5 + 2
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    return make_gpt2(tmp_path_factory.mktemp("base"))
 
 
 def sft_trainer(base, folder, split):

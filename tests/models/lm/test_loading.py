@@ -1,7 +1,6 @@
 """Model directories: what is refused and why, token ids in and out, adapter chains."""
 
 import json
-import shutil
 
 import pytest
 import torch
@@ -10,24 +9,9 @@ from transformers import AutoTokenizer
 from models.chat import template as chat_template
 from models.lm import loading
 from models.reward import model as reward_model
-from tests.support.tiny_models import adapted, make_gpt2, make_qwen2
+from tests.support.tiny_models import adapted, broken, gpt2, make_gpt2, make_qwen2, qwen2  # noqa: F401
 
 USER = [{"role": "user", "content": "What is two plus three?"}]
-
-
-@pytest.fixture(scope="module")
-def gpt2(tmp_path_factory):
-    return make_gpt2(tmp_path_factory.mktemp("gpt2"))
-
-
-@pytest.fixture(scope="module")
-def qwen2(tmp_path_factory):
-    return make_qwen2(tmp_path_factory.mktemp("qwen2"))
-
-
-@pytest.fixture()
-def broken(gpt2, tmp_path):
-    return shutil.copytree(gpt2, tmp_path / "model")
 
 
 def test_a_missing_directory_is_named(tmp_path):

@@ -7,13 +7,15 @@ import torch
 
 from models.ppo.losses import chosen_nll
 from tasks.training import trainers as training
-from tests.support.tiny_models import make_gpt2
-from tests.support.training_stages import UNEVEN, WHOLE, dpo_trainer, one_step, reward_trainer, sft_trainer
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory):
-    return make_gpt2(tmp_path_factory.mktemp("base"))
+from tests.support.training_stages import (
+    UNEVEN,
+    WHOLE,
+    base,  # noqa: F401
+    dpo_trainer,
+    one_step,
+    reward_trainer,
+    sft_trainer,
+)
 
 
 @pytest.mark.parametrize("trainer", [sft_trainer, reward_trainer, dpo_trainer])
