@@ -7,12 +7,19 @@ are read where they lie now.
 
 import os
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 SQLITE, FOLDER = "sqlite:///", "mlartifacts"
 MOVED_FROM, MOVED_TO = "plumb.moved_from", "plumb.moved_to"
+# `linked` for a store that is read without MLflow; its parameters are the name and MOVED_FROM.
+LINKED_IN_SQLITE = (
+    "WITH RECURSIVE linked(id) AS (SELECT experiment_id FROM experiments WHERE name = ? UNION"
+    " SELECT CAST(t.value AS INTEGER) FROM linked JOIN experiment_tags t ON t.experiment_id = linked.id AND t.key = ?)"
+)
 
 
 def store_file(uri: str) -> Path | None:
@@ -66,6 +73,29 @@ def follow(name: str) -> str | None:
         f"This project was moved: MLflow's experiment {name!r} keeps its artifacts in {old_root}. It is called "
         f"{kept!r} from now on, and all stages are logged in a new {name!r}, in {artifact_root()}"
     )
+
+
+def linked(client, name: str) -> list[str]:
+    """The ids of the experiment of this name and of those that it goes on from; none where there is no such name."""
+    ids: list[str] = []
+    experiment = client.get_experiment_by_name(name)
+    while experiment and experiment.experiment_id not in ids:
+        ids.append(experiment.experiment_id)
+        before = experiment.tags.get(MOVED_FROM)
+        experiment = if_there(client.get_experiment, before) if before else None
+    return ids
+
+
+def if_there(get: Callable[[str], Any], name: str) -> Any:
+    """What MLflow has of this name or id; None where it has none, or none any more."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return get(name)
+    except MlflowException as error:
+        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+            return None
+        raise
 
 
 def in_place(client) -> list[str]:

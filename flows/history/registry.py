@@ -124,14 +124,7 @@ def read(client, name: str) -> State:
 
 def find_model(client, name: str):
     """MLflow's registered model; None where there is none."""
-    from mlflow.exceptions import MlflowException
-
-    try:
-        return client.get_registered_model(name)
-    except MlflowException as error:
-        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
-            return None
-        raise
+    return experiments.if_there(client.get_registered_model, name)
 
 
 def champion_number(uri: str, name: str) -> int | None:
