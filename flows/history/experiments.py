@@ -5,9 +5,11 @@ the runs of a moved project go to a new experiment of the same name, linked by t
 are read where they lie now.
 """
 
+import json
 import os
 import sqlite3
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -52,7 +54,7 @@ def moved_from(name: str) -> Path | None:
     """Where the experiment still keeps its artifacts, if that is beside the store of a project that was moved."""
     file = store_file(os.environ["MLFLOW_TRACKING_URI"])
     found = state_in_sqlite(file, name) if file else None
-    old = _local(found[2]) if found else None
+    old = local_path(found[2]) if found else None
     return old if old and old.name == FOLDER and old.resolve() != artifact_root() else None
 
 
@@ -105,7 +107,7 @@ def in_place(client) -> list[str]:
 
 def address_now(uri: str) -> str:
     """The address of artifacts, also of those that a moved project has brought along."""
-    path, root = _local(uri), artifact_root()
+    path, root = local_path(uri), artifact_root()
     if path is None or root is None or FOLDER not in path.parts:
         return uri
     here = root.joinpath(*path.parts[path.parts.index(FOLDER) + 1 :])
@@ -130,6 +132,15 @@ def fetch(client, run_id: str, path: str, folder: str) -> Path:
     return Path(artifacts(client, run_id).download_artifacts(path, folder))
 
 
-def _local(uri: str) -> Path | None:
-    parts = urlsplit(uri)
-    return Path(unquote(parts.path)) if parts.scheme == "file" else None
+def store_json(client, run_id: str, path: str, document: Mapping[str, Any]) -> None:
+    """Write a JSON artifact of a run where its artifacts lie now."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / Path(path).name
+        file.write_text(json.dumps(document, indent=2, ensure_ascii=False), encoding="utf-8")
+        artifacts(client, run_id).log_artifact(str(file), str(Path(path).parent))
+
+
+def local_path(address: str) -> Path | None:
+    """The path that an address means on this machine; None for one of another kind."""
+    parts = urlsplit(address)
+    return Path(unquote(parts.path)) if parts.scheme in ("", "file") else None
