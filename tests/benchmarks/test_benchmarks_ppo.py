@@ -15,6 +15,7 @@ from benchmarks.ppo.workload import TIMED_LEARNING_RATE, workload
 from models.chat.template import load_tokenizer
 from tasks.runner.params import read_params
 from tests.import_closure import ROOT
+from tests.support.rl_models import hearing
 from tests.support.tiny_models import make_qwen2
 
 # One layer, one head of size 1: 10 linear weights, a vocabulary of 3 over a hidden size of 2.
@@ -116,8 +117,8 @@ def test_our_side_notes_what_it_did(work):
 def test_both_sides_see_the_prompts_in_one_order(work):
     tokenizer = load_tokenizer(Path(work.base))
     seen = []
-    engine = ours.trainer(work, tokenizer, on_rollout=lambda _, rollout: seen.extend(map(list, rollout.prompt_ids)))
-    engine.run()
+    note = hearing(on_rollout=lambda step, rollout: seen.extend(map(list, rollout.prompt_ids)))
+    ours.trainer(work, tokenizer, note).run()
     assert seen == world.in_order(work, world.prompts(work, tokenizer))
     with pytest.raises(ValueError, match="40 prompts are fewer than episodes=800"):
         world.prompts(replace(work, steps=100), tokenizer)
