@@ -17,9 +17,10 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.child import ROOT
 from benchmarks.judging.accuracy import over_seeds
-from benchmarks.judging.endpoint import ROOT
 from benchmarks.judging.labelling import BOTH, ORDERS, SAME_PAIRS, SINGLE
+from benchmarks.report import machine, terminal, write
 
 RESULTS = ROOT / "benchmarks" / "results" / "judge-orders.json"
 # Pairs per prompt in both orders. A prompt has about ten different answers, so twice as many are there to be had.
@@ -95,8 +96,6 @@ def verdict(value: dict[str, Any]) -> str:
 
 def document(trials: Trials) -> dict[str, Any]:
     """The numbers with what they were measured on."""
-    from benchmarks.judging.report import machine
-
     return {"machine": machine(), "pairs_per_prompt": STRATEGIES, "summary": summary(trials), "trials": list(trials)}
 
 
@@ -110,7 +109,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Exit code 0 whoever wins."""
     chosen = options(arguments)
     os.environ.setdefault("TQDM_DISABLE", "1")
-    console = Console() if sys.stdout.isatty() else Console(width=160)
     from benchmarks.judging.trial import make_world, run_trial
 
     world = make_world()
@@ -118,10 +116,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
               for seed in chosen.seeds for strategy in chosen.strategies]  # fmt: skip
     earlier = json.loads(RESULTS.read_text(encoding="utf-8"))["trials"] if chosen.add and RESULTS.exists() else []
     trials = merged(earlier, trials)
-    show(summary(trials), console)
+    show(summary(trials), terminal(160))
     if chosen.write:
-        RESULTS.parent.mkdir(exist_ok=True)
-        RESULTS.write_text(json.dumps(document(trials), indent=2) + "\n", encoding="utf-8")
+        write(RESULTS, document(trials))
     return 0
 
 

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.child import ROOT
 from benchmarks.judging.accuracy import accuracy, agreement, difference, ranked_pairs
-from benchmarks.judging.endpoint import ROOT
 from benchmarks.judging.labelling import BOTH, SAME_PAIRS, SINGLE, Labelled, label_all
 from models.judges import Scorer, make_scorer
 from models.judges.reward_model import RewardModelScorer
