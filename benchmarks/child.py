@@ -53,7 +53,7 @@ def run(function: str, arguments: Mapping[str, Any], environment: Mapping[str, s
         done = subprocess.run(command(function, arguments, file), cwd=ROOT, env={**os.environ, **environment},
                               capture_output=True, text=True, check=False)  # fmt: skip
         if done.returncode != 0:
-            raise RuntimeError(f"{function.rpartition('.')[2]} failed:\n{done.stderr[-3000:]}")
+            raise RuntimeError(f"{arguments.get('task', function)} failed:\n{done.stderr[-3000:]}")
         return json.loads(file.read_text(encoding="utf-8"))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +36,7 @@ def trainer(work: Workload, tokenizer: Any, observer: PpoObserver | None = None)
         policy=policy,
         value=ValueModel.from_reward_model(world.critic(policy)),
         rewards=[RewardSignal("reward_model", model_scorer(reward, work.rows_per_batch))],
-        reference=world.no_gradients(world.policy(work)),
+        reference=world.policy(work).requires_grad_(False),
         stop_ids=frozenset({tokenizer.eos_token_id} if work.stops else ()),
         prompts=world.prompts(work, tokenizer),
         settings=settings(work),
@@ -72,15 +71,13 @@ def train(work: Workload) -> dict[str, Any]:
 
 
 def sampler(work: Workload) -> dict[str, float]:
-    """Seconds for, and tokens of, one response to each of the first `episodes` prompts; a batch warms up."""
+    """`world.timed` of our sampler, on the first `episodes` prompts."""
     tokenizer, policy = load_tokenizer(Path(work.base)), world.policy(work)
-    rows = world.prompts(work, tokenizer)[: work.episodes]
     how = SamplingSettings(work.temperature, work.max_new_tokens, work.seed)
     stop = frozenset({tokenizer.eos_token_id})
-    sample(policy, rows[: work.rows_per_batch], 1, how, stop_ids=stop, rows_per_batch=work.rows_per_batch)
-    world.finish(work.device)
-    started, cpu = time.perf_counter(), time.process_time()
-    samples = sample(policy, rows, 1, how, stop_ids=stop, rows_per_batch=work.rows_per_batch)
-    world.finish(work.device)
-    return {"seconds": time.perf_counter() - started, "cpu_seconds": time.process_time() - cpu,
-            "tokens": sum(len(s.response_ids) for s in samples)}
+
+    def draw(rows: list[tuple[str, list[int]]]) -> list[int]:
+        samples = sample(policy, rows, 1, how, stop_ids=stop, rows_per_batch=work.rows_per_batch)
+        return [len(s.response_ids) for s in samples]
+
+    return world.timed(work, draw, world.prompts(work, tokenizer)[: work.episodes])
