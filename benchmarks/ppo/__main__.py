@@ -73,7 +73,7 @@ def make_workload(size: str, chosen: argparse.Namespace, child: Child, **changes
         return work
     work = replace(work, base=str(PLACE / "llama-30m"))
     if not (PLACE / "llama-30m" / "tokenizer.json").exists():
-        child("material.prepare", replace(work, prompts=json.dumps([str(base), str(demonstrations)]), seed=0))
+        child("preparation.prepare", replace(work, prompts=json.dumps([str(base), str(demonstrations)]), seed=0))
     return work
 
 
@@ -92,7 +92,7 @@ def gates(chosen: argparse.Namespace, child: Child) -> tuple[LossGate, CurveGate
 def measure(chosen: argparse.Namespace, child: Child, console: Console) -> Findings:
     """Everything, in order. Raises AssertionError when a gate fails or the sides did different work."""
     works = [make_workload(size, chosen, child) for size in chosen.size]
-    peaks = child("material.peaks", works[0])
+    peaks = child("preparation.peaks", works[0])
     name = peaks.pop("device_name")
     findings = Findings(chosen.repeats, chosen.threads, chosen.device, name, TRL, Machine(**peaks))
     findings.losses, findings.curves = gates(chosen, child)

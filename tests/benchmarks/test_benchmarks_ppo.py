@@ -160,9 +160,9 @@ def fake_child(task, work, **_):
         return {"seconds": slow, "cpu_seconds": slow, "tokens": 5000}
     if task == "losses.compare":
         return {"policy_loss": [0.1, 0.1]}
-    if task == "material.peaks":
+    if task == "preparation.peaks":
         return {"device_name": "cpu", "flops": 1e9, "bandwidth": 1e9}
-    if task == "material.prepare":
+    if task == "preparation.prepare":
         return {"loss": 1.0}
     steps = work.steps * work.optimizer_steps_per_rollout
     return {"seconds": slow, "cpu_seconds": slow, "optimizer_steps": steps, "lengths": [[(3, 4), (3, 5)]],
