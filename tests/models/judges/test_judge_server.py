@@ -255,6 +255,7 @@ def test_a_server_that_refuses_all_formats(ask):
 DRIVER = """
 import sys
 from pathlib import Path
+from tests.support.judge_questions import FAST, WEIGHTS, questions
 from models.judges.asking import Asker
 from models.judges.openai import OpenAIJudge
 from models.judges.store import Store
