@@ -104,7 +104,7 @@ def of_champion(client, experiment: str, begun: Decision, align: str, made_from:
     tags = client.get_run(align).data.tags if align else {}
     if tags.get(MADE_FROM) != made_from:
         return None
-    if RETRAINING in tags and not _runs(client, experiment, f"tags.`{PREFIX}align` = '{align}'"):
+    if RETRAINING in tags and not _finished(client, experiment, f" AND tags.`{PREFIX}align` = '{align}'"):
         reason = "it serves already: the retraining that promoted it was killed before it could write that down"
         return replace(begun, outcome="promoted", reason=reason, verdict="promote", package=begun.champion, align=align)
     reason = f"data, code and params are those of run {align[:12]}, whose model serves"
@@ -121,20 +121,9 @@ def nothing_new(before: Remembered, inputs: str, champion: str, commit: str) -> 
     return Decision(NOTHING_NEW, reason, inputs, champion, commit)
 
 
-def _runs(client, name: str, where: str = "", most: int = 1000) -> list[Remembered]:
-    """The finished retrainings of an experiment, the newest first; `where` is a condition on their tags."""
-    experiment = client.get_experiment_by_name(name)
-    if experiment is None:
-        return []
-    condition = " AND ".join(filter(None, (f"tags.`{KIND}` = '{RETRAIN}'", where, "attributes.status = 'FINISHED'")))
-    newest = ["attributes.start_time DESC"]
-    runs = client.search_runs([experiment.experiment_id], condition, max_results=most, order_by=newest)
-    return [_remembered(run.info.run_id, run.info.start_time, run.data.tags) for run in runs]
-
-
 def on_inputs(client, experiment: str, inputs: str) -> list[Remembered]:
-    """Every retraining that met these inputs."""
-    return _runs(client, experiment, f"tags.`{PREFIX}inputs` = '{inputs}'")
+    """Every retraining that met these inputs, also before the project was moved."""
+    return _finished(client, experiment, f" AND tags.`{PREFIX}inputs` = '{inputs}'")
 
 
 def latest(uri: str, experiment: str) -> list[Remembered]:
@@ -144,18 +133,27 @@ def latest(uri: str, experiment: str) -> list[Remembered]:
         return _latest_in_sqlite(file, experiment) if file.exists() else []
     from mlflow import MlflowClient
 
-    return _runs(MlflowClient(uri), experiment, most=SHOWN)
+    return _finished(MlflowClient(uri), experiment)[:SHOWN]
+
+
+def _finished(client, experiment: str, more: str = "") -> list[Remembered]:
+    """The retrainings that were written down, the newest first."""
+    ids = experiments.linked(client, experiment)
+    where = f"tags.`{KIND}` = '{RETRAIN}' AND attributes.status = 'FINISHED'{more}"
+    runs = client.search_runs(ids, where, order_by=["attributes.start_time DESC"]) if ids else []
+    return [_remembered(run.info.run_id, run.info.start_time, run.data.tags) for run in runs]
 
 
 def _latest_in_sqlite(file: Path, experiment: str) -> list[Remembered]:
     query = (
-        "SELECT r.run_uuid, r.start_time FROM runs r"
+        f"{experiments.LINKED_IN_SQLITE} SELECT r.run_uuid, r.start_time FROM runs r"
         " JOIN tags k ON k.run_uuid = r.run_uuid AND k.key = ? AND k.value = ?"
-        " JOIN experiments e ON e.experiment_id = r.experiment_id AND e.name = ?"
-        " WHERE r.status = 'FINISHED' AND r.lifecycle_stage = 'active' ORDER BY r.start_time DESC LIMIT ?"
+        " WHERE r.experiment_id IN (SELECT id FROM linked) AND r.status = 'FINISHED'"
+        " AND r.lifecycle_stage = 'active' ORDER BY r.start_time DESC LIMIT ?"
     )
     with contextlib.closing(experiments.read_only(file)) as connection:
-        runs = connection.execute(query, (KIND, RETRAIN, experiment, SHOWN)).fetchall()
+        wanted = (experiment, experiments.MOVED_FROM, KIND, RETRAIN, SHOWN)
+        runs = connection.execute(query, wanted).fetchall()
         tags = "SELECT key, value FROM tags WHERE run_uuid = ?"
         return [_remembered(run, at, dict(connection.execute(tags, (run,)).fetchall())) for run, at in runs]
 
@@ -188,10 +186,9 @@ def answered(client, model: str, gate: str, answer: str) -> None:
 
 def remember(client, experiment: str, decision: Decision, flow_run: str) -> str:
     """Write it down; it counts once its run is finished. Returns the run's id."""
-    known = client.get_experiment_by_name(experiment)
-    assert known is not None, "align made the experiment"
+    (number, *_) = experiments.linked(client, experiment)  # align made it
     tags = {KIND: RETRAIN, "plumb.prefect_flow_run": flow_run, "mlflow.source.git.commit": decision.commit}
-    run = client.create_run(known.experiment_id, tags={**tags, **decision.tags()}, run_name=f"retrain {flow_run[:8]}")
+    run = client.create_run(number, tags={**tags, **decision.tags()}, run_name=f"retrain {flow_run[:8]}")
     client.set_terminated(run.info.run_id, "FINISHED")
     return run.info.run_id
 

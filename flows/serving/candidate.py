@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from flows.history import evidence, looks, registry
+from flows.history import evidence, experiments, looks, registry
 from flows.history.evidence import Evidence, Refused
 from flows.history.registry import State, Version
 from flows.hosting import servers
@@ -93,8 +93,10 @@ def verify(place: Place, basis: Evidence, version: Version) -> float:
         return float(version.tags[registry.VERIFIED])
     with _working_folder(place.state) as folder:
         package = package_files.fetch(place.root, basis.package_md5, folder / "package")
-        (folder / "registered").mkdir()
-        registered = Path(mlflow.artifacts.download_artifacts(version.uri, dst_path=str(folder / "registered")))
+        registered = registry.local_files(place.client, version)
+        if registered is None:
+            (folder / "registered").mkdir()
+            registered = Path(mlflow.artifacts.download_artifacts(version.uri, dst_path=str(folder / "registered")))
         _check_files(place, registered, f"what MLflow holds as {version.uri}")
         difference = place.verify(package, registered)
     if not difference <= place.config.logit_tolerance:
@@ -116,7 +118,7 @@ def attach(place: Place, basis: Evidence, version: Version, request: Request) ->
         state = registry.settle(client, name)
         if state.aliases.get(registry.CHAMPION) == version.number:
             return
-        client.log_dict(basis.package_run, dict(basis.gate), evidence.copy_path(basis.gate_hash))
+        experiments.store_json(client, basis.package_run, evidence.copy_path(basis.gate_hash), basis.gate)
         registry.write_tags(client, state.versions[version.number], _evidence_tags(basis, request))
         text = summary(basis, request)[:DESCRIPTION_CHARACTERS]
         client.update_model_version(name, str(version.number), text)

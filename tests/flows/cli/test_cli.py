@@ -1,12 +1,9 @@
 """The command line: quick, one line for the user's errors, and no run in the project when params differ."""
 
 import contextlib
-import functools
-import http.server
 import socket
 import subprocess
 import sys
-import threading
 
 import psutil
 import pytest
@@ -21,6 +18,7 @@ from flows.graph.stages import Graph
 from flows.hosting import servers
 from flows.storage import workspace
 from tests.support import toy
+from tests.support.http_server import Reply, serving
 from tests.support.ports import closed_port, free_port
 from tests.support.small_project import small_params, write_project
 
@@ -275,18 +273,14 @@ def test_a_second_up_of_a_project_is_refused_and_leaves_the_first_its_notice(tmp
 def test_a_notice_that_a_killed_up_left_is_not_believed(tmp_path, monkeypatch):
     """Another project's server may listen there by now."""
     monkeypatch.delenv("PREFECT_API_URL", raising=False)
-    (tmp_path / "api" / "health").mkdir(parents=True)
-    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(tmp_path))
-    with http.server.ThreadingHTTPServer((servers.HOST, 0), handler) as other:
-        threading.Thread(target=other.serve_forever, daemon=True).start()
-        api = f"http://{servers.HOST}:{other.server_port}/api"
+    with serving(lambda request: Reply(200)) as other:
+        api = f"{other}/api"
         with servers.announcing(tmp_path) as announce:
             assert servers.running_prefect(tmp_path) is None, "it is starting"
             announce(api, "http://127.0.0.1:9")
             assert servers.running_prefect(tmp_path) == api
         (tmp_path / ".prefect" / "up.json").write_text(f'{{"prefect": "{api}"}}')
         assert servers.running_prefect(tmp_path) is None
-        other.shutdown()
 
 
 @pytest.mark.parametrize(

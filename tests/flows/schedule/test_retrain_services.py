@@ -18,10 +18,11 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from flows.costs.ledger import Ledger
 from flows.history import registry
 from flows.hosting import crash_alerts, heartbeat
-from tests.support import retrain_services, s3_servers, toy, ui_pages
+from tests.support import retrain_services, toy, ui_pages
 from tests.support.intake_project import INBOX, demonstration, lines
 from tests.support.retrain_services import PATIENCE, wait_for_run
 from tests.support.retrain_world import World
+from tests.support.s3_servers import moto  # noqa: F401
 
 pytestmark = [pytest.mark.services, pytest.mark.slow]  # minutes
 NOOP_SECONDS = 15.0
@@ -29,12 +30,6 @@ NOOP_SECONDS = 15.0
 
 def md5_of(pointer):
     return yaml.safe_load(pointer)["outs"][0]["md5"]
-
-
-@pytest.fixture(scope="module")
-def moto():
-    with s3_servers.moto() as server:
-        yield server
 
 
 @pytest.fixture(scope="module")
