@@ -10,8 +10,8 @@ from models.statistics.intervals import Clusters
 def share_interval(
     parts: Sequence[float], wholes: Sequence[float], roots: Sequence[str], confidence: float
 ) -> dict[str, float] | None:
-    """Sum of `parts` over sum of `wholes`, with its interval (`models.statistics.intervals`); `n` is the number of units with a
-    whole above 0, and the bounds are None where these are of one root.
+    """Sum of `parts` over sum of `wholes`, with its interval; `n` is the number of units with a whole above 0, and the
+    bounds are None where these are of one root.
     """
     used = [(part, whole, root) for part, whole, root in zip(parts, wholes, roots, strict=True) if whole > 0]
     if not used:

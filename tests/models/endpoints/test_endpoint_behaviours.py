@@ -17,9 +17,8 @@ from models.endpoints.error_body import read_error
 from models.endpoints.pauses import pause_of
 from models.judges.asking import Asker, AskingSettings, JudgeError, JudgeUnreachable
 from models.judges.openai import OpenAIJudge
-from tests.models.judges.test_judge_failures import Moody
-from tests.models.judges.test_judge_server import FAST, WEIGHTS, key, longer_wins, questions  # noqa: F401
 from tests.support.endpoint_behaviours import BEHAVIOURS, DOCS, EACH, ONCE, documented, soon
+from tests.support.judge_questions import FAST, WEIGHTS, Moody, key, longer_wins, questions  # noqa: F401
 from tests.support.judge_server import JudgeServer
 
 QUICK = AskingSettings(concurrency=4, attempts=3, first_wait=0.01, longest_wait=0.02, patience=20.0)
@@ -78,6 +77,8 @@ def test_a_judge_behind_each_of_them(monkeypatch, one, pair):
     assert said == RIGHT and all(answer.valid for answer in answers) and asker.tally.failed == 0
     refused = judge.fields_refused | ({"response_format": None} if judge.formats_refused else {})
     assert list(refused) == ([one.words] if one.does == "drops" else [])
+    if one.does == "drops":  # each request counts, those in which fields are tried as well
+        assert asker.tally.calls == asker.budget.calls == len(server.seen) > 2 * PAIRS
 
 
 def test_the_docs_hold_the_table():
