@@ -136,7 +136,7 @@ def test_a_deleted_run_counts_as_missing(session):
 
 def test_the_quick_look_agrees_with_mlflow(session, monkeypatch):
     log_pass(session, list(session.graph.stages))
-    monkeypatch.setattr(tracking, "_complete_in_sqlite", lambda uri: None)
+    monkeypatch.setattr(logged, "_complete_in_sqlite", lambda uri: None)
     assert logged.all_logged(session.graph)
 
 
