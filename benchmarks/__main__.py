@@ -39,8 +39,8 @@ def compare(material: Material, repeats: int, names: Sequence[str]) -> list[Comp
 
 def show(comparisons: Sequence[Comparison], repeats: int, console: Console) -> None:
     """One row per comparison: median (least to most) seconds, and the promised number by the clock and by the CPU."""
-    rows = table(repeats, "what (ours / theirs)", "ours, s", "theirs, s", "of medians", "median pair", "median pair, CPU",
-                 "promise", "")  # fmt: skip
+    rows = table(repeats, "what (ours / theirs)", "ours, s", "theirs, s", "of medians", "median pair",
+                 "median pair, CPU", "promise", "")  # fmt: skip
     for one in comparisons:
         unit = one.promise.unit
         rows.add_row(
