@@ -27,9 +27,9 @@ def with_forecast(root: Path, planned: list[Planned]) -> tuple[list[Planned], li
     read = survey(data, Path(data.path), model=None)  # no template is asked: it would take torch
     if not read.files:
         return planned, [f"No forecast of judges' calls: {read.findings[0]}"]
-    found = forecast(params, read.files, is_there(root / "data" / "champion"))
-    found = {name: one for name, one in found.items() if name in names}
-    return [replace(row, judged=found.get(row.name)) for row in planned], _in_words(found, params)
+    costs = forecast(params, read.files, is_there(root / "data" / "champion"))
+    costs = {name: cost for name, cost in costs.items() if name in names}
+    return [replace(row, judged=costs.get(row.name)) for row in planned], _in_words(costs, params)
 
 
 def _asks_others(row: Planned) -> bool:
@@ -43,11 +43,11 @@ def _judges_cost(params: Mapping[str, Any]) -> bool:
     return any(judge is not None and judge.kind == "openai" for judge in (*judges, gold.judge))
 
 
-def _in_words(found: Mapping[str, Forecast], params: Mapping[str, Any]) -> list[str]:
-    if not found:
+def _in_words(costs: Mapping[str, Forecast], params: Mapping[str, Any]) -> list[str]:
+    if not costs:
         return []
-    total = sum(found.values(), Forecast())
-    parts = ", ".join(f"{name} {one.calls:,} for {one.cost:.2f}" for name, one in found.items())
+    total = sum(costs.values(), Forecast())
+    parts = ", ".join(f"{name} {one.calls:,} for {one.cost:.2f}" for name, one in costs.items())
     lines = [
         f"Forecast: judges across a network are asked at most {total.calls:,} times for {total.cost:.2f} ({parts}): "
         "an upper bound by prompts, pairs, orders and prices, for answers and replies of full length; retries come on "
@@ -58,6 +58,6 @@ def _in_words(found: Mapping[str, Forecast], params: Mapping[str, Any]) -> list[
     except ValueError:
         return lines  # of anchors that cannot be read the preflight tells
     if anchors.calls:
-        asked = f"{anchors.calls:,} more for {anchors.cost:.2f}"
-        lines.append(f"plumb retrain, and plumb align --anchors, ask {asked} each time.")
+        more = f"{anchors.calls:,} more for {anchors.cost:.2f}"
+        lines.append(f"plumb retrain, and plumb align --anchors, ask {more} each time.")
     return lines

@@ -5,7 +5,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from flows.alignment.anchors import Asked
+from flows import command
+from flows.alignment.anchors import Drift
 from flows.alignment.preflight import Preflight
 from flows.graph.clock import in_words, time_left
 from flows.graph.live import Progress, Tail
@@ -83,12 +84,12 @@ class Board:
     def opens(self, flow_run_id: str) -> None:
         self._say("pulling what is missing, then the stages")
 
-    def preflighted(self, found: Preflight) -> None:
-        for line in (found.in_one_line, *(line for note in found.notes for line in note.lines)):
+    def preflighted(self, preflight: Preflight) -> None:
+        for line in (preflight.in_one_line, *(line for note in preflight.notes for line in note.lines)):
             self._say(line)
 
-    def anchored(self, asked: Asked) -> None:
-        self._say(asked.in_one_line)
+    def anchored(self, drift: Drift) -> None:
+        self._say(drift.in_one_line)
 
     def begins(self, name: str, version: str, place: Path) -> None:
         with self._lock:
@@ -170,8 +171,6 @@ def _how_far(row: Row) -> str:
 
 def board_of(session, console=None) -> Board:
     """The board of a session: on a terminal a table, else lines, as in the log of a worker."""
-    from flows import command
-
     graph, last = session.graph, session.ledger.last()
     # What each took last time, else what dvc.yaml says.
     seconds = {name: last[name].seconds if name in last else stage.seconds for name, stage in graph.stages.items()}

@@ -5,6 +5,7 @@ next pass, so a kill between a stage's end and its logging loses nothing; a stag
 """
 
 import contextlib
+import functools
 import os
 import queue
 import sqlite3
@@ -14,10 +15,11 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from flows.alignment.anchors import Asked
+from flows.alignment.anchors import Drift
 from flows.alignment.preflight import Preflight
 from flows.alignment.results import stage_metrics
 from flows.alignment.session import Session
+from flows import git
 from flows.costs import segment_cost
 from flows.costs.calls import read_calls, write_traces
 from flows.costs.ledger import totals
@@ -42,9 +44,9 @@ def all_logged(graph: Graph) -> bool:
     if any(version is None for version in wanted.values()):
         return False
     uri = os.environ["MLFLOW_TRACKING_URI"]
-    found = _complete_in_sqlite(uri)
-    if found is not None:
-        return all((name, version) in found for name, version in wanted.items())
+    complete = _complete_in_sqlite(uri)
+    if complete is not None:
+        return complete.issuperset(wanted.items())
     from mlflow import MlflowClient
 
     client = MlflowClient()
@@ -79,8 +81,18 @@ def find_run(client, stage: str, version: str, complete: bool) -> str | None:
     """The id of the latest run of a stage at a version; `complete` or one that was left unfinished."""
     where = f"tags.`{STAGE}` = '{stage}' AND tags.`{VERSION}` = '{version}'"
     where += f" AND tags.`{COMPLETE}` = '{'true' if complete else 'false'}'"
-    found = client.search_runs(experiments.in_place(client), filter_string=where, max_results=1)
-    return found[0].info.run_id if found else None
+    runs = client.search_runs(experiments.in_place(client), filter_string=where, max_results=1)
+    return runs[0].info.run_id if runs else None
+
+
+def _queued(method):
+    """A job of the thread that writes, done in the order of the calls, if there is a parent run by then."""
+
+    @functools.wraps(method)
+    def put(self, *arguments) -> None:
+        self._jobs.put(lambda: method(self, *arguments) if self._client is not None else None)
+
+    return put
 
 
 class Tracker:
@@ -106,24 +118,10 @@ class Tracker:
     def opens(self, flow_run_id: str) -> None:
         self._jobs.put(lambda: self._open(flow_run_id))
 
-    def preflighted(self, found: Preflight) -> None:
-        self._jobs.put(lambda: self._preflighted(found))
-
-    def anchored(self, asked: Asked) -> None:
-        self._jobs.put(lambda: self._anchored(asked))
-
-    def begins(self, name: str, version: str, place: Path) -> None:
-        self._jobs.put(lambda: self._begin(name, version, place))
-
-    def ends(self, run: StageRun) -> None:
-        self._jobs.put(lambda: self._end(run))
-
-    def fails(self, error: StageError) -> None:
-        self._jobs.put(lambda: self._fail(error))
-
     def close(self, finished: bool) -> None:
         """Write what is left and end the parent run; returns when everything is stored."""
-        self._last(lambda: self._close("FINISHED" if finished else "FAILED"))
+        self._close("FINISHED" if finished else "FAILED")
+        self._last_job()
 
     @contextlib.contextmanager
     def killed_with_it(self) -> Iterator[None]:
@@ -131,11 +129,11 @@ class Tracker:
         try:
             yield
         except BaseException:
-            self._last(self._kill)
+            self._kill()
+            self._last_job()
             raise
 
-    def _last(self, job: Callable[[], None]) -> None:
-        self._jobs.put(job)
+    def _last_job(self) -> None:
         self._jobs.put(None)
         self._thread.join()
 
@@ -201,18 +199,18 @@ class Tracker:
         self._parent = run.info.run_id
         self._client = self._connected
 
-    def _preflighted(self, found: Preflight) -> None:
-        if self._client is not None:
-            records.write_metrics(self._client, self._parent, found.metrics)
+    @_queued
+    def preflighted(self, preflight: Preflight) -> None:
+        records.write_metrics(self._client, self._parent, preflight.metrics)
 
-    def _anchored(self, asked: Asked) -> None:
-        if self._client is None:
-            return
-        records.write_metrics(self._client, self._parent, asked.metrics)
-        self._client.log_dict(self._parent, asked.document, "anchors.json")
+    @_queued
+    def anchored(self, drift: Drift) -> None:
+        records.write_metrics(self._client, self._parent, drift.metrics)
+        self._client.log_dict(self._parent, drift.document, "anchors.json")
 
-    def _begin(self, name: str, version: str, place: Path) -> None:
-        if self._client is None or find_run(self._client, name, version, complete=True):
+    @_queued
+    def begins(self, name: str, version: str, place: Path) -> None:
+        if find_run(self._client, name, version, complete=True):
             return
         run_id = self._stage_run(name, version)
         records.write_params(self._client, run_id, self._session.graph.params(name))
@@ -233,9 +231,8 @@ class Tracker:
         for run_id, tail in self._tails.values():
             records.write_curves(self._client, run_id, tail)
 
-    def _end(self, run: StageRun) -> None:
-        if self._client is None:
-            return
+    @_queued
+    def ends(self, run: StageRun) -> None:
         self._tails.pop(run.stage, None)
         version = self._session.graph.made_version(run.stage) or run.version
         run_id = find_run(self._client, run.stage, version, complete=True)
@@ -275,7 +272,8 @@ class Tracker:
         (out, *_) = [o for o in self._session.graph.stages[stage].outs if o.kind == "out"]
         log = self._session.state / "runs" / "log_model.txt"
         log.parent.mkdir(exist_ok=True)
-        command = [sys.executable, "-m", "flows.history.log_model", str(self._session.root / out.path), "--run-id", run_id]
+        package = str(self._session.root / out.path)
+        command = [sys.executable, "-m", "flows.history.log_model", package, "--run-id", run_id]
         with log.open("ab") as output:
             process = subprocess.Popen(
                 supervised_command(command), stdout=output, stderr=subprocess.STDOUT, start_new_session=True
@@ -283,7 +281,8 @@ class Tracker:
         self._session.processes.add(process.pid)
         self._models.append((stage, run_id, process, log))
 
-    def _fail(self, error: StageError) -> None:
+    @_queued
+    def fails(self, error: StageError) -> None:
         run_id, tail = self._tails.pop(error.stage, (None, None))
         if run_id is None:
             return
@@ -291,18 +290,20 @@ class Tracker:
         self._client.set_tag(run_id, "plumb.error", redact(f"{error.kind}: {error.message}")[:PARAGRAPH])
         self._client.set_terminated(run_id, "FAILED")
 
+    @_queued
     def _kill(self) -> None:
         """What runs at the moment is no longer waited for."""
         for run_id, tail in self._tails.values():
             records.write_curves(self._client, run_id, tail)
             self._client.set_terminated(run_id, "KILLED")
-        if self._client is not None:
-            self._client.set_tag(self._parent, left_open.ENDED, left_open.INTERRUPTED)
-        self._close("KILLED")
+        self._client.set_tag(self._parent, left_open.ENDED, left_open.INTERRUPTED)
+        self._end_parent("KILLED")
 
+    @_queued
     def _close(self, status: str) -> None:
-        if self._client is None:
-            return
+        self._end_parent(status)
+
+    def _end_parent(self, status: str) -> None:
         for stage, run_id, process, log in self._models:
             code = process.wait()
             self._session.processes.end(process.pid)
@@ -318,11 +319,9 @@ class Tracker:
 
 
 def _git_tags(root: Path) -> dict[str, str]:
-    def git(*arguments: str) -> str:
-        answer = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=False)
-        return answer.stdout.strip() if answer.returncode == 0 else ""
-
-    return {
-        "mlflow.source.git.commit": git("rev-parse", "HEAD"),
-        "plumb.git_dirty": "true" if git("status", "--porcelain", "--untracked-files=no") else "false",
-    }
+    try:
+        commit = git.git(root, "rev-parse", "HEAD")
+        dirty = bool(git.git(root, "status", "--porcelain", "--untracked-files=no"))
+    except git.GitError:  # there is no repository, or no commit yet
+        commit, dirty = "", False
+    return {"mlflow.source.git.commit": commit, "plumb.git_dirty": str(dirty).lower()}

@@ -124,7 +124,7 @@ def status():
 
 
 def seeds(
-    numbers: Annotated[str, typer.Option("--seeds", help="Seeds, separated by commas.")] = "0,1,2",
+    chosen: Annotated[str, typer.Option("--seeds", help="Seeds, separated by commas.")] = "0,1,2",
     settings: Settings = None,
     params: ParamsFile = None,
 ):
@@ -140,7 +140,7 @@ def seeds(
     root, console = command.project(), command.console()
     runs = []
     with local.Prefect(root) as prefect:
-        for number in seeding.parse(numbers):
+        for number in seeding.parse(chosen):
             place = command.workspace(root, [*(settings or []), f"runtime.seed={number}"], params, console)
             if local.align(place, console, prefect) != 0:
                 raise typer.Exit(1)

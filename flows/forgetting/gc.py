@@ -25,6 +25,7 @@ from flows.incoming import intake
 from flows.storage import gc_lock
 from flows.storage.objects import FOLDER_ENDING, Objects
 from flows.storage.removing import Item, folder_item, left_over, remove
+from flows.storage.workspace import project_in, repository
 
 CLONES_NOT_OURS = ("intake", "promotions")  # come and go with the command that made them
 RUN_CACHE, OBJECTS, CLONES, CHECKPOINTS, LOGS, MODELS, LEFT_OVER = (
@@ -57,10 +58,10 @@ class Plan:
         return not any(self.items.values()) and (self.purge is None or self.purge.empty)
 
 
-def clones_in(state: Path) -> list[Path]:
+def clones_in(root: Path, state: Path) -> list[Path]:
     """The clones of the project below PLUMB_STATE, in which runs with other params or at other commits happened."""
-    found = [path.parent for path in sorted(state.glob("*/*/.dvc"))]
-    return [clone for clone in found if clone.parent.name not in CLONES_NOT_OURS and not clone.name.startswith(".")]
+    clones = [path.parent for path in sorted(state.glob("[!.]*/[!.]*/.git")) if path.parts[-3] not in CLONES_NOT_OURS]
+    return [place for place in (project_in(root, clone) for clone in clones) if (place / ".dvc").is_dir()]
 
 
 @contextlib.contextmanager
@@ -71,7 +72,7 @@ def nobody_else(root: Path, state: Path) -> Iterator[list[Path]]:
     """
     with contextlib.ExitStack() as stack:
         stack.enter_context(gc_lock.no_run_under_way(state))
-        clones = clones_in(state)
+        clones = clones_in(root, state)
         for folder in (root, *clones):
             stack.enter_context(only_one(folder))
         place = intake.clone_place(state)
@@ -126,7 +127,7 @@ def _unneeded(
     return {
         RUN_CACHE: list(_run_cache(objects.run_cache, keep, free, plan.shared_cache)),
         OBJECTS: _objects(objects, free),
-        CLONES: [folder_item(clone) for clone in clones if not is_kept(kept, clone)],
+        CLONES: [folder_item(repository(clone)) for clone in clones if not is_kept(kept, clone)],
         CHECKPOINTS: list(_old(state / "checkpoints", kept.since, state / "locks")),
         LOGS: list(_old(state / "runs", kept.since)),
         MODELS: list(_models(state / "models", kept)),

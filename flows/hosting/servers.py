@@ -8,8 +8,6 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -35,11 +33,7 @@ def port_in_use(port: int, host: str = HOST) -> bool:
 
 def answers(url: str, seconds: float = 1.0) -> bool:
     """Whether a GET of `url` comes back with 200."""
-    try:
-        with urllib.request.urlopen(url, timeout=seconds) as response:  # noqa: S310  our own loopback address
-            return response.status == 200
-    except (OSError, ValueError, urllib.error.URLError):
-        return False
+    return login.get(url, {}, seconds)[0] == 200
 
 
 class Server:
@@ -56,14 +50,9 @@ class Server:
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as output:
             self._process = subprocess.Popen(
-                supervised_command(command),
-                env=os.environ | (environment or {}),
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-                pass_fds=inherits,
-            )
+                supervised_command(command), env=os.environ | (environment or {}), stdin=subprocess.DEVNULL,
+                stdout=output, stderr=subprocess.STDOUT, start_new_session=True, pass_fds=inherits,
+            )  # fmt: skip
 
     @property
     def running(self) -> bool:

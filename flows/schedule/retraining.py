@@ -195,13 +195,9 @@ def bring_up_to_date(place: Path, anchors: bool, listener: Listener, share: Shar
 def _run(session: Session, tracker: Tracker, listener: Listener) -> None:
     from flows.align import align
 
-    with local.stopping_cleanly(session), tracker.killed_with_it(), listener(session) as board:
-        session.listeners += [board, tracker]
-        ended = align(session.id, return_state=True)
-    finished = ended.is_completed() and not session.lasting_errors
-    tracker.close(finished)
+    state, finished = local.run_flow(align, session, tracker, listener(session))
     if not finished:
-        raise session.lasting_errors[0] if session.lasting_errors else ended.result(raise_on_failure=False)
+        raise session.lasting_errors[0] if session.lasting_errors else state.result(raise_on_failure=False)
     if tracker.problems:
         raise StageError("MLflow", "transient", f"{tracker.problems[0]}; run it again", session.state)
 
