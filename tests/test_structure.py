@@ -12,7 +12,7 @@ import yaml
 
 from tasks.config import sections
 from tasks.runner import pipeline
-from tests.import_closure import ROOT, dependencies
+from tests.import_closure import ROOT, dependencies, reruns
 
 FORBIDDEN = {
     "models": {"tasks", "flows", "mlflow", "prefect", "dvc", "yaml"},
@@ -157,6 +157,10 @@ def test_a_stage_agrees_with_dvc_yaml(stage):
     assert sorted(binding.params) == sorted(sections.sections(name))
     assert list(binding.code) == dependencies(ROOT / "tasks" / f"{name}.py")
     assert binding.metrics == Path("metrics") / f"{binding.out.name if '@' in stage else name}.json"
+
+
+def test_the_table_of_stages_that_run_again_is_that_of_dvc_yaml():
+    assert (ROOT / "docs" / "reruns.md").read_text(encoding="utf-8") == reruns(PIPELINE)
 
 
 def test_every_configured_stage_is_in_the_graph():

@@ -59,8 +59,8 @@ def _known_columns(columns: dict[str, str | list[str] | None]) -> dict[str, str 
     return columns
 
 
-# Our field -> the file's column, a path such as `completions.response`, or a column for each answer; null leaves a column
-# out. `form` names one of tasks/data/forms.py, `marks` one of tasks/data/marks.py.
+# Our field -> the file's column, a path such as `completions.response`, or a column for each answer; null leaves a
+# column out. `form` names one of tasks/data/forms.py, `marks` one of tasks/data/marks.py.
 ColumnMap = Annotated[dict[str, str | list[str] | None], AfterValidator(_known_columns)]
 
 

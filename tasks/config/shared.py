@@ -65,8 +65,8 @@ class Registry:
             return entry.load()
         except (ImportError, AttributeError) as error:
             what = f"{self.what} {name!r} ({entry.value} of {entry.dist.name} {entry.dist.version})"
-            raise ValueError(f"{what} cannot be imported: {error}; correct the package's entry point, or install what it "
-                             "needs") from error
+            raise ValueError(f"{what} cannot be imported: {error}; correct the package's entry point, or install what "
+                             "it needs") from error
 
     def has(self, name: str) -> bool:
         return name in self.ours or name in entry_points(group=self.group).names
