@@ -16,7 +16,7 @@ from models.statistics.bootstrap import Bootstrap
 from tasks.answering.second_turn import SCORES_FILE as SECOND_TURN_SCORES
 from tasks.answering.second_turn import read_second_turns
 from tasks.artifacts.champion import CHAMPION
-from tasks.artifacts.entrants import MODELS, TRAINED, entrants, training_order
+from tasks.artifacts.entrants import ORDER, TRAINED, entrants, training_order
 from tasks.artifacts.snapshots import FINAL
 from tasks.common.machine import prepare_torch
 from tasks.common.progress import report
@@ -47,54 +47,48 @@ def evaluate(
     gold: Path,
     reward: Path,
     select_prompts: Path,
-    base_answers: Path,
-    sft_answers: Path,
-    dpo_answers: Path,
-    ppo_answers: Path,
-    champion_answers: Path,
+    answers: Mapping[str, Path],
     best_of_n: Path,
     out: Path,
 ) -> dict[str, Any]:
     """Writes `scores.jsonl` (one row per model, checkpoint, prompt and sample) and `second_turn_scores.jsonl` (one per
     entrant and doubted answer); returns the document evaluate.json.
 
-    `model` is the base, `reward` the proxy that scores every answer. Raises DataError when a model did not answer the
-    same prompts as SFT.
+    `model` is the base, `reward` the proxy that scores every answer, `answers` the folder of each model's. Raises
+    DataError when a model did not answer the same prompts as SFT.
     """
     prepare_torch(cfg.runtime)
     prompts = {row["id"]: row for row in read_jsonl(select_prompts)}
-    folders = (base_answers, sft_answers, dpo_answers, ppo_answers, best_of_n)
-    answers = {name: read_jsonl(folder / "answers.jsonl") for name, folder in zip(MODELS, folders, strict=True)}
-    in_service = read_jsonl(champion_answers / "answers.jsonl")
-    if in_service:
-        answers[CHAMPION] = in_service
-    check_pairing(answers, prompts)
+    folders = {**answers, "best_of_n": best_of_n}
+    answered = {name: read_jsonl(folders[name] / "answers.jsonl") for name in ORDER}
+    if not answered[CHAMPION]:
+        del answered[CHAMPION]  # none is in service
+    check_pairing(answered, prompts)
     scorer = load_gold(gold, model)
     proxy = RewardModelScorer.load(reward, model, cfg.rows_per_batch, cfg.runtime.date)
     scores: list[Row] = []
-    for done, (name, rows) in enumerate(answers.items(), start=1):
+    for done, (name, rows) in enumerate(answered.items(), start=1):
         scores += score_answers(name, rows, prompts, scorer, proxy)
-        report(done, len(answers) + 1, unit="model")
+        report(done, len(answered) + 1, unit="model")
     pooled = read_jsonl(best_of_n / "pool.jsonl")
     pool = score_pool(pooled, prompts, scorer)
     ids = sorted({row["prompt_id"] for row in pooled})
-    missing = {name: unrated(row for row in scores if row["model"] == name) for name in answers}
+    missing = {name: unrated(row for row in scores if row["model"] == name) for name in answered}
     missing["best_of_n"] |= {one for one, gold_of in zip(ids, pool["gold"]) if np.isnan(gold_of).any()}
     lacking, gone = left_out(scorer, missing, len(prompts)), set().union(*missing.values())
     scores = without(scores, gone)
     pool = {name: values[[one not in gone for one in ids]] for name, values in pool.items()}
     write_jsonl(out / "scores.jsonl", scores)
-    places = dict(zip(MODELS, folders, strict=True)) | {CHAMPION: champion_answers}
     doubts: dict[str, list[Row]] = {}
     for name, (of, checkpoint) in entrants(scores).items():
-        given = [row for row in answers[of] if row["checkpoint"] == checkpoint]
-        doubts[name] = score_second_turns(read_second_turns(places[of], given, prompts), scorer)
+        given = [row for row in answered[of] if row["checkpoint"] == checkpoint]
+        doubts[name] = score_second_turns(read_second_turns(folders[of], given, prompts), scorer)
     unsure = {name: unrated(rows) for name, rows in doubts.items()}
     left_out(scorer, unsure, len(prompts))
     gone |= set().union(*unsure.values())
     doubts = {name: without(rows, gone) for name, rows in doubts.items()}
     write_jsonl(out / SECOND_TURN_SCORES, [{"model": name, **row} for name, rows in doubts.items() for row in rows])
-    report(len(answers) + 1, len(answers) + 1, unit="model")
+    report(len(answered) + 1, len(answered) + 1, unit="model")
     return {**document(cfg, scores, pool, prompts, scorer, doubts), **lacking}
 
 

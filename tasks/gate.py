@@ -37,19 +37,13 @@ def gate(
     cfg: GateConfig,
     model: Path,
     champion: Path,
-    sft: Path,
-    dpo: Path,
-    ppo: Path,
+    policies: Mapping[str, Path],
     select: Path,
     select_prompts: Path,
     evaluate: Path,
     gold: Path,
     gate_prompts: Path,
-    evaluate_metrics: Path,
-    judge_metrics: Path,
-    reward_metrics: Path,
-    ppo_metrics: Path,
-    monitors_metrics: Path,
+    metrics: Mapping[str, Path],
     out: Path,
 ) -> dict[str, Any]:
     """Samples candidate and reference on the gate's prompts with the same seeds, writes `scores.jsonl`, returns gate.json.
@@ -58,8 +52,8 @@ def gate(
     """
     prepare_torch(cfg.runtime)
     selection = json.loads((select / SELECTION_FILE).read_text(encoding="utf-8"))
-    candidate = candidate_path(selection, {"dpo": dpo, "ppo": ppo})
-    reference, policy = (CHAMPION, champion) if is_there(champion) else (SFT, sft)
+    candidate = candidate_path(selection, policies)
+    reference, policy = (CHAMPION, champion) if is_there(champion) else (SFT, policies[SFT])
     prompts = part_of(cfg, read_jsonl(gate_prompts))
     scorer = load_gold(gold, model)
     pilot = selected_before(selection, reference, read_jsonl(evaluate / "scores.jsonl"), read_jsonl(select_prompts), scorer)
@@ -74,21 +68,18 @@ def gate(
     prompts = [row for row in prompts if row["id"] not in gone]
     write_jsonl(out / "scores.jsonl", ({"model": name, **row} for name, rows in scores.items() for row in rows))
     pairs = Compared(scores[CANDIDATE], scores[reference], prompts, scorer.axes, scorer.kind)
-    metrics = {
-        "evaluate": evaluate_metrics, "judge": judge_metrics, "reward": reward_metrics, "ppo": ppo_metrics,
-        "monitors": monitors_metrics,
-    }
     documents = {name: json.loads(path.read_text(encoding="utf-8")) for name, path in metrics.items()}
-    vetoes = vetoes_of(documents["monitors"], selection["method"], selection["checkpoint"])
-    ground = contracts.under(contracts.check(cfg.contracts, documents), selection["method"])
+    method, checkpoint = selection["method"], selection["checkpoint"]
+    vetoes = vetoes_of(documents["monitors"], method, checkpoint)
+    ground = contracts.under(contracts.check(cfg.contracts, documents, method), method)
     return {
         **decide(cfg, pairs, vetoes, ground),
         "planned": planned,
         "set": prompt_set(cfg, asked),
-        "candidate": {"method": selection["method"], "checkpoint": selection["checkpoint"]},
+        "candidate": {"method": method, "checkpoint": checkpoint},
         "candidate_hash": content_hash(candidate),
         "reference": reference,
-        "reference_hash": identity(champion) if reference == CHAMPION else content_hash(sft),
+        "reference_hash": identity(champion) if reference == CHAMPION else content_hash(policy),
         "gold_kind": scorer.kind,
         **lacking,
     }

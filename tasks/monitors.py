@@ -47,9 +47,7 @@ class Likelihoods:
 def monitors(
     cfg: MonitorsConfig,
     model: Path,
-    sft: Path,
-    dpo: Path,
-    ppo: Path,
+    policies: Mapping[str, Path],
     compare: Path,
     evaluate: Path,
     demonstrations: Path,
@@ -69,15 +67,13 @@ def monitors(
     data = "held-out demonstrations" if heldout else "the demonstrations that trained SFT (none are held out)"
     said = evenly(heldout or read_jsonl(demonstrations), cfg.demonstrations)
     chosen = [row for row in read_jsonl(compare / "heldout.jsonl") if row["kept"]]
-    policies = {(REFERENCE, FINAL): sft} | {
-        (name, checkpoint): path
-        for name, folder in (("dpo", dpo), ("ppo", ppo))
-        for checkpoint, path in checkpoints_of(folder).items()
+    checkpoints = {
+        (name, checkpoint): path for name, folder in policies.items() for checkpoint, path in checkpoints_of(folder).items()
     }
     likelihoods = {}
-    for done, (key, path) in enumerate(policies.items(), start=1):
+    for done, (key, path) in enumerate(checkpoints.items(), start=1):
         likelihoods[key] = measure_likelihoods(cfg, path, model, said, chosen)
-        progress.report(done, len(policies), unit="policy")
+        progress.report(done, len(checkpoints), unit="policy")
     found = {key: findings(cfg, key, groups, prompts, likelihoods, data) for key in groups if key[0] in MODELS}
     rows = ({"model": key[0], "checkpoint": key[1], **one.document()} for key, of in found.items() for one in of)
     write_jsonl(out / "findings.jsonl", rows)

@@ -6,6 +6,7 @@ Its generation config says how it was evaluated, so that who serves it by defaul
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,13 @@ from tasks.config.shared import ServingConfig
 from tasks.runner.state import content_hash
 
 
-def package(cfg: PackageConfig, model: Path, dpo: Path, ppo: Path, select: Path, out: Path) -> dict[str, float]:
+def package(
+    cfg: PackageConfig, model: Path, policies: Mapping[str, Path], select: Path, out: Path
+) -> dict[str, float]:
     """Write the selected policy whole, so that it loads and serves without its base."""
     prepare_torch(cfg.runtime)
     selection = json.loads((select / "selection.json").read_text(encoding="utf-8"))
-    artifact = {"dpo": dpo, "ppo": ppo}[selection["method"]]
-    source = checkpoints_of(artifact)[selection["checkpoint"]]
+    source = checkpoints_of(policies[selection["method"]])[selection["checkpoint"]]
     policy, tokenizer = load_policy(source, model, cfg.runtime.dtype), load_tokenizer(source)
     policy.generation_config = as_evaluated(policy, tokenizer, cfg.serving)
     policy.save_pretrained(out)

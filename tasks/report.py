@@ -7,6 +7,7 @@ from typing import Any
 
 from tasks.artifacts import contracts
 from tasks.artifacts.entrants import entrant
+from tasks.artifacts.snapshots import SELECTION_FILE
 from tasks.common.rows import Row, read_jsonl
 from tasks.config.evaluation import ReportConfig
 from tasks.scoring.left_out import sentence
@@ -42,35 +43,26 @@ CURVES = {
 
 def report(
     cfg: ReportConfig,
-    sft: Path,
+    policies: Mapping[str, Path],
     reward: Path,
-    dpo: Path,
-    ppo: Path,
-    compare_metrics: Path,
-    judge_metrics: Path,
-    reward_metrics: Path,
-    ppo_metrics: Path,
-    evaluate_metrics: Path,
-    monitors_metrics: Path,
     evaluate: Path,
     monitors: Path,
     select: Path,
-    gate_metrics: Path,
+    metrics: Mapping[str, Path],
     out: Path,
 ) -> dict[str, float]:
     """Writes `report.html`, self-contained and a pure function of the inputs' bytes; returns its size.
 
     Folders of stages are read for `curves.jsonl` and hashed; a stage without curves has no chart.
     """
-    card, gate = _read(judge_metrics), _read(gate_metrics)
-    document = _read(evaluate_metrics)
-    selection = _read(select / "selection.json")
-    evaluation = shown.of_verdict(document, selection)
+    documents = {name: _read(path) for name, path in metrics.items()}
+    card, gate = documents["judge"], documents["gate"]
+    selection = _read(select / SELECTION_FILE)
+    evaluation = shown.of_verdict(documents["evaluate"], selection)
     scores = read_jsonl(evaluate / "scores.jsonl")
-    folders = {"sft": sft, "reward": reward, "dpo": dpo, "ppo": ppo, "evaluate": evaluate, "select": select}
-    kept = contracts.check(cfg.contracts, {
-        "evaluate": document, "judge": card, "reward": _read(reward_metrics), "ppo": _read(ppo_metrics),
-    })
+    trained = {**policies, "reward": reward}
+    folders = {**{stage: trained[stage] for stage in CURVES}, "evaluate": evaluate, "select": select}
+    kept = contracts.check(cfg.contracts, documents, selection["method"])
     seen = monitored.of_candidate(
         read_jsonl(monitors / "findings.jsonl"), selection["method"], selection["checkpoint"]
     )
@@ -80,13 +72,13 @@ def report(
         "verdict": {**verdict_section(gate, evaluation, card), "contracts": contracts.summary(kept)},
         "contracts": contract_table(kept),
         "monitors": {
-            "sentences": monitored.sentences(seen), "note": monitored.counted(_read(monitors_metrics)),
+            "sentences": monitored.sentences(seen), "note": monitored.counted(documents["monitors"]),
             "table": monitored.table(seen), "examples": monitored.examples(seen),
         },
         "training": training,
-        "judge": judge_section(card, _read(compare_metrics)),
+        "judge": judge_section(card, documents["compare"]),
         "lineage": lineage(folders, gate),
-        **candidate_sections(cfg, document, selection, scores),
+        **candidate_sections(cfg, documents["evaluate"], selection, scores),
         **evaluation_sections(evaluation),
     }
     out.mkdir(parents=True, exist_ok=True)

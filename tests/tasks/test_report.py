@@ -130,10 +130,10 @@ def make(tmp_path):
         }
         for name, document in documents.items():
             (tmp_path / name).write_text(json.dumps(document))
-        stages = [tmp_path / name for name in ("sft", "reward", "dpo", "ppo")]
-        metrics = [tmp_path / f"{name}.json" for name in ("compare", "judge", "reward", "ppo", "evaluate", "monitors")]
-        rest = [tmp_path / name for name in ("evaluate", "monitors", "select", "gate.json", out)]
-        numbers = report(config("report", title="Test"), *stages, *metrics, *rest)
+        policies = {name: tmp_path / name for name in ("sft", "dpo", "ppo")}
+        metrics = {name.removesuffix(".json"): tmp_path / name for name in documents if "/" not in name}
+        folders = [tmp_path / name for name in ("reward", "evaluate", "monitors", "select")]
+        numbers = report(config("report", title="Test"), policies, *folders, metrics, tmp_path / out)
         return numbers, (tmp_path / out / "report.html").read_text(encoding="utf-8")
 
     return run
