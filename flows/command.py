@@ -1,6 +1,5 @@
 """What every `plumb` command begins with: the project that is meant, and a console to print on."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,17 +27,19 @@ def project() -> Path:
     return root
 
 
-def document_of(module: str, arguments: Sequence[str]) -> dict[str, Any]:
-    """What `python -m MODULE` prints as JSON: what needs torch is a process of its own.
+def document_of(tool: str, **arguments: Any) -> dict[str, Any]:
+    """What `python -m tasks.tools TOOL` prints as JSON: what needs torch is a process of its own.
 
-    Raises ValueError with the line that it failed with.
+    Arguments that are None are left to the tool's defaults. Raises ValueError with the line that it failed with.
     """
     import json
     import subprocess
     import sys
 
-    done = subprocess.run([sys.executable, "-m", module, *arguments], capture_output=True, text=True, check=False)
+    given = json.dumps({name: value for name, value in arguments.items() if value is not None}, default=str)
+    command = [sys.executable, "-m", "tasks.tools", tool, given]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         lines = done.stderr.strip().splitlines()
-        raise ValueError(lines[-1] if lines else f"{module} ended with exit code {done.returncode}")
+        raise ValueError(lines[-1] if lines else f"{tool} ended with exit code {done.returncode}")
     return json.loads(done.stdout)

@@ -20,7 +20,7 @@ def pairs(
     """
     file = file.absolute()
     command.project()
-    found = command.document_of("tasks.tools.label_pairs", [str(file)])
+    found = command.document_of("label_pairs.document", out=file)
     print(f"{found['pairs']} pairs of policy {found['policy']} are in {found['file']}")
 
 

@@ -368,13 +368,11 @@ def inspect(
 
     if reference is not None and model_column is None:
         raise ValueError("--reference names a model of --model-column; give that, too, or a second table by --against")
-    options = {
-        "--against": against, "--reference": reference, "--params": inspection.params_file(params),
-        "--prompt-column": prompt_column, "--response-column": response_column, "--score-column": score_column,
-        "--model-column": model_column,
-    }  # fmt: skip
-    given = [part for name, value in options.items() if value is not None for part in (name, str(value))]
-    found = document_of("tasks.tools.inspection", [str(file), *given, *(["--keep-empty"] if keep_empty else [])])
+    columns = {"prompt": prompt_column, "response": response_column, "score": score_column, "model": model_column}
+    found = document_of(
+        "inspection.inspect", file=file, against=against, columns=columns, reference=reference,
+        params=inspection.params_file(params), keep_empty=keep_empty,
+    )  # fmt: skip
     if as_json:
         print(json.dumps(found, ensure_ascii=False, indent=2))
     else:
