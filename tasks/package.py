@@ -15,7 +15,7 @@ from transformers import GenerationConfig, PreTrainedModel
 from models.chat.template import load_tokenizer, stop_ids
 from models.lm.loading import load_policy
 from tasks.artifacts.champion import ORIGIN_FILE
-from tasks.artifacts.snapshots import checkpoints_of
+from tasks.artifacts.entrants import selected
 from tasks.common.machine import prepare_torch
 from tasks.config.evaluation import PackageConfig
 from tasks.config.shared import ServingConfig
@@ -27,13 +27,12 @@ def package(
 ) -> dict[str, float]:
     """Write the selected policy whole, so that it loads and serves without its base."""
     prepare_torch(cfg.runtime)
-    selection = json.loads((select / "selection.json").read_text(encoding="utf-8"))
-    source = checkpoints_of(policies[selection["method"]])[selection["checkpoint"]]
+    method, checkpoint, source = selected(select, policies)
     policy, tokenizer = load_policy(source, model, cfg.runtime.dtype), load_tokenizer(source)
     policy.generation_config = as_evaluated(policy, tokenizer, cfg.serving)
     policy.save_pretrained(out)
     tokenizer.save_pretrained(out)
-    origin = {"method": selection["method"], "checkpoint": selection["checkpoint"], "policy": content_hash(source)}
+    origin = {"method": method, "checkpoint": checkpoint, "policy": content_hash(source)}
     (out / ORIGIN_FILE).write_text(json.dumps(origin, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     return {"parameters": policy.num_parameters()}
 
