@@ -94,6 +94,13 @@ def test_tests_lie_where_what_they_test_lies():
         assert folder.parts[:1] in {(), ("compat",), ("support",), ("whole",)} or (ROOT / folder).is_dir(), file
 
 
+def test_no_test_imports_another():
+    """What tests share lies in tests/support."""
+    for file in (ROOT / "tests").rglob("*.py"):
+        wrong = {i for i in imports(file) if i.startswith("tests.") and ".test_" in i}
+        assert not wrong, f"{file.relative_to(ROOT)} imports {wrong}"
+
+
 def test_at_the_top_of_tasks_lie_the_stages():
     names = {stage.partition("@")[0] for stage in STAGES}
     files = {file.stem for file in (ROOT / "tasks").glob("*.py")} - {"__init__", "__main__"}

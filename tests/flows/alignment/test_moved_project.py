@@ -11,9 +11,9 @@ import pytest
 from flows.alignment import tracking
 from flows.forgetting import mlflow_purge
 from flows.history import evidence, experiments, recorded
-from tests.flows.alignment.test_tracking import client, finished, log_pass, runs  # noqa: F401  a fixture
 from tests.support import toy
 from tests.support.mlflow_store import empty_store
+from tests.support.tracked_runs import client, finished, log_pass, runs  # noqa: F401  a fixture
 
 GATE = {"candidate_hash": "c" * 32, "verdict": "promote"}
 

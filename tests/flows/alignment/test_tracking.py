@@ -6,7 +6,7 @@ import pytest
 
 from flows.alignment import tracking
 from flows.alignment.tracking import Tracker
-from flows.graph.running import StageError, StageRun, folder
+from flows.graph.running import StageError, folder
 from flows.history import experiments
 from models.judges.base import Question
 from models.judges.openai import OpenAIJudge
@@ -14,14 +14,7 @@ from models.judges.store import Record
 from tasks.judging.call_log import CallLog
 from tests.support import toy
 from tests.support.mlflow_store import empty_store
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    """A toy that `dvc repro` has run."""
-    place = toy.make_toy(tmp_path_factory.mktemp("toy"))
-    toy.command(place, toy.sys.executable, "-m", "dvc", "repro", "-q")
-    return place
+from tests.support.tracked_runs import client, finished, log_pass, runs  # noqa: F401
 
 
 @pytest.fixture()
@@ -31,35 +24,6 @@ def session(finished, tmp_path, monkeypatch):
     toy.command(tmp_path, "cp", "-a", str(finished), str(place))
     empty_store(place / "mlflow.db")
     return toy.make_session(place, monkeypatch)
-
-
-def client(session):
-    from mlflow import MlflowClient
-
-    return MlflowClient(f"sqlite:///{session.root / 'mlflow.db'}")
-
-
-def runs(session, kind="stage"):
-    store = client(session)
-    experiment = store.get_experiment_by_name("toy").experiment_id
-    return store.search_runs([experiment], f"tags.`plumb.kind` = '{kind}'")
-
-
-def log_pass(session, names, outcome="ran"):
-    """One flow run in which the stages ended; returns the tracker."""
-    tracker = Tracker(session)
-    tracker.opens("0123456789")
-    for name in names:
-        version = session.graph.version(name)
-        if outcome == "ran":
-            place = folder(session.state, name, version)
-            place.mkdir(parents=True, exist_ok=True)
-            lines = [{"done": s, "total": 2, "metrics": {"loss": 1 / s}, "time": 100.0 + s} for s in (1, 2)]
-            (place / "live.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-            tracker.begins(name, version, place)
-        tracker.ends(StageRun(name, version, outcome, seconds=2.0, peak_bytes=5_000_000))
-    tracker.close(finished=True)
-    return tracker
 
 
 def test_a_stage_run_holds_params_curves_metrics_inputs_and_artifacts(session):

@@ -8,8 +8,8 @@ import time
 
 import pytest
 
-from tests.support import s3_servers
 from tests.support.intake_project import DRIVER, GOOD, INBOX, demonstration, lines, make_project
+from tests.support.s3_servers import moto  # noqa: F401
 
 pytestmark = pytest.mark.services
 STEPS = [
@@ -18,12 +18,6 @@ STEPS = [
     "wrote demonstrations.jsonl", "wrote preferences.jsonl", "wrote verdicts.jsonl", "tracked", "stored",
     "entered in the ledger", "committed", "published", "brought home",
 ]  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def moto():
-    with s3_servers.moto() as server:
-        yield server
 
 
 @pytest.fixture(scope="module")

@@ -23,8 +23,7 @@ from tasks.config.evaluation import PackageConfig
 from tasks.config.shared import RuntimeConfig, ServingConfig
 from tasks.package import package
 from tests.compat.chat_families import BYTES, FAMILIES, Family, make_tokenizer
-from tests.models.lm.test_loading import adapted
-from tests.support.tiny_models import QWEN_TEMPLATE, TEXT, make_gpt2, make_qwen2
+from tests.support.tiny_models import QWEN_TEMPLATE, TEXT, adapted, make_gpt2, make_qwen2
 
 BY_NAME = {family.name: family for family in FAMILIES}
 USER = {"role": "user", "content": "What is two plus three?"}

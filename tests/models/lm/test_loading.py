@@ -1,9 +1,7 @@
 """Model directories: what is refused and why, token ids in and out, adapter chains."""
 
 import json
-import shutil
 
-import peft
 import pytest
 import torch
 from transformers import AutoTokenizer
@@ -11,24 +9,9 @@ from transformers import AutoTokenizer
 from models.chat import template as chat_template
 from models.lm import loading
 from models.reward import model as reward_model
-from tests.support.tiny_models import make_gpt2, make_qwen2
+from tests.support.tiny_models import adapted, broken, gpt2, make_gpt2, make_qwen2, qwen2  # noqa: F401
 
 USER = [{"role": "user", "content": "What is two plus three?"}]
-
-
-@pytest.fixture(scope="module")
-def gpt2(tmp_path_factory):
-    return make_gpt2(tmp_path_factory.mktemp("gpt2"))
-
-
-@pytest.fixture(scope="module")
-def qwen2(tmp_path_factory):
-    return make_qwen2(tmp_path_factory.mktemp("qwen2"))
-
-
-@pytest.fixture()
-def broken(gpt2, tmp_path):
-    return shutil.copytree(gpt2, tmp_path / "model")
 
 
 def test_a_missing_directory_is_named(tmp_path):
@@ -84,16 +67,6 @@ def test_prompt_and_response_make_the_templates_own_ids(name, end, request):
     assert whole.startswith(tokenizer.decode(ids)) and tokenizer.decode(ids).endswith(end)
     assert chat_template.end_of_turn(tokenizer) in chat_template.stop_ids(tokenizer)
     assert chat_template.decode_response(tokenizer, response) == "It is five."
-
-
-def adapted(policy, seed):
-    """The policy with a LoRA adapter whose weights are not zero."""
-    model = peft.get_peft_model(policy, peft.LoraConfig(r=2, target_modules="all-linear", task_type="CAUSAL_LM"))
-    generator = torch.Generator().manual_seed(seed)
-    for name, parameter in model.named_parameters():
-        if "lora_" in name:
-            parameter.data = torch.randn(parameter.shape, generator=generator) * 0.1
-    return model
 
 
 def test_a_chain_of_adapters_is_what_was_trained(qwen2, tmp_path):

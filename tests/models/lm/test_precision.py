@@ -5,7 +5,6 @@ import json
 import peft
 import pytest
 import torch
-import yaml
 from safetensors.torch import load_file
 
 from models.chat.template import load_tokenizer
@@ -16,8 +15,7 @@ from models.reward.model import load_reward_model, reward_model_from_policy
 from models.reward.scoring import score
 from tasks import dpo as dpo_stage, package as package_stage, ppo as ppo_stage, reward as reward_stage, sft as sft_stage
 from tasks.common.rows import read_jsonl, write_jsonl
-from tasks.runner.params import stage_config
-from tests.import_closure import ROOT
+from tests.support.evaluation_rows import config
 from tests.support.tiny_architectures import PROMPTS, RESPONSES, ROWS, alone, build
 from tests.support.tiny_models import make_gpt2, make_qwen2
 
@@ -31,14 +29,6 @@ SMALL = {
 LORA = {"rank": 2, "alpha": 4.0, "dropout": 0.0, "targets": "all-linear"}
 SHARED = {"value_backbone": "shared", "value_coefficient": 0.1}
 DTYPES = ("float32", "bfloat16")
-
-
-def config(stage, dtype, **changes):
-    params = yaml.safe_load((ROOT / "params.yaml").read_text())
-    params["runtime"]["dtype"] = dtype
-    if stage in SMALL:
-        params[stage] |= SMALL[stage] | changes
-    return stage_config(params, stage)
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +54,7 @@ def train(stage, inputs, folder, dtype, **changes):
     """Run one training stage; returns its directory."""
     base, out, checkpoints = inputs / "base", folder / f"{stage}-{dtype}", folder / f"c-{stage}-{dtype}"
     checkpoints.mkdir(parents=True)
-    cfg = config(stage, dtype, **changes)
+    cfg = config(stage, dtype=dtype, **{**SMALL[stage], **changes})
     if stage == "sft":
         sft_stage.sft(cfg, base, inputs / "demonstrations.jsonl", out, checkpoints)
     elif stage == "ppo":
@@ -141,7 +131,7 @@ def chain_of_two(folder):
 def packaged(policy, base, folder, dtype):
     (folder / "select").mkdir(parents=True)
     (folder / "select" / "selection.json").write_text(json.dumps({"method": "dpo", "checkpoint": "final"}))
-    package_stage.package(config("package", dtype), base, {"dpo": policy}, folder / "select", folder / "package")
+    package_stage.package(config("package", dtype=dtype), base, {"dpo": policy}, folder / "select", folder / "package")
     return folder / "package"
 
 

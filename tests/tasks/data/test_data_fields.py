@@ -15,8 +15,16 @@ from tasks.data.fields import FIELDS, fields_of
 from tasks.data.forms import BESIDE, FORMS, VERDICTS
 from tasks.data.values import BadRow
 from tasks.prepare import survey
-from tests.tasks.test_prepare import NO_COLUMNS, SHARES, config, prepare, write
-from tests.tasks.test_prepare_losses import data, demonstrations, prompts  # noqa: F401
+from tests.support.prepare_rows import (  # noqa: F401
+    NO_COLUMNS,
+    SHARES,
+    config,
+    data,
+    demonstrations,
+    prepare,
+    prompts,
+    write,
+)
 
 NAN = float("nan")
 

@@ -7,7 +7,7 @@ import pytest
 from tasks.data.marks import MARKS
 from tasks.data.reading import reader_of
 from tasks.data.values import BadRow
-from tests.tasks.test_prepare import config
+from tests.support.prepare_rows import config
 
 ASKED = "How do I get wax off a table?"
 GOOD, BAD = "Warm it, and wipe it off.", "Use a knife."

@@ -18,12 +18,11 @@ from tasks.tools import judge_check
 from tasks.tools.__main__ import main
 from tasks.tools.inspection import SHIPPED_PARAMS
 from tasks.tools.labelled_pairs import Columns, read_labelled
-from tests.models.judges.test_judge_server import longer_wins
 from tests.support import toy
+from tests.support.compare_stage import server  # noqa: F401
+from tests.support.endpoints import ENDPOINT
 from tests.support.evaluation_rows import project_params
-from tests.support.judge_server import JudgeServer
 from tests.support.tiny_models import make_gpt2
-from tests.tasks.test_compare import ENDPOINT
 
 # Question, the response shown first, the second, which is better, and the verdicts as shown and swapped, in places.
 JUDGED = [
@@ -275,14 +274,6 @@ def test_what_does_not_fit_into_the_context_is_unusable(tmp_path, reward_model):
     assert found["notes"][0] == "1 pairs are longer than the model's context: unusable verdicts"
     alone = checked(write(tmp_path / "long.jsonl", [long]), reward=reward_model)["total"]
     assert value(alone["right"]) == 0.0 and alone["accuracy"] is None and value(alone["longest"]) == 1.0
-
-
-@pytest.fixture
-def server(monkeypatch, tmp_path):
-    with JudgeServer(longer_wins) as running:
-        monkeypatch.setenv("PLUMB_JUDGE_URL", running.url)
-        monkeypatch.setenv("PLUMB_STATE", str(tmp_path / "state"))
-        yield running
 
 
 @pytest.fixture
