@@ -131,7 +131,7 @@ def chain_of_two(folder):
 def packaged(policy, base, folder, dtype):
     (folder / "select").mkdir(parents=True)
     (folder / "select" / "selection.json").write_text(json.dumps({"method": "dpo", "checkpoint": "final"}))
-    package_stage.package(config("package", dtype=dtype), base, policy, policy, folder / "select", folder / "package")
+    package_stage.package(config("package", dtype=dtype), base, {"dpo": policy}, folder / "select", folder / "package")
     return folder / "package"
 
 
