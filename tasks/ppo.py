@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, Mapping, Sequence
+from typing import Any, Callable, Mapping, Sequence
 
 import torch
 
@@ -13,11 +15,12 @@ from models.compute import processes
 from models.lm.loading import load_policy, save_policy
 from models.lm.precision import hold_products_in, round_weights
 from models.ppo import checkpoint as ppo_checkpoint
+from models.ppo.observer import PpoObserver
 from models.ppo.settings import PpoSettings
 from models.ppo.trainer import PpoResult, PpoTrainer
 from models.ppo.value import SharedValue, ValueModel
 from models.reward.model import load_reward_model
-from models.reward.scoring import RewardSignal, length_scorer, model_scorer
+from models.reward.scoring import RewardSignal, SignalContext
 from tasks.answering.sampling import encode_prompts
 from tasks.artifacts.snapshots import collect_snapshots, keep_snapshot, snapshot_steps
 from tasks.common import progress
@@ -25,11 +28,12 @@ from tasks.common.errors import DataError, DivergedError
 from tasks.common.machine import device, prepare_torch
 from tasks.common.numbers import finite_metrics
 from tasks.common.rows import Row, read_jsonl, write_jsonl
-from tasks.config.ppo import PpoConfig
+from tasks.config.ppo import SIGNALS, PpoConfig
 from tasks.training.lora import check_targets, peft_config
 from tasks.training.ppo_samples import KeptSamples, sample_steps
 
-NOT_THE_ENGINES = ("runtime", "guards", "lora", "snapshots", "examples", "rewards", "value_backbone")
+NOT_THE_ENGINES = ("runtime", "guards", "lora", "snapshots", "examples", "rewards", "plugins",
+                   "value_backbone")
 
 
 def ppo_settings(cfg: PpoConfig) -> PpoSettings:
@@ -65,15 +69,7 @@ def ppo(
     def save(path: Path) -> None:
         save_policy(trainer.policy, tokenizer, path, base=model, start=sft)
 
-    def on_snapshot(step: int, _: Any) -> None:
-        if step in snapshot_steps(settings.steps, cfg.snapshots):
-            keep_snapshot(checkpoints, step, save)
-        if step in sample_steps(settings.steps):
-            samples.keep(step)
-
-    trainer.on_step = lambda done, total, numbers: progress.report(done, total, "rollout", **numbers)
-    trainer.on_snapshot = on_snapshot
-    trainer.on_breach = lambda done, _: keep_snapshot(checkpoints, done, save) if done else None
+    trainer.observer = _Keeper(settings.steps, cfg.snapshots, checkpoints, samples, save)
     if processes.is_main():
         samples.keep(0)  # a resumed run has them already
     result = trainer.run()
@@ -86,6 +82,30 @@ def ppo(
         _write_history(result, out)
     processes.stop()
     return metrics(result)
+
+
+@dataclass(frozen=True)
+class _Keeper(PpoObserver):
+    """Reports progress, and keeps snapshots, samples and the policy that crosses a guard's limit."""
+
+    steps: int
+    snapshots: int
+    checkpoints: Path
+    samples: KeptSamples
+    save: Callable[[Path], None]
+
+    def on_breach(self, steps_done: int, policy: Any) -> None:
+        if steps_done:
+            keep_snapshot(self.checkpoints, steps_done, self.save)
+
+    def on_snapshot(self, steps_done: int, policy: Any) -> None:
+        if steps_done in snapshot_steps(self.steps, self.snapshots):
+            keep_snapshot(self.checkpoints, steps_done, self.save)
+        if steps_done in sample_steps(self.steps):
+            self.samples.keep(steps_done)
+
+    def on_step(self, steps_done: int, steps: int, metrics: dict[str, float]) -> None:
+        progress.report(steps_done, steps, "rollout", **metrics)
 
 
 def _write_history(result: PpoResult, out: Path) -> None:
@@ -113,10 +133,11 @@ def _make_trainer(
 
         policy = peft.get_peft_model(policy, peft_config(cfg.lora, policy, "CAUSAL_LM"))
     value = SharedValue(policy) if cfg.value_backbone == "shared" else ValueModel.from_reward_model(reward_model)
+    context = SignalContext(round_weights(reward_model, dtype), tokenizer, settings.rows_per_batch)
     return PpoTrainer(
         policy=policy,
         value=value,
-        rewards=reward_signals(cfg, round_weights(reward_model, dtype), settings.rows_per_batch),
+        rewards=reward_signals(cfg.rewards, context),
         reference=reference,
         stop_ids=stop_ids(tokenizer),
         prompts=encoded,
@@ -125,11 +146,11 @@ def _make_trainer(
     )
 
 
-def reward_signals(cfg: PpoConfig, reward_model: Any, rows_per_batch: int) -> list[RewardSignal]:
+def reward_signals(weights: Mapping[str, float], context: SignalContext) -> list[RewardSignal]:
     """What `ppo.rewards` asks for, the reward model first; a weight of 0 leaves a signal out."""
-    signals = [RewardSignal("reward_model", model_scorer(reward_model, rows_per_batch), cfg.rewards.reward_model),
-               RewardSignal("length", length_scorer, cfg.rewards.length)]
-    return [signal for signal in signals if signal.weight]
+    used = (name for name, weight in weights.items() if weight)
+    names = sorted(used, key=lambda name: (name != "reward_model", name))
+    return [RewardSignal(name, partial(SIGNALS[name], context), weights[name]) for name in names]
 
 
 def check_vocabulary(policy_tokenizer: Any, reward_tokenizer: Any) -> None:

@@ -10,17 +10,18 @@ from typing import Any
 import torch
 from transformers import TrainerCallback
 
+from benchmarks.child import ROOT
+from benchmarks.material import config
 from benchmarks.ppo import world
 from benchmarks.ppo.floors import BACKWARD_AND_FORWARD, Shape, backbone_flops, head_flops
 from benchmarks.ppo.workload import Workload
 from models.chat.template import load_tokenizer
 from tasks import dpo, sft
 from tasks.common.machine import prepare_torch
-from tasks.runner.params import read_params, stage_config
+from tasks.runner.params import read_params
 from tasks.training import trainers as training
 
 TOKENS, ROWS, STEPS, WARM_UP = 1024, 8, 12, 2
-PARAMS = Path(__file__).parents[2] / "params.yaml"
 
 
 def training_flops(shape: Shape, tokens: int, rows: int) -> float:
@@ -40,7 +41,7 @@ class _Clock(TrainerCallback):
 
 
 def measure(
-    stage: str, work: Workload, *, tokens: int = TOKENS, rows: int = ROWS, steps: int = STEPS
+    work: Workload, stage: str, *, tokens: int = TOKENS, rows: int = ROWS, steps: int = STEPS
 ) -> dict[str, float]:
     """FLOPs and seconds of `steps` optimizer steps of `stage` (sft or dpo), and the most memory held.
 
@@ -48,12 +49,9 @@ def measure(
     and not counted. The stage moves its model to a GPU if there is one, whatever `work.device` says.
     """
     total = steps + WARM_UP
-    runtime = {"dtype": work.dtype, "threads": work.threads}
-    params = read_params(PARAMS)
     changes = {"batch_size": rows, "epochs": 1.0, "checkpoint_every": total + 1, "gradient_accumulation": 1,
                "lora": None, "learning_rate": work.learning_rate}
-    changed = {"runtime": {**params["runtime"], **runtime}, stage: {**params[stage], **changes}}
-    cfg = stage_config({**params, **changed}, stage)
+    cfg = config(read_params(ROOT / "params.yaml"), stage, changes, dtype=work.dtype, threads=work.threads)
     prepare_torch(cfg.runtime)
     tokenizer, policy, clock = load_tokenizer(Path(work.base)), world.policy(work), _Clock(work.device)
     ids = torch.randint(len(tokenizer), (2 * total * rows, tokens), generator=torch.Generator().manual_seed(0)).tolist()

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from tasks.artifacts.snapshots import FINAL
+from tasks.artifacts.snapshots import FINAL, SELECTION_FILE, checkpoints_of
+from tasks.common.errors import DataError
 
 MODELS = ("base", "sft", "dpo", "ppo", "best_of_n")
 TRAINED = ("dpo", "ppo")  # those that keep checkpoints
@@ -28,6 +31,24 @@ def entrants(scores: Sequence[Mapping[str, Any]]) -> dict[str, tuple[str, str]]:
     return found
 
 
+def by_checkpoint(scores: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str], list[Any]]:
+    """Score rows by (model, checkpoint), in the order of their first appearance."""
+    groups: dict[tuple[str, str], list[Any]] = {}
+    for row in scores:
+        groups.setdefault((row["model"], row["checkpoint"]), []).append(row)
+    return groups
+
+
+def selected(select: Path, policies: Mapping[str, Path]) -> tuple[str, str, Path]:
+    """The candidate's method, its checkpoint, and the directory of its policy. Raises DataError where there is none."""
+    selection = json.loads((select / SELECTION_FILE).read_text(encoding="utf-8"))
+    method, checkpoint = selection["method"], selection["checkpoint"]
+    path = checkpoints_of(policies[method]).get(checkpoint)
+    if path is None:
+        raise DataError(f"{method} has no checkpoint {checkpoint!r}; run select again")
+    return method, checkpoint, path
+
+
 def training_order(checkpoint: str) -> float:
     """`step-20` before `step-100` before `final`."""
     return math.inf if checkpoint == FINAL else float(checkpoint.removeprefix("step-"))
@@ -40,16 +61,12 @@ def entrant(model: str, checkpoint: str) -> str:
 
 def ranked(scores: Sequence[Mapping[str, Any]], methods: Sequence[str]) -> list[dict[str, Any]]:
     """Mean gold and KL of every (method, checkpoint): highest gold first, then lowest KL, then by name."""
-    groups: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
-    for row in scores:
-        if row["model"] in methods:
-            groups.setdefault((row["model"], row["checkpoint"]), []).append(row)
     means = [
         {
             "method": method,
             "checkpoint": checkpoint,
             **{field: round(math.fsum(row[field] for row in rows) / len(rows), 9) for field in ("gold", "kl")},
         }
-        for (method, checkpoint), rows in groups.items()
+        for (method, checkpoint), rows in by_checkpoint(row for row in scores if row["model"] in methods).items()
     ]
     return sorted(means, key=lambda one: (-one["gold"], one["kl"], one["method"], one["checkpoint"]))

@@ -18,7 +18,7 @@ from models.judges.tally import PAID
 from tasks.common.errors import DataError
 from tasks.common.progress import report
 from tasks.common.rows import Row
-from tasks.config.comparisons import CompareConfig
+from tasks.config.compare import CompareConfig
 from tasks.judging.call_log import CallLog
 from tasks.judging.pairing import (
     NEEDS_RATINGS, Filtered, chosen_pairs, is_limited, mean_rating, questions_of_prompt,

@@ -25,7 +25,7 @@ KEYS = (*TEXTS, "criteria")
 
 
 def with_template(spec: Mapping[str, Any]) -> dict[str, Any]:
-    """A judge of params as `models.judges.making` takes it: with the template that it is told; one that is told nothing
+    """A judge of params as `tasks.judging.making` takes it: with the template that it is told; one that is told nothing
     stays as it is. Raises what `template_of` does."""
     if "template" not in spec:
         return dict(spec)

@@ -1,4 +1,4 @@
-"""Which of the policies that evaluate.json compares a reader sees: the finished ones, and the candidate, named so."""
+"""What a reader sees: of the policies in evaluate.json the finished ones and the candidate, named so; numbers as text."""
 
 from __future__ import annotations
 
@@ -6,6 +6,23 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from tasks.artifacts.entrants import ORDER, entrant
+
+Table = tuple[list[str], list[list[str]]]  # head, rows
+ABSENT = "–"
+
+
+def plain(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def with_interval(form: str, value: float, low: float | None, high: float | None) -> str:
+    """0.81 [0.79, 0.83]; the value alone where it has no interval."""
+    bounds = "" if low is None else f" [{form.format(low)}, {form.format(high)}]"
+    return form.format(value) + bounds
+
+
+def share(rate: float | None) -> str:
+    return ABSENT if rate is None else f"{rate:.1%}"
 
 
 def of_verdict(evaluation: Mapping[str, Any], candidate: Mapping[str, str] | None) -> dict[str, Any]:

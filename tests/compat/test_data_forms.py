@@ -18,9 +18,9 @@ from tasks.data.rendering import template_check
 from tasks.prepare import write_splits
 from tasks.runner.pipeline import load_pipeline, stage_names
 from tests.import_closure import ROOT
+from tests.support.prepare_rows import NO_COLUMNS, config, write
 from tests.support.small_project import shrunk, write_project
 from tests.support.tiny_models import make_qwen2
-from tests.tasks.test_prepare import NO_COLUMNS, config, write
 
 ROWS = 60
 SYSTEM = "Answer kindly."

@@ -5,16 +5,17 @@ from typing import get_args
 
 import pytest
 
-from tasks.config.training import SORTS_THE_BATCH, DpoLoss
-from tests.support.tiny_models import make_gpt2
-from tests.tasks.training.test_training_steps import EVEN, UNEVEN, WHOLE, dpo_trainer, one_step
+from tasks.config.dpo import SORTS_THE_BATCH, DpoLoss
+from tests.support.training_stages import (
+    EVEN,
+    UNEVEN,
+    WHOLE,
+    base,  # noqa: F401
+    dpo_trainer,
+    one_step,
+)
 
 pytestmark = pytest.mark.compat
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory):
-    return make_gpt2(tmp_path_factory.mktemp("base"))
 
 
 @pytest.mark.parametrize("loss", get_args(DpoLoss))

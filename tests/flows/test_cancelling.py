@@ -12,15 +12,10 @@ from prefect.states import Cancelling
 from flows import cancelling
 from tests.support import toy, up_world
 from tests.support.intake_project import GIT
+from tests.support.up_world import up  # noqa: F401
 
 pytestmark = [pytest.mark.services, pytest.mark.slow]  # minutes
 ELSEWHERE = {"cpu": "stages/cpu", "gpu": "stages/gpu"}
-
-
-@pytest.fixture(scope="module")
-def up(tmp_path_factory):
-    with up_world.running(tmp_path_factory.mktemp("up"), "--deploy") as made:
-        yield made
 
 
 def in_training(processes):

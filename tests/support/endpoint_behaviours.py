@@ -51,7 +51,7 @@ def raw(status: int, content: str, kind: str | None, more: str = "") -> bytes:
 
 def completion(body: Body, **changes: Any) -> dict[str, Any]:
     """What a judge says that likes the longer answer."""
-    from tests.models.judges.test_judge_server import longer_wins
+    from tests.support.judge_questions import longer_wins
 
     choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": longer_wins(body)}}
     return {"choices": [{**choice, **changes}], "usage": {"prompt_tokens": 100, "completion_tokens": 10}}

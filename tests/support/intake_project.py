@@ -2,7 +2,6 @@
 
 import atexit
 import functools
-import json
 import os
 import shutil
 import signal
@@ -16,6 +15,7 @@ import yaml
 
 from tasks.common.rows import write_jsonl
 from tests.support import toy
+from tests.support.intake_rows import lines
 from tests.support.s3_servers import Server
 
 DRIVER = """
@@ -33,10 +33,6 @@ root = Path.cwd()
 environment.prepare(root)
 take_in(root, step=step)
 """
-
-
-def lines(*rows) -> bytes:
-    return "".join(json.dumps(row) + "\n" for row in rows).encode()
 
 
 def demonstration(number: int) -> dict:
@@ -95,6 +91,16 @@ class Project:
         answer = self.run([*command, *arguments])
         assert answer.returncode == 0, f"{program} {arguments}: {answer.stdout}{answer.stderr}"
         return answer.stdout
+
+    def set_up(self, *tracked: str) -> None:
+        """Make it a git and DVC project with an origin and two remotes; `tracked` is kept by DVC."""
+        for command in (
+            "git init -q -b main", "dvc init -q", "dvc config core.analytics false",
+            "dvc remote add -q -d first ../first", "dvc remote add -q store ../store",
+            f"dvc add -q {' '.join(tracked)}", "dvc push -q", "git add -A", "git commit -qm start",
+            "git clone -q --bare . ../origin.git", "git remote add origin ../origin.git", "git fetch -q",
+        ):  # fmt: skip
+            self.do(*command.split())
 
     def run(self, command: list[str], **more: str) -> subprocess.CompletedProcess:
         return subprocess.run(
@@ -174,11 +180,5 @@ def _template() -> Path:
     write_jsonl(data / "demonstrations.jsonl", [{"id": "d-0", **demonstration(0)}])
     write_jsonl(data / "prompts.jsonl", PROMPTS)
     write_jsonl(data / "preferences.jsonl", [{"id": "f-0", **preference(0)}])
-    for command in (
-        "git init -q -b main", "dvc init -q", "dvc config core.analytics false", "dvc remote add -q -d first ../first",
-        "dvc remote add -q store ../store", "dvc add -q data/items", "dvc push -q", "git add -A",
-        "git commit -qm start",
-        "git clone -q --bare . ../origin.git", "git remote add origin ../origin.git", "git fetch -q",
-    ):  # fmt: skip
-        project.do(*command.split())
+    project.set_up("data/items")
     return Path(holder.name)

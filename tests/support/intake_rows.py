@@ -3,10 +3,11 @@
 import json
 from pathlib import Path
 
+from tasks.config.data import DataConfig
 from tasks.config.service import IntakeConfig
-from tasks.config.shared import DataConfig
 from tasks.intake.held_data import Forgotten, HeldData, Rules
 from tasks.intake.inbound import parse
+from tasks.intake.ledger import Entry
 from tasks.intake.rows import Inbound, admit
 
 NEAR = {"words": 3, "resemblance": 0.8, "containment": 0.9, "contained_words": 8}
@@ -68,3 +69,8 @@ def taken(kind: str, *rows, into: HeldData):
     parsed = parse(f"{kind}/x.jsonl", lines(*rows), intake_config())
     (outcome,) = admit([Inbound("in/x.jsonl@v1", kind, parsed)], into, into.near_repeats)
     return outcome
+
+
+ENTRY = Entry(
+    "box", "in/a.jsonl", "e1", None, "2026-01-01T00:00:00Z", 7, "00", "demonstrations", "demos.jsonl", rows=1, good=1
+)

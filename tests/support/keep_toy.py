@@ -239,11 +239,5 @@ def _template() -> Path:
     write_jsonl(folder / "data" / "items" / "demonstrations.jsonl", DEMONSTRATIONS)
     write_jsonl(folder / "data" / "items" / "prompts.jsonl", PROMPTS)
     write_jsonl(folder / "data" / "items" / "preferences.jsonl", PREFERENCES)
-    for command in (
-        "git init -q -b main", "dvc init -q", "dvc config core.analytics false", "dvc remote add -q -d first ../first",
-        "dvc remote add -q store ../store", "dvc add -q data/items data/base", "dvc push -q", "git add -A",
-        "git commit -qm start",
-        "git clone -q --bare . ../origin.git", "git remote add origin ../origin.git", "git fetch -q",
-    ):  # fmt: skip
-        project.do(*command.split())
+    project.set_up("data/items", "data/base")
     return Path(holder.name)

@@ -6,6 +6,7 @@ after how many steps to die, leaving a checkpoint.
 
 import json
 import sys
+from functools import partial
 from pathlib import Path
 
 ABSENT = ("prefect", "mlflow", "dvc")
@@ -21,8 +22,8 @@ from models.ppo.settings import PpoSettings
 from models.ppo.trainer import PpoTrainer
 from models.ppo.update import trainable
 from models.ppo.value import SharedValue, ValueModel
-from models.reward.scoring import RewardSignal, length_scorer, model_scorer
-from tests.support.rl_models import llama, llama_reward, lora, prompts
+from models.reward.scoring import RewardSignal, length_signal, model_scorer
+from tests.support.rl_models import hearing, llama, llama_reward, lora, prompts
 
 SETTINGS = PpoSettings(episodes=48, batch_size=16, minibatch_size=8, max_new_tokens=10, learning_rate=1e-3, epochs=2,
                        normalise_samples=33, rows_per_batch=8, rows_per_backward=3, kl_target=0.05, checkpoint_every=1)
@@ -35,7 +36,7 @@ def make(kind: str, checkpoints: Path) -> PpoTrainer:
         policy = lora(policy)
     return PpoTrainer(
         policy=policy, value=SharedValue(policy) if kind == "shared" else ValueModel.from_reward_model(reward),
-        rewards=[RewardSignal("model", model_scorer(reward, 8)), RewardSignal("length", length_scorer, -0.5)],
+        rewards=[RewardSignal("model", model_scorer(reward, 8)), RewardSignal("length", partial(length_signal, None), -0.5)],
         reference=None if kind == "shared" else llama(initializer_range=0.1), stop_ids=frozenset({2}),
         prompts=prompts(20), settings=SETTINGS, checkpoint_dir=checkpoints,
     )
@@ -50,8 +51,8 @@ def run(out: Path, kind: str, steps: int | None = None) -> None:
         with open(out / f"told-{processes.rank()}", "a") as file:
             file.write(f"{step}\n")
 
-    trainer.on_step = report
-    trainer.on_rollout = lambda step, rollout: sys.exit(3) if step == steps else None
+    trainer.observer = hearing(
+        on_step=report, on_rollout=lambda step, rollout: sys.exit(3) if step == steps else None)
     result = trainer.run()
     tensors = [*trainable(trainer.policy), *trainable(trainer.value)]
     sums = [tensor.detach().clone() for tensor in tensors]

@@ -12,12 +12,11 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 
 from flows.hosting import servers
 from tests.support import toy
+from tests.support.http_server import Reply, Request, serving
 from tests.support.ports import free_port
 from tests.support.postgres_server import Postgres, postgres
 
@@ -61,30 +60,18 @@ def mailbox(refuse: int = 0) -> Iterator[Mailbox]:
     """A server that keeps what is posted below /hook/, after it has cut the first `refuse` connections."""
     box, left = Mailbox(), [refuse]
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            if left[0] > 0:
-                left[0] -= 1
-                self.close_connection = True
-                return
-            known = self.path.startswith("/hook/")
-            if known:
-                box.letters.append(json.loads(body))
-            self.send_response(204 if known else 403)
-            self.end_headers()
+    def answer(request: Request) -> Reply | None:
+        if left[0] > 0:
+            left[0] -= 1
+            return None
+        if not request.path.startswith("/hook/"):
+            return Reply(403)
+        box.letters.append(json.loads(request.body))
+        return Reply(204)
 
-        def log_message(self, *arguments) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    box.url = f"http://127.0.0.1:{server.server_port}/hook/token-0123456789"
-    Thread(target=server.serve_forever, daemon=True).start()
-    try:
+    with serving(answer) as url:
+        box.url = f"{url}/hook/token-0123456789"
         yield box
-    finally:
-        server.shutdown()
-        server.server_close()
 
 
 @dataclass

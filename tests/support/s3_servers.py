@@ -15,6 +15,7 @@ from pathlib import Path
 from threading import Thread
 
 import boto3
+import pytest
 from botocore.config import Config
 
 from tests.import_closure import ROOT
@@ -76,34 +77,28 @@ class Server:
 
 
 @contextlib.contextmanager
-def moto() -> Iterator[Server]:
+def moto_server() -> Iterator[Server]:
     """Versions, multipart and conditional writes; does not look at credentials."""
     port = free_port()
     with _running([program("moto_server"), "-H", "127.0.0.1", "-p", str(port)], port):
         yield Server(f"http://127.0.0.1:{port}", "moto-key", "moto-secret-0123456789")
 
 
-@contextlib.contextmanager
-def rclone(folder: Path) -> Iterator[Server]:
-    """Objects as files in a folder; checks credentials and signatures."""
+@pytest.fixture(scope="module")
+def moto() -> Iterator[Server]:
+    with moto_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def rclone(tmp_path_factory) -> Iterator[Server]:
+    """Objects as files in a folder, also with a newline in their key; checks credentials and signatures."""
+    folder = tmp_path_factory.mktemp("rclone") / "objects"
+    folder.mkdir()
     port, key, secret = free_port(), "rclone-key-" + secrets.token_hex(4), secrets.token_hex(20)
-    command = [
-        program("rclone"),
-        "serve",
-        "s3",
-        "--addr",
-        f"127.0.0.1:{port}",
-        "--auth-key",
-        f"{key},{secret}",
-        "--vfs-cache-mode",
-        "writes",
-        "--cache-dir",
-        str(folder.parent / "rclone-cache"),
-        "--config",
-        "",
-        str(folder),
-    ]
-    with _running(command, port):
+    command = [program("rclone"), "serve", "s3", "--addr", f"127.0.0.1:{port}", "--auth-key", f"{key},{secret}"]
+    command += ["--vfs-cache-mode", "writes", "--cache-dir", str(folder.parent / "rclone-cache"), "--config", ""]
+    with _running([*command, str(folder)], port):
         yield Server(f"http://127.0.0.1:{port}", key, secret)
 
 

@@ -83,3 +83,7 @@ def under_version_control(folder: Path) -> Path:
                     ["git", "add", "-A"], ["git", "commit", "-qm", "start"]):
         subprocess.run(command, cwd=folder, env=environment, check=True, capture_output=True)
     return folder
+
+
+def bytes_below(folder: Path) -> dict:
+    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()}

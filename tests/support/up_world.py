@@ -5,6 +5,7 @@ import sys
 from contextlib import contextmanager
 from datetime import timedelta
 
+import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, FlowFilter
 from prefect.client.schemas.schedules import IntervalSchedule
@@ -87,3 +88,9 @@ def running(place, *options):
         process.process.terminate()
         process.wait_until_gone(30)
         process.end()
+
+
+@pytest.fixture(scope="module")
+def up(tmp_path_factory):
+    with running(tmp_path_factory.mktemp("up"), "--deploy") as made:
+        yield made

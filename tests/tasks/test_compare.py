@@ -28,13 +28,13 @@ from tasks.common.rows import read_jsonl, write_jsonl
 from tasks.judging.call_log import CallLog
 from tasks.judging.splits import split_by_root
 from tasks.reporting import judge_card
-from tests.models.judges.test_judge_server import fenced, longer_wins
+from tests.support.compare_stage import TEXTS, run, server, spec  # noqa: F401
+from tests.support.endpoints import ENDPOINT
 from tests.support.evaluation_rows import GOOD, PLAIN, WRONG, answer, config, prompt
-from tests.support.judge_server import Faults, JudgeServer
+from tests.support.judge_questions import fenced, longer_wins
+from tests.support.judge_server import Faults
 from tests.support.ports import free_port
 from tests.support.tiny_models import make_gpt2
-
-TEXTS = ("one", "one two", "one two three", "one")  # the last is a duplicate of the first
 
 
 class KnownJudge:
@@ -54,43 +54,6 @@ ALWAYS_FIRST = KnownJudge(lambda first, second: Verdict(1.0))
 LONGER = KnownJudge(lambda first, second: Verdict(float(len(first) > len(second))))
 TIE = KnownJudge(lambda first, second: Verdict(0.5))
 SILENT = KnownJudge(lambda first, second: Verdict(0.5, valid=False), "silent")
-
-
-def spec(name):
-    """Settings of the judge that a known one stands in for."""
-    return {"name": name, "kind": "oracle", "weights": {"honesty": 1.0}, "tie_margin": 0.0}
-
-
-OFF = {"near_identical": None, "max_length_ratio": None, "min_rating_gap": None}
-NO_LIMIT = {"max_prompts": None, "max_calls": None, "max_cost": None}
-
-
-@pytest.fixture
-def run(tmp_path, monkeypatch):
-    """Runs the stage on 40 prompts with TEXTS as samples and the given judges."""
-
-    def run_stage(
-        *judges, given="none", preferences=(), prompts=40, texts=TEXTS, cut=(), filters=(), budget=(), **changes
-    ):
-        rows = [prompt(i) for i in range(prompts)]
-        samples = [answer(row, text, index) for row in rows for index, text in enumerate(texts)]
-        samples = [{**sample, "finished": sample["response"] not in cut} for sample in samples]
-        write_jsonl(tmp_path / "in" / "samples.jsonl", samples)
-        write_jsonl(tmp_path / "prompts.jsonl", rows)
-        write_jsonl(tmp_path / "preferences.jsonl", preferences)
-        if judges:
-            monkeypatch.setattr(stage, "make_pool", lambda specs, samples, date: list(judges))
-            changes = {"judges": [spec(judge.name) for judge in judges], **changes}
-        changes |= {"filters": {**OFF, **dict(filters)}, "budget": {**NO_LIMIT, **dict(budget)}}
-        settings = {"strategy": "all", "pairs_per_prompt": 3, "heldout_fraction": 0.25, **changes}
-        cfg = config("compare", given=given, **settings)
-        out = tmp_path / "out"
-        metrics = stage.compare(cfg, tmp_path / "in", tmp_path / "prompts.jsonl", tmp_path / "preferences.jsonl", out)
-        names = ("train", "heldout", "battles", "ratings", "pairs")
-        files = {name: read_jsonl(out / f"{name}.jsonl") for name in names}
-        return metrics, files
-
-    return run_stage
 
 
 def test_judge_that_loves_length(run):
@@ -344,20 +307,6 @@ def test_the_card_of_given_comparisons_is_empty(run, tmp_path):
 
 
 # --- an endpoint ---
-
-ENDPOINT = {
-    "name": "remote", "kind": "openai", "model": "m", "revision": "", "epoch": 0, "weights": {"helpfulness": 1.0},
-    "rates": True, "url_variable": "PLUMB_JUDGE_URL", "key_variable": None, "seed": 0, "max_tokens": None,
-    "input_price": 1.0, "output_price": 2.0, "timeout_seconds": 10.0,
-}
-
-
-@pytest.fixture
-def server(monkeypatch, tmp_path):
-    with JudgeServer(longer_wins) as running:
-        monkeypatch.setenv("PLUMB_JUDGE_URL", running.url)
-        monkeypatch.setenv("PLUMB_STATE", str(tmp_path / "state"))
-        yield running
 
 
 def test_the_stage_with_an_endpoint_as_judge(run, server, tmp_path):

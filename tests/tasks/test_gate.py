@@ -10,44 +10,19 @@ from scipy.special import expit
 
 from tasks.answering.prompt_rows import part_of
 from tasks.artifacts.contracts import Contract
+from tasks.artifacts.entrants import selected
 from tasks.common.errors import ConfigError, DataError
 from tasks.common.rows import read_jsonl, write_jsonl
-from tasks.gate import candidate_path, gate, prompt_set
-from tasks.gold import gold as gold_stage
+from tasks.gate import prompt_set
 from tasks.runner.params import read_params, stage_config
 from tasks.verdict.decision import Compared, decide, least, plan, verdict
-from tests.support.evaluation_rows import PARAMS, config, contract_documents, harmful, lookalike, prompt
-from tests.support.tiny_models import make_gpt2
+from tests.support.evaluation_rows import PARAMS, config, harmful, prompt
+from tests.support.gate_stage import NO_GUARDS, prompts, scores, staged  # noqa: F401
 
 AXES = ("helpfulness", "harmlessness", "honesty", "friendliness", "conciseness")
 
 
-def prompts(plain=200, bad=100, fine=100):
-    rows = [prompt(i) for i in range(plain)] + [harmful(i) for i in range(plain, plain + bad)]
-    return rows + [lookalike(i) for i in range(plain + bad, plain + bad + fine)]
-
-
-def scores(rows, gold=0.5, harmlessness=1.0, honesty=1.0, refuses=False, text="an answer"):
-    """One score row per prompt; each value is a number or a function of the position."""
-
-    def value(what, index):
-        return what(index) if callable(what) else what
-
-    return [
-        {
-            "gold": value(gold, index),
-            "harmlessness": value(harmlessness, index),
-            "honesty": value(honesty, index),
-            "refuses": value(refuses, index),
-            "text": value(text, index),
-            "prompt_id": row["id"],
-        }
-        for index, row in enumerate(rows)
-    ]
-
-
 PLAIN = {"minimum_effect": 0.05, "minimum_prompts": 100, "alpha": 0.05, "looks": 1}
-NO_GUARDS = {"harmlessness": None, "honesty": None, "over_refusal": None}
 VETO = [{"name": "padding", "sentence": "60% of words are padding"}]
 
 
@@ -316,7 +291,7 @@ def test_underpowered_says_how_many_prompts_of_this_mixture_would_do():
 
 def test_parts_of_the_prompts_are_disjoint_whole_and_named():
     rows = [prompt(i, root=f"r{i // 3}") for i in range(90)]
-    parts = [part_of(config("gate", sets=3, set=number), rows) for number in range(3)]
+    parts = [part_of(rows, number, 3) for number in range(3)]
     assert sorted(row["id"] for part in parts for row in part) == [row["id"] for row in rows]
     roots = [{row["root"] for row in part} for part in parts]
     assert not (roots[0] & roots[1] or roots[0] & roots[2] or roots[1] & roots[2]) and all(roots)
@@ -324,50 +299,18 @@ def test_parts_of_the_prompts_are_disjoint_whole_and_named():
     assert first["prompts_hash"] != second["prompts_hash"] and first["sets"] == 3
     assert prompt_set(config("gate"), rows) == prompt_set(config("gate"), rows[::-1])
     with pytest.raises(DataError, match="no prompt in part 7 of 9"):
-        part_of(config("gate", sets=9, set=7), rows[:1])
+        part_of(rows[:1], 7, 9)
 
 
-def test_candidate_path(tmp_path):
-    (tmp_path / "checkpoints" / "step-2").mkdir(parents=True)
-    assert candidate_path({"method": "dpo", "checkpoint": "final"}, {"dpo": tmp_path}) == tmp_path
-    assert candidate_path({"method": "dpo", "checkpoint": "step-2"}, {"dpo": tmp_path}).name == "step-2"
+def test_the_selected_policy(tmp_path):
+    snapshot = tmp_path / "checkpoints" / "step-2"
+    snapshot.mkdir(parents=True)
+    for checkpoint, path in (("final", tmp_path), ("step-2", snapshot)):
+        (tmp_path / "selection.json").write_text(json.dumps({"method": "dpo", "checkpoint": checkpoint}))
+        assert selected(tmp_path, {"dpo": tmp_path}) == ("dpo", checkpoint, path)
+    (tmp_path / "selection.json").write_text(json.dumps({"method": "dpo", "checkpoint": "step-9"}))
     with pytest.raises(DataError, match="no checkpoint 'step-9'"):
-        candidate_path({"method": "dpo", "checkpoint": "step-9"}, {"dpo": tmp_path})
-
-
-@pytest.fixture()
-def staged(tmp_path):
-    """A function that runs the stage on a tiny model that is candidate and SFT at once."""
-    model = make_gpt2(tmp_path / "model")
-    rows = prompts(4, 2, 2)
-    write_jsonl(tmp_path / "prompts.jsonl", rows)
-    write_jsonl(tmp_path / "select.jsonl", rows)
-    gold_stage(config("gold"), model, tmp_path / "none", tmp_path / "gold", tmp_path / "checkpoints")
-    (tmp_path / "select").mkdir()
-    (tmp_path / "select" / "selection.json").write_text(json.dumps({"method": "ppo", "checkpoint": "final"}))
-    before = [{**row, "model": name, "checkpoint": "final", "index": 0}
-              for name in ("ppo", "sft", "champion") for row in scores(rows)]
-    write_jsonl(tmp_path / "evaluate" / "scores.jsonl", before)
-    levels = {"padding": {"level": "ok", "sentence": "fine"}, "praise": {"level": "veto", "sentence": "too much"}}
-    for name, wanted in (("calm", {"padding"}), ("loud", {"padding", "praise"})):
-        found = {key: value for key, value in levels.items() if key in wanted}
-        document = {"models": {"ppo": {"final": {"monitors": found}}}}
-        (tmp_path / f"{name}.json").write_text(json.dumps(document))
-    for name, document in contract_documents().items():
-        (tmp_path / f"{name}.json").write_text(json.dumps(document))
-    nobody = tmp_path / "nobody"
-    nobody.mkdir()
-    (nobody / "none.json").write_text("{}")
-    settings = {"minimum_prompts": 4, "minimum_roots": 8, "minimum_effect": 0.05, "guards": NO_GUARDS}
-    cfg = config("gate", serving={"max_new_tokens": 8}, **settings)
-
-    def run(out, champion=nobody, monitored="calm"):
-        read = [tmp_path / "select", tmp_path / "select.jsonl", tmp_path / "evaluate", tmp_path / "gold"]
-        read.append(tmp_path / "prompts.jsonl")
-        read += [tmp_path / f"{name}.json" for name in ("evaluate", "judge", "reward", "ppo", monitored)]
-        return gate(cfg, model, champion, model, model, model, *read, tmp_path / out)
-
-    return run, model
+        selected(tmp_path, {"dpo": tmp_path})
 
 
 def test_stage_end_to_end(staged, tmp_path):
@@ -404,6 +347,6 @@ def test_a_champion_is_what_the_candidate_must_beat(staged, tmp_path):
 def test_as_many_roots_as_are_asked_for_are_enough():
     """29 prompts of 7 roots are the least of 7 roots; in floating point they were one too few."""
     for roots in range(2, 60):
-        for prompts in range(roots, 4 * roots):
-            names = [f"r{number % roots}" for number in range(prompts)]
-            assert least(SimpleNamespace(minimum_roots=roots), 1, names) == prompts
+        for count in range(roots, 4 * roots):
+            names = [f"r{number % roots}" for number in range(count)]
+            assert least(SimpleNamespace(minimum_roots=roots), 1, names) == count

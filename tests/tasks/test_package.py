@@ -10,7 +10,7 @@ from transformers import AutoModelForCausalLM, GenerationConfig
 from models.chat.template import load_tokenizer
 from models.lm.loading import load_policy, save_policy
 from tasks.package import package
-from tests.models.lm.test_precision import config
+from tests.support.evaluation_rows import config
 from tests.support.tiny_models import make_gpt2, make_qwen2
 
 # What bases of the field bring: Llama 2's own; Qwen's; a judge's; ids alone; greedy with leftovers, which cannot be saved.
@@ -40,7 +40,7 @@ def with_generation(base, folder, fields):
 def package_of(policy, base, folder):
     (folder / "select").mkdir(parents=True)
     (folder / "select" / "selection.json").write_text(json.dumps({"method": "dpo", "checkpoint": "final"}))
-    package(config("package", "float32"), base, policy, policy, folder / "select", folder / "package")
+    package(config("package"), base, {"dpo": policy}, folder / "select", folder / "package")
     return folder / "package"
 
 

@@ -2,46 +2,26 @@
 
 import gzip
 import json
-from pathlib import Path
 
 import pytest
 
 from tasks.common.errors import DataError
 from tasks.common.rows import read_jsonl
-from tasks.config.shared import DataConfig, PrepareConfig
 from tasks.data.marks import MARKS
 from tasks.data.reading import Reader
 from tasks.data.values import BadRow
-from tasks.prepare import split_of, write_splits
+from tasks.prepare import split_of
 from tests.import_closure import ROOT
+from tests.support.prepare_rows import NO_COLUMNS, SHARES, config, prepare, write
 
 HH = ROOT.parent / "shared" / "data" / "hh-rlhf" / "harmless-base-test.jsonl.gz"
-NO_COLUMNS = {"demonstrations": None, "prompts": None, "preferences": None}
-SHARES = {"sft": 0.3, "compare": 0.15, "rl": 0.2, "select": 0.1, "gate": 0.15, "preferences": 0.3, "gold": 0.2}
-NEAR = {"words": 3, "resemblance": 0.8, "containment": 0.9, "contained_words": 8}
 PAIR = {"prompt": "q?", "chosen": "good", "rejected": "bad"}
-
-
-def config(**changes) -> PrepareConfig:
-    values = {"path": ".", "demonstrations": "demos.jsonl", "prompts": "prompts.jsonl", "preferences": None,
-              "columns": NO_COLUMNS, "pairs": {"minimum_gap": 1.0}, "bad_rows": "refuse", "max_characters": None,
-              "near_repeats": NEAR, "splits": SHARES, **changes}
-    return PrepareConfig(data=DataConfig(**values))
-
-
-def prepare(cfg, data, out):
-    """What the stage does but for the chat template, which test_rendering.py asks."""
-    return write_splits(cfg.data, data, out, check=None)
 
 
 def made(kind, row, marks=None):
     """The one row of ours that a row makes."""
     (content,) = Reader(kind, None, 1.0, marks).contents(row)
     return content
-
-
-def write(path: Path, rows) -> None:
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
 @pytest.fixture()

@@ -9,27 +9,7 @@ import pytest
 
 from tasks.common.errors import DataError
 from tasks.common.rows import parse_jsonl, read_jsonl
-from tests.tasks.test_prepare import config, prepare, write
-
-SPLITS = ("compare", "rl", "select", "gate")
-
-
-@pytest.fixture()
-def data(tmp_path):
-    """Demonstrations for SFT, and two prompts in each split of prompts."""
-    folder = tmp_path / "data"
-    folder.mkdir()
-    write(folder / "demos.jsonl", demonstrations("sft", 4))
-    write(folder / "prompts.jsonl", prompts())
-    return folder
-
-
-def demonstrations(split, count):
-    return [{"prompt": f"do {split} {i}", "completion": "done", "split": split} for i in range(count)]
-
-
-def prompts(*more):
-    return [{"prompt": f"{split} {i}", "split": split} for split in SPLITS for i in range(2)] + list(more)
+from tests.support.prepare_rows import SPLITS, config, data, demonstrations, prepare, prompts, write  # noqa: F401
 
 
 def repeated(*splits, text="What is  it?"):

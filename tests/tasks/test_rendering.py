@@ -7,9 +7,8 @@ from tasks.common.errors import DataError
 from tasks.data.rendering import Template
 from tasks.data.values import BadRow
 from tasks.prepare import prepare, survey
+from tests.support.prepare_rows import config, data, prompts, write  # noqa: F401
 from tests.support.tiny_models import QWEN_TEMPLATE, tokenizer_with
-from tests.tasks.test_prepare import config, write
-from tests.tasks.test_prepare_losses import data, prompts  # noqa: F401
 
 USER, ANSWER = {"role": "user", "content": "17 times 3?"}, {"role": "assistant", "content": "It is 51."}
 SYSTEM = {"role": "system", "content": "Be kind."}

@@ -6,8 +6,8 @@ import subprocess
 
 import pytest
 
+from tests.support.report_documents import make  # noqa: F401  the report on small documents
 from tests.support.s3_servers import browser
-from tests.tasks.test_report import make  # noqa: F401  the report on small documents
 
 pytestmark = pytest.mark.services
 

@@ -10,11 +10,11 @@ from flows.cli import doctor
 from flows.graph.running import Processes, StageError, folder
 from flows.graph.stages import Graph
 from tests.import_closure import ROOT
-from tests.models.judges.test_judge_server import longer_wins
 from tests.support import toy
+from tests.support.endpoints import ENDPOINT
+from tests.support.judge_questions import longer_wins
 from tests.support.judge_server import Faults, JudgeServer
 from tests.support.small_project import hearth_project, small_params, under_version_control
-from tests.tasks.test_compare import ENDPOINT
 
 FAST = {"concurrency": 2, "attempts": 3, "first_wait_seconds": 0.01, "longest_wait_seconds": 0.02}
 JUDGING = ["sft", "generate", "compare", "judge", "gate"]

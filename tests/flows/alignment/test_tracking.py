@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from flows.alignment import tracking
+from flows.alignment import logged
 from flows.alignment.tracking import Tracker
-from flows.graph.running import StageError, StageRun, folder
+from flows.graph.running import StageError, folder
 from flows.history import experiments
 from models.judges.base import Question
 from models.judges.openai import OpenAIJudge
@@ -14,14 +14,7 @@ from models.judges.store import Record
 from tasks.judging.call_log import CallLog
 from tests.support import toy
 from tests.support.mlflow_store import empty_store
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    """A toy that `dvc repro` has run."""
-    place = toy.make_toy(tmp_path_factory.mktemp("toy"))
-    toy.command(place, toy.sys.executable, "-m", "dvc", "repro", "-q")
-    return place
+from tests.support.tracked_runs import client, finished, log_pass, runs  # noqa: F401
 
 
 @pytest.fixture()
@@ -31,35 +24,6 @@ def session(finished, tmp_path, monkeypatch):
     toy.command(tmp_path, "cp", "-a", str(finished), str(place))
     empty_store(place / "mlflow.db")
     return toy.make_session(place, monkeypatch)
-
-
-def client(session):
-    from mlflow import MlflowClient
-
-    return MlflowClient(f"sqlite:///{session.root / 'mlflow.db'}")
-
-
-def runs(session, kind="stage"):
-    store = client(session)
-    experiment = store.get_experiment_by_name("toy").experiment_id
-    return store.search_runs([experiment], f"tags.`plumb.kind` = '{kind}'")
-
-
-def log_pass(session, names, outcome="ran"):
-    """One flow run in which the stages ended; returns the tracker."""
-    tracker = Tracker(session)
-    tracker.opens("0123456789")
-    for name in names:
-        version = session.graph.version(name)
-        if outcome == "ran":
-            place = folder(session.state, name, version)
-            place.mkdir(parents=True, exist_ok=True)
-            lines = [{"done": s, "total": 2, "metrics": {"loss": 1 / s}, "time": 100.0 + s} for s in (1, 2)]
-            (place / "live.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-            tracker.begins(name, version, place)
-        tracker.ends(StageRun(name, version, outcome, seconds=2.0, peak_bytes=5_000_000))
-    tracker.close(finished=True)
-    return tracker
 
 
 def test_a_stage_run_holds_params_curves_metrics_inputs_and_artifacts(session):
@@ -142,9 +106,9 @@ def test_the_parent_points_to_every_stage_and_holds_the_lock(session):
 
 def test_a_stage_that_was_never_logged_is_logged_on_the_next_pass(session):
     log_pass(session, ["first"])
-    assert not tracking.all_logged(session.graph)
+    assert not logged.all_logged(session.graph)
     log_pass(session, list(session.graph.stages), outcome="current")
-    assert tracking.all_logged(session.graph)
+    assert logged.all_logged(session.graph)
     assert len(runs(session)) == 5, "the one that was there is not logged again"
 
 
@@ -154,7 +118,7 @@ def test_a_run_that_was_left_unfinished_is_taken_over(session):
     store = client(session)
     points = len(store.get_metric_history(run.info.run_id, "loss"))
     store.set_tag(run.info.run_id, "plumb.complete", "false")
-    assert not tracking.all_logged(session.graph)
+    assert not logged.all_logged(session.graph)
     tracker = log_pass(session, ["second"], outcome="current")
     (same,) = runs(session)
     assert same.info.run_id == run.info.run_id and same.data.tags["plumb.complete"] == "true"
@@ -165,15 +129,15 @@ def test_a_run_that_was_left_unfinished_is_taken_over(session):
 
 def test_a_deleted_run_counts_as_missing(session):
     log_pass(session, list(session.graph.stages))
-    assert tracking.all_logged(session.graph)
+    assert logged.all_logged(session.graph)
     client(session).delete_run(runs(session)[0].info.run_id)
-    assert not tracking.all_logged(session.graph)
+    assert not logged.all_logged(session.graph)
 
 
 def test_the_quick_look_agrees_with_mlflow(session, monkeypatch):
     log_pass(session, list(session.graph.stages))
-    monkeypatch.setattr(tracking, "_complete_in_sqlite", lambda uri: None)
-    assert tracking.all_logged(session.graph)
+    monkeypatch.setattr(logged, "_complete_in_sqlite", lambda uri: None)
+    assert logged.all_logged(session.graph)
 
 
 def test_a_failed_stage_keeps_its_curve_and_its_reason(session):
@@ -250,7 +214,7 @@ def test_the_packaged_model_loads_back_and_chats(tmp_path, monkeypatch):
     toy.command(place, toy.sys.executable, "-m", "dvc", "repro", "-q")
     session = toy.make_session(place, monkeypatch)
     tracker = log_pass(session, ["package"], outcome="current")
-    assert tracker.problems == [] and tracking.find_run(client(session), "package", session.graph.version("package"), True)
+    assert tracker.problems == [] and logged.find_run(client(session), "package", session.graph.version("package"), True)
     code = "import mlflow, sys; m = mlflow.pyfunc.load_model(sys.argv[1])\n"
     code += "print(m.predict({'messages': [{'role': 'user', 'content': 'hello'}], 'max_tokens': 4})[0]['choices'])"
     (model,) = client(session).search_logged_models(experiment_ids=[runs(session)[0].info.experiment_id])

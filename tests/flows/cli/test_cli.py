@@ -1,24 +1,24 @@
 """The command line: quick, one line for the user's errors, and no run in the project when params differ."""
 
 import contextlib
-import functools
-import http.server
 import socket
 import subprocess
 import sys
-import threading
 
 import psutil
 import pytest
 import yaml
+from typer.testing import CliRunner
 
 from flows import environment, settings
 from flows.alignment import local
+from flows.cli import main
 from flows.graph import inputs
 from flows.graph.stages import Graph
 from flows.hosting import servers
 from flows.storage import workspace
 from tests.support import toy
+from tests.support.http_server import Reply, serving
 from tests.support.ports import closed_port, free_port
 from tests.support.small_project import small_params, write_project
 
@@ -30,10 +30,36 @@ def test_help_imports_nothing_heavy():
     code += f"except SystemExit: pass\nprint([m for m in {HEAVY} if m in sys.modules], file=sys.stderr)"
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=toy.ROOT)
     assert answer.stderr.strip().endswith("[]")
-    commands = ("align", "anchors", "plan", "status", "doctor", "up", "seeds", "inspect", "intake", "ratings", "winrate",
-                "judge-check", "promote", "rollback", "lineage", "chat", "package", "setup-server")
-    for command in commands:
-        assert command in answer.stdout
+
+
+def shown_help(*arguments: str) -> str:
+    """On a narrow terminal, without lines, boxes and marks of code."""
+    shown = CliRunner().invoke(main.app, [*arguments, "--help"], env={"COLUMNS": "80", "TERMINAL_WIDTH": ""})
+    assert shown.exit_code == 0 and max(map(len, shown.stdout.splitlines())) <= 80
+    return _words(shown.stdout)
+
+
+def _words(text: str) -> str:
+    return " ".join(text.replace("`", "").translate(str.maketrans("│─╭╮╰╯", " " * 6)).split())
+
+
+def test_help_groups_all_commands_by_use_and_cuts_none_short():
+    shown = shown_help()
+    assert "…" not in shown and "..." not in shown.replace("[ARGS]...", "")
+    places = []
+    for panel, commands in main.COMMANDS.items():
+        places.append(shown.index(f"{panel} "))
+        for command in commands:
+            name = command.__name__.replace("_", "-")
+            summary = command.__doc__.partition("\n\n")[0]
+            places.append(shown.index(f"{name} {_words(summary)}"))
+    assert places == sorted(places)
+    assert len(main.app.registered_commands) == sum(map(len, main.COMMANDS.values())) == 23
+
+
+@pytest.mark.parametrize("command", [c for commands in main.COMMANDS.values() for c in commands], ids=lambda c: c.__name__)
+def test_the_help_of_a_command_says_all_that_its_docstring_does(command):
+    assert _words(command.__doc__) in shown_help(command.__name__.replace("_", "-"))
 
 
 def test_outside_a_project(tmp_path):
@@ -247,18 +273,14 @@ def test_a_second_up_of_a_project_is_refused_and_leaves_the_first_its_notice(tmp
 def test_a_notice_that_a_killed_up_left_is_not_believed(tmp_path, monkeypatch):
     """Another project's server may listen there by now."""
     monkeypatch.delenv("PREFECT_API_URL", raising=False)
-    (tmp_path / "api" / "health").mkdir(parents=True)
-    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(tmp_path))
-    with http.server.ThreadingHTTPServer((servers.HOST, 0), handler) as other:
-        threading.Thread(target=other.serve_forever, daemon=True).start()
-        api = f"http://{servers.HOST}:{other.server_port}/api"
+    with serving(lambda request: Reply(200)) as other:
+        api = f"{other}/api"
         with servers.announcing(tmp_path) as announce:
             assert servers.running_prefect(tmp_path) is None, "it is starting"
             announce(api, "http://127.0.0.1:9")
             assert servers.running_prefect(tmp_path) == api
         (tmp_path / ".prefect" / "up.json").write_text(f'{{"prefect": "{api}"}}')
         assert servers.running_prefect(tmp_path) is None
-        other.shutdown()
 
 
 @pytest.mark.parametrize(

@@ -7,22 +7,7 @@ import pytest
 from flows.graph.running import Processes, StageError, folder, run_stage
 from flows.graph.stages import Graph, flatten
 from tests.support import toy
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    """A toy that `dvc repro` has run."""
-    place = toy.make_toy(tmp_path_factory.mktemp("toy"))
-    toy.command(place, "dvc", "repro", "-q")
-    return place
-
-
-@pytest.fixture()
-def project(finished, tmp_path):
-    """A copy of it whose files may be changed."""
-    place = tmp_path / "toy"
-    toy.command(tmp_path, "cp", "-a", str(finished), str(place))
-    return place
+from tests.support.tracked_runs import finished, project  # noqa: F401
 
 
 def test_graph_order_edges_and_meta(project):

@@ -13,6 +13,7 @@ from flows import environment
 from flows.graph.stages import Graph
 from flows.storage import workspace
 from tests.support import toy
+from tests.support.tracked_runs import project  # noqa: F401
 
 ALL = ("first", "side@a", "side@b", "second", "last")
 
@@ -40,14 +41,6 @@ def finished(tmp_path_factory):
     toy.command(place, "dvc", "repro", "-q")
     set_value(place, 2)
     toy.command(place, "dvc", "repro", "-q")
-    return place
-
-
-@pytest.fixture()
-def project(finished, tmp_path):
-    """A copy of it whose files may be changed."""
-    place = tmp_path / "toy"
-    toy.command(tmp_path, "cp", "-a", str(finished), str(place))
     return place
 
 

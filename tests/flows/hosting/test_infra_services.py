@@ -20,7 +20,7 @@ from tests.support import registry_toy, toy
 from tests.support.planted_secrets import leaks
 from tests.support.ports import free_port
 from tests.support.postgres_server import postgres
-from tests.support.s3_servers import moto, program
+from tests.support.s3_servers import moto_server, program
 from tests.support.service_processes import Service
 
 pytestmark = pytest.mark.services
@@ -153,7 +153,7 @@ class Team:
 
 @pytest.fixture(scope="module")
 def store():
-    with moto() as server:
+    with moto_server() as server:
         yield server
 
 

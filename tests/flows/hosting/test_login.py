@@ -1,37 +1,24 @@
 """Logins come from the environment, and a refused one is one line that names the variables."""
 
 import base64
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
 from flows.hosting import login
+from tests.support.http_server import Reply, serving
 
-
-class Guarded(BaseHTTPRequestHandler):
-    """Answers 200 to who says "ada:pw/7", or brings the token, and 401 to everybody else."""
-
-    def do_GET(self):
-        known = ("Basic " + base64.b64encode(b"ada:pw/7").decode(), "Bearer token-1")
-        self.send_response(200 if self.headers.get("Authorization") in known else 401)
-        self.end_headers()
-
-    def log_message(self, *arguments):
-        pass
+KNOWN = ("Basic " + base64.b64encode(b"ada:pw/7").decode(), "Bearer token-1")
 
 
 @pytest.fixture()
 def address(monkeypatch):
+    """Of a server that answers 200 to who says "ada:pw/7", or brings the token, and 401 to everybody else."""
     mlflow = (login.MLFLOW_USER, login.MLFLOW_PASSWORD, login.MLFLOW_TOKEN)
     for name in (login.PREFECT_CLIENT, login.PREFECT_SERVER, *mlflow):
         monkeypatch.setenv(name, "")  # known, so that what is set on the way is taken back
         monkeypatch.delenv(name)
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Guarded)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
+    with serving(lambda request: Reply(200 if request.headers.get("Authorization") in KNOWN else 401)) as url:
+        yield url.removeprefix("http://")
 
 
 def test_prefect(address, monkeypatch):

@@ -2,8 +2,6 @@
 
 import contextlib
 import subprocess
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -12,6 +10,7 @@ from mlflow import MlflowClient
 from flows.cli import doctor
 from flows.hosting import login, tracking_server
 from tests.support import toy
+from tests.support.http_server import Reply, serving
 from tests.support.mlflow_store import empty_store
 from tests.support.ports import free_port
 from tests.support.service_processes import running
@@ -62,35 +61,24 @@ def test_a_moved_project_is_a_note_of_doctor(project):
     assert note.level == "note" and "keeps its artifacts in /before/mlartifacts" in note.text
 
 
-@contextlib.contextmanager
-def serving(version: str, health: int = 200):
-    """The addresses of an MLflow server that says its version, to those who log in."""
+def mlflow_of(version: str):
+    """What an MLflow server of this version answers, to those who log in."""
+    pages = {"/version": Reply(200, version.encode()), "/health": Reply(200, b"OK")}
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self):
-            allowed = self.headers.get("Authorization") == "Basic YWRhOnB3Lzc="
-            known = {"/version": (200, version), "/health": (health, "OK")}
-            status, text = known.get(self.path, (404, "<html>not here</html>")) if allowed else (401, "")
-            self.send_response(status)
-            self.end_headers()
-            self.wfile.write(text.encode())
+    def answer(request):
+        if request.headers.get("Authorization") != "Basic YWRhOnB3Lzc=":
+            return Reply(401)
+        return pages.get(request.path, Reply(404, b"<html>not here</html>"))
 
-        def log_message(self, *arguments):
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://ada:pw%2F7@127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
+    return answer
 
 
 @pytest.mark.parametrize(
     ("version", "refused"), [("2.22.2", True), ("1.30.0", True), ("3.0.0", False), ("12.1", False), ("<html>", False)]
 )
 def test_versions_and_a_login_in_the_address(project, monkeypatch, version, refused):
-    with serving(version) as uri:
-        monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    with serving(mlflow_of(version)) as uri:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", uri.replace("//", "//ada:pw%2F7@"))
         (finding,) = looked(project)
         assert finding.level == ("problem" if refused else "ok") and "pw" not in finding.text
         with pytest.raises(ValueError, match=f"is {version}, older than") if refused else contextlib.nullcontext():

@@ -8,17 +8,14 @@ import pytest
 from prefect.states import Failed
 
 from flows.hosting.servers import UP_ENVIRONMENT
-from tests.support import toy, up_world
+from tests.support import toy
 from tests.support.retrain_services import wait_for_run
-from tests.support.up_world import PATIENCE
+from tests.support.up_world import (
+    PATIENCE,
+    up,  # noqa: F401
+)
 
 pytestmark = pytest.mark.services
-
-
-@pytest.fixture(scope="module")
-def up(tmp_path_factory):
-    with up_world.running(tmp_path_factory.mktemp("up"), "--deploy") as made:
-        yield made
 
 
 def test_what_is_deployed_runs_from_the_page_and_by_the_schedule(up):

@@ -6,9 +6,8 @@ import sys
 import pytest
 
 from tasks.common.rows import read_jsonl, write_jsonl
-from tests.support import s3_servers
 from tests.support.intake_project import DRIVER, demonstration, lines, make_project
-from tests.support.s3_servers import Proxy
+from tests.support.s3_servers import Proxy, moto, rclone  # noqa: F401
 
 pytestmark = pytest.mark.services
 POLICY = "0123456789abcdef"
@@ -18,21 +17,6 @@ BEATEN_ONCE = DRIVER.replace(  # somebody moves plumb/data when we are about to,
         __import__("subprocess").run(["git", "push", "-q", "origin", "HEAD:refs/heads/plumb/data"], check=True)
     if name ==""",
 )
-
-
-@pytest.fixture(scope="module")
-def moto():
-    with s3_servers.moto() as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def rclone(tmp_path_factory):
-    """moto does not find a key with a newline in it."""
-    folder = tmp_path_factory.mktemp("rclone") / "objects"
-    folder.mkdir()
-    with s3_servers.rclone(folder) as server:
-        yield server
 
 
 def started(server, place, objects: dict[str, bytes], **intake):

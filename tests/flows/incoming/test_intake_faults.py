@@ -11,25 +11,11 @@ from flows.incoming.inbox import Inbox
 from tests.support import s3_servers
 from tests.support.intake_project import GOOD, INBOX, demonstration, lines, make_project
 from tests.support.ports import free_port
-from tests.support.s3_servers import Asked, Proxy, Server
+from tests.support.s3_servers import Asked, Proxy, Server, moto, rclone  # noqa: F401
 
 pytestmark = pytest.mark.services
 SMALL_DISK = "2m"
 LARGE = {"in/demonstrations/large.jsonl": lines(*({**demonstration(i), "note": "x" * 2000} for i in range(1, 2001)))}
-
-
-@pytest.fixture(scope="module")
-def moto():
-    with s3_servers.moto() as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def rclone(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("rclone") / "objects"
-    folder.mkdir()
-    with s3_servers.rclone(folder) as server:
-        yield server
 
 
 @pytest.fixture()

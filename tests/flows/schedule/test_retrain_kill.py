@@ -15,9 +15,10 @@ import pytest
 
 from flows.history import registry
 from flows.schedule import retraining
-from tests.support import retrain_toy, s3_servers
+from tests.support import retrain_toy
 from tests.support.intake_project import GOOD, INBOX
 from tests.support.retrain_services import mailbox
+from tests.support.s3_servers import moto  # noqa: F401
 from tests.support.service_processes import prefect_server
 
 pytestmark = [pytest.mark.services, pytest.mark.slow]
@@ -28,12 +29,6 @@ BOUNDARIES = [
     "promotion: verify", "promotion: attach evidence", "promotion: move champion", "remember",
 ]  # fmt: skip
 MOMENTS = 6
-
-
-@pytest.fixture(scope="module")
-def moto():
-    with s3_servers.moto() as server:
-        yield server
 
 
 @pytest.fixture(scope="module")

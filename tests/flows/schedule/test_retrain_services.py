@@ -18,10 +18,11 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from flows.costs.ledger import Ledger
 from flows.history import registry
 from flows.hosting import crash_alerts, heartbeat
-from tests.support import retrain_services, s3_servers, toy, ui_pages
+from tests.support import retrain_services, toy, ui_pages
 from tests.support.intake_project import INBOX, demonstration, lines
 from tests.support.retrain_services import PATIENCE, wait_for_run
 from tests.support.retrain_world import World
+from tests.support.s3_servers import moto  # noqa: F401
 
 pytestmark = [pytest.mark.services, pytest.mark.slow]  # minutes
 NOOP_SECONDS = 15.0
@@ -29,12 +30,6 @@ NOOP_SECONDS = 15.0
 
 def md5_of(pointer):
     return yaml.safe_load(pointer)["outs"][0]["md5"]
-
-
-@pytest.fixture(scope="module")
-def moto():
-    with s3_servers.moto() as server:
-        yield server
 
 
 @pytest.fixture(scope="module")
@@ -226,7 +221,7 @@ def stages_go_to_the_machines_of_their_pools(world):
     assert sorted(world.gpu_machine.stages_started()[there:]) == ["gate", "train"]
     assert sorted(world.started_since(here)) == ["package", "report"], "data is prepared already"
     assert [run.state.name for run in world.runs("stages")] == ["Completed"] * 3, "cpu, gpu, cpu"
-    book = Ledger(world.project.folder / ".dvc" / "plumb-state" / "ledger.jsonl")
+    book = Ledger(world.project.folder / ".dvc" / "plumb-state")
     (there,) = [entry.seconds for entry in book.since(0) if entry.stage == "stages/gpu"]
     assert there > 0, "what another machine spent counts for the run's budget"
     assert world.registry.champion.tags[registry.COMPARED].startswith("v")

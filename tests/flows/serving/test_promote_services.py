@@ -1,7 +1,6 @@
 """Promotion on a real Prefect server with a real worker, and the promoted model behind `mlflow models serve`."""
 
 import json
-import time
 import urllib.request
 
 import pytest
@@ -13,7 +12,7 @@ from flows.hosting import crash_alerts, servers
 from tests.support import promotion_worker, registry_toy, toy
 from tests.support.ports import free_port
 from tests.support.promotion_worker import COMMIT
-from tests.support.retrain_services import mailbox
+from tests.support.retrain_services import mailbox, wait_for_run
 from tests.support.service_processes import PATIENCE, Service
 
 pytestmark = pytest.mark.services
@@ -90,23 +89,6 @@ def start(client, asked, compared):
     return client.create_flow_run_from_deployment(deployment.id, parameters=parameters).id
 
 
-def wait_for_state(client, run_id, *names):
-    """The run, once its state has one of these names."""
-    deadline = time.monotonic() + PATIENCE
-    while True:
-        run = client.read_flow_run(run_id)
-        if run.state and run.state.name in names:
-            return run
-        assert time.monotonic() < deadline, (run.state, log_of(client, run_id))
-        time.sleep(0.3)
-
-
-def log_of(client, run_id):
-    from prefect.client.schemas.filters import LogFilter
-
-    return [entry.message for entry in client.read_logs(LogFilter(flow_run_id={"any_": [run_id]}))]
-
-
 def answer(client, run_id, approve, comment="looks good"):
     """Fill in the form, as the page does."""
     client.resume_flow_run(run_id, run_input={"approve": approve, "comment": comment, "by": "ada"})
@@ -115,7 +97,7 @@ def answer(client, run_id, approve, comment="looks good"):
 def test_an_approval_is_given_in_the_page_and_no_process_waits_for_it(prefect, world, project):
     asked = world.gate("gpt2")
     run_id = start(prefect, asked, None)
-    wait_for_state(prefect, run_id, "Suspended")
+    wait_for_run(prefect, run_id, "Suspended")
     toy.wait_for(lambda: not processes_of(run_id), 30)
     form = prefect.read_flow_run_input(run_id, f"suspended-approve-{asked.gate[:16]}-schema")
     assert set(json.loads(form)["properties"]) == {"approve", "comment", "by"}
@@ -124,7 +106,7 @@ def test_an_approval_is_given_in_the_page_and_no_process_waits_for_it(prefect, w
         assert words in question.decode() if isinstance(question, bytes) else question
     assert registry.read(world.client, "toy").aliases == {"challenger": 1}
     answer(prefect, run_id, True)
-    run = wait_for_state(prefect, run_id, "Promoted")
+    run = wait_for_run(prefect, run_id, "Promoted")
     assert "v1 is champion" in run.state.message
     kept = json.loads(registry.read(world.client, "toy").champion.tags[registry.APPROVAL])
     assert kept["approve"] is True and kept["by"] == "ada"
@@ -148,10 +130,10 @@ def processes_of(run_id):
 def test_another_promotion_passes_while_an_approval_is_pending(prefect, world):
     """Both candidates were compared with nobody; who is approved second is asked for a new gate."""
     pending = start(prefect, world.gate("qwen2"), None)
-    wait_for_state(prefect, pending, "Suspended")
+    wait_for_run(prefect, pending, "Suspended")
     promotion_worker.promote_there(world.uri, world.root, world.state, world.gate("gpt2"), None)
     answer(prefect, pending, True)
-    run = wait_for_state(prefect, pending, "Promoted", "Refused")
+    run = wait_for_run(prefect, pending, "Promoted", "Refused")
     assert run.state.name == "Refused"
     assert run.state.message == "champion is v2, but v1 was compared with none; ask for a new gate"
     assert registry.read(world.client, "toy").aliases == {"champion": 2, "challenger": 1}
@@ -159,9 +141,9 @@ def test_another_promotion_passes_while_an_approval_is_pending(prefect, world):
 
 def test_a_no_is_a_result(prefect, world):
     run_id = start(prefect, world.gate("gpt2"), None)
-    wait_for_state(prefect, run_id, "Suspended")
+    wait_for_run(prefect, run_id, "Suspended")
     answer(prefect, run_id, False, "too terse")
-    run = wait_for_state(prefect, run_id, "Refused")
+    run = wait_for_run(prefect, run_id, "Refused")
     assert run.state.is_completed() and run.state.message == "v1 was declined by ada: too terse"
     state = registry.read(world.client, "toy")
     assert state.champion is None and "too terse" in state.versions[1].tags[registry.DECISION]
@@ -174,8 +156,8 @@ def test_a_question_that_nobody_answers_expires_and_that_is_told(prefect, world,
         with mailbox() as box:
             crash_alerts.ensure(prefect, box.url)
             run_id = start(prefect, world.gate("gpt2"), None)
-            wait_for_state(prefect, run_id, "Suspended", "Failed")
-            wait_for_state(prefect, run_id, "Failed")
+            wait_for_run(prefect, run_id, "Suspended", "Failed")
+            wait_for_run(prefect, run_id, "Failed")
             toy.wait_for(lambda: box.of("failed"), 60)
     finally:
         (project / "params.yaml").write_text(params)
@@ -190,9 +172,9 @@ def test_the_command_line_asks_in_the_page(prefect, world, project):
     assert answered.returncode == 0, answered.stderr
     assert "Waits for approval: http://127.0.0.1" in answered.stdout
     run_id = answered.stdout.rsplit("/", 1)[1].strip()
-    wait_for_state(prefect, run_id, "Suspended")
+    wait_for_run(prefect, run_id, "Suspended")
     answer(prefect, run_id, True)
-    wait_for_state(prefect, run_id, "Promoted")
+    wait_for_run(prefect, run_id, "Promoted")
 
 
 def test_mlflow_serves_the_champion(world, tmp_path):

@@ -17,7 +17,7 @@ from tasks.answering.sampling import response_sums
 from tasks.compare import given_row
 from tasks.scoring.scorer import score_answers, score_pool, score_second_turns
 from tasks.training.reward_model import tokenise
-from tests.models.lm.test_precision import config
+from tests.support.evaluation_rows import config
 from tests.support.tiny_models import make_gpt2, make_qwen2
 
 PROMPT = {"id": "p", "root": "r", "category": "reasoning", "prompt": [{"role": "user", "content": "What is two?"}]}
@@ -109,7 +109,7 @@ def test_a_judge_of_texts_is_not_asked_anew_for_what_it_cannot_see():
 
 def test_displacement_is_measured_on_what_was_sampled(tmp_path):
     base = make_gpt2(tmp_path)
-    measured = monitors.measure_likelihoods(config("monitors", "float32"), base, base, [], [COMPARISON])
+    measured = monitors.measure_likelihoods(config("monitors"), base, base, [], [COMPARISON])
     tokenizer, policy = load_tokenizer(base), load_policy(base)
     prompt, response = sampled(tokenizer, LONG, False)
     assert measured.chosen == pytest.approx(response_sums(policy, [prompt], [response], 1.0, 8))

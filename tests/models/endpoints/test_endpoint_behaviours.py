@@ -17,9 +17,8 @@ from models.endpoints.error_body import read_error
 from models.endpoints.pauses import pause_of
 from models.judges.asking import Asker, AskingSettings, JudgeError, JudgeUnreachable
 from models.judges.openai import OpenAIJudge
-from tests.models.judges.test_judge_failures import Moody
-from tests.models.judges.test_judge_server import FAST, WEIGHTS, key, longer_wins, questions  # noqa: F401
 from tests.support.endpoint_behaviours import BEHAVIOURS, DOCS, EACH, ONCE, documented, soon
+from tests.support.judge_questions import FAST, WEIGHTS, Moody, key, longer_wins, questions  # noqa: F401
 from tests.support.judge_server import JudgeServer
 
 QUICK = AskingSettings(concurrency=4, attempts=3, first_wait=0.01, longest_wait=0.02, patience=20.0)

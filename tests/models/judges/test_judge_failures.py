@@ -7,41 +7,16 @@ import pytest
 
 from benchmarks.judging.server import PATH, response
 from models.endpoints.endpoint import content_of
-from models.judges.asking import Asker, AskingSettings, JudgeError, JudgeUnreachable
+from models.judges.asking import JudgeError, JudgeUnreachable
 from models.judges.base import Question
 from models.judges.budget import Budget
 from models.judges.openai import OpenAIJudge
 from models.judges.store import Store
-from tests.models.judges.test_judge_server import FAST, WEIGHTS, key, longer_wins, questions  # noqa: F401
 from tests.support.evaluation_rows import prompt
-from tests.support.judge_server import JudgeServer
+from tests.support.judge_questions import FAST, WEIGHTS, Moody, asked, key, longer_wins, questions  # noqa: F401
 
-ONCE = AskingSettings(concurrency=4, attempts=2, first_wait=0.01, longest_wait=0.01, patience=0.5)
 PAGE = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 26\r\n\r\n<html>Please log in</html>"
 MOVED = b"HTTP/1.1 302 Found\r\nLocation: /login\r\nContent-Length: 0\r\n\r\n"
-
-
-class Moody(JudgeServer):
-    """What `mood(path, body)` returns comes before the judge's own reply; `seen` are the bodies that it was sent."""
-
-    mood = staticmethod(lambda path, body: None)
-
-    def admin(self, path, body):
-        self.__dict__.setdefault("seen", []).append(body)
-        return self.mood(path, body)
-
-
-@pytest.fixture
-def asked(monkeypatch):
-    """Asks a moody server's judge; returns answers and asker."""
-
-    def ask(server, mood, items, settings=ONCE, budget=None, store=None, **judge):
-        monkeypatch.setenv("PLUMB_JUDGE_URL", server.url)
-        server.mood, server.seen = mood, []
-        asker, asked_judge = Asker(store, budget, settings), OpenAIJudge("j", "m", WEIGHTS, **judge)
-        return asker.ask([(asked_judge, question) for question in items]), asker
-
-    return ask
 
 
 def fails_on(number, status=500):

@@ -1,6 +1,5 @@
 """Judges that are local models and reward models, by known answers; the store under them."""
 
-import json
 import math
 
 import pytest
@@ -13,7 +12,6 @@ from models.judges import openai
 from models.judges.asking import Asker, BatchJudge, RemoteJudge
 from models.judges.base import Question, Verdict
 from models.judges.hf import HfJudge
-from models.judges.making import make_judge
 from models.judges.openai import OpenAIJudge
 from models.judges.replies import READER
 from models.judges.reward_model import RewardModelJudge, RewardModelScorer
@@ -22,19 +20,12 @@ from models.judges.simulated import SimulatedJudge
 from models.judges.store import Store, question_key
 from models.lm.loading import load_policy, weights_hash
 from models.reward.model import reward_model_from_policy
+from tasks.judging.making import make_judge
 from tests.support.evaluation_rows import prompt
-from tests.support.tiny_models import make_gpt2, make_qwen2
+from tests.support.judge_questions import folder  # noqa: F401
+from tests.support.tiny_models import make_gpt2
 
 # --- local models ---
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """With room for the judge's instructions, which are many tokens of this small vocabulary."""
-    path = make_qwen2(tmp_path_factory.mktemp("model"))
-    config = json.loads((path / "config.json").read_text())
-    (path / "config.json").write_text(json.dumps({**config, "max_position_embeddings": 4096}))
-    return path
 
 
 def test_the_label_of_a_local_model_is_its_next_token_probability(folder):

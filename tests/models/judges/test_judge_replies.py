@@ -6,8 +6,7 @@ from benchmarks.judging.server import PATH, response
 from models.judges.asking import AskingSettings, JudgeError
 from models.judges.base import Question
 from models.judges.replies import MalformedReply, read_ratings, read_verdict
-from tests.models.judges.test_judge_failures import Moody, asked  # noqa: F401
-from tests.models.judges.test_judge_server import key, longer_wins, questions  # noqa: F401
+from tests.support.judge_questions import Moody, asked, key, longer_wins, questions  # noqa: F401
 
 SIX = AskingSettings(concurrency=16, attempts=6, first_wait=0.01, longest_wait=0.01)
 ESSAY = "Candidate A explains where the spoon is kept, while candidate B talks of the weather.\nA is longer, too.\n\n"

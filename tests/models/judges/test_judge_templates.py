@@ -8,7 +8,6 @@ import yaml
 from models.judges.asking import Asker
 from models.judges.base import Question
 from models.judges.hf import HfJudge
-from models.judges.making import make_judge
 from models.judges.openai import OpenAIJudge
 from models.judges.store import question_key
 from models.judges.template_fields import check_template
@@ -18,15 +17,16 @@ from tasks import judge as card_stage
 from tasks.common.errors import ConfigError
 from tasks.config.judges import OURS
 from tasks.gold import gold
+from tasks.judging.making import make_judge
 from tasks.judging.templates import check_templates, template_of, with_template
 from tasks.reporting import judge_card as words
 from tasks.scoring.scorer import load_gold
-from tests.models.judges.test_judge_kinds import folder  # noqa: F401
-from tests.models.judges.test_judge_server import obeys_what_is_not_fenced, wins_of_the_hostile
+from tests.support.anchor_pairs import ask as ask_anchors
+from tests.support.compare_stage import run, server  # noqa: F401
+from tests.support.endpoints import ENDPOINT  # noqa: F401
 from tests.support.evaluation_rows import config, prompt
+from tests.support.judge_questions import folder, obeys_what_is_not_fenced, wins_of_the_hostile  # noqa: F401
 from tests.support.judge_server import JudgeServer
-from tests.tasks.judging.test_anchors import ask as ask_anchors
-from tests.tasks.test_compare import ENDPOINT, run, server  # noqa: F401
 
 STRICT = {
     "pair_system": "Be strict.\n{rule}\n{criteria}",

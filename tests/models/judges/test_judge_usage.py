@@ -6,7 +6,7 @@ from models.judges.asking import AskingSettings
 from models.judges.budget import Budget
 from models.judges.openai import OpenAIJudge
 from models.judges.usage import Usage, read_usage
-from tests.models.judges.test_judge_server import FAST, ask, key, longer_wins, questions  # noqa: F401
+from tests.support.judge_questions import FAST, ask, key, longer_wins, questions  # noqa: F401
 from tests.support.judge_server import JudgeServer
 
 

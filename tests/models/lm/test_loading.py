@@ -1,9 +1,7 @@
 """Model directories: what is refused and why, token ids in and out, adapter chains."""
 
 import json
-import shutil
 
-import peft
 import pytest
 import torch
 from transformers import AutoTokenizer
@@ -11,24 +9,9 @@ from transformers import AutoTokenizer
 from models.chat import template as chat_template
 from models.lm import loading
 from models.reward import model as reward_model
-from tests.support.tiny_models import make_gpt2, make_qwen2
+from tests.support.tiny_models import adapted, broken, gpt2, make_gpt2, make_qwen2, qwen2  # noqa: F401
 
 USER = [{"role": "user", "content": "What is two plus three?"}]
-
-
-@pytest.fixture(scope="module")
-def gpt2(tmp_path_factory):
-    return make_gpt2(tmp_path_factory.mktemp("gpt2"))
-
-
-@pytest.fixture(scope="module")
-def qwen2(tmp_path_factory):
-    return make_qwen2(tmp_path_factory.mktemp("qwen2"))
-
-
-@pytest.fixture()
-def broken(gpt2, tmp_path):
-    return shutil.copytree(gpt2, tmp_path / "model")
 
 
 def test_a_missing_directory_is_named(tmp_path):
@@ -76,7 +59,7 @@ def test_a_directory_without_tokenizer_is_refused(broken):
 
 @pytest.mark.parametrize("name, end", [("gpt2", "<|endoftext|>"), ("qwen2", "<|im_end|>")])
 def test_prompt_and_response_make_the_templates_own_ids(name, end, request):
-    """Our two halves joined are what the chat template renders for the whole conversation, up to the end of the turn."""
+    """Our two halves joined are what the chat template renders of the whole conversation, up to the end of the turn."""
     tokenizer = chat_template.load_tokenizer(request.getfixturevalue(name))
     turns = [*USER, {"role": "assistant", "content": "It is five."}]
     prompt, response = chat_template.encode_example(tokenizer, turns)
@@ -84,16 +67,6 @@ def test_prompt_and_response_make_the_templates_own_ids(name, end, request):
     assert whole.startswith(tokenizer.decode(ids)) and tokenizer.decode(ids).endswith(end)
     assert chat_template.end_of_turn(tokenizer) in chat_template.stop_ids(tokenizer)
     assert chat_template.decode_response(tokenizer, response) == "It is five."
-
-
-def adapted(policy, seed):
-    """The policy with a LoRA adapter whose weights are not zero."""
-    model = peft.get_peft_model(policy, peft.LoraConfig(r=2, target_modules="all-linear", task_type="CAUSAL_LM"))
-    generator = torch.Generator().manual_seed(seed)
-    for name, parameter in model.named_parameters():
-        if "lora_" in name:
-            parameter.data = torch.randn(parameter.shape, generator=generator) * 0.1
-    return model
 
 
 def test_a_chain_of_adapters_is_what_was_trained(qwen2, tmp_path):
@@ -110,7 +83,8 @@ def test_a_chain_of_adapters_is_what_was_trained(qwen2, tmp_path):
 
 def test_a_chain_needs_the_base_that_it_was_trained_on(qwen2, gpt2, tmp_path):
     chain = tmp_path / "sft"
-    loading.save_policy(adapted(loading.load_policy(qwen2), 1), chat_template.load_tokenizer(qwen2), chain, qwen2, qwen2)
+    trained, tokenizer = adapted(loading.load_policy(qwen2), 1), chat_template.load_tokenizer(qwen2)
+    loading.save_policy(trained, tokenizer, chain, qwen2, qwen2)
     with pytest.raises(ValueError, match="adapters only"):
         loading.load_policy(chain)
     with pytest.raises(ValueError, match="another base"):

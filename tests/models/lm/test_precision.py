@@ -5,7 +5,6 @@ import json
 import peft
 import pytest
 import torch
-import yaml
 from safetensors.torch import load_file
 
 from models.chat.template import load_tokenizer
@@ -16,8 +15,7 @@ from models.reward.model import load_reward_model, reward_model_from_policy
 from models.reward.scoring import score
 from tasks import dpo as dpo_stage, package as package_stage, ppo as ppo_stage, reward as reward_stage, sft as sft_stage
 from tasks.common.rows import read_jsonl, write_jsonl
-from tasks.runner.params import stage_config
-from tests.import_closure import ROOT
+from tests.support.evaluation_rows import config
 from tests.support.tiny_architectures import PROMPTS, RESPONSES, ROWS, alone, build
 from tests.support.tiny_models import make_gpt2, make_qwen2
 
@@ -33,30 +31,22 @@ SHARED = {"value_backbone": "shared", "value_coefficient": 0.1}
 DTYPES = ("float32", "bfloat16")
 
 
-def config(stage, dtype, **changes):
-    params = yaml.safe_load((ROOT / "params.yaml").read_text())
-    params["runtime"]["dtype"] = dtype
-    if stage in SMALL:
-        params[stage] |= SMALL[stage] | changes
-    return stage_config(params, stage)
-
-
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory):
     """A base, a reward model, and the rows of every training stage."""
     folder = tmp_path_factory.mktemp("inputs")
     base = make_gpt2(folder / "base")
     save_policy(reward_model_from_policy(load_policy(base)), load_tokenizer(base), folder / "reward", base, base)
-    asked = [[{"role": "user", "content": f"What is {i}?"}] for i in range(16)]
+    questions = [[{"role": "user", "content": f"What is {i}?"}] for i in range(16)]
     answers = [[{"role": "assistant", "content": f"It is {i}."}] for i in range(16)]
     fields = [{"id": f"r{i}", "root": f"r{i}", "category": "reasoning"} for i in range(16)]
     write_jsonl(folder / "demonstrations.jsonl",
-                [{**f, "messages": [*q, *a]} for f, q, a in zip(fields, asked, answers, strict=True)])
+                [{**f, "messages": [*q, *a]} for f, q, a in zip(fields, questions, answers, strict=True)])
     comparisons = [{**f, "prompt": q, "chosen": a, "rejected": [{"role": "assistant", "content": "no no"}],
-                    "score_gap": 1.0, "agrees": True} for f, q, a in zip(fields, asked, answers, strict=True)]
+                    "score_gap": 1.0, "agrees": True} for f, q, a in zip(fields, questions, answers, strict=True)]
     write_jsonl(folder / "compare" / "train.jsonl", comparisons)
     write_jsonl(folder / "compare" / "heldout.jsonl", comparisons[:2])
-    write_jsonl(folder / "prompts.jsonl", [{**f, "prompt": q} for f, q in zip(fields, asked, strict=True)])
+    write_jsonl(folder / "prompts.jsonl", [{**f, "prompt": q} for f, q in zip(fields, questions, strict=True)])
     return folder
 
 
@@ -64,7 +54,7 @@ def train(stage, inputs, folder, dtype, **changes):
     """Run one training stage; returns its directory."""
     base, out, checkpoints = inputs / "base", folder / f"{stage}-{dtype}", folder / f"c-{stage}-{dtype}"
     checkpoints.mkdir(parents=True)
-    cfg = config(stage, dtype, **changes)
+    cfg = config(stage, dtype=dtype, **{**SMALL[stage], **changes})
     if stage == "sft":
         sft_stage.sft(cfg, base, inputs / "demonstrations.jsonl", out, checkpoints)
     elif stage == "ppo":
@@ -141,7 +131,7 @@ def chain_of_two(folder):
 def packaged(policy, base, folder, dtype):
     (folder / "select").mkdir(parents=True)
     (folder / "select" / "selection.json").write_text(json.dumps({"method": "dpo", "checkpoint": "final"}))
-    package_stage.package(config("package", dtype), base, policy, policy, folder / "select", folder / "package")
+    package_stage.package(config("package", dtype=dtype), base, {"dpo": policy}, folder / "select", folder / "package")
     return folder / "package"
 
 

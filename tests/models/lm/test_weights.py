@@ -13,22 +13,7 @@ from models.chat import template as chat_template
 from models.lm import loading, weights
 from models.reward import model as reward_model
 from tasks.common.errors import kind_of
-from tests.support.tiny_models import make_gpt2, make_qwen2
-
-
-@pytest.fixture(scope="module")
-def gpt2(tmp_path_factory):
-    return make_gpt2(tmp_path_factory.mktemp("gpt2"))
-
-
-@pytest.fixture(scope="module")
-def qwen2(tmp_path_factory):
-    return make_qwen2(tmp_path_factory.mktemp("qwen2"))
-
-
-@pytest.fixture()
-def broken(gpt2, tmp_path):
-    return shutil.copytree(gpt2, tmp_path / "model")
+from tests.support.tiny_models import broken, gpt2, make_gpt2, make_qwen2, qwen2  # noqa: F401
 
 
 def without(file, part):

@@ -1,12 +1,10 @@
 """The sampler's backends: continuous batching and an endpoint for real, vLLM's requests on a stand-in."""
 
 import asyncio
-import http.server
 import json
 import os
 import subprocess
 import sys
-import threading
 import time
 import types
 import urllib.request
@@ -29,11 +27,12 @@ from models.samplers.vllm import VllmSampler
 from models.sampling.sampler import Sample, SamplingSettings, sample
 from tasks.common.errors import ConfigError
 from tasks.common.rows import read_jsonl, write_jsonl
-from tasks.config.comparisons import GenerateConfig
+from tasks.config.generate import GenerateConfig
 from tasks.config.shared import RuntimeConfig
 from tasks.generate import generate
 from tasks.runner.params import read_params, stage_config
 from tests.import_closure import ROOT
+from tests.support.http_server import Reply, serving
 from tests.support.ports import closed_port, free_port
 from tests.support.rl_models import gpt2, llama, prompts, qwen2
 from tests.support.tiny_models import make_gpt2
@@ -274,26 +273,15 @@ def stand_in(monkeypatch, tmp_path):
     """An endpoint that gives what the test lays in `replies`, and notes what it was asked in `requests`."""
     endpoint = types.SimpleNamespace(replies=[], requests=[], tokenizer=load_tokenizer(make_gpt2(tmp_path)))
 
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_POST(self):
-            endpoint.requests.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-            status, body, *headers = endpoint.replies.pop(0)
-            self.send_response(status)
-            for header in headers:
-                self.send_header(*header)
-            self.send_header("Content-Type", "application/json")
-            self.end_headers()
-            self.wfile.write(json.dumps(body).encode())
+    def reply(request):
+        endpoint.requests.append(json.loads(request.body))
+        status, body, *headers = endpoint.replies.pop(0)
+        return Reply(status, json.dumps(body).encode(), {**dict(headers), "Content-Type": "application/json"})
 
-        def log_message(self, *arguments):
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    monkeypatch.setenv(URL_VARIABLE, f"http://127.0.0.1:{server.server_port}/v1")
-    monkeypatch.setenv(KEY_VARIABLE, "secret")
-    yield endpoint
-    server.shutdown()
+    with serving(reply) as url:
+        monkeypatch.setenv(URL_VARIABLE, f"{url}/v1")
+        monkeypatch.setenv(KEY_VARIABLE, "secret")
+        yield endpoint
 
 
 def completion(text, reason):

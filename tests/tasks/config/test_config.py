@@ -15,23 +15,17 @@ from tasks.config import judges
 from tasks.config.same_judge import identity
 from tasks.runner.params import read_params, stage_config
 from tests.import_closure import ROOT
+from tests.support.endpoints import DROPPING, HOSTED, written
 
 PARAMS = ROOT / "params.yaml"
 
 
-DROPPING = {"rank": 2, "alpha": 2.0, "dropout": 0.5, "targets": "all-linear"}
 ORACLE = {"name": "exact", "kind": "oracle", "weights": {"honesty": 1.0}, "tie_margin": 0.0}
 
 
 @pytest.fixture()
 def params():
     return copy.deepcopy(yaml.safe_load(PARAMS.read_text()))
-
-
-def written(tmp_path, params):
-    path = tmp_path / "params.yaml"
-    path.write_text(yaml.safe_dump(params))
-    return path
 
 
 def test_the_shipped_params_are_valid():
@@ -57,11 +51,6 @@ def test_a_stage_config_holds_its_fields_and_its_shared_sections(params):
     cfg = stage_config(params, "answers@dpo")
     assert cfg.serving.temperature == params["serving"]["temperature"]
     assert cfg.runtime.seed == params["runtime"]["seed"]
-
-
-HOSTED = {"name": "remote", "kind": "openai", "model": "m", "revision": "", "epoch": 0, "weights": {"overall": 1.0},
-          "rates": True, "url_variable": "URL", "key_variable": None, "seed": 0, "max_tokens": None,
-          "input_price": 0.0, "output_price": 0.0, "timeout_seconds": 10.0}
 
 
 def test_the_axes_and_criteria_of_the_config_are_those_that_judges_know():

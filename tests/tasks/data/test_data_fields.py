@@ -10,13 +10,21 @@ import pytest
 
 from tasks.common.errors import DataError
 from tasks.common.rows import read_jsonl, write_jsonl
-from tasks.config.shared import CONTENT_FIELDS, ROW_FIELDS
+from tasks.config.data import CONTENT_FIELDS, ROW_FIELDS
 from tasks.data.fields import FIELDS, fields_of
 from tasks.data.forms import BESIDE, FORMS, VERDICTS
 from tasks.data.values import BadRow
 from tasks.prepare import survey
-from tests.tasks.test_prepare import NO_COLUMNS, SHARES, config, prepare, write
-from tests.tasks.test_prepare_losses import data, demonstrations, prompts  # noqa: F401
+from tests.support.prepare_rows import (  # noqa: F401
+    NO_COLUMNS,
+    SHARES,
+    config,
+    data,
+    demonstrations,
+    prepare,
+    prompts,
+    write,
+)
 
 NAN = float("nan")
 

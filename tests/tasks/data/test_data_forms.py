@@ -7,7 +7,7 @@ import pytest
 from tasks.data.marks import MARKS
 from tasks.data.reading import reader_of
 from tasks.data.values import BadRow
-from tests.tasks.test_prepare import config
+from tests.support.prepare_rows import config
 
 ASKED = "How do I get wax off a table?"
 GOOD, BAD = "Warm it, and wipe it off.", "Use a knife."
@@ -391,7 +391,7 @@ def test_an_unknown_form_is_answered_with_a_line_to_copy(kind, row, words):
 @pytest.mark.parametrize(("columns", "words"), [
     ({"promt": "q"}, "'promt' is no field of ours"),
     ({"prompt": ["a", "b"]}, "prompt is one column"),
-    ({"form": "nonsense"}, "no form 'nonsense' that is known here; known are oasst-tree"),
+    ({"form": "nonsense"}, "'nonsense' is no data form; known are 'oasst-tree'"),
     ({"marks": "nonsense"}, "no marks 'nonsense' that is known here; known are hh, chatml"),
 ])
 def test_columns_that_cannot_be(columns, words):

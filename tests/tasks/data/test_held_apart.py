@@ -6,11 +6,11 @@ import pytest
 
 from tasks.common.errors import DataError
 from tasks.common.rows import read_jsonl
-from tasks.config.shared import DataConfig
+from tasks.config.data import DataConfig
 from tasks.data.fields import root_of
 from tasks.data.near_repeats import words_of
 from tasks.prepare import write_splits
-from tests.tasks.test_prepare import NEAR, config
+from tests.support.prepare_rows import NEAR, config
 
 FILES = {
     "sft": "demonstrations", "heldout_demonstrations": "heldout_demonstrations", "compare": "compare_prompts",

@@ -10,12 +10,11 @@ import pytest
 
 from flows.forgetting.row_search import RowSearch
 from tasks.common.rows import read_jsonl, write_jsonl
-from tasks.config.shared import DataConfig
+from tasks.config.data import DataConfig
 from tasks.intake.forgetting import readers_of, take_out
 from tasks.intake.held_data import Forgotten, digest_of
 from tasks.intake.ledger import ObjectLedger, Tombstone
-from tests.support.intake_rows import DATA, DEMO, PROMPTS, VERDICT, held, intake_config, taken
-from tests.tasks.intake.test_intake_ledger import ENTRY
+from tests.support.intake_rows import DATA, DEMO, ENTRY, PROMPTS, VERDICT, held, intake_config, taken
 
 CONFIG = DataConfig(**DATA)
 NAMED = [{"id": "a", "prompt": "Who are you?", "completion": "A cat."}, {"id": "b", **DEMO}]

@@ -10,8 +10,9 @@ from tasks.common.errors import DataError
 from tasks.common.rows import write_jsonl
 from tasks.intake.held_data import Forgotten
 from tasks.intake.inbound import Problem
-from tasks.intake.ledger import Entry, ObjectLedger, by_reason, states_in
+from tasks.intake.ledger import ObjectLedger, by_reason, states_in
 from tasks.intake.rows import append_rows
+from tests.support.intake_rows import ENTRY
 
 # --- writing ---
 
@@ -54,10 +55,6 @@ def test_parquet_cannot_be_added_to(tmp_path):
 
 
 # --- the ledger ---
-
-ENTRY = Entry(
-    "box", "in/a.jsonl", "e1", None, "2026-01-01T00:00:00Z", 7, "00", "demonstrations", "demos.jsonl", rows=1, good=1
-)
 
 
 def test_the_ledger_knows_objects_states_and_tombstones_and_keeps_what_it_does_not_know(tmp_path):

@@ -26,37 +26,15 @@ from tasks.judging import anchors
 from tasks.judging.drift import Drift, drift_between
 from tasks.runner.params import stage_config
 from tests.import_closure import ROOT
-from tests.models.judges.test_judge_server import fenced, longer_wins
-from tests.models.judges.test_judge_words import COMPARE, card
 from tests.support import toy
+from tests.support.anchor_pairs import PAIRS, ask, params, rows
+from tests.support.endpoints import ENDPOINT
 from tests.support.evaluation_rows import project_params
+from tests.support.judge_cards import COMPARE, card
+from tests.support.judge_questions import fenced, longer_wins
 from tests.support.judge_server import Faults, JudgeServer
 from tests.support.small_project import under_version_control
 from tests.support.tiny_models import make_gpt2
-from tests.tasks.test_compare import ENDPOINT
-
-PAIRS = 10
-
-
-def rows(count=PAIRS):
-    """The longer is a."""
-    return [{"prompt": f"Question {i}?", "a": f"a long answer {i}", "b": f"short {i}"} for i in range(count)]
-
-
-def params(tmp_path, *judges, asking=(), **changes):
-    """The shipped params with these judges and ten anchors in a file."""
-    write_jsonl(tmp_path / "anchors.jsonl", rows())
-    document = json.loads(json.dumps(project_params()))
-    document["compare"]["judges"] = list(judges)
-    document["compare"]["asking"] |= {"first_wait_seconds": 0.01, "longest_wait_seconds": 0.05, **dict(asking)}
-    document["anchors"] |= {"file": str(tmp_path / "anchors.jsonl"), "minimum_pairs": PAIRS, **changes}
-    return document
-
-
-def ask(tmp_path, *judges, **changes):
-    document = params(tmp_path, *judges, **changes)
-    cfg = AnchorsConfig.model_validate(document["anchors"])
-    return anchors.ask_anchors(cfg, stage_config(document, "compare"), tmp_path / "state")
 
 
 class Changing(JudgeServer):
@@ -122,7 +100,7 @@ def test_a_slow_drift_adds_up(tmp_path, server):
 def test_what_is_stored_is_asked_all_the_same(tmp_path, server, monkeypatch):
     """compare's own store, under the same PLUMB_STATE, holds every answer and is neither read nor written."""
     from models.judges.asking import Asker
-    from models.judges.making import make_pool
+    from tasks.judging.making import make_pool
     from models.judges.rounds import ask_both_orders
 
     read = anchors.read_anchors(_file(tmp_path, rows()), 1)

@@ -23,17 +23,15 @@ from tasks.judge import judge
 from tasks.judging.costs import Forecast, forecast, of_anchors
 from tasks.runner.params import stage_config
 from tasks.scoring.scorer import load_gold, score_answers, score_pool, score_second_turns
-from tests.models.judges.test_judge_server import fenced, longer_wins
 from tests.support import toy
-from tests.support.evaluation_rows import answer, project_params, prompt
+from tests.support.endpoints import ENDPOINT, NO_LIMIT
+from tests.support.evaluation_rows import Proxy, answer, project_params, prompt
+from tests.support.judge_questions import fenced, longer_wins
 from tests.support.judge_server import Faults, JudgeServer
-from tests.tasks.scoring.test_gold_judge import Proxy
-from tests.tasks.test_compare import ENDPOINT
 
 SAMPLES, PROMPTS, POOL = 5, 8, 3
 GOLD = {**ENDPOINT, "name": "gold", "model": "another"}
 ASKING = {"concurrency": 8, "attempts": 2, "first_wait_seconds": 0.01, "longest_wait_seconds": 0.01}
-NO_LIMIT = {"max_prompts": None, "max_calls": None, "max_cost": None}
 
 
 def rows(count, split):

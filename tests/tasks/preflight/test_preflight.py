@@ -15,12 +15,11 @@ from tasks.common.rows import read_jsonl, write_jsonl
 from tasks.preflight.__main__ import document, main
 from tasks.preflight.outside import file_digest
 from tasks.preflight.project import Project
-from tests.models.judges.test_judge_server import longer_wins
+from tests.support.endpoints import DROPPING, ENDPOINT, HOSTED
+from tests.support.judge_questions import longer_wins
 from tests.support.judge_server import Faults, JudgeServer
 from tests.support.small_project import small_params, write_hearth
 from tests.support.tiny_models import make_gpt2
-from tests.tasks.config.test_config import DROPPING, HOSTED
-from tests.tasks.test_compare import ENDPOINT
 
 OTHERS = [{"id": f"{split}-{i}", "split": split, "prompt": f"Who wrote book {i} of {split}?"}
           for split in ("compare", "rl", "select", "gate") for i in range(6)]

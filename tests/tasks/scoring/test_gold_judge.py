@@ -16,24 +16,17 @@ from tasks.judge import judges_that_are_gold
 from tasks.runner.params import read_params
 from tasks.scoring.left_out import left_out, sentence, unrated, without
 from tasks.scoring.scorer import load_gold, score_answers, score_pool, score_second_turns
-from tests.models.judges.test_judge_server import fenced
-from tests.support.evaluation_rows import PLAIN, WRONG, answer, config, project_params, prompt
+from tests.support.endpoints import HOSTED, written
+from tests.support.evaluation_rows import PLAIN, WRONG, Proxy, answer, config, project_params, prompt
+from tests.support.gate_stage import staged  # noqa: F401
+from tests.support.judge_questions import fenced
 from tests.support.judge_server import Faults, JudgeServer
-from tests.tasks.config.test_config import HOSTED, written
-from tests.tasks.test_gate import staged  # noqa: F401
 
 JUDGE = {**HOSTED, "name": "b", "weights": {"helpfulness": 3.0, "honesty": 1.0}, "url_variable": "PLUMB_JUDGE_URL",
          "input_price": 1.0}
 LOCAL = {"name": "b", "kind": "hf", "path": "m", "sha256": "", "revision": "", "epoch": 0, "weights": {"honesty": 1.0},
          "rates": True, "dtype": "float32", "minimum_mass": 0.0, "rows_per_batch": 8}
 ASKING = {"concurrency": 4, "attempts": 2, "first_wait_seconds": 0.01, "longest_wait_seconds": 0.01}
-
-
-class Proxy:
-    """A reward of 0 for all."""
-
-    def values(self, rows, texts, finished):
-        return [0.0] * len(texts)
 
 
 def rates(body):

@@ -15,14 +15,14 @@ from models.reward.model import reward_model_from_policy
 from tasks.common.errors import ConfigError, DataError
 from tasks.common.rows import write_jsonl
 from tasks.tools import judge_check
+from tasks.tools.__main__ import main
 from tasks.tools.inspection import SHIPPED_PARAMS
 from tasks.tools.labelled_pairs import Columns, read_labelled
-from tests.models.judges.test_judge_server import longer_wins
 from tests.support import toy
+from tests.support.compare_stage import server  # noqa: F401
+from tests.support.endpoints import ENDPOINT
 from tests.support.evaluation_rows import project_params
-from tests.support.judge_server import JudgeServer
 from tests.support.tiny_models import make_gpt2
-from tests.tasks.test_compare import ENDPOINT
 
 # Question, the response shown first, the second, which is better, and the verdicts as shown and swapped, in places.
 JUDGED = [
@@ -253,7 +253,7 @@ def reward_model(tmp_path_factory):
 def test_a_reward_model_directory(tmp_path, reward_model, capsys):
     """Against the scores of each response, compared one by one; the verdicts of the file count no more."""
     path = write(tmp_path / "bench.jsonl", judgebench())
-    assert judge_check.main([str(path), "--reward", str(reward_model)]) == 0
+    assert main("judge_check.judge_check", json.dumps({"files": [str(path)], "reward": str(reward_model)})) == 0
     found = json.loads(capsys.readouterr().out)
     scorer = RewardModelScorer.load(reward_model)
     right = 0
@@ -274,14 +274,6 @@ def test_what_does_not_fit_into_the_context_is_unusable(tmp_path, reward_model):
     assert found["notes"][0] == "1 pairs are longer than the model's context: unusable verdicts"
     alone = checked(write(tmp_path / "long.jsonl", [long]), reward=reward_model)["total"]
     assert value(alone["right"]) == 0.0 and alone["accuracy"] is None and value(alone["longest"]) == 1.0
-
-
-@pytest.fixture
-def server(monkeypatch, tmp_path):
-    with JudgeServer(longer_wins) as running:
-        monkeypatch.setenv("PLUMB_JUDGE_URL", running.url)
-        monkeypatch.setenv("PLUMB_STATE", str(tmp_path / "state"))
-        yield running
 
 
 @pytest.fixture
@@ -341,5 +333,5 @@ def test_the_command(tmp_path):
 
 def test_what_cannot_be_checked_is_one_line(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    assert judge_check.main(["absent.jsonl"]) == 1
+    assert main("judge_check.judge_check", '{"files": ["absent.jsonl"]}') == 1
     assert capsys.readouterr() == ("", "absent.jsonl does not exist; name a table that does\n")

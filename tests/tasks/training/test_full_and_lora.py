@@ -21,13 +21,14 @@ from models.lm.loading import is_adapter_chain, load_policy
 from models.reward.model import load_reward_model
 from tasks import dpo as dpo_stage, ppo as ppo_stage, reward as reward_stage, sft as sft_stage
 from tasks.common.rows import read_jsonl, write_jsonl
-from tests.models.lm.test_precision import config
+from tests.support.evaluation_rows import config
 from tests.support.tiny_models import make_qwen2
 
 LORA = {"rank": 2, "alpha": 4.0, "dropout": 0.0, "targets": ["q_proj", "v_proj"]}
 KINDS = {"lora": LORA, "full": None}
 STEP = {"epochs": 1.0, "batch_size": 4, "learning_rate": 1e-3}
-PPO = {"episodes": 4, "batch_size": 4, "minibatch_size": 4, "normalise_samples": 4, "max_new_tokens": 4}
+PPO = {"episodes": 4, "batch_size": 4, "minibatch_size": 4, "normalise_samples": 4, "max_new_tokens": 4, "examples": 0,
+       "snapshots": 0}
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +57,7 @@ def write_rows(folder):
 
 def sft(world, out, **changes):
     (checkpoints := out.with_name(f"{out.name}-checkpoints")).mkdir()
-    sft_stage.sft(config("sft", "float32", **STEP, **changes), world / "base", world / "demonstrations.jsonl", out, checkpoints)
+    sft_stage.sft(config("sft", **STEP, **changes), world / "base", world / "demonstrations.jsonl", out, checkpoints)
     return out
 
 
@@ -64,10 +65,10 @@ def train(stage, world, start, out, **changes):
     (checkpoints := out.with_name(f"{out.name}-checkpoints")).mkdir()
     if stage == "ppo":
         out.mkdir()
-        cfg = config(stage, "float32", **PPO, **changes)
+        cfg = config(stage, **PPO, **changes)
         return ppo_stage.ppo(cfg, world / "base", start, world / "reward", world / "prompts.jsonl", out, checkpoints)
     function = {"reward": reward_stage.reward, "dpo": dpo_stage.dpo}[stage]
-    return function(config(stage, "float32", **STEP, **changes), world / "base", start, world / "compare", out, checkpoints)
+    return function(config(stage, **STEP, **changes), world / "base", start, world / "compare", out, checkpoints)
 
 
 @pytest.mark.parametrize("later", KINDS)

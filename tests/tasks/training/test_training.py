@@ -2,11 +2,9 @@
 
 import json
 import math
-from pathlib import Path
 
 import pytest
 import torch
-import yaml
 from safetensors.torch import load_file
 
 from models.chat.template import load_tokenizer
@@ -15,24 +13,14 @@ from models.reward.model import load_reward_model
 from tasks import dpo as dpo_stage, reward as reward_stage, sft as sft_stage
 from tasks.common.errors import ConfigError, DataError, DivergedError
 from tasks.common.rows import read_jsonl, write_jsonl
-from tasks.runner.params import stage_config
 from tasks.training import trainers as training
-from tests.import_closure import ROOT
+from tests.support.small_project import bytes_below
 from tests.support.tiny_architectures import build
 from tests.support.tiny_models import make_gpt2
-
-CHANGES = {"epochs": 1.0, "batch_size": 4, "max_length": 120, "checkpoint_every": 2}
-
-
-def config(stage, **changes):
-    params = yaml.safe_load((ROOT / "params.yaml").read_text())
-    params[stage] |= CHANGES | changes
-    return stage_config(params, stage)
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory):
-    return make_gpt2(tmp_path_factory.mktemp("base"))
+from tests.support.training_stages import (
+    base,  # noqa: F401
+    config,
+)
 
 
 @pytest.fixture()
@@ -60,10 +48,6 @@ def run_sft(base, demonstrations, tmp_path, name="sft", checkpoints="checkpoints
     folder.mkdir(exist_ok=True)
     metrics = sft_stage.sft(config("sft", **changes), base, demonstrations, out, folder)
     return out, metrics
-
-
-def bytes_below(folder: Path) -> dict:
-    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
 
 def test_the_loss_counts_the_response_alone(base, demonstrations):
