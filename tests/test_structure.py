@@ -25,7 +25,7 @@ LIGHT_TASKS = {"tasks"} | {
         "artifacts artifacts.champion artifacts.contracts common common.errors common.plain_yaml "
         "common.progress common.rows common.yaml_versions config config.comparisons "
         "config.evaluation config.judges config.ppo config.sections config.service "
-        "config.shared config.training data data.collecting data.columns data.contents data.example "
+        "config.shared config.training data data.collecting data.contents data.example "
         "data.fields data.forms data.marks data.messages data.reading data.rendering data.tables data.values "
         "intake intake.forgetting intake.held_data intake.inbound intake.ledger intake.rows judging "
         "judging.costs judging.templates preflight preflight.outside prepare reporting reporting.judge_card "

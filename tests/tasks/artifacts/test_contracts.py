@@ -10,16 +10,16 @@ CFG = ContractsConfig(kl_at_start=1e-4, single_sample_share=0.8, waived=())
 
 
 def test_judged_pairs_of_one_root_tell_nothing():
-    found = contract_documents()
-    found["judge"]["panel"]["agreement_with_reference"]["all"]["accuracy"] |= {"ci_low": None, "ci_high": None}
-    contract = contracts.judge_beats_longest(found["judge"])
+    documents = contract_documents()
+    documents["judge"]["panel"]["agreement_with_reference"]["all"]["accuracy"] |= {"ci_low": None, "ci_high": None}
+    contract = contracts.judge_beats_longest(documents["judge"])
     assert contract.holds is None and "one root" in contract.sentence
 
 
 def test_all_kept():
-    found = contracts.check(CFG, contract_documents())
-    assert [contract.holds for contract in found] == [True] * 6 and contracts.broken(found) is None
-    assert contracts.summary(found) == "Every stage kept its contract (6 checked)."
+    checked = contracts.check(CFG, contract_documents())
+    assert [contract.holds for contract in checked] == [True] * 6 and contracts.broken(checked) is None
+    assert contracts.summary(checked) == "Every stage kept its contract (6 checked)."
 
 
 @pytest.mark.parametrize(
@@ -53,24 +53,24 @@ def test_each_can_be_broken_and_is_named(changes, stage, words):
 )
 def test_a_candidate_stands_on_the_stages_that_made_it(changes, keys):
     """DPO has not met the reward model, nor PPO's rollouts; every key can be waived in params."""
-    found = contracts.check(CFG, contract_documents(**changes))
+    checked = contracts.check(CFG, contract_documents(**changes))
     for method, key in keys.items():
-        first = contracts.broken(contracts.under(found, method))
+        first = contracts.broken(contracts.under(checked, method))
         assert (first and first.key) == key
-    asked = ContractsConfig.model_fields["waived"].annotation.__args__[0].__args__
-    assert [contract.key for contract in found] == list(asked)
+    waivable = ContractsConfig.model_fields["waived"].annotation.__args__[0].__args__
+    assert [contract.key for contract in checked] == list(waivable)
 
 
 def test_the_first_in_the_graphs_order_is_the_cause():
-    found = contracts.check(CFG, contract_documents(base=0.1, kl=5.0, dpo=0.0, ppo=-0.1))
-    assert sum(contract.holds is False for contract in found) == 3 and contracts.broken(found).stage == "sft"
+    checked = contracts.check(CFG, contract_documents(base=0.1, kl=5.0, dpo=0.0, ppo=-0.1))
+    assert sum(contract.holds is False for contract in checked) == 3 and contracts.broken(checked).stage == "sft"
 
 
 def test_what_cannot_be_told_is_not_broken():
     untold = contract_documents(search=0.01) | {"judge": {"pairs": 0}, "reward": {"heldout_pairs": 0.0}, "ppo": {}}
-    found = contracts.check(CFG, untold)
-    assert [contract.holds for contract in found] == [True, None, None, None, None, None]
-    assert contracts.summary(found) == "Every stage kept its contract (1 checked, 5 could not be told)."
+    checked = contracts.check(CFG, untold)
+    assert [contract.holds for contract in checked] == [True, None, None, None, None, None]
+    assert contracts.summary(checked) == "Every stage kept its contract (1 checked, 5 could not be told)."
     assert contracts.check(CFG, {}) == []
 
 
