@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import chain
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
 from benchmarks.material import Material
-from benchmarks.measure import Comparison, Cost, alternate, timed, times_faster_at_least
+from benchmarks.measure import Comparison, alternate, timed, times_faster_at_least
 from models.chat.template import decode_response, encode_example, encode_prompt, stop_ids
 from models.lm.loading import load_policy
 from models.reward.model import reward_model_from_policy
@@ -32,7 +31,7 @@ def trained_policy(material: Material, rows: int) -> Any:
     cfg = material.config("sft", epochs=1.0, lora=None)
     prepare_torch(cfg.runtime)
     tokenised = sft.tokenise(material.demonstrations[:rows], material.tokenizer)
-    folder = Path(material.folder / "policy")
+    folder = material.folder / "policy"
     trainer = sft.make_trainer(cfg, load_policy(material.base), material.tokenizer, tokenised, folder)
     training.train(trainer, "sft", folder)
     return trainer.model.eval()
@@ -59,10 +58,8 @@ class Race:
         """As the article: for each prompt, n times one generate and one reward."""
         torch.manual_seed(seed)
         for row in prompts:
-            prompt = encode_prompt(self.tokenizer, row["prompt"])
-            ids = torch.tensor([prompt], device=self.policy.device)
-            scores = [self.reward_of(self._generate(ids)[0].tolist()) for _ in range(self.n)]
-            int(np.argmax(scores))
+            ids = torch.tensor([encode_prompt(self.tokenizer, row["prompt"])], device=self.policy.device)
+            int(np.argmax([self.reward_of(self._generate(ids)[0].tolist()) for _ in range(self.n)]))
 
     def _generate(self, ids: torch.Tensor) -> torch.Tensor:
         return self.policy.generate(
@@ -79,15 +76,14 @@ class Race:
     def _best(self, scores: torch.Tensor) -> list[int]:
         return winners(scores.cpu().numpy().reshape(-1, self.n), self.n).tolist()
 
-    def both_winners(self, texts: list[str]) -> tuple[list[str], list[str]]:
+    def both_winners(self, texts: list[str]) -> tuple[list[str], ...]:
         """The winning text of each prompt on the same candidates: scored in batches, and one by one."""
         answers = [[*self.prompts[i // self.n]["prompt"], {"role": "assistant", "content": text}]
-                   for i, text in enumerate(texts)]
+                   for i, text in enumerate(texts)]  # fmt: skip
         sequences = [list(chain(*encode_example(self.tokenizer, turns))) for turns in answers]
         batched = score(self.reward_model, sequences, self.rows_per_batch)
         one_by_one = torch.tensor([self.reward_of(sequence) for sequence in sequences])
-        ways = [[texts[i * self.n + best] for i, best in enumerate(self._best(s))] for s in (batched, one_by_one)]
-        return ways[0], ways[1]
+        return tuple([texts[i * self.n + best] for i, best in enumerate(self._best(s))] for s in (batched, one_by_one))
 
 
 def same_winners(ours: list[str], theirs: list[str]) -> int:
@@ -95,8 +91,8 @@ def same_winners(ours: list[str], theirs: list[str]) -> int:
 
     Raises AssertionError naming the first prompt where they differ.
     """
-    different = [i for i, pair in enumerate(zip(ours, theirs, strict=True)) if pair[0] != pair[1]]
-    assert not different, f"another winner on {len(different)} of {len(ours)} prompts, the first is number {different[0]}"
+    other = [i for i, pair in enumerate(zip(ours, theirs, strict=True)) if pair[0] != pair[1]]
+    assert not other, f"another winner on {len(other)} of {len(ours)} prompts, the first is number {other[0]}"
     return len(ours)
 
 
@@ -115,16 +111,13 @@ def best_of_n(
     few = by_length[step // 2 :: step][:looped]
     seeds = iter(range(10**6))
 
-    def ours() -> Cost:
-        return timed(lambda: race.batched(next(seeds)))
-
-    def theirs() -> Cost:
-        return timed(lambda: race.looped(few, next(seeds))).scaled(len(race.prompts) / looped)
-
     texts = race.batched(next(seeds))
     race.looped(few[:1], next(seeds))
     same = same_winners(*race.both_winners(texts))
-    costs = alternate(ours, theirs, repeats)
+    costs = alternate(
+        lambda: timed(lambda: race.batched(next(seeds))),
+        lambda: timed(lambda: race.looped(few, next(seeds))).scaled(len(race.prompts) / looped), repeats,
+    )  # fmt: skip
     note = (
         f"same winner on {same} of {same} prompts with fixed candidates; the loop was timed on {looped} of the "
         f"{len(race.prompts)} prompts x {n} and scaled by {len(race.prompts) / looped:g}"

@@ -7,8 +7,11 @@ import resource
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from statistics import median
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
+
+Run = TypeVar("Run")
 
 
 class Cost(NamedTuple):
@@ -94,22 +97,18 @@ class Comparison:
         return self.promise.kept(median(self.pairs()))
 
     def document(self) -> dict[str, Any]:
-        clocks = {clock: self._clock_document(clock) for clock in Cost._fields}
+        def rounded(values: Sequence[float]) -> list[float]:
+            return [round(value, 4) for value in values]
+
+        clocks = {
+            clock: {
+                **{f"{side}_seconds": rounded(self.times(side, clock)) for side in ("ours", "theirs")},
+                "of_medians": round(self.of_medians(clock), 4),
+                "median_of_pairs": round(median(self.pairs(clock)), 4), "pairs": rounded(self.pairs(clock)),
+            } for clock in Cost._fields
+        }  # fmt: skip
         return {"name": self.name, **clocks, "unit": self.promise.unit, "promise": self.promise.text,
-                "kept": self.kept, "note": self.note}
-
-    def _clock_document(self, clock: str) -> dict[str, Any]:
-        return {
-            "ours_seconds": _rounded(self.times("ours", clock)),
-            "theirs_seconds": _rounded(self.times("theirs", clock)),
-            "of_medians": round(self.of_medians(clock), 4),
-            "median_of_pairs": round(median(self.pairs(clock)), 4),
-            "pairs": _rounded(self.pairs(clock)),
-        }
-
-
-def _rounded(values: Sequence[float]) -> list[float]:
-    return [round(value, 4) for value in values]
+                "kept": self.kept, "note": self.note}  # fmt: skip
 
 
 def alternate(ours: Way, theirs: Way, repeats: int) -> tuple[tuple[Cost, ...], tuple[Cost, ...]]:
@@ -125,3 +124,17 @@ def alternate(ours: Way, theirs: Way, repeats: int) -> tuple[tuple[Cost, ...], t
             gc.collect()
             costs[way].append(way())
     return tuple(costs[ours]), tuple(costs[theirs])
+
+
+def race(
+    run: Callable[[str, int], Run], cost: Callable[[Run], Cost], repeats: int
+) -> tuple[dict[str, list[Run]], tuple[tuple[Cost, ...], tuple[Cost, ...]]]:
+    """What `run(side, repeat)` gave for both sides, in turn, and the costs in it. Raises as `alternate`."""
+    runs: dict[str, list[Run]] = {"ours": [], "theirs": []}
+
+    def once(side: str) -> Cost:
+        runs[side].append(run(side, len(runs[side])))
+        return cost(runs[side][-1])
+
+    costs = alternate(partial(once, "ours"), partial(once, "theirs"), repeats)
+    return runs, costs

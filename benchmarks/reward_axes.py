@@ -1,8 +1,8 @@
-"""What a reward model knows beside what DPO learns from the same comparisons: `python -m benchmarks.reward_axes RUN...`.
+"""What a reward model knows beside what DPO learns of the same pairs: `python -m benchmarks.reward_axes RUN...`.
 
 PPO can gain no more than its reward model sees. For each axis of hearth's oracle: on held-out comparisons whose answers
-differ in it, how often the reward model prefers the better one, and how often DPO's implicit reward does, which is
-log π_dpo − log π_sft of the response (Eq. 5, arXiv:2305.18290). RUN is a project's folder after `plumb align`; several
+differ in it, how often the reward model prefers the better one, and how often DPO's implicit reward does, which is log
+π_dpo − log π_sft of the response (Eq. 5, arXiv:2305.18290). RUN is a project's folder after `plumb align`; several
 are pooled. `make demo-seeds` says where its runs are.
 """
 
@@ -76,10 +76,10 @@ def _rewards(artifacts: Path, rows: Sequence[Row], side: str) -> torch.Tensor:
     return torch.stack([scores, sums[0] - sums[1]], dim=1)
 
 
-def shares(found: Sequence[Judgement]) -> Iterator[tuple[str, int, float, float]]:
+def shares(pairs: Sequence[Judgement]) -> Iterator[tuple[str, int, float, float]]:
     """For each kind of pair: its name, how many there are, and how often each reward is right."""
     for name, (axis, equal) in KINDS.items():
-        kept = [one for one in found if abs(one.gold[axis]) > SAME and (equal is None or abs(one.gold[equal]) <= SAME)]
+        kept = [one for one in pairs if abs(one.gold[axis]) > SAME and (equal is None or abs(one.gold[equal]) <= SAME)]
         if kept:
             right = [[(reward > 0) == (one.gold[axis] > 0) for reward in one[1:]] for one in kept]
             yield name, len(kept), *(sum(column) / len(kept) for column in zip(*right, strict=True))

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from datasets import Dataset
 from transformers import PrinterCallback, set_seed
@@ -92,7 +92,7 @@ def _compare(
         prepare_torch(cfg.runtime)
         return way(folder)
 
-    with _watched(material.folder):
+    with patch.dict(os.environ, {LIVE_VARIABLE: str(material.folder)}):  # ours reports its progress, as under the flow
         run(ours)
         run(theirs)
         seconds = alternate(partial(run, ours), partial(run, theirs), repeats)
@@ -110,16 +110,3 @@ def _bare(cfg: Any, trainer: Any) -> Cost:
     """The cost of TRL's own train(); only the printing of its logs is taken away."""
     trainer.remove_callback(PrinterCallback)
     return _timed(cfg, trainer.train)
-
-
-@contextmanager
-def _watched(folder: Path) -> Iterator[None]:
-    """Ours reports its progress, as it does under the flow."""
-    before = os.environ.get(LIVE_VARIABLE)
-    os.environ[LIVE_VARIABLE] = str(folder)
-    try:
-        yield
-    finally:
-        os.environ.pop(LIVE_VARIABLE)
-        if before is not None:
-            os.environ[LIVE_VARIABLE] = before

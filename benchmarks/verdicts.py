@@ -103,16 +103,18 @@ def answers(
 # --- intervals: each tells whether a 95% interval holds the truth ---
 
 
+def covers(interval: statistics.Interval, truth: float) -> bool:
+    return interval.low <= truth <= interval.high
+
+
 def holds_rate(world: World, generator: np.random.Generator, rate: float) -> bool:
-    found = statistics.rate_interval(world.happens(rate, generator), world.roots, 0.95)
-    return found.low <= rate <= found.high
+    return covers(statistics.rate_interval(world.happens(rate, generator), world.roots, 0.95), rate)
 
 
 def holds_score(world: World, generator: np.random.Generator) -> bool:
     """Scores from 0 to 1 with mean 0.8, skewed (Beta(4, 1))."""
     scores = world.values(lambda size: generator.beta(4, 1, size), generator)
-    found = statistics.mean_interval(scores, world.roots, 0.95, statistics.RATE)
-    return found.low <= 0.8 <= found.high
+    return covers(statistics.mean_interval(scores, world.roots, 0.95, statistics.RATE), 0.8)
 
 
 def holds_difference_of_scores(world: World, generator: np.random.Generator) -> bool:
@@ -121,28 +123,27 @@ def holds_difference_of_scores(world: World, generator: np.random.Generator) -> 
         world.values(lambda size, first=first: generator.beta(first, 1, size), generator) for first in (4, 1.5)
     )
     ours = np.where(world.happens(0.5, generator), theirs, ours)
-    found = statistics.difference_interval(ours, theirs, world.roots, 0.95, statistics.RATE)
-    return found.low <= 0.1 <= found.high
+    return covers(statistics.difference_interval(ours, theirs, world.roots, 0.95, statistics.RATE), 0.1)
 
 
 def holds_difference_of_rates(world: World, generator: np.random.Generator, lost: float, gained: float) -> bool:
-    found = statistics.rate_difference(*answers(world, generator, lost, gained), world.roots, 0.95)
-    return found.low <= gained - lost <= found.high
+    interval = statistics.rate_difference(*answers(world, generator, lost, gained), world.roots, 0.95)
+    return covers(interval, gained - lost)
 
 
 def holds_unbounded(world: World, generator: np.random.Generator) -> bool:
     """A reward model's gold: normal, mean 0."""
-    found = statistics.mean_interval(world.values(generator.standard_normal, generator), world.roots, 0.95)
-    return found.low <= 0 <= found.high
+    values = world.values(generator.standard_normal, generator)
+    return covers(statistics.mean_interval(values, world.roots, 0.95), 0.0)
 
 
 def holds_kappa(world: World, generator: np.random.Generator) -> bool:
     """A judge that ties 0.2 of the pairs and is right in 0.8 of the others: agreement 0.64, 0.4 expected, kappa 0.4."""
     right, ties = world.happens(0.8, generator), world.happens(0.2, generator)
     truth = np.where(generator.random(len(right)) < 0.5, "a", "b")
-    said = np.where(ties, "tie", np.where(right, truth, np.where(truth == "a", "b", "a")))
-    found = accuracy_and_kappa(said, truth, world.roots, 0.95)["kappa"]
-    return found["ci_low"] <= 0.4 <= found["ci_high"]
+    labels = np.where(ties, "tie", np.where(right, truth, np.where(truth == "a", "b", "a")))
+    kappa = accuracy_and_kappa(labels, truth, world.roots, 0.95)["kappa"]
+    return kappa["ci_low"] <= 0.4 <= kappa["ci_high"]
 
 
 def holds_at_equal_lengths(world: World, generator: np.random.Generator, rate: str) -> bool:
@@ -154,8 +155,8 @@ def holds_at_equal_lengths(world: World, generator: np.random.Generator, rate: s
         **{f"{side}_length": np.round(generator.lognormal(5, 0.4, count)) for side in ("first", "second")},
     }  # fmt: skip
     settings = Bootstrap(0.95, RESAMPLES, int(generator.integers(2**31)))
-    found = getattr(win_rate(battles, "candidate", "reference", settings=settings), rate)
-    return found is None or found.ci_low <= 0.5 <= found.ci_high
+    estimate = getattr(win_rate(battles, "candidate", "reference", settings=settings), rate)
+    return estimate is None or estimate.ci_low <= 0.5 <= estimate.ci_high
 
 
 STRENGTHS = np.array([0.5, 0.0, -0.5])  # log-odds, of three models
@@ -168,13 +169,14 @@ def holds_rating(world: World, generator: np.random.Generator, effect: bool) -> 
     first = generator.integers(0, 3, count)
     second = (first + generator.integers(1, 3, count)) % 3
     rates = expit(STRENGTHS[first] - STRENGTHS[second] + ORDER)
+    names, won = np.array(list("abc")), world.values(generator.random, generator) < rates
     battles = {
-        "prompt_id": np.arange(count).astype(str), "root": world.roots.astype(str), "first": np.array(list("abc"))[first],
-        "second": np.array(list("abc"))[second], "p_first": (world.values(generator.random, generator) < rates) * 1.0,
+        "prompt_id": np.arange(count).astype(str), "root": world.roots.astype(str), "first": names[first],
+        "second": names[second], "p_first": won * 1.0,
     }  # fmt: skip
-    found = rate(battles, settings=Bootstrap(0.95, RESAMPLES, int(generator.integers(2**31))))
+    ratings = rate(battles, settings=Bootstrap(0.95, RESAMPLES, int(generator.integers(2**31))))
     truth = ORDER if effect else STRENGTHS[0]
-    one = found.order_effect if effect else next(row.strength for row in found.models if row.model == "a")
+    one = ratings.order_effect if effect else next(row.strength for row in ratings.models if row.model == "a")
     return one is None or one.ci_low <= truth <= one.ci_high
 
 
@@ -240,14 +242,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--trials", type=int, default=2000, help="simulations a cell of the tables with the most")
     parser.add_argument("--write-docs", action="store_true", help=f"write the tables into docs/{DOCS.name}")
     options = parser.parse_args(arguments)
-    found = []
+    tables = []
     for group, part in SIMULATIONS:
         for caption, trial in group.items():
-            found.append(table(caption, trial, max(10, int(options.trials * part))))
-            print(found[-1], flush=True)
+            tables.append(table(caption, trial, max(10, int(options.trials * part))))
+            print(tables[-1], flush=True)
     if options.write_docs:
         text, _, _ = DOCS.read_text(encoding="utf-8").partition(BELOW)
-        DOCS.write_text(text + BELOW + "\n" + "\n".join(found), encoding="utf-8")
+        DOCS.write_text(text + BELOW + "\n" + "\n".join(tables), encoding="utf-8")
     return 0
 
 

@@ -1,18 +1,35 @@
-"""What every `plumb` command begins with: the project that is meant, and a console to print on."""
+"""What `plumb` commands share: the project that is meant, a console, tables, and documents for other programs."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 
 def console():
-    """Where results are printed."""
+    """Where results are printed, as they are: none of it is markup."""
     import sys
 
     from rich.console import Console
 
     # Tables need room; where nobody watches a terminal, lines may be as long as they like.
-    return Console(emoji=False) if sys.stdout.isatty() else Console(width=160, emoji=False)
+    width = None if sys.stdout.isatty() else 160
+    return Console(width=width, emoji=False, markup=False, highlight=False)
+
+
+def table(heads: Iterable[Any], rows: Iterable[Iterable[Any]], title: str | None = None):
+    """A table for the console. A head is a text or rich's Column; a cell a text, (text, style) or rich's Text."""
+    from rich.table import Table
+    from rich.text import Text
+
+    shown = Table(*heads, title=Text(title) if title else None, title_justify="left", header_style="bold")
+    for row in rows:
+        shown.add_row(*(Text(*cell) if isinstance(cell, tuple) else Text(cell) for cell in row))
+    return shown
+
+
+def markdown_table(heads: Sequence[str], rows: Iterable[Iterable[str]]) -> list[str]:
+    """The lines of a table for a page."""
+    return [f"| {' | '.join(row)} |" for row in (heads, ["---"] * len(heads), *rows)]
 
 
 def project() -> Path:
@@ -28,17 +45,52 @@ def project() -> Path:
     return root
 
 
-def document_of(module: str, arguments: Sequence[str]) -> dict[str, Any]:
+def workspace(root: Path, settings: Sequence[str] | None, params: Path | None, console) -> Path:
+    """The project itself, or the clone in which a run with other params happens; made the working directory."""
+    import os
+
+    if not settings and params is None:
+        return root
+    from flows import environment
+    from flows.storage import workspace as clones
+
+    text = clones.params_text(root, params, clones.parse_settings(settings or []))
+    place = clones.open_workspace(root, environment.state_dir(root), text)
+    os.chdir(place)
+    console.print(f"Working in {place}", soft_wrap=True)
+    return place
+
+
+def mlflow_client():
+    """MLflow's client, imported once `project` has told it where it is."""
+    from mlflow import MlflowClient
+
+    return MlflowClient()
+
+
+def document_of(module: str, arguments: Sequence[str], options: Mapping[str, Any]) -> dict[str, Any]:
     """What `python -m MODULE` prints as JSON: what needs torch is a process of its own.
 
-    Raises ValueError with the line that it failed with.
+    options: by name; those that are None are left out. Raises ValueError with the line that it failed with.
     """
     import json
     import subprocess
     import sys
 
-    done = subprocess.run([sys.executable, "-m", module, *arguments], capture_output=True, text=True, check=False)
+    given = [part for name, value in options.items() if value is not None for part in (name, str(value))]
+    command = [sys.executable, "-m", module, *arguments, *given]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         lines = done.stderr.strip().splitlines()
         raise ValueError(lines[-1] if lines else f"{module} ended with exit code {done.returncode}")
     return json.loads(done.stdout)
+
+
+def show_document(document: Any, as_json: bool, show: Callable[[Any, Any], None]) -> None:
+    """Print a document: as JSON for other programs, else as `show(document, console)` does."""
+    import json
+
+    if as_json:
+        print(json.dumps(document, ensure_ascii=False, indent=2))
+    else:
+        show(document, console())

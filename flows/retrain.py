@@ -197,7 +197,7 @@ class Run:
 
     def enter_time(self) -> Elapsed:
         """Write down what the retraining took, in the ledger and on its run in MLflow."""
-        ledger = Ledger(environment.state_dir(self.root) / "ledger.jsonl")
+        ledger = Ledger(environment.state_dir(self.root))
         elapsed = self.watch.elapsed(ledger, self.client, self.elsewhere)
         seconds = round(elapsed.outside, 3)
         ledger.append(Entry(OUTSIDE, "", started=round(elapsed.began, 3), seconds=seconds, run=self.id))

@@ -84,7 +84,7 @@ def run_segments(root: Path, place: Path, errand: Errand, deployments: Mapping[s
     from mlflow import MlflowClient
 
     retraining.share_commit(root, errand.commit)
-    book, this = Ledger(environment.state_dir(root) / "ledger.jsonl"), budget.current_run(place).id
+    book, this = Ledger(environment.state_dir(root)), budget.current_run(place).id
     for number, (name, segment) in enumerate(pools.deployments(pools.segments(Graph(place).stages), deployments)):
         get_run_logger().info("%s: %s", name, ", ".join(segment.stages))
         parameters = asdict(replace(errand, anchors=errand.anchors and number == 0)) | {"names": list(segment.stages)}

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Mapping, Sequence
+from typing import Any, Callable, Mapping, Sequence
 
 import torch
 
@@ -13,6 +14,7 @@ from models.compute import processes
 from models.lm.loading import load_policy, save_policy
 from models.lm.precision import hold_products_in, round_weights
 from models.ppo import checkpoint as ppo_checkpoint
+from models.ppo.observer import PpoObserver
 from models.ppo.settings import PpoSettings
 from models.ppo.trainer import PpoResult, PpoTrainer
 from models.ppo.value import SharedValue, ValueModel
@@ -65,15 +67,7 @@ def ppo(
     def save(path: Path) -> None:
         save_policy(trainer.policy, tokenizer, path, base=model, start=sft)
 
-    def on_snapshot(step: int, _: Any) -> None:
-        if step in snapshot_steps(settings.steps, cfg.snapshots):
-            keep_snapshot(checkpoints, step, save)
-        if step in sample_steps(settings.steps):
-            samples.keep(step)
-
-    trainer.on_step = lambda done, total, numbers: progress.report(done, total, "rollout", **numbers)
-    trainer.on_snapshot = on_snapshot
-    trainer.on_breach = lambda done, _: keep_snapshot(checkpoints, done, save) if done else None
+    trainer.observer = _Keeper(settings.steps, cfg.snapshots, checkpoints, samples, save)
     if processes.is_main():
         samples.keep(0)  # a resumed run has them already
     result = trainer.run()
@@ -86,6 +80,30 @@ def ppo(
         _write_history(result, out)
     processes.stop()
     return metrics(result)
+
+
+@dataclass(frozen=True)
+class _Keeper(PpoObserver):
+    """Reports progress, and keeps snapshots, samples and the policy that crosses a guard's limit."""
+
+    steps: int
+    snapshots: int
+    checkpoints: Path
+    samples: KeptSamples
+    save: Callable[[Path], None]
+
+    def on_breach(self, steps_done: int, policy: Any) -> None:
+        if steps_done:
+            keep_snapshot(self.checkpoints, steps_done, self.save)
+
+    def on_snapshot(self, steps_done: int, policy: Any) -> None:
+        if steps_done in snapshot_steps(self.steps, self.snapshots):
+            keep_snapshot(self.checkpoints, steps_done, self.save)
+        if steps_done in sample_steps(self.steps):
+            self.samples.keep(steps_done)
+
+    def on_step(self, steps_done: int, steps: int, metrics: dict[str, float]) -> None:
+        progress.report(steps_done, steps, "rollout", **metrics)
 
 
 def _write_history(result: PpoResult, out: Path) -> None:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
-
-from benchmarks.judging.endpoint import ROOT, serving
+from benchmarks.child import ROOT, Peer
+from benchmarks.judging.endpoint import serving
 from benchmarks.judging.race import Workload, run_race
-from benchmarks.judging.report import document, show
+from benchmarks.judging.report import TRL, document, show
+from benchmarks.report import terminal, write
 from tasks.runner.params import read_params
 
 RESULTS = ROOT / "benchmarks" / "results" / "judge.json"
@@ -44,17 +43,17 @@ def workload(chosen: argparse.Namespace) -> Workload:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Exit code 0 whether promises are kept or not; 1 when a side fails."""
     chosen = options(arguments)
-    console = Console() if sys.stdout.isatty() else Console(width=200)
+    console = terminal()
+    peer = Peer(chosen.trl.resolve(), TRL, "OpenAIPairwiseJudge", "judges", "bench-judge")
     try:
         with serving() as endpoint:
-            race = run_race(workload(chosen), chosen.repeats, endpoint, chosen.trl.resolve())
+            race = run_race(workload(chosen), chosen.repeats, endpoint, peer)
     except (RuntimeError, ValueError) as error:
         console.print(str(error), style="red", markup=False)
         return 1
     show(race, chosen.repeats, console)
     if chosen.write:
-        RESULTS.parent.mkdir(exist_ok=True)
-        RESULTS.write_text(json.dumps(document(race, chosen.repeats), indent=2) + "\n", encoding="utf-8")
+        write(RESULTS, document(race, chosen.repeats))
     return 0
 
 

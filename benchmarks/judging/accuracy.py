@@ -12,10 +12,10 @@ from models.judges.agreement import share_interval
 from models.statistics.clusters import Clusters, mean_interval
 
 _TIE = 1e-9  # gold values nearer than this are equal
-Found = dict[str, float] | None
+Share = dict[str, float] | None  # value, ci_low, ci_high, n
 
 
-def agreement(labelled: Labelled, gold: Sequence[float], confidence: float) -> dict[str, Found]:
+def agreement(labelled: Labelled, gold: Sequence[float], confidence: float) -> dict[str, Share]:
     """Share of labels that are gold's, of all pairs (a tie is half right) and of kept pairs.
 
     Args:
@@ -37,27 +37,26 @@ def ranked_pairs(gold: np.ndarray, proxy: np.ndarray) -> tuple[float, int]:
         gold, proxy: (answers,) to one prompt.
     """
     first, second = np.triu_indices(len(gold), 1)
-    truth, said = gold[first] - gold[second], proxy[first] - proxy[second]
+    truth, ranked = gold[first] - gold[second], proxy[first] - proxy[second]
     decided = np.abs(truth) > _TIE
-    right = np.where(said == 0, 0.5, np.sign(said) == np.sign(truth))
+    right = np.where(ranked == 0, 0.5, np.sign(ranked) == np.sign(truth))
     return float(right[decided].sum()), int(decided.sum())
 
 
-def accuracy(counts: np.ndarray, roots: Sequence[str], confidence: float) -> Found:
+def accuracy(counts: np.ndarray, roots: Sequence[str], confidence: float) -> Share:
     """Share of held-out pairs that are ranked as by gold; `counts`: (prompts, 2) as `ranked_pairs` counts."""
     return share_interval(counts[:, 0], counts[:, 1], roots, confidence)
 
 
-def difference(ours: np.ndarray, theirs: np.ndarray, roots: Sequence[str], confidence: float) -> Found:
+def difference(ours: np.ndarray, theirs: np.ndarray, roots: Sequence[str], confidence: float) -> Share:
     """Accuracy of one model minus that of another on the same pairs; counts as in `accuracy`."""
-    found = mean_interval(Clusters.of(ours[:, 0] - theirs[:, 0], roots, ours[:, 1]), confidence, (-1.0, 1.0))
-    return {"value": found.mean, "ci_low": found.low, "ci_high": found.high, "n": len(ours)}
+    interval = mean_interval(Clusters.of(ours[:, 0] - theirs[:, 0], roots, ours[:, 1]), confidence, (-1.0, 1.0))
+    return {**interval.document("value"), "n": len(ours)}
 
 
 def over_seeds(values: Sequence[float], confidence: float) -> dict[str, float | None]:
     """Mean with Student's interval over seeds; one seed has none."""
-    mean, count = float(np.mean(values)), len(values)
-    if count < 2:
-        return {"value": mean, "ci_low": None, "ci_high": None, "n": count}
-    half = float(stats.t.ppf((1 + confidence) / 2, count - 1) * stats.sem(values))
-    return {"value": mean, "ci_low": mean - half, "ci_high": mean + half, "n": count}
+    bounds: tuple[float | None, float | None] = (None, None)
+    if len(values) > 1:
+        bounds = tuple(map(float, stats.ttest_1samp(values, 0.0).confidence_interval(confidence)))
+    return {"value": float(np.mean(values)), "ci_low": bounds[0], "ci_high": bounds[1], "n": len(values)}

@@ -49,9 +49,9 @@ def label_all(
     pairs: equal calls. Single order on that half costs half the calls; it tells what choosing other pairs does.
     """
     few, many = halves(pairs)
-    shown = {(row["first"], row["second"]): [] for row in battles}
+    shown: dict[tuple[str, str], list[Row]] = {}
     for row in battles:
-        shown[row["first"], row["second"]].append(row)
+        shown.setdefault((row["first"], row["second"]), []).append(row)
 
     def one_order(pair: Row) -> str | None:
         a, b = pair["a"], pair["b"]
@@ -62,8 +62,8 @@ def label_all(
 
     labels = {BOTH: [_label_of(pair) for pair in few], SINGLE: [one_order(pair) for pair in many],
               SAME_PAIRS: [one_order(pair) for pair in few]}  # fmt: skip
-    asked = {BOTH: few, SINGLE: many, SAME_PAIRS: few}
-    return {way: Labelled(asked[way], labels[way], len(asked[way]) * ORDERS[way] * judges) for way in ORDERS}
+    labelled = {BOTH: few, SINGLE: many, SAME_PAIRS: few}
+    return {way: Labelled(own, labels[way], len(own) * ORDERS[way] * judges) for way, own in labelled.items()}
 
 
 def halves(pairs: Sequence[Row]) -> tuple[list[Row], list[Row]]:

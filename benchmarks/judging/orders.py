@@ -12,14 +12,16 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from statistics import fmean as mean
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.child import ROOT
 from benchmarks.judging.accuracy import over_seeds
-from benchmarks.judging.endpoint import ROOT
 from benchmarks.judging.labelling import BOTH, ORDERS, SAME_PAIRS, SINGLE
+from benchmarks.report import machine, terminal, write
 
 RESULTS = ROOT / "benchmarks" / "results" / "judge-orders.json"
 # Pairs per prompt in both orders. A prompt has about ten different answers, so twice as many are there to be had.
@@ -39,10 +41,10 @@ def options(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def summary(trials: Trials) -> dict[str, Any]:
     """Means over seeds by strategy, and both orders minus the others with Student's interval over seeds."""
-    found = {}
+    by_strategy: dict[str, Any] = {}
     for strategy in dict.fromkeys(trial["strategy"] for trial in trials):
         own = [trial for trial in trials if trial["strategy"] == strategy]
-        found[strategy] = {
+        by_strategy[strategy] = {
             "seeds": [trial["seed"] for trial in own],
             "ways": {way: _means([trial["ways"][way] for trial in own]) for way in ORDERS},
             "both_orders_minus": {
@@ -50,32 +52,32 @@ def summary(trials: Trials) -> dict[str, Any]:
                 for other in (SINGLE, SAME_PAIRS)
             },
         }  # fmt: skip
-    return found
+    return by_strategy
 
 
 def _means(ways: Trials) -> dict[str, float]:
-    def mean(values: Sequence[float]) -> float:
-        return sum(values) / len(values)
+    rows = [
+        {**{name: way[name] for name in ("pairs", "calls", "kept")},
+         **{f"agreement_{name}": way["agreement_with_oracle"][name]["value"] for name in ("all", "kept")},
+         "gold_accuracy": way["gold_accuracy"]["value"]}
+        for way in ways
+    ]  # fmt: skip
+    return {name: mean(row[name] for row in rows) for name in rows[0]}
 
-    counts = {name: mean([way[name] for way in ways]) for name in ("pairs", "calls", "kept")}
-    agreement = {f"agreement_{name}": mean([way["agreement_with_oracle"][name]["value"] for way in ways])
-                 for name in ("all", "kept")}  # fmt: skip
-    return {**counts, **agreement, "gold_accuracy": mean([way["gold_accuracy"]["value"] for way in ways])}
 
-
-def show(found: dict[str, Any], console: Console) -> None:
+def show(by_strategy: dict[str, Any], console: Console) -> None:
     """A table per strategy, and whether both orders won."""
-    for strategy, numbers in found.items():
+    for strategy, results in by_strategy.items():
         table = Table("labels from", "pairs", "calls", "kept", "agree with the oracle: all pairs", "kept pairs",
                       "reward model's gold accuracy", header_style="bold",
-                      title=f"pairs by {strategy}, means of {len(numbers['seeds'])} seeds")  # fmt: skip
-        for way, means in numbers["ways"].items():
+                      title=f"pairs by {strategy}, means of {len(results['seeds'])} seeds")  # fmt: skip
+        for way, means in results["ways"].items():
             table.add_row(way, *(f"{means[name]:.0f}" for name in ("pairs", "calls", "kept")),
                           *(f"{means[name]:.3f}" for name in ("agreement_all", "agreement_kept", "gold_accuracy")))
         console.print(table)
-        for other, value in numbers["both_orders_minus"].items():
+        for other, value in results["both_orders_minus"].items():
             console.print(f"gold accuracy, {BOTH} minus {other}: {interval_text(value)}", highlight=False)
-        console.print(f"{BOTH} against {SINGLE}, equal calls: {verdict(numbers['both_orders_minus'][SINGLE])}")
+        console.print(f"{BOTH} against {SINGLE}, equal calls: {verdict(results['both_orders_minus'][SINGLE])}")
 
 
 def interval_text(value: dict[str, Any]) -> str:
@@ -95,8 +97,6 @@ def verdict(value: dict[str, Any]) -> str:
 
 def document(trials: Trials) -> dict[str, Any]:
     """The numbers with what they were measured on."""
-    from benchmarks.judging.report import machine
-
     return {"machine": machine(), "pairs_per_prompt": STRATEGIES, "summary": summary(trials), "trials": list(trials)}
 
 
@@ -110,7 +110,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Exit code 0 whoever wins."""
     chosen = options(arguments)
     os.environ.setdefault("TQDM_DISABLE", "1")
-    console = Console() if sys.stdout.isatty() else Console(width=160)
     from benchmarks.judging.trial import make_world, run_trial
 
     world = make_world()
@@ -118,10 +117,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
               for seed in chosen.seeds for strategy in chosen.strategies]  # fmt: skip
     earlier = json.loads(RESULTS.read_text(encoding="utf-8"))["trials"] if chosen.add and RESULTS.exists() else []
     trials = merged(earlier, trials)
-    show(summary(trials), console)
+    show(summary(trials), terminal(160))
     if chosen.write:
-        RESULTS.parent.mkdir(exist_ok=True)
-        RESULTS.write_text(json.dumps(document(trials), indent=2) + "\n", encoding="utf-8")
+        write(RESULTS, document(trials))
     return 0
 
 

@@ -23,13 +23,13 @@ class Pair(NamedTuple):
 
 def ordered_pairs(count: int) -> list[Pair]:
     """`count` questions: each pair with its better answer shown first, then shown second."""
-    found = []
+    pairs = []
     for number in range(count):
         prompt = f"Question {number // 2}: where does this household keep its things, and how does one care for them?"
         texts = (f"{FILLER}{BETTER}", f"{FILLER}{WORSE}")
         better_first = number % 2 == 0
-        found.append(Pair(number, prompt, *(texts if better_first else reversed(texts)), better_first))
-    return found
+        pairs.append(Pair(number, prompt, *(texts if better_first else reversed(texts)), better_first))
+    return pairs
 
 
 def rule(body: dict[str, Any]) -> str:

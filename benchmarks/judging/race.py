@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
-import signal
 import sqlite3
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -16,16 +13,18 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks.judging.endpoint import ROOT, Endpoint, Log
+from benchmarks import child
+from benchmarks.child import Peer
+from benchmarks.judging.endpoint import Endpoint, Log
 from benchmarks.judging.ideal import faultless_seconds, ideal_seconds, labels, outcomes
 from benchmarks.judging.questions import ordered_pairs
 from benchmarks.judging.server import Faults
-from benchmarks.measure import Comparison, Cost, alternate, times_faster_at_least
+from benchmarks.measure import Comparison, Cost, race, times_faster_at_least
 
 FAULTS = Faults(latency=0.2, jitter=0.05, too_many=0.02, retry_after=1.0, dropped=0.01, malformed=0.005)
 SHARE_OF_IDEAL, TIMES_FASTER = 0.9, 8.0
 PER_VERDICTS = 1000
-MODEL = "judge"
+SIDES = "benchmarks.judging.sides:"
 KILL_SEED = 1000
 
 
@@ -63,7 +62,7 @@ class Run:
     def right(self) -> int:
         """Verdicts that are what a sound judge says."""
         wanted = [float(pair.first_is_better) for pair in ordered_pairs(self.questions)]
-        return sum(said == want for said, want in zip(self.verdicts, wanted, strict=True))
+        return sum(verdict == want for verdict, want in zip(self.verdicts, wanted, strict=True))
 
     @property
     def labelled_exactly_once(self) -> bool:
@@ -89,7 +88,7 @@ class Run:
         return {
             "questions": self.questions, "seconds": round(self.seconds, 3),
             "verdicts_per_second": round(self.per_second, 2), "right": self.right,
-            "without_verdict": self.questions - sum(said is not None for said in self.verdicts),
+            "without_verdict": sum(verdict is None for verdict in self.verdicts),
             "calls": outcomes(self.log.calls), "answers": asdict(labels(self.log.calls, self.questions)),
             "most_in_flight": self.log.most_in_flight,
             "share_of_ideal": round(self.share_of_ideal(concurrency), 4),
@@ -157,37 +156,34 @@ def peer_threads() -> int:
     return min(32, (os.cpu_count() or 1) + 4)
 
 
-def run_race(work: Workload, repeats: int, endpoint: Endpoint, trl: Path) -> Race:
+def run_race(work: Workload, repeats: int, endpoint: Endpoint, peer: Peer) -> Race:
     """Both sides in turn, each repeat with faults of its own, then the kill."""
-    runs: dict[str, list[Run]] = {"ours": [], "theirs": []}
+    def run(side: str, repeat: int) -> Run:
+        questions = work.questions if side == "ours" else work.peer_questions
+        return _run(side, work, questions, replace(work.faults, seed=repeat), endpoint, peer)
 
-    def way(side: str, questions: int):
-        def once() -> Cost:
-            faults = replace(work.faults, seed=len(runs[side]))
-            runs[side].append(_run(side, work, questions, faults, endpoint, trl))
-            return runs[side][-1].cost()
-
-        return once
-
-    costs = alternate(way("ours", work.questions), way("theirs", work.peer_questions), repeats)
+    runs, costs = race(run, Run.cost, repeats)
     note = (f"seconds per {PER_VERDICTS} verdicts; {work.questions} questions, {work.concurrency} at a time /"
             f" {work.peer_questions} questions, {peer_threads()} threads")
     name = "asking a judge / TRL's OpenAIPairwiseJudge"
     comparison = Comparison(name, *costs, times_faster_at_least(TIMES_FASTER), note)
-    return Race(work, runs["ours"], runs["theirs"], comparison, _kill(work, endpoint))
+    return Race(work, **runs, comparison=comparison, kill=_kill(work, endpoint))
 
 
-def _run(side: str, work: Workload, questions: int, faults: Faults, endpoint: Endpoint, trl: Path) -> Run:
+def _run(side: str, work: Workload, questions: int, faults: Faults, endpoint: Endpoint, peer: Peer | None) -> Run:
     """One side's run on a server begun anew. TRL's judge may give up on faults; it then gets a server without any."""
+    environment = _environment(endpoint) | (peer.environment() if side == "theirs" else {})
     with tempfile.TemporaryDirectory() as folder:
+        store = Path(folder) / "store.sqlite"
+        settings = {"questions": questions, "asking": work.asking, "store": str(store)}
         endpoint.reset(faults)
-        found = _child(side, work, questions, endpoint, Path(folder), trl)
-        failure = found.pop("failure", "")
+        result = child.run(SIDES + side, settings, environment)
+        failure = result.pop("failure", "")
         if failure:
             endpoint.reset(Faults(faults.latency, faults.jitter, seed=faults.seed))
-            found = _child(side, work, questions, endpoint, Path(folder), trl)
-        stored = count_stored(Path(folder) / "store.sqlite") if side == "ours" else (0, 0, 0)
-        return Run(questions, log=endpoint.log(), stored=stored, failure=failure, **found)
+            result = child.run(SIDES + side, settings, environment)
+        stored = count_stored(store) if side == "ours" else (0, 0, 0)
+        return Run(questions, log=endpoint.log(), stored=stored, failure=failure, **result)
 
 
 def count_stored(store: Path) -> tuple[int, int, int]:
@@ -196,49 +192,27 @@ def count_stored(store: Path) -> tuple[int, int, int]:
         return connection.execute("SELECT count(*), sum(valid), sum(calls) FROM answers").fetchone()
 
 
-def _child(
-    side: str, work: Workload, questions: int, endpoint: Endpoint, folder: Path, trl: Path
-) -> dict[str, Any]:
-    """Raises RuntimeError when the process fails; the message ends with what it wrote."""
-    command, environment = _command(side, work, questions, endpoint, folder, trl)
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise RuntimeError(f"{side} failed:\n{done.stderr[-3000:]}")
-    return json.loads((folder / "result.json").read_text(encoding="utf-8"))
-
-
-def _command(
-    side: str, work: Workload, questions: int, endpoint: Endpoint, folder: Path, trl: Path | None
-) -> tuple[list[str], dict[str, str]]:
-    """The child's command line and environment; TRL 1.0.0 is on theirs' path alone.
-
-    Raises ValueError for theirs without that TRL.
-    """
-    addresses = {"PLUMB_JUDGE_URL": endpoint.url, "OPENAI_BASE_URL": endpoint.url}
-    environment = {**os.environ, **addresses, "PLUMB_JUDGE_KEY": "none", "OPENAI_API_KEY": "none"}
-    if side == "theirs":
-        if trl is None or not (trl / "trl" / "experimental" / "judges").is_dir():
-            raise ValueError(f"{trl} has no TRL with OpenAIPairwiseJudge; `make bench-judge` installs TRL 1.0.0 there")
-        environment["PYTHONPATH"] = str(trl)
-    settings = {"model": MODEL, "questions": questions, "asking": work.asking, "store": str(folder / "store.sqlite")}
-    out = str(folder / "result.json")
-    return [sys.executable, "-m", "benchmarks.judging.child", side, out, json.dumps(settings)], environment
+def _environment(endpoint: Endpoint) -> dict[str, str]:
+    """Where both sides find the server."""
+    return {"PLUMB_JUDGE_URL": endpoint.url(), "OPENAI_BASE_URL": endpoint.url(), "PLUMB_JUDGE_KEY": "none",
+            "OPENAI_API_KEY": "none"}  # fmt: skip
 
 
 def _kill(work: Workload, endpoint: Endpoint) -> Kill:
     """Our asker with SIGKILL when half of its questions are answered, and the same command once more."""
-    questions = work.killed_questions
+    questions, environment = work.killed_questions, {**os.environ, **_environment(endpoint)}
     with tempfile.TemporaryDirectory() as folder:
+        settings = {"questions": questions, "asking": work.asking, "store": str(Path(folder) / "store.sqlite")}
         endpoint.reset(replace(work.faults, seed=KILL_SEED))
-        command, environment = _command("ours", work, questions, endpoint, Path(folder), None)
-        process = subprocess.Popen(command, cwd=ROOT, env=environment)
+        command = child.command(SIDES + "ours", settings, Path(folder) / "child.json")
+        process = subprocess.Popen(command, cwd=child.ROOT, env=environment)
         while endpoint.count().answered < questions / 2 and process.poll() is None:
             time.sleep(0.01)
         before = endpoint.count()
-        process.send_signal(signal.SIGKILL)
+        process.kill()
         process.wait()
         while endpoint.count().in_flight:
             time.sleep(0.01)
-        subprocess.run(command, cwd=ROOT, env=environment, check=True)
-        found = labels(endpoint.log().calls, questions)
-    return Kill(questions, work.concurrency, before.answered, before.in_flight, found.repeated, found.missing)
+        subprocess.run(command, cwd=child.ROOT, env=environment, check=True)
+        answers = labels(endpoint.log().calls, questions)
+    return Kill(questions, work.concurrency, before.answered, before.in_flight, answers.repeated, answers.missing)

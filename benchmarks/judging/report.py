@@ -2,30 +2,20 @@
 
 from __future__ import annotations
 
-import os
-import platform
-from importlib.metadata import version
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
 from benchmarks.judging.race import SHARE_OF_IDEAL, Race, Run, peer_threads
-from benchmarks.ppo.report import processor, spread
+from benchmarks.report import machine, spread, table, verdict, versions
 
 PACKAGES = ("openai", "aiohttp", "httpx2", "tenacity", "rich")
 TRL = "1.0.0"
 
 
-def machine() -> dict[str, Any]:
-    """What the numbers were measured on; nothing that names a place."""
-    return {"platform": platform.platform(), "cpus": os.cpu_count(), "python": platform.python_version(),
-            "processor": processor()}  # fmt: skip
-
-
 def document(race: Race, repeats: int) -> dict[str, Any]:
-    versions = {**{name: version(name) for name in PACKAGES}, "trl": TRL}
-    return {"machine": machine(), "versions": versions, "repeats": repeats, **race.document()}
+    return {"machine": machine(), "versions": versions(PACKAGES) | {"trl": TRL}, "repeats": repeats, **race.document()}
 
 
 def show(race: Race, repeats: int, console: Console) -> None:
@@ -42,15 +32,15 @@ def show(race: Race, repeats: int, console: Console) -> None:
         console.print(f"TRL's judge gave up on this server in {len(failed)} of {repeats} repeats ({failed[0]}) and was"
                       " then timed on one without faults.", markup=False, highlight=False)  # fmt: skip
     for text, kept in promises(race):
-        console.print(f"{'[green]kept[/]  ' if kept else '[red]missed[/]'} {text}", highlight=False)
+        console.print(f"{verdict(kept)} {text}", highlight=False)
 
 
 def promises(race: Race) -> list[tuple[str, bool]]:
-    """(what was promised and found, whether it was kept)."""
+    """(what was promised and what came of it, whether it was kept)."""
     kill, comparison, slots, threads = race.kill, race.comparison, race.work.concurrency, peer_threads()
-    right, asked = sum(run.right for run in race.ours), sum(run.questions for run in race.ours)
+    right, questions = sum(run.right for run in race.ours), sum(run.questions for run in race.ours)
     return [
-        (f"every question labelled exactly once, by the server's count and by the store's; {right} of {asked} right",
+        (f"every question labelled exactly once, by the server's count and the store's; {right} of {questions} right",
          race.labelled_exactly_once),
         (f"at least {SHARE_OF_IDEAL:g} of the ideal at {slots} calls at a time: {race.share_of_ideal:.3f}",
          race.near_ideal),
@@ -63,14 +53,11 @@ def promises(race: Race) -> list[tuple[str, bool]]:
 
 
 def _sides(race: Race, repeats: int) -> Table:
-    table = Table(
-        "side", "questions", "verdicts/s", "share of its ideal", "… of a server without faults",
-        "CPU, ms a verdict", "right", "without verdict", "calls", header_style="bold", show_lines=True,
-        title=f"{repeats} repeats, in turn: median (least to most)",
-    )  # fmt: skip
-    table.add_row("ours", *_row(race.ours, race.work.concurrency))
-    table.add_row(f"TRL {TRL}", *_row(race.theirs, peer_threads()))
-    return table
+    sides = table(repeats, "side", "questions", "verdicts/s", "share of its ideal", "… of a server without faults",
+                  "CPU, ms a verdict", "right", "without verdict", "calls")  # fmt: skip
+    sides.add_row("ours", *_row(race.ours, race.work.concurrency))
+    sides.add_row(f"TRL {TRL}", *_row(race.theirs, peer_threads()))
+    return sides
 
 
 def _row(runs: list[Run], concurrency: int) -> list[str]:
@@ -82,6 +69,6 @@ def _row(runs: list[Run], concurrency: int) -> list[str]:
         spread([run.share_of_faultless(concurrency) for run in runs], 3),
         spread([1000 * run.cpu_seconds / run.questions for run in runs], 2),
         f"{sum(run.right for run in runs)} of {questions}",
-        str(sum(said is None for run in runs for said in run.verdicts)),
+        str(sum(verdict is None for run in runs for verdict in run.verdicts)),
         str(sum(len(run.log.calls) for run in runs)),
     ]

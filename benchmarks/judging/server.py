@@ -114,8 +114,8 @@ class _Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self.buffer += data
-        head, found, rest = self.buffer.partition(END_OF_HEAD)
-        if not found:
+        head, end, rest = self.buffer.partition(END_OF_HEAD)
+        if not end:
             return
         lines = head.decode().split("\r\n")
         headers = dict(line.lower().split(": ", 1) for line in lines[1:] if ": " in line)

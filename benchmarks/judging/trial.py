@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.child import ROOT
 from benchmarks.judging.accuracy import accuracy, agreement, difference, ranked_pairs
-from benchmarks.judging.endpoint import ROOT
 from benchmarks.judging.labelling import BOTH, SAME_PAIRS, SINGLE, Labelled, label_all
 from models.judges import Scorer, make_scorer
 from models.judges.reward_model import RewardModelScorer
@@ -112,19 +112,19 @@ def run_trial(world: World, strategy: str, pairs_per_prompt: int, seed: int) -> 
     """`pairs_per_prompt` in both orders, twice as many in one; every way's labels, its reward model and how they do."""
     ways = _judged(world, strategy, 2 * pairs_per_prompt, seed)
     samples, prompts = {row["id"]: row for row in world.samples}, prompts_by_id(world.prompts)
-    found, counts = {}, {}
+    results, counts = {}, {}
     for way, labelled in ways.items():
         rows = labelled.comparisons(samples, prompts)
         references = reference_rows(labelled.pairs, samples, prompts, world.scorer)
         counts[way] = world.heldout.counts(_proxy(world, rows, seed))
-        found[way] = {
+        results[way] = {
             "pairs": len(labelled.pairs), "calls": labelled.calls, "kept": sum(labelled.kept),
             "agreement_with_oracle": agreement(labelled, [row["gold"] for row in references], world.confidence),
             "gold_accuracy": accuracy(counts[way], world.heldout.roots, world.confidence),
         }  # fmt: skip
     differences = {other: difference(counts[BOTH], counts[other], world.heldout.roots, world.confidence)
                    for other in (SINGLE, SAME_PAIRS)}  # fmt: skip
-    return {"strategy": strategy, "seed": seed, "ways": found, "both_orders_minus": differences}
+    return {"strategy": strategy, "seed": seed, "ways": results, "both_orders_minus": differences}
 
 
 def _judged(world: World, strategy: str, pairs_per_prompt: int, seed: int) -> dict[str, Labelled]:

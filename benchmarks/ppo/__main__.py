@@ -13,22 +13,25 @@ from typing import Any
 
 from rich.console import Console
 
-from benchmarks.ppo import processes
+from benchmarks.child import ROOT, Peer
+from benchmarks.ppo import tasks
 from benchmarks.ppo.floors import Machine
 from benchmarks.ppo.gates import CurveGate, LossGate
-from benchmarks.ppo.processes import ROOT
 from benchmarks.ppo.race import Child, sampling, training
 from benchmarks.ppo.report import Findings, show, show_gates
 from benchmarks.ppo.workload import SIZES, Workload, workload
+from benchmarks.report import SIDES, terminal, write
 from tasks.runner.params import read_params
 
 RESULTS = ROOT / "benchmarks" / "results"
 PLACE = ROOT / ".bench"
 SAMPLER_PROMPTS = 512
+SEEDS = (0, 1, 2)
 # A learning rate that shows in few rollouts, and a head whose scores of finished answers have a deviation of about 1.
 # Answers get time to end: the head's score of an unfinished one lies so far out that a few would drown the curve.
 CURVES = {"steps": 6, "batch_size": 64, "minibatch_size": 32, "learning_rate": 3e-4, "reward_scale": 30.0,
           "max_new_tokens": 128}
+TRL = "1.12.0"
 QUICK = {"steps": 2, "batch_size": 16, "minibatch_size": 8}
 
 
@@ -40,12 +43,12 @@ def options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=2, help="of torch, on both sides")
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--dtype", default="float32", choices=("float32", "bfloat16"))
-    parser.add_argument("--trl", type=Path, default=PLACE / "trl-1.12.0", help="folder with TRL 1.12.0")
+    parser.add_argument("--trl", type=Path, default=PLACE / f"trl-{TRL}", help=f"folder with TRL {TRL}")
     parser.add_argument("--quick", action="store_true", help="tiny sizes and no reward curves: try whether it runs")
     parser.add_argument("--write", action="store_true", help="write results/ppo.json (ppo-cuda.json on a GPU)")
-    found = parser.parse_args(arguments)
-    found.size = found.size or (["1b"] if found.device.startswith("cuda") else ["hearth", "30m"])
-    return found
+    chosen = parser.parse_args(arguments)
+    chosen.size = chosen.size or (["1b"] if chosen.device.startswith("cuda") else ["hearth", "30m"])
+    return chosen
 
 
 def data() -> tuple[Path, Path, Path]:
@@ -70,7 +73,7 @@ def make_workload(size: str, chosen: argparse.Namespace, child: Child, **changes
         return work
     work = replace(work, base=str(PLACE / "llama-30m"))
     if not (PLACE / "llama-30m" / "tokenizer.json").exists():
-        child("prepare", replace(work, prompts=json.dumps([str(base), str(demonstrations)]), seed=0))
+        child("preparation.prepare", replace(work, prompts=json.dumps([str(base), str(demonstrations)]), seed=0))
     return work
 
 
@@ -79,46 +82,45 @@ def gates(chosen: argparse.Namespace, child: Child) -> tuple[LossGate, CurveGate
     base, prompts, _ = data()
     work = workload("hearth", base, prompts, read_params(ROOT / "params.yaml")["ppo"], threads=chosen.threads,
                     device=chosen.device)  # fmt: skip
-    losses = LossGate({name: tuple(pair) for name, pair in child("losses", work).items()})
+    losses = LossGate({name: tuple(pair) for name, pair in child("losses.compare", work).items()})
     if chosen.quick:
         return losses, None
-    curves = {side: child(f"curves-{side}", replace(work, **CURVES))["curves"] for side in ("ours", "theirs")}
-    return losses, CurveGate(**curves)
+    works = [replace(work, **CURVES, seed=seed) for seed in SEEDS]
+    return losses, CurveGate(*([child(f"{side}.train", work)["scores"] for work in works] for side in SIDES))
 
 
 def measure(chosen: argparse.Namespace, child: Child, console: Console) -> Findings:
     """Everything, in order. Raises AssertionError when a gate fails or the sides did different work."""
     works = [make_workload(size, chosen, child) for size in chosen.size]
-    peaks = child("peaks", works[0])
-    name, trl = peaks.pop("device_name"), "1.12.0"
-    found = Findings(chosen.repeats, chosen.threads, chosen.device, name, trl, Machine(**peaks))
-    found.losses, found.curves = gates(chosen, child)
-    show_gates(found, console)
-    assert found.losses.passed, "the losses differ; nothing was timed"
-    assert found.curves is None or found.curves.passed, "the reward curves do not overlap; nothing was timed"
+    peaks = child("preparation.peaks", works[0])
+    name = peaks.pop("device_name")
+    findings = Findings(chosen.repeats, chosen.threads, chosen.device, name, TRL, Machine(**peaks))
+    findings.losses, findings.curves = gates(chosen, child)
+    show_gates(findings, console)
+    assert findings.losses.passed, "the losses differ; nothing was timed"
+    assert findings.curves is None or findings.curves.passed, "the reward curves do not overlap; nothing was timed"
     for work in works:
-        found.trainings.append(training(work, chosen.repeats, child))
+        findings.trainings.append(training(work, chosen.repeats, child))
     size = {"batch_size": 32 if chosen.quick else SAMPLER_PROMPTS, "minibatch_size": 32, "steps": 1}
-    found.samplers.append(sampling(replace(works[0], **size), chosen.repeats, child))
+    findings.samplers.append(sampling(replace(works[0], **size), chosen.repeats, child))
     if chosen.device.startswith("cuda"):
-        found.stages = {stage: child(stage, works[0]) for stage in ("sft", "dpo")}
-    return found
+        findings.stages = {stage: child("utilisation.measure", works[0], stage=stage) for stage in ("sft", "dpo")}
+    return findings
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Exit code 0 whether promises are kept or not; 1 when a gate fails or the sides did different work."""
     chosen = options(arguments)
-    console = Console() if sys.stdout.isatty() else Console(width=200)
+    console, peer = terminal(), Peer(chosen.trl.resolve(), TRL, "PPOTrainer", "ppo", "bench-ppo")
     try:
-        found = measure(chosen, partial(processes.run, trl=chosen.trl.resolve()), console)
+        findings = measure(chosen, partial(tasks.run, peer=peer), console)
     except (AssertionError, RuntimeError, ValueError) as error:
         console.print(str(error), style="red", markup=False)
         return 1
-    show(found, console)
+    show(findings, console)
     if chosen.write:
-        RESULTS.mkdir(exist_ok=True)
         name = "ppo-cuda.json" if chosen.device.startswith("cuda") else "ppo.json"
-        (RESULTS / name).write_text(json.dumps(found.document(), indent=2) + "\n", encoding="utf-8")
+        write(RESULTS / name, findings.document())
     return 0
 
 

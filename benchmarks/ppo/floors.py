@@ -82,9 +82,8 @@ def sample_work(shape: Shape, lengths: Lengths) -> Work:
     flops = sum(backbone_flops(shape, p + r - 1) + head_flops(shape, r) for p, r in lengths)
     passes = max(r for _, r in lengths)
     read = sum((r - 1) * p + r * (r - 1) / 2 for p, r in lengths)
-    per_cached_token = 2 * shape.layers * shape.cache_width
-    numbers = passes * shape.parameters + read * per_cached_token
-    return Work(flops, numbers * shape.bytes_per_number)
+    moved = passes * shape.parameters + read * 2 * shape.layers * shape.cache_width
+    return Work(flops, moved * shape.bytes_per_number)
 
 
 def score_work(shape: Shape, lengths: Lengths) -> Work:
@@ -96,8 +95,8 @@ def score_work(shape: Shape, lengths: Lengths) -> Work:
 def update_work(shape: Shape, lengths: Lengths, epochs: int, optimizer_steps: int) -> Work:
     """Forward and backward passes of policy and critic, and AdamW over both."""
     once = sum(2 * backbone_flops(shape, p + r) + head_flops(shape, r) for p, r in lengths)
-    numbers = optimizer_steps * 2 * shape.parameters * ADAMW_NUMBERS_MOVED
-    return Work(BACKWARD_AND_FORWARD * epochs * once, numbers * shape.bytes_per_number)
+    moved = optimizer_steps * 2 * shape.parameters * ADAMW_NUMBERS_MOVED
+    return Work(BACKWARD_AND_FORWARD * epochs * once, moved * shape.bytes_per_number)
 
 
 def rollout_work(shape: Shape, lengths: Lengths, epochs: int, optimizer_steps: int) -> dict[str, Work]:

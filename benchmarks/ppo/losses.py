@@ -99,9 +99,10 @@ def formulas(rollout: Rollout, work: Workload, seed: int = 0) -> dict[str, tuple
 def own_rollout(work: Workload) -> Rollout:
     """A rollout of our engine, before its update."""
     work = replace(work, steps=1, batch_size=ROWS, minibatch_size=ROWS, rows_per_batch=ROWS)
-    caught: list[Rollout] = []
-    ours.trainer(work, load_tokenizer(Path(work.base)), on_rollout=lambda _, rollout: caught.append(rollout)).run()
-    return caught[0]
+    engine = ours.trainer(work, load_tokenizer(Path(work.base)))
+    with patch.object(engine.observer, "on_rollout") as told:
+        engine.run()
+    return told.call_args.args[1]
 
 
 def compare(work: Workload) -> dict[str, Sequence[float]]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Any
 
 from benchmarks.ppo import world
 from benchmarks.ppo.workload import Workload
 from models.chat.template import load_tokenizer
+from models.ppo.observer import PpoObserver
+from models.ppo.rollout import Rollout
 from models.ppo.settings import PpoSettings
 from models.ppo.trainer import PpoTrainer
 from models.ppo.value import ValueModel
@@ -27,7 +28,7 @@ def settings(work: Workload) -> PpoSettings:
     return PpoSettings(normalise_reward=False, **{name: getattr(work, name) for name in SHARED})
 
 
-def trainer(work: Workload, tokenizer: Any, **callbacks: Any) -> PpoTrainer:
+def trainer(work: Workload, tokenizer: Any, observer: PpoObserver | None = None) -> PpoTrainer:
     """Our trainer on the workload's models and prompts."""
     policy = world.policy(work)
     reward = world.reward_model(work, policy)
@@ -35,43 +36,48 @@ def trainer(work: Workload, tokenizer: Any, **callbacks: Any) -> PpoTrainer:
         policy=policy,
         value=ValueModel.from_reward_model(world.critic(policy)),
         rewards=[RewardSignal("reward_model", model_scorer(reward, work.rows_per_batch))],
-        reference=world.no_gradients(world.policy(work)),
+        reference=world.policy(work).requires_grad_(False),
         stop_ids=frozenset({tokenizer.eos_token_id} if work.stops else ()),
         prompts=world.prompts(work, tokenizer),
         settings=settings(work),
-        **callbacks,
+        observer=observer,
     )
+
+
+class _Watch(PpoObserver):
+    """Notes the clock, lengths and rewards."""
+
+    def __init__(self, notes: world.Notes):
+        self.notes = notes
+
+    def on_rollout(self, step: int, rollout: Rollout) -> None:
+        pairs = zip(rollout.prompt_ids, rollout.response_ids, strict=True)
+        self.notes.lengths.append([(len(prompt), len(response)) for prompt, response in pairs])
+
+    def on_step(self, steps_done: int, steps: int, metrics: dict[str, float]) -> None:
+        self.notes.rollout_done()
+        self.notes.scores.append(metrics["score"])
+        self.notes.phases.append({name: metrics[f"seconds_{name}"] for name in ("sample", "score", "update")})
 
 
 def train(work: Workload) -> dict[str, Any]:
     """Trains through the workload; what was noted on the way."""
     notes = world.Notes(work.device)
 
-    def on_rollout(_: int, rollout: Any) -> None:
-        pairs = zip(rollout.prompt_ids, rollout.response_ids, strict=True)
-        notes.lengths.append([(len(prompt), len(response)) for prompt, response in pairs])
-
-    def on_step(_: int, __: int, metrics: dict[str, float]) -> None:
-        notes.rollout_done()
-        notes.scores.append(metrics["score"])
-        notes.phases.append({name: metrics[f"seconds_{name}"] for name in ("sample", "score", "update")})
-
-    engine = trainer(work, load_tokenizer(Path(work.base)), on_rollout=on_rollout, on_step=on_step)
+    engine = trainer(work, load_tokenizer(Path(work.base)), _Watch(notes))
     result = engine.run()
     assert result.steps_done == work.steps, result.stop_reason
     return {**notes.result(), "shape": vars(world.shape(engine.policy))}
 
 
 def sampler(work: Workload) -> dict[str, float]:
-    """Seconds for, and tokens of, one response to each of the first `episodes` prompts; a batch warms up."""
+    """`world.timed` of our sampler, on the first `episodes` prompts."""
     tokenizer, policy = load_tokenizer(Path(work.base)), world.policy(work)
-    rows = world.prompts(work, tokenizer)[: work.episodes]
     how = SamplingSettings(work.temperature, work.max_new_tokens, work.seed)
     stop = frozenset({tokenizer.eos_token_id})
-    sample(policy, rows[: work.rows_per_batch], 1, how, stop_ids=stop, rows_per_batch=work.rows_per_batch)
-    world.finish(work.device)
-    started, cpu = time.perf_counter(), time.process_time()
-    samples = sample(policy, rows, 1, how, stop_ids=stop, rows_per_batch=work.rows_per_batch)
-    world.finish(work.device)
-    return {"seconds": time.perf_counter() - started, "cpu_seconds": time.process_time() - cpu,
-            "tokens": sum(len(s.response_ids) for s in samples)}
+
+    def draw(rows: list[tuple[str, list[int]]]) -> list[int]:
+        samples = sample(policy, rows, 1, how, stop_ids=stop, rows_per_batch=work.rows_per_batch)
+        return [len(s.response_ids) for s in samples]
+
+    return world.timed(work, draw, world.prompts(work, tokenizer)[: work.episodes])

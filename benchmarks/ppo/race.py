@@ -7,16 +7,17 @@ from dataclasses import dataclass, replace
 from statistics import mean, median, variance
 from typing import Any
 
-from benchmarks.measure import Comparison, Cost, alternate, times_faster_at_least
+from benchmarks.measure import Comparison, Cost, race, times_faster_at_least
 from benchmarks.ppo.floors import Machine, Shape, Share, shares
 from benchmarks.ppo.workload import Workload
+from benchmarks.report import SIDES
 
 FLOOR, GOAL = 2.0, 2.5
 # Mean response lengths of the two sides may differ by this share of theirs, or by as many standard errors.
 LENGTHS_AGREE_WITHIN, STANDARD_ERRORS = 0.05, 2.0
 TOKENS_TIMED = 10_000
 
-Child = Callable[[str, Workload], dict[str, Any]]
+Child = Callable[..., dict[str, Any]]  # of a task and a workload
 
 
 def response_lengths(runs: Sequence[dict[str, Any]]) -> list[int]:
@@ -51,8 +52,8 @@ class Training:
     @property
     def lengths_agree(self) -> bool:
         ours, theirs = self.lengths
-        found = [response_lengths(runs) for runs in (self.ours, self.theirs)]
-        error = sum(variance(lengths) / len(lengths) for lengths in found) ** 0.5
+        sides = [response_lengths(runs) for runs in (self.ours, self.theirs)]
+        error = sum(variance(lengths) / len(lengths) for lengths in sides) ** 0.5
         return abs(ours - theirs) <= max(LENGTHS_AGREE_WITHIN * theirs, STANDARD_ERRORS * error)
 
     def shares(self, machine: Machine) -> list[Share]:
@@ -70,49 +71,33 @@ class Training:
                 "mean_response_tokens": round(length, 3),
                 "sampling_seconds": [round(run["phases"]["sample"], 4) for run in getattr(self, side)],
             }
-            for side, length in zip(("ours", "theirs"), self.lengths, strict=True)
+            for side, length in zip(SIDES, self.lengths, strict=True)
         }
         return {**self.comparison.document(), "workload": self.work.document(), **sides,
                 "optimizer_steps": self.ours[0]["optimizer_steps"], "lower_peak_memory": self.less_memory,
                 "lengths_agree": self.lengths_agree, "phases": [share.document() for share in self.shares(machine)]}
 
 
+def _seconds(run: dict[str, Any]) -> Cost:
+    return Cost(run["seconds"], run["cpu_seconds"])
+
+
 def training(work: Workload, repeats: int, child: Child) -> Training:
     """Times both sides. Raises AssertionError when they take different numbers of optimizer steps."""
-    runs: dict[str, list[dict[str, Any]]] = {"ours": [], "theirs": []}
-
-    def way(side: str) -> Callable[[], Cost]:
-        def once() -> Cost:
-            run = child(f"train-{side}", replace(work, seed=len(runs[side])))
-            runs[side].append(run)
-            return Cost(run["seconds"], run["cpu_seconds"])
-
-        return once
-
-    costs = alternate(way("ours"), way("theirs"), repeats)
-    counts = {side: {run["optimizer_steps"] for run in found} for side, found in runs.items()}
+    runs, costs = race(lambda side, seed: child(f"{side}.train", replace(work, seed=seed)), _seconds, repeats)
+    counts = {side: {run["optimizer_steps"] for run in own} for side, own in runs.items()}
     wanted = {work.steps * work.optimizer_steps_per_rollout}
     assert counts["ours"] == counts["theirs"] == wanted, f"optimizer steps {counts} are not {wanted} on both sides"
     note = f"{work.timed_episodes} episodes timed after {work.batch_size}, {wanted.pop()} optimizer steps on both sides"
     name = f"PPO, {work.size} / TRL's PPOTrainer"
-    comparison = Comparison(name, *costs, times_faster_at_least(FLOOR), note)
-    return Training(work, comparison, runs["ours"], runs["theirs"])
+    return Training(work, Comparison(name, *costs, times_faster_at_least(FLOOR), note), **runs)
 
 
 def sampling(work: Workload, repeats: int, child: Child) -> Comparison:
     """Our sampler against `model.generate` as TRL calls it: seconds per ten thousand tokens."""
-    tokens: dict[str, list[float]] = {"ours": [], "theirs": []}
-
-    def way(side: str) -> Callable[[], Cost]:
-        def once() -> Cost:
-            run = child(f"sampler-{side}", replace(work, seed=len(tokens[side])))
-            tokens[side].append(run["tokens"])
-            return Cost(run["seconds"], run["cpu_seconds"]).scaled(TOKENS_TIMED / run["tokens"])
-
-        return once
-
-    costs = alternate(way("ours"), way("theirs"), repeats)
-    lengths = {side: mean(found) / work.episodes for side, found in tokens.items()}
+    runs, costs = race(lambda side, seed: child(f"{side}.sampler", replace(work, seed=seed)),
+                       lambda run: _seconds(run).scaled(TOKENS_TIMED / run["tokens"]), repeats)  # fmt: skip
+    lengths = {side: mean(run["tokens"] for run in own) / work.episodes for side, own in runs.items()}
     note = (f"seconds per {TOKENS_TIMED} tokens; {work.episodes} prompts, {work.rows_per_batch} side by side; mean"
             f" response {lengths['ours']:.1f} / {lengths['theirs']:.1f} tokens")
     name = f"sampler, {work.size} / model.generate as TRL calls it"

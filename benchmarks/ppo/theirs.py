@@ -93,8 +93,8 @@ def _noting(notes: world.Notes, eos: int | None, pad: int) -> Callable[..., Any]
         world.finish(notes.device)
         notes.phases.append({"sample": time.perf_counter() - started})
         prompt_lengths = (queries != pad).sum(1).tolist()
-        found = response_lengths(sequences[:, queries.shape[1] :], eos)
-        notes.lengths.append(list(zip(prompt_lengths, found, strict=True)))
+        lengths = response_lengths(sequences[:, queries.shape[1] :], eos)
+        notes.lengths.append(list(zip(prompt_lengths, lengths, strict=True)))
         return sequences, logits
 
     return batch_generation
@@ -124,16 +124,9 @@ def sampler(work: Workload) -> dict[str, float]:
                            do_sample=True)
     torch.manual_seed(work.seed)
 
-    def generate(ids: list[list[int]]) -> torch.Tensor:
+    def draw(ids: list[list[int]]) -> list[int]:
         queries = tokenizer.pad({"input_ids": ids}, return_tensors="pt")["input_ids"].to(work.device)
         sequences, _ = ppo_trainer.batch_generation(policy, queries, work.rows_per_batch, tokenizer.pad_token_id, how)
-        return sequences[:, queries.shape[1] :]
+        return response_lengths(sequences[:, queries.shape[1] :], tokenizer.eos_token_id)
 
-    generate(rows[: work.rows_per_batch])
-    world.finish(work.device)
-    started, cpu = time.perf_counter(), time.process_time()
-    responses = generate(rows)
-    world.finish(work.device)
-    seconds, cpu_seconds = time.perf_counter() - started, time.process_time() - cpu
-    return {"seconds": seconds, "cpu_seconds": cpu_seconds,
-            "tokens": sum(response_lengths(responses, tokenizer.eos_token_id))}
+    return world.timed(work, draw, rows)

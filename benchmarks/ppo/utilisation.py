@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from transformers import TrainerCallback
 
+from benchmarks.child import ROOT
 from benchmarks.ppo import world
 from benchmarks.ppo.floors import BACKWARD_AND_FORWARD, Shape, backbone_flops, head_flops
 from benchmarks.ppo.workload import Workload
@@ -20,7 +21,6 @@ from tasks.runner.params import read_params, stage_config
 from tasks.training import trainers as training
 
 TOKENS, ROWS, STEPS, WARM_UP = 1024, 8, 12, 2
-PARAMS = Path(__file__).parents[2] / "params.yaml"
 
 
 def training_flops(shape: Shape, tokens: int, rows: int) -> float:
@@ -40,7 +40,7 @@ class _Clock(TrainerCallback):
 
 
 def measure(
-    stage: str, work: Workload, *, tokens: int = TOKENS, rows: int = ROWS, steps: int = STEPS
+    work: Workload, stage: str, *, tokens: int = TOKENS, rows: int = ROWS, steps: int = STEPS
 ) -> dict[str, float]:
     """FLOPs and seconds of `steps` optimizer steps of `stage` (sft or dpo), and the most memory held.
 
@@ -49,7 +49,7 @@ def measure(
     """
     total = steps + WARM_UP
     runtime = {"dtype": work.dtype, "threads": work.threads}
-    params = read_params(PARAMS)
+    params = read_params(ROOT / "params.yaml")
     changes = {"batch_size": rows, "epochs": 1.0, "checkpoint_every": total + 1, "gradient_accumulation": 1,
                "lora": None, "learning_rate": work.learning_rate}
     changed = {"runtime": {**params["runtime"], **runtime}, stage: {**params[stage], **changes}}

@@ -86,8 +86,8 @@ def workload(size: str, base: Path, prompts: Path, ppo: dict[str, Any], **change
     sizes = {"hearth": (3, batch, minibatch), "30m": (3, 32, 16), "1b": (4, batch, minibatch)}
     steps, batch, minibatch = sizes[size]
     shared = {name: ppo[name] for name in FROM_PARAMS}
-    found = Workload(
+    work = Workload(
         size=size, base=str(base), prompts=str(prompts), steps=steps, batch_size=batch, minibatch_size=minibatch,
         rows_per_batch=min(ROWS_PER_BATCH, batch), learning_rate=TIMED_LEARNING_RATE, **shared,
     )  # fmt: skip
-    return replace(found, **changes)
+    return replace(work, **changes)

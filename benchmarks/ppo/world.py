@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import resource
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 from torch.optim.optimizer import register_optimizer_step_post_hook
 from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -98,6 +97,16 @@ def memory_mib(device: str) -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10  # KiB on Linux
 
 
+def timed(work: Workload, draw: Callable[[list[Any]], Sequence[int]], rows: list[Any]) -> dict[str, float]:
+    """Seconds for, and tokens of, a response to each of `rows`; a batch warms up. `draw` returns response lengths."""
+    draw(rows[: work.rows_per_batch])
+    finish(work.device)
+    started, cpu = time.perf_counter(), time.process_time()
+    lengths = draw(rows)
+    finish(work.device)
+    return {"seconds": time.perf_counter() - started, "cpu_seconds": time.process_time() - cpu, "tokens": sum(lengths)}
+
+
 def finish(device: str) -> None:
     """Waits for the GPU, so that the clock sees its work."""
     if device.startswith("cuda"):
@@ -141,7 +150,3 @@ class Notes:
             "peak_mib": memory_mib(self.device),
             "phases": {name: sum(step[name] for step in self.phases[1:]) for name in names},
         }  # fmt: skip
-
-
-def no_gradients(model: nn.Module) -> nn.Module:
-    return model.requires_grad_(False)

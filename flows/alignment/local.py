@@ -7,14 +7,13 @@ import os
 import signal
 from pathlib import Path
 
-import psutil
-
 from flows import environment
 from flows.alignment.session import Session
 from flows.costs.budget import finish_run, paid_in_words
 from flows.graph.inputs import check_inputs
 from flows.graph.stages import Graph
 from flows.history import experiments, looks
+from flows.history.left_open import is_alive
 from flows.hosting import login, tracking_server
 from flows.settings import read_settings
 from flows.storage import gc_lock
@@ -115,7 +114,7 @@ def _run(root: Path, graph: Graph, settings, cores: int, console, prefect: Prefe
         prefect.wait()
         board = board_of(session, console)
         session.listeners += [board, tracker]
-        with stopping_cleanly(session), board:
+        with stopping_cleanly(session), tracker.killed_with_it(), board:
             state = flow(session.id, return_state=True)
         finished = state.is_completed() and not session.lasting_errors
         tracker.close(finished)
@@ -236,14 +235,4 @@ def _holders_are_dead(path: Path) -> bool:
     except ValueError:
         return True
     holders = [*locks.get("write", {}).values(), *(h for held in locks.get("read", {}).values() for h in held)]
-    return not any(_alive(holder["pid"], written) for holder in holders)
-
-
-def _alive(pid: int, since: float) -> bool:
-    try:
-        process = psutil.Process(pid)
-        return process.status() != psutil.STATUS_ZOMBIE and process.create_time() <= since + 1
-    except psutil.Error:
-        return False
-
-
+    return not any(is_alive(holder["pid"], written) for holder in holders)

@@ -11,6 +11,17 @@ REWARD_ACCURACY = 0.75
 UNSEEN_PROMPTS = 400  # fewer prove too little
 
 
+def parse(text: str) -> list[int]:
+    """The numbers of --seeds. Raises ValueError for anything else, and for one that stands there twice."""
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isascii() and part.isdigit() for part in parts):
+        raise ValueError(f"--seeds {text}: write whole numbers separated by commas, for example 0,1,2")
+    seeds = [int(part) for part in parts]
+    if len(set(seeds)) < len(seeds):
+        raise ValueError(f"--seeds {text}: a seed stands there twice; name each once, a repeated one tells nothing new")
+    return seeds
+
+
 @dataclass(frozen=True)
 class Seed:
     """The documents that one seed's run left."""

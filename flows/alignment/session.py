@@ -60,7 +60,7 @@ class Session:
         self.id = uuid.uuid4().hex[:12]
         self.root, self.state, self.graph, self.settings, self.cores = root, state, graph, settings, cores
         self.listeners, self.anchors, self.share = listeners, anchors, share
-        self.ledger = Ledger(state / "ledger.jsonl")
+        self.ledger = Ledger(state)
         self.processes = Processes()
         self.runs: dict[str, StageRun] = {}
         self.errors: list[StageError] = []

@@ -4,14 +4,14 @@ A stage's run is keyed by the stage's version and marked complete last. Whatever
 next pass, so a kill between a stage's end and its logging loses nothing; a stage that has one is only pointed to.
 """
 
+import contextlib
 import os
 import queue
 import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from flows.alignment.anchors import Asked
@@ -25,7 +25,7 @@ from flows.graph import running, stage_inputs
 from flows.graph.live import Tail
 from flows.graph.running import StageError, StageRun, supervised_command
 from flows.graph.stages import Graph
-from flows.history import evidence, experiments, records
+from flows.history import evidence, experiments, left_open, records
 from flows.history.recorded import MADE_FROM
 from flows.hosting import servers
 from flows.redact import redact
@@ -69,7 +69,7 @@ def _complete_in_sqlite(uri: str) -> set[tuple[str, str]] | None:
         " WHERE r.lifecycle_stage = 'active' AND m.value IS NULL"
     )
     try:
-        with closing(experiments.read_only(file)) as connection:
+        with contextlib.closing(experiments.read_only(file)) as connection:
             return set(connection.execute(query, (STAGE, VERSION, COMPLETE, experiments.MOVED_TO)).fetchall())
     except sqlite3.Error:
         return None
@@ -123,7 +123,19 @@ class Tracker:
 
     def close(self, finished: bool) -> None:
         """Write what is left and end the parent run; returns when everything is stored."""
-        self._jobs.put(lambda: self._close(finished))
+        self._last(lambda: self._close("FINISHED" if finished else "FAILED"))
+
+    @contextlib.contextmanager
+    def killed_with_it(self) -> Iterator[None]:
+        """While inside, an interruption ends the runs in MLflow as well."""
+        try:
+            yield
+        except BaseException:
+            self._last(self._kill)
+            raise
+
+    def _last(self, job: Callable[[], None]) -> None:
+        self._jobs.put(job)
         self._jobs.put(None)
         self._thread.join()
 
@@ -174,29 +186,20 @@ class Tracker:
         else:
             root = experiments.artifact_root()
             self._experiment = client.create_experiment(name, artifact_location=root.as_uri() if root else None)
-        self._close_dead_parents(client)
+        left_open.close_dead(client, experiments.linked(client, name))
         self._connected = client
 
     def _open(self, flow_run_id: str) -> None:
         if self._connected is None:
             return
-        tags = {KIND: "flow", "plumb.prefect_flow_run": flow_run_id, **_process_tags(), **_git_tags(self._session.root)}
+        tags = {KIND: "flow", "plumb.prefect_flow_run": flow_run_id, **left_open.process_tags()}
+        tags |= _git_tags(self._session.root)
         tags[MADE_FROM] = stage_inputs.inputs_hash(stage_inputs.inputs(self._session.root))
         if self._session.share and self._session.share.segment:
             tags[segment_cost.SEGMENT] = self._session.share.segment
         run = self._connected.create_run(self._experiment, tags=tags, run_name=f"align {flow_run_id[:8]}")
         self._parent = run.info.run_id
         self._client = self._connected
-
-    def _close_dead_parents(self, client) -> None:
-        import psutil
-
-        where = f"tags.`{KIND}` = 'flow' AND attributes.status = 'RUNNING'"
-        for run in client.search_runs([self._experiment], filter_string=where):
-            tags = run.data.tags
-            here = tags.get("plumb.host") == _process_tags()["plumb.host"]
-            if here and not psutil.pid_exists(int(tags.get("plumb.pid", "0") or 0)):
-                client.set_terminated(run.info.run_id, "KILLED")
 
     def _preflighted(self, found: Preflight) -> None:
         if self._client is not None:
@@ -288,7 +291,16 @@ class Tracker:
         self._client.set_tag(run_id, "plumb.error", redact(f"{error.kind}: {error.message}")[:PARAGRAPH])
         self._client.set_terminated(run_id, "FAILED")
 
-    def _close(self, finished: bool) -> None:
+    def _kill(self) -> None:
+        """What runs at the moment is no longer waited for."""
+        for run_id, tail in self._tails.values():
+            records.write_curves(self._client, run_id, tail)
+            self._client.set_terminated(run_id, "KILLED")
+        if self._client is not None:
+            self._client.set_tag(self._parent, left_open.ENDED, left_open.INTERRUPTED)
+        self._close("KILLED")
+
+    def _close(self, status: str) -> None:
         if self._client is None:
             return
         for stage, run_id, process, log in self._models:
@@ -302,13 +314,7 @@ class Tracker:
         lock = self._session.root / "dvc.lock"
         if lock.exists():
             self._client.log_artifact(self._parent, str(lock))
-        self._client.set_terminated(self._parent, "FINISHED" if finished else "FAILED")
-
-
-def _process_tags() -> dict[str, str]:
-    import platform
-
-    return {"plumb.host": platform.node(), "plumb.pid": str(os.getpid())}
+        self._client.set_terminated(self._parent, status)
 
 
 def _git_tags(root: Path) -> dict[str, str]:

@@ -5,9 +5,8 @@ import os
 import sys
 import tempfile
 from pathlib import Path
-from urllib.parse import unquote, urlparse
 
-from flows.history import experiments, registry
+from flows.history import registry
 from flows.settings import read_sections
 
 MODEL_FOLDER, TOKENIZER_FOLDER = "model", "components/tokenizer"  # as MLflow lays a transformers model out
@@ -59,10 +58,9 @@ def downloaded(client, version: registry.Version, state: Path) -> Path:
     """The files of a registered version: where MLflow keeps them if that is on this machine, else a copy made once."""
     import mlflow
 
-    address = experiments.address_now(client.get_model_version_download_uri(version.name, str(version.number)))
-    local = urlparse(address)
-    if local.scheme in ("", "file"):
-        return Path(unquote(local.path))
+    local = registry.local_files(client, version)
+    if local is not None:
+        return local
     folder = state / "models" / hashlib.sha256(f"{version.uri} {version.source}".encode()).hexdigest()[:16]
     if not folder.is_dir():
         folder.parent.mkdir(parents=True, exist_ok=True)

@@ -225,7 +225,7 @@ def check_preflight(root: Path) -> Iterator[Finding]:
         found = preflight.run(root, state, parts, set(preflight.ROLE_OF.values()), True, limit, processes)
     finally:
         processes.stop()
-    Ledger(state / "ledger.jsonl").append(found.cost)
+    Ledger(state).append(found.cost)
     for one in found.findings:
         yield Finding(one.level, preflight.NAME, f"{one.subject}: {one.text}", one.remedy)
     if not found.problems:

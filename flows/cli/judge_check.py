@@ -127,8 +127,3 @@ def _interval(found: Interval) -> str:
     if found is None or found["ci_low"] is None:
         return _value(found)
     return f"{found['value']:.3f} [{found['ci_low']:.3f}, {found['ci_high']:.3f}]"
-
-
-def add_to(app: typer.Typer) -> None:
-    """Make the command part of `plumb`."""
-    app.command()(judge_check)

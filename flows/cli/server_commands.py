@@ -1,4 +1,4 @@
-"""The commands of the servers: up, setup-server. Imported by flows/cli/main.py, as light as it."""
+"""The commands of the servers: up, setup-server. As light as flows/cli/main.py."""
 
 from typing import Annotated
 
@@ -17,7 +17,7 @@ def up(
         bool, typer.Option("--deploy", help="Deploy infra/prefect.yaml: retraining, nightly and by Run in the pages.")
     ] = False,
 ):
-    """Start Prefect and MLflow for this project on this machine, with workers; Ctrl-C ends all of it.
+    """Start Prefect and MLflow for this project here, with workers; Ctrl-C ends it.
 
     While they run, `plumb align` in the same project uses this Prefect server by itself. One worker per work pool of
     dvc.yaml runs deployed flows in processes of this machine, in this project; each takes about 150 MB and waits until
@@ -41,23 +41,16 @@ def setup_server(
         ),
     ] = None,
 ):
-    """Give the team's Prefect server, at PREFECT_API_URL, what it needs once; repeated, it changes nothing.
+    """Give the team's Prefect server what it needs once; repeated, it changes nothing.
 
-    An automation marks flow runs as crashed from which three heartbeats in a row did not come; another posts that to
-    PLUMB_ALERT_URL, or to what the Secret block plumb-alert-url holds, if either is set. `plumb up` does the same on
-    its own server.
+    The server is the one at PREFECT_API_URL. An automation marks flow runs as crashed from which three heartbeats in a
+    row did not come; another posts that to PLUMB_ALERT_URL, or to what the Secret block plumb-alert-url holds, if
+    either is set. `plumb up` does the same on its own server.
     """
     from flows.hosting import servers
     from flows.hosting import up as running
 
-    root = command.project()
-    api = servers.running_prefect(root)
+    api = servers.running_prefect(command.project())
     if api is None:
         raise ValueError("no Prefect server is known; set PREFECT_API_URL to the team's, or start one (plumb up)")
-    command.console().print(running.set_up_server(api, heartbeat), markup=False, highlight=False, soft_wrap=True)
-
-
-def add_to(app: typer.Typer) -> None:
-    """Make these commands part of `plumb`."""
-    app.command()(up)
-    app.command("setup-server")(setup_server)
+    command.console().print(running.set_up_server(api, heartbeat), soft_wrap=True)

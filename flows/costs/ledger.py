@@ -52,10 +52,10 @@ class Entry:
 
 
 class Ledger:
-    """The ledger at `path`; a missing one is empty."""
+    """The ledger of PLUMB_STATE; a missing one is empty."""
 
-    def __init__(self, path: Path):
-        self.path = path
+    def __init__(self, state: Path):
+        self.path = state / "ledger.jsonl"
 
     def append(self, entry: Entry) -> None:
         """Add one line."""

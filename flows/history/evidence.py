@@ -148,24 +148,15 @@ def _gate_document(client, run, gate_hash: str) -> dict[str, Any]:
 def _logged_model(client, run):
     """The packaged model that was logged under its run; the last one, if a killed attempt left others."""
     outputs = client.get_run(run.info.run_id).outputs
-    models = [_find_model(client, output.model_id) for output in (outputs.model_outputs if outputs else [])]
+    models = [
+        experiments.if_there(client.get_logged_model, output.model_id)
+        for output in (outputs.model_outputs if outputs else [])
+    ]
     whole = [model for model in models if model is not None and str(model.status).endswith("READY")]
     if not whole:
         way_out = "delete the run, then plumb align logs it again"
         raise ValueError(f"MLflow run {run.info.run_id} holds no packaged model; {way_out}")
     return max(whole, key=lambda model: model.creation_timestamp)
-
-
-def _find_model(client, model_id: str):
-    """The logged model; None when it was deleted."""
-    from mlflow.exceptions import MlflowException
-
-    try:
-        return client.get_logged_model(model_id)
-    except MlflowException as error:
-        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
-            return None
-        raise
 
 
 def _parent_run(client, gate_run: str, package_run: str):

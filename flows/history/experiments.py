@@ -5,14 +5,23 @@ the runs of a moved project go to a new experiment of the same name, linked by t
 are read where they lie now.
 """
 
+import json
 import os
 import sqlite3
+import tempfile
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 SQLITE, FOLDER = "sqlite:///", "mlartifacts"
 MOVED_FROM, MOVED_TO = "plumb.moved_from", "plumb.moved_to"
+# `linked` for a store that is read without MLflow; its parameters are the name and MOVED_FROM.
+LINKED_IN_SQLITE = (
+    "WITH RECURSIVE linked(id) AS (SELECT experiment_id FROM experiments WHERE name = ? UNION"
+    " SELECT CAST(t.value AS INTEGER) FROM linked JOIN experiment_tags t ON t.experiment_id = linked.id AND t.key = ?)"
+)
 
 
 def store_file(uri: str) -> Path | None:
@@ -45,7 +54,7 @@ def moved_from(name: str) -> Path | None:
     """Where the experiment still keeps its artifacts, if that is beside the store of a project that was moved."""
     file = store_file(os.environ["MLFLOW_TRACKING_URI"])
     found = state_in_sqlite(file, name) if file else None
-    old = _local(found[2]) if found else None
+    old = local_path(found[2]) if found else None
     return old if old and old.name == FOLDER and old.resolve() != artifact_root() else None
 
 
@@ -68,6 +77,29 @@ def follow(name: str) -> str | None:
     )
 
 
+def linked(client, name: str) -> list[str]:
+    """The ids of the experiment of this name and of those that it goes on from; none where there is no such name."""
+    ids: list[str] = []
+    experiment = client.get_experiment_by_name(name)
+    while experiment and experiment.experiment_id not in ids:
+        ids.append(experiment.experiment_id)
+        before = experiment.tags.get(MOVED_FROM)
+        experiment = if_there(client.get_experiment, before) if before else None
+    return ids
+
+
+def if_there(get: Callable[[str], Any], name: str) -> Any:
+    """What MLflow has of this name or id; None where it has none, or none any more."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return get(name)
+    except MlflowException as error:
+        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+            return None
+        raise
+
+
 def in_place(client) -> list[str]:
     """The ids of the experiments whose artifacts lie where MLflow says."""
     return [one.experiment_id for one in client.search_experiments() if MOVED_TO not in one.tags]
@@ -75,7 +107,7 @@ def in_place(client) -> list[str]:
 
 def address_now(uri: str) -> str:
     """The address of artifacts, also of those that a moved project has brought along."""
-    path, root = _local(uri), artifact_root()
+    path, root = local_path(uri), artifact_root()
     if path is None or root is None or FOLDER not in path.parts:
         return uri
     here = root.joinpath(*path.parts[path.parts.index(FOLDER) + 1 :])
@@ -100,6 +132,15 @@ def fetch(client, run_id: str, path: str, folder: str) -> Path:
     return Path(artifacts(client, run_id).download_artifacts(path, folder))
 
 
-def _local(uri: str) -> Path | None:
-    parts = urlsplit(uri)
-    return Path(unquote(parts.path)) if parts.scheme == "file" else None
+def store_json(client, run_id: str, path: str, document: Mapping[str, Any]) -> None:
+    """Write a JSON artifact of a run where its artifacts lie now."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / Path(path).name
+        file.write_text(json.dumps(document, indent=2, ensure_ascii=False), encoding="utf-8")
+        artifacts(client, run_id).log_artifact(str(file), str(Path(path).parent))
+
+
+def local_path(address: str) -> Path | None:
+    """The path that an address means on this machine; None for one of another kind."""
+    parts = urlsplit(address)
+    return Path(unquote(parts.path)) if parts.scheme in ("", "file") else None

@@ -12,6 +12,7 @@ import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from flows.history import experiments
 
@@ -124,14 +125,7 @@ def read(client, name: str) -> State:
 
 def find_model(client, name: str):
     """MLflow's registered model; None where there is none."""
-    from mlflow.exceptions import MlflowException
-
-    try:
-        return client.get_registered_model(name)
-    except MlflowException as error:
-        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
-            return None
-        raise
+    return experiments.if_there(client.get_registered_model, name)
 
 
 def champion_number(uri: str, name: str) -> int | None:
@@ -185,6 +179,12 @@ def resolve(client, uri: str) -> Version:
         there = ", ".join([*(f"@{a}" for a in sorted(state.aliases)), *(f"/{n}" for n in state.versions)])
         raise ValueError(f"{uri} does not exist; {name} has {there}")
     return found
+
+
+def local_files(client, version: Version) -> Path | None:
+    """Where the files of a version lie on this machine, also after a move; None where MLflow has them elsewhere."""
+    address = client.get_model_version_download_uri(version.name, str(version.number))
+    return experiments.local_path(experiments.address_now(address))
 
 
 # --- writing ---

@@ -123,19 +123,9 @@ def nothing_new(before: Remembered, inputs: str, champion: str, commit: str) -> 
 # --- MLflow ---
 
 
-def experiment_id(client, name: str) -> str | None:
-    found = client.get_experiment_by_name(name)
-    return found.experiment_id if found else None
-
-
 def on_inputs(client, experiment: str, inputs: str) -> list[Remembered]:
-    """Every retraining that met these inputs."""
-    number = experiment_id(client, experiment)
-    if number is None:
-        return []
-    where = f"tags.`{KIND}` = '{RETRAIN}' AND tags.`{PREFIX}inputs` = '{inputs}' AND attributes.status = 'FINISHED'"
-    found = client.search_runs([number], filter_string=where)
-    return [_remembered(run.info.run_id, run.info.start_time, run.data.tags) for run in found]
+    """Every retraining that met these inputs, also before the project was moved."""
+    return _finished(client, experiment, f" AND tags.`{PREFIX}inputs` = '{inputs}'")
 
 
 def latest(uri: str, experiment: str) -> list[Remembered]:
@@ -145,23 +135,27 @@ def latest(uri: str, experiment: str) -> list[Remembered]:
         return _latest_in_sqlite(file, experiment) if file.exists() else []
     from mlflow import MlflowClient
 
-    client = MlflowClient(uri)
-    number = experiment_id(client, experiment)
-    where = f"tags.`{KIND}` = '{RETRAIN}' AND attributes.status = 'FINISHED'"
-    order = ["attributes.start_time DESC"]
-    found = client.search_runs([number], where, max_results=SHOWN, order_by=order) if number else []
-    return [_remembered(run.info.run_id, run.info.start_time, run.data.tags) for run in found]
+    return _finished(MlflowClient(uri), experiment)[:SHOWN]
+
+
+def _finished(client, experiment: str, more: str = "") -> list[Remembered]:
+    """The retrainings that were written down, the newest first."""
+    ids = experiments.linked(client, experiment)
+    where = f"tags.`{KIND}` = '{RETRAIN}' AND attributes.status = 'FINISHED'{more}"
+    runs = client.search_runs(ids, where, order_by=["attributes.start_time DESC"]) if ids else []
+    return [_remembered(run.info.run_id, run.info.start_time, run.data.tags) for run in runs]
 
 
 def _latest_in_sqlite(file: Path, experiment: str) -> list[Remembered]:
     query = (
-        "SELECT r.run_uuid, r.start_time FROM runs r"
+        f"{experiments.LINKED_IN_SQLITE} SELECT r.run_uuid, r.start_time FROM runs r"
         " JOIN tags k ON k.run_uuid = r.run_uuid AND k.key = ? AND k.value = ?"
-        " JOIN experiments e ON e.experiment_id = r.experiment_id AND e.name = ?"
-        " WHERE r.status = 'FINISHED' AND r.lifecycle_stage = 'active' ORDER BY r.start_time DESC LIMIT ?"
+        " WHERE r.experiment_id IN (SELECT id FROM linked) AND r.status = 'FINISHED'"
+        " AND r.lifecycle_stage = 'active' ORDER BY r.start_time DESC LIMIT ?"
     )
     with contextlib.closing(experiments.read_only(file)) as connection:
-        runs = connection.execute(query, (KIND, RETRAIN, experiment, SHOWN)).fetchall()
+        wanted = (experiment, experiments.MOVED_FROM, KIND, RETRAIN, SHOWN)
+        runs = connection.execute(query, wanted).fetchall()
         tags = "SELECT key, value FROM tags WHERE run_uuid = ?"
         return [_remembered(run, at, dict(connection.execute(tags, (run,)).fetchall())) for run, at in runs]
 
@@ -194,8 +188,7 @@ def answered(client, model: str, gate: str, answer: str) -> None:
 
 def remember(client, experiment: str, decision: Decision, flow_run: str) -> str:
     """Write it down; it counts once its run is finished. Returns the run's id."""
-    number = experiment_id(client, experiment)
-    assert number is not None, "align made the experiment"
+    (number, *_) = experiments.linked(client, experiment)  # align made it
     tags = {KIND: RETRAIN, "plumb.prefect_flow_run": flow_run, "mlflow.source.git.commit": decision.commit}
     run = client.create_run(number, tags={**tags, **decision.tags()}, run_name=f"retrain {flow_run[:8]}")
     client.set_terminated(run.info.run_id, "FINISHED")

@@ -195,7 +195,7 @@ def bring_up_to_date(place: Path, anchors: bool, listener: Listener, share: Shar
 def _run(session: Session, tracker: Tracker, listener: Listener) -> None:
     from flows.align import align
 
-    with local.stopping_cleanly(session), listener(session) as board:
+    with local.stopping_cleanly(session), tracker.killed_with_it(), listener(session) as board:
         session.listeners += [board, tracker]
         ended = align(session.id, return_state=True)
     finished = ended.is_completed() and not session.lasting_errors

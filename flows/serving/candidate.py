@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from flows.history import evidence, looks, registry
+from flows.history import evidence, experiments, looks, registry
 from flows.history.evidence import Evidence, Refused
 from flows.history.registry import State, Version
 from flows.hosting import servers
@@ -104,8 +104,10 @@ def verify(place: Place, found: Evidence, version: Version) -> float:
         return float(version.tags[registry.VERIFIED])
     with _working_folder(place.state) as folder:
         package = package_files.fetch(place.root, found.package_md5, folder / "package")
-        (folder / "registered").mkdir()
-        registered = Path(mlflow.artifacts.download_artifacts(version.uri, dst_path=str(folder / "registered")))
+        registered = registry.local_files(place.client, version)
+        if registered is None:
+            (folder / "registered").mkdir()
+            registered = Path(mlflow.artifacts.download_artifacts(version.uri, dst_path=str(folder / "registered")))
         _check_files(place, registered, f"what MLflow holds as {version.uri}")
         difference = place.verify(package, registered)
     if not difference <= place.config.logit_tolerance:
@@ -130,7 +132,7 @@ def attach(place: Place, found: Evidence, version: Version, request: Request) ->
         state = registry.settle(client, name)
         if state.aliases.get(registry.CHAMPION) == version.number:
             return
-        client.log_dict(found.package_run, dict(found.gate), evidence.copy_path(found.gate_hash))
+        experiments.store_json(client, found.package_run, evidence.copy_path(found.gate_hash), found.gate)
         registry.write_tags(client, state.versions[version.number], _evidence_tags(found, request))
         text = summary(found, request)[:DESCRIPTION_CHARACTERS]
         client.update_model_version(name, str(version.number), text)

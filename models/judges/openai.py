@@ -6,7 +6,7 @@ for any JSON object, and one that refuses that too for plain text; what comes ba
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -37,9 +37,10 @@ class OpenAIJudge:
     `revision` and `epoch` change nothing that is sent; they tell verdicts apart when the model behind a name changes.
     `temperature`: None sends none, for models that take no other than their own. `token_limit`: the request's field
     that takes `max_tokens`, which must leave room for what a model thinks before it answers.
-    Prices are per million tokens; tokens from a cache cost `cached_price`, tokens of reasoning `reasoning_price`, None
-    for what others cost. Raises ValueError for a template that lacks a field or criteria
-    that it does not have, JudgeError without an address or a key in the environment.
+    Prices are per million tokens; tokens from a cache cost `cached_price`, tokens written to one `cache_write_price`,
+    tokens of reasoning `reasoning_price`, None for what others cost. What a router says it charged counts where it is
+    more. Raises ValueError for a template that lacks a field or criteria that it does not have, JudgeError without an
+    address or a key in the environment.
     """
 
     name: str
@@ -56,12 +57,14 @@ class OpenAIJudge:
     input_price: float = 0.0
     output_price: float = 0.0
     cached_price: float | None = None
+    cache_write_price: float | None = None
     reasoning_price: float | None = None
     timeout_seconds: float = 60.0
     rates: bool = True
     template: Template = TEMPLATE
     format: str | None = field(default=None, init=False)  # the first of FORMATS that the server took
     longest_reply: int = field(default=0, init=False)  # tokens; some servers count reasoning beside max_tokens
+    dearest: float = field(default=1.0, init=False)  # times its price that a call was charged at most
     endpoint: Endpoint = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -88,23 +91,31 @@ class OpenAIJudge:
         }
 
     def worst_cost(self, question: Question) -> float:
-        """No token is shorter than a byte, and no answer longer than `max_tokens` and what was longer so far."""
+        """No token is shorter than a byte, no answer longer than `max_tokens` and what was longer so far, and no call
+        dearer by more than one was so far."""
         sent = messages(question, list(self.weights), self.template)
         tokens = sum(len(message["content"].encode()) + _MESSAGE_TOKENS for message in sent)
-        return self.cost(tokens, max(self.max_tokens, self.longest_reply))
+        return self.dearest * self.cost(tokens, max(self.max_tokens, self.longest_reply))
 
     def cost(self, input_tokens: float, output_tokens: float) -> float:
         """At most, of one call, in the currency of its prices: whether tokens are cached or of reasoning is unknown."""
-        read = max(self.input_price, self.cached_price or 0.0)
+        read = max(self.input_price, self.cached_price or 0.0, self.cache_write_price or 0.0)
         written = max(self.output_price, self.reasoning_price or 0.0)
         return (input_tokens * read + output_tokens * written) / _MILLION
 
-    def _price(self, usage: Usage) -> float:
-        cached = self.input_price if self.cached_price is None else self.cached_price
-        reasoning = self.output_price if self.reasoning_price is None else self.reasoning_price
-        read = (usage.input - usage.cached) * self.input_price + usage.cached * cached
-        written = (usage.output - usage.reasoning) * self.output_price + usage.reasoning * reasoning
-        return (read + written) / _MILLION
+    def _charge(self, usage: Usage) -> float:
+        """Tokens times their prices, or what was billed where that is more."""
+        cost = usage.input * self.input_price + usage.output * self.output_price
+        for tokens, price, usual in (
+            (usage.cached, self.cached_price, self.input_price),
+            (usage.written_to_cache, self.cache_write_price, self.input_price),
+            (usage.reasoning, self.reasoning_price, self.output_price),
+        ):
+            cost += 0.0 if price is None else tokens * (price - usual)
+        cost /= _MILLION
+        if cost > 0:
+            self.dearest = max(self.dearest, usage.billed / cost)
+        return max(cost, usage.billed)
 
     async def __aenter__(self) -> "OpenAIJudge":
         await self.endpoint.__aenter__()
@@ -116,20 +127,21 @@ class OpenAIJudge:
     async def turn(self) -> None:
         await self.endpoint.pace.turn()
 
-    async def ask(self, question: Question) -> Reply:
+    async def ask(self, question: Question, before_another: Callable[[], None] = lambda: None) -> Reply:
         """One call; more only until the first answer, where the server refuses a format or a field.
 
-        Raises Passing, Unusable, Refused or JudgeError, as asking.py wants them.
+        Raises Passing, Unusable, Refused or JudgeError, as asking.py wants them, and what `before_another` raises.
         """
         forms = list(FORMATS if self.format is None else FORMATS[FORMATS.index(self.format) :])
         while True:
             form = forms.pop(0)
             try:
-                reply = await self._ask(question, form)
+                reply = await self._ask(question, form, before_another)
             except Refused as refusal:
                 unknown = self.format is None and refusal.status in _UNPROCESSABLE and not refusal.for_its_text
                 if not forms or not (unknown or refusal.field == "response_format"):
                     raise
+                before_another()
             except Unusable:
                 self.format = form
                 raise
@@ -147,7 +159,7 @@ class OpenAIJudge:
         """Fields of a request that the server refused, and what was sent in their places."""
         return self.endpoint.dropped
 
-    async def _ask(self, question: Question, form: str) -> Reply:
+    async def _ask(self, question: Question, form: str, before_another: Callable[[], None]) -> Reply:
         criteria = list(self.weights)
         body = {
             "model": self.model,
@@ -158,7 +170,7 @@ class OpenAIJudge:
             **self._response_format(form, criteria, question.second is not None),
         }
         try:
-            completion = await self.endpoint.post(body)
+            completion = await self.endpoint.post(body, before_another)
         except Passing as failure:
             failure.cost = self.worst_cost(question) if failure.may_be_paid else 0.0
             raise
@@ -178,7 +190,7 @@ class OpenAIJudge:
             raise self._no_completion(question, completion)
         usage = read_usage(completion.get("usage"))
         # Where nothing is said, charge the most that it can have been.
-        cost = self._price(usage) if usage else self.worst_cost(question)
+        cost = self._charge(usage) if usage else self.worst_cost(question)
         tokens = (usage.input, usage.output) if usage else (0, 0)
         self.longest_reply = max(self.longest_reply, tokens[1])
         cut_off = completion["choices"][0].get("finish_reason") == "length"

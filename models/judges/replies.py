@@ -19,35 +19,62 @@ LOWEST, HIGHEST = 1, 5
 SHOWN = 200  # characters of a reply in a message
 _THOUGHT = r"(?:\w+:)?(?:think|thinking|thought|reasoning)"
 _REASONED = re.compile(
-    rf".*(?:</{_THOUGHT}>|\[/THINK\]|◁/think▷|<\|channel\|>final<\|message\|>)", re.DOTALL | re.IGNORECASE
+    rf"\A.*(?:</{_THOUGHT}>|\[/THINK\]|◁/think▷|<\|channel\|>final<\|message\|>)", re.DOTALL | re.IGNORECASE
 )
 _UNFINISHED = re.compile(rf"<{_THOUGHT}>|\[THINK\]|◁think▷|<\|channel\|>analysis", re.IGNORECASE)
 _QUOTED = re.compile(r"<<<BEGIN [^\n]*>>>.*?(?:<<<END [^\n]*>>>|\Z)|^[ \t]*>[^\n]*$", re.DOTALL | re.MULTILINE)
-_TAGS = re.compile(r"</?(?:answer|final_answer|verdict|judge?ment|result|output)>", re.IGNORECASE)
-_BOXED = re.compile(r"\\boxed\{(?:\\\w+\{)?([^{}\n]*)\}+")
 _FENCE = re.compile(r"^[ \t]*```\w*[ \t]*$", re.MULTILINE)
 _INVISIBLE = re.compile("[\u00ad\u200b-\u200f\u2060\ufeff]")
-_BRACKETS = str.maketrans("【】「」『』〔〕〖〗。→", "[][][][][].:")
-_WORD = re.compile(r"[^\W_]+")
+_SIGNS = {"。": ".", "→": ":", "⟦": "[[", "⟧": "]]", "≫": ">>", "≪": "<<", **dict.fromkeys("【「『〔〖《〈", "["),
+          **dict.fromkeys("】」』〕〗》〉", "]"), **dict.fromkeys("“”„«»", '"'), **dict.fromkeys("‘’", "'")}  # fmt: skip
+_NOUN = "(?:candidate|response|answer|assistant|option|model|output|summary)"
 _BEFORE, _AFTER = r"[ \t\"'*_`#([|-]*", r"[ \t\"'*_`)\]|.,;!]*"  # what may stand around a value that is all of its line
-_SUBJECT = r"(?:(?:the )?(?:candidate|response|answer|assistant|option|model|output|a(?= (?:tie|draw))|it is a) )?"
-_VALUE = rf"({_SUBJECT}[\"'*_`(\[]*(?:[A-Za-z]+|\d+(?:\.\d+)?))(?:[ \t]*(?:/|out of)[ \t]*5)?"
+_SUBJECT = rf"(?:(?:(?:the )?{_NOUN}|a(?= (?:tie|draw))|it is a)[ _-])?"
+_COMPARED = r"(?:[AB][ \t]*(?:<<?|==?|>>?)[ \t]*[AB])"
+_BETTER = (
+    r"(?:(?:clearly|slightly|much|significantly|marginally|far|somewhat|definitely|strongly|a bit|overall|the) )*"
+    rf"(?:better|best|stronger|superior|preferred|preferable|winner)(?: (?:one|{_NOUN}))?"
+)
+_REMARK = rf"[*_`]*[ \t]*\({_BETTER}\)"
+_VALUE = (
+    rf"({_SUBJECT}[\"'*_`(\[]*(?:{_COMPARED}|[A-Za-z]+|\d+(?:\.\d+)?))(?:[ \t]*(?:/|out of)[ \t]*5)?"
+    rf"(?:{_REMARK})?"
+)
+_SO = r"(?:(?:so|therefore|thus|hence|overall|in conclusion),? )?"
 _LABEL = (
-    r"(?:(?:so|therefore|thus|hence|overall|in conclusion),? )?(?:my |the )?(?:final |overall )?"
-    r"(?:verdict|answer|judge?ment|decision|choice|winner|preference|conclusion|result|rating|score"
-    r"|better (?:one|candidate|response|answer))"
+    rf"{_SO}(?:my |the )?(?:final |overall )?(?:verdict|answer|judge?ment|decision|choice|winner|preference|conclusion"
+    rf"|result|rating|score|preferred(?: {_NOUN})?|more helpful(?: {_NOUN})?|better (?:one|{_NOUN}))"
 )
-_OUTCOME = r"(?: (?:is (?:clearly )?(?:the )?(?:better|best|winner)(?: (?:one|candidate|response|answer))?|wins))"
-_LABELLED = re.compile(
-    rf"{_BEFORE}{_LABEL}[\"'*_`]*(?:[ \t]*[:=–—-]|[ \t]is:?)[ \t\"'*_`(\[]*{_VALUE}{_AFTER}", re.IGNORECASE
-)
+_IS = r"[\"'*_`]*(?:[ \t]*[:=–—-]|[ \t]is:?)"
+_NAMED = rf"(?:{_SUBJECT}[*_`]*[AB]|{_NOUN} [*_`]*[12])[*_`]*"
+_OUTCOME = rf" (?:is {_BETTER}|wins)\b(?: (?:than|over|to) {_NAMED})?"
+_REASON = r"(?:,? (?:because|since)\b.*)?"
+_LABELLED = re.compile(rf"{_BEFORE}{_LABEL}{_IS}[ \t\"'*_`(\[]*{_VALUE}{_REASON}{_AFTER}", re.IGNORECASE)
 _BARE = re.compile(f"{_BEFORE}{_VALUE}{_AFTER}", re.IGNORECASE)
 _WINS = re.compile(
-    rf"{_BEFORE}(?:(?:so|therefore|thus|hence|overall|in conclusion),? )?(?:I (?:choose|pick|prefer) )?"
-    rf"({_SUBJECT}[*_`]*[AB])[*_`]*{_OUTCOME}{_AFTER}", re.IGNORECASE
+    rf"{_BEFORE}{_SO}(?:I (?:choose|pick|prefer|select) ({_NAMED})(?: (?:over|to) {_NAMED})?|({_NAMED}){_OUTCOME})"
+    rf"{_REASON}{_AFTER}", re.IGNORECASE,
 )
-_BRACKETED = re.compile(r"\[\[[ \t]*((?:[A-Za-z]+ )?[A-Za-z]+|\d)[ \t]*\]\]")
-_LABELS = "verdict winner answer choice preference decision judgement judgment rating score".split()  # of JSON
+_WON = re.compile(rf"\b({_NAMED}){_OUTCOME}", re.IGNORECASE)  # within a sentence
+_SENTENCE_END = re.compile(r"(?<=[.!?])[\"'*_`)]*[ \t]+")
+_BRACKETED = re.compile(rf"\[\[[ \t]*({_COMPARED}|(?:[A-Za-z]+ )?(?:[A-Za-z]+|\d))[ \t]*\]\]", re.IGNORECASE)
+_INTRODUCED = re.compile(
+    rf"{_BEFORE}(?:{_LABEL}{_IS}(?:(?! not | neither )[ \w\"'*:,])*|(?:\d[.)] )?{_NAMED}{_OUTCOME}[*_`]*:?) ?",
+    re.IGNORECASE,
+)
+_GOES_ON = re.compile(r"[\"'*_`)$ \t]*(?:[.,;:!(\n–—-]|because\b|since\b|as\b)", re.IGNORECASE)
+_RETRACTED = re.compile(r"\b(?:no|wait|actually|rather|instead|sorry|correction)\b", re.IGNORECASE)
+_TAG = r"(?:answer|verdict|judge?ment|result|output|decision|choice|winner|preference|preferred|rating|score)"
+_TAGGED = re.compile(rf"<((?:final_)?{_TAG})>\s*{_BEFORE}{_VALUE}{_AFTER}\s*</\1>", re.IGNORECASE)
+_TAGS = re.compile(rf"</?(?:final_)?{_TAG}>", re.IGNORECASE)
+_RESULT = re.compile(rf"\[RESULT\][ \t]*:?{_BEFORE}{_VALUE}", re.IGNORECASE)  # Prometheus
+_BOXED = re.compile(r"\\boxed\{(?:\\\w+\{)?([^{}\n]*)\}+")
+_WORD = re.compile(rf"\b{_COMPARED}(?!\w)|[^\W_]+", re.IGNORECASE)
+_REASON_BELOW = re.compile(r"^#* *Reason\b", re.MULTILINE)  # PandaLM's, below a number that stands for a response
+_SCORES = re.compile(r"(\d+(?:\.\d+)?)[ \t,]+(\d+(?:\.\d+)?)")  # JudgeLM's: of the first and of the second, of 10
+_KEY = re.compile(
+    rf"(?:(?:final|overall|my)[ _-]*)?(?:{_TAG}|better|best|chosen|selected|pick|conclusion)(?:[ _-]*{_NOUN})?"
+)  # of JSON
 
 Reader = Callable[[Any], float | None]  # None for a value that is no answer
 
@@ -104,8 +131,8 @@ def _answers(
     cut &= len(said) > 1  # a judge that may write one letter is always cut off after it
     whole = said.rpartition("\n")[0] if cut else said  # lines; the last one may say something else by its end
     readings = [*_objects(said, criteria), *_lines(whole, criteria), *_general(whole, criteria, ends=not cut)]
-    found = [({name: read(reading.values.get(name)) for name in criteria}, reading) for reading in readings]
-    answers = [(values, reading) for values, reading in found if None not in values.values()]
+    readable = [({name: read(reading.values.get(name)) for name in criteria}, reading) for reading in readings]
+    answers = [(values, reading) for values, reading in readable if None not in values.values()]
     own = [one for one in answers if not _is_quoted(*one, said, texts)]
     by_criterion = [one for one in own if not one[1].general]
     return by_criterion if any(reading.meant for _, reading in by_criterion) else own
@@ -123,8 +150,8 @@ def _own_words(text: str) -> str:
 
 def _plain(text: str) -> str:
     """In plain brackets and letters, what is marked as the answer in one way."""
-    plain = _INVISIBLE.sub("", unicodedata.normalize("NFKC", text)).translate(_BRACKETS)
-    return _TAGS.sub("\n", _BOXED.sub(r"[[\1]]", plain))
+    plain = _INVISIBLE.sub("", unicodedata.normalize("NFKC", text)).translate(str.maketrans(_SIGNS))
+    return _TAGS.sub("\n", _RESULT.sub(r"[[\1]]", _TAGGED.sub(r"[[\2]]\n", _BOXED.sub(r"[[\1]]", plain))))
 
 
 def _is_quoted(values: Mapping[str, float], reading: _Reading, said: str, texts: Sequence[str]) -> bool:
@@ -147,7 +174,8 @@ def _stands_in(source: str, written: str, text: str) -> bool:
 
 
 def _words(text: str) -> str:
-    return " ".join(_WORD.findall(text.lower()))
+    """In small letters, one space apart; "A > B" is one word."""
+    return " ".join("".join(word.split()) for word in _WORD.findall(text.lower()))
 
 
 def _objects(text: str, criteria: Sequence[str]) -> Iterator[_Reading]:
@@ -165,9 +193,8 @@ def _objects(text: str, criteria: Sequence[str]) -> Iterator[_Reading]:
         for one in _mappings(found):
             meant = bool(alone or not after.strip())
             yield _Reading(one, meant, text[place:end])
-            for label in _LABELS:
-                if label in one:
-                    yield _Reading(dict.fromkeys(criteria, one[label]), meant, text[place:end], general=True)
+            for key in filter(_KEY.fullmatch, one):
+                yield _Reading(dict.fromkeys(criteria, one[key]), meant, text[place:end], general=True)
         place = end
 
 
@@ -206,21 +233,51 @@ def _general(text: str, criteria: Sequence[str], ends: bool) -> Iterator[_Readin
     ends: the text's last line is where the reply ends."""
     lines = text.strip().split("\n")
     for place, line in enumerate(lines):
-        last = ends and place == len(lines) - 1
-        found = _LABELLED.fullmatch(line.strip()) or (last and (_BARE.fullmatch(line) or _WINS.fullmatch(line)))
-        if found:
-            yield _Reading(dict.fromkeys(criteria, found[1]), True, line, general=True)
-    for found in _BRACKETED.finditer(text):
-        before, after = text[: found.start()].rpartition("\n")[2], text[found.end() :].strip(" \t\r`*.$")
-        meant = not after.strip() or (not before.strip(" \t*") and after.startswith("\n"))
-        yield _Reading(dict.fromkeys(criteria, found[1]), meant, found[0], general=True)
+        for value, source in _of_line(line.strip(), ends and place == len(lines) - 1):
+            yield _Reading(dict.fromkeys(criteria, value), True, source, general=True)
+    if _SCORES.fullmatch(lines[0]) or _REASON_BELOW.search(text):
+        for value in (lines[0], f"response {lines[0]}"):
+            yield _Reading(dict.fromkeys(criteria, value), True, lines[0], general=True)
+    for match in _BRACKETED.finditer(text):
+        before, after = text[: match.start()].rpartition("\n")[2], text[match.end() :]
+        rest, alone = after.strip(" \t\r`*.$"), not before.strip(" \t*")
+        introduced = _INTRODUCED.fullmatch(before) and _GOES_ON.match(after)
+        meant = not rest.strip() or bool((alone and rest.startswith("\n")) or introduced)
+        value = "tie" if match[1].lower() == "c" else match[1]  # MT-bench's third choice
+        yield _Reading(dict.fromkeys(criteria, value), meant, match[0], general=True)
+
+
+def _of_line(line: str, is_last: bool) -> Iterator[tuple[str, str]]:
+    """(value, its words) of a line that is a verdict, begins with a sentence that is, or ends the reply with one. None
+    where its sentences name different winners, or one takes back what another says."""
+    if match := _LABELLED.fullmatch(line) or (is_last and _BARE.fullmatch(line)):
+        yield match[1], line
+        return
+    sentences = _SENTENCE_END.split(line)
+    own = [sentences[0]] if _LABELLED.fullmatch(sentences[0]) else []
+    own += sentences[-1:] if is_last and sentences[-1] not in own else []
+    won = {_preference(match[1]) for match in _WON.finditer(line)}
+    for sentence in own:
+        match = _LABELLED.fullmatch(sentence) or _WINS.fullmatch(sentence)
+        value = match and next(filter(None, match.groups()))
+        if value and won <= {_preference(value)} and not _RETRACTED.search(line):
+            yield value, sentence
 
 
 def _preference(value: Any) -> float | None:
     if not isinstance(value, str):
         return None
-    plain = re.sub(r"[^a-z ]", "", value.strip().lower())
-    return PREFERENCES.get(re.sub(rf"^{_SUBJECT}(?:a (?=tie|draw))?", "", plain).strip())
+    plain = re.sub(_REMARK, "", value.lower())
+    if match := re.fullmatch(r"\W*([ab])\s*([<=>])\2?\s*([ab])\W*", plain):
+        first, sign, second = match.groups()
+        return None if first == second else 0.5 if sign == "=" else PREFERENCES[first if sign == ">" else second]
+    if match := _SCORES.fullmatch(plain):
+        first, second = map(float, match.groups())
+        is_score = max(first, second) <= 10 and {first, second} != {1, 2}  # which may be ranks
+        return 0.5 + 0.5 * ((first > second) - (first < second)) if is_score else None
+    words = " ".join(re.findall("[a-z0-9]+", plain))
+    named = re.fullmatch(rf"(?:the )?{_NOUN} ([12])", words)
+    return PREFERENCES["ab"[int(named[1]) - 1]] if named else PREFERENCES.get(re.sub(f"^{_SUBJECT}", "", words))
 
 
 def _rating(value: Any) -> float | None:

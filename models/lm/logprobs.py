@@ -3,9 +3,8 @@
 The head is the widest matrix of a small model; running it over prompts and padding is wasted work and memory.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
-from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -17,21 +16,19 @@ from models.lm.batching import (
     evaluating,
     hidden_states,
     length_mask,
+    once_per_model,
     pad_right,
     unwrapped,
 )
 from models.lm.long_rope import on_each_side, switch_length
 from models.lm.packing import token_states
 
-_HEAD_IS_PLAIN: WeakKeyDictionary[nn.Module, bool] = WeakKeyDictionary()
-
 
 class ResponseLogprobs(NamedTuple):
-    """`logprobs` and `entropy` (batch, time) in nats, 0 outside `response_mask` (batch, time), boolean."""
+    """`logprobs` (batch, time) in nats, 0 outside `response_mask` (batch, time), boolean."""
 
     logprobs: Tensor
     response_mask: Tensor
-    entropy: Tensor | None
 
 
 class ResponseBatch(NamedTuple):
@@ -81,14 +78,14 @@ def head_is_plain(model: nn.Module) -> bool:
     Some architectures scale or cap logits after the head. Rather than know them by name, see once what the head is
     given, and whether large numbers in the place of its logits come out as they are.
     """
-    inner = unwrapped(model)
-    if inner not in _HEAD_IS_PLAIN:
-        head = inner.get_output_embeddings()
-        _HEAD_IS_PLAIN[inner] = head is not None and _reads_states_and_is_last(head, inner)
-    return _HEAD_IS_PLAIN[inner]
+    return _head_is_plain(unwrapped(model))
 
 
-def _reads_states_and_is_last(head: nn.Module, inner: nn.Module) -> bool:
+@once_per_model
+def _head_is_plain(inner: nn.Module) -> bool:
+    head = inner.get_output_embeddings()
+    if head is None:
+        return False
     read: list[Tensor] = []
     written: list[Tensor] = []
 
@@ -127,52 +124,47 @@ def states_and_logits(model: nn.Module, batch: ResponseBatch) -> tuple[Tensor, T
     return on_each_side(run, batch.ids, batch.lengths, batch.states, switch_length(backbone))
 
 
-def batch_logprobs(
-    model: nn.Module, batch: ResponseBatch, temperature: float, *, entropy: bool = False
-) -> ResponseLogprobs:
+def batch_logprobs(model: nn.Module, batch: ResponseBatch, temperature: float) -> ResponseLogprobs:
     """Log-probs of a joined batch in one forward pass, with gradient where it is enabled.
 
     Raises:
         ValueError: temperature is not above 0.
     """
     _, logits = states_and_logits(model, batch)
-    return logits_to_logprobs(logits, batch, temperature, entropy=entropy)
+    return logits_to_logprobs(logits, batch, temperature)
 
 
-def logits_to_logprobs(
-    logits: Tensor, batch: ResponseBatch, temperature: float, *, entropy: bool = False
-) -> ResponseLogprobs:
-    """Log-probs of a joined batch from its logits (response tokens, vocabulary).
-
-    Raises:
-        ValueError: temperature is not above 0.
-    """
+def logits_to_logprobs(logits: Tensor, batch: ResponseBatch, temperature: float) -> ResponseLogprobs:
+    """As `batch_logprobs`, from the batch's logits (response tokens, vocabulary)."""
     if temperature <= 0:
         raise ValueError(f"temperature={temperature} must be above 0; use 1 for log-probs of greedy responses")
     logits = logits.float()
     log_distribution = torch.log_softmax(logits if temperature == 1 else logits / temperature, dim=-1)
     chosen = log_distribution.gather(1, batch.targets[:, None]).squeeze(1)
-    entropies = None
-    if entropy:
-        detached = log_distribution.detach()
-        entropies = scatter(-(detached.exp() * detached).sum(-1), batch.response_mask)
-    return ResponseLogprobs(scatter(chosen, batch.response_mask), batch.response_mask, entropies)
+    return ResponseLogprobs(scatter(chosen, batch.response_mask), batch.response_mask)
+
+
+def in_batches(
+    compute: Callable[[ResponseBatch], Tensor], prompt_ids: Sequence[Sequence[int]],
+    response_ids: Sequence[Sequence[int]], rows_per_batch: int, device: torch.device,
+) -> Tensor:
+    """What `compute` gives for each response token, (batch, time), from batches of rows of similar length."""
+    whole = torch.zeros(len(prompt_ids), max(len(response) for response in response_ids), device=device)
+    sizes = [len(p) + len(r) for p, r in zip(prompt_ids, response_ids, strict=True)]
+    for rows in by_length(sizes, rows_per_batch):
+        part = compute(join([prompt_ids[i] for i in rows], [response_ids[i] for i in rows], device))
+        whole[torch.tensor(rows, device=device), : part.shape[1]] = part
+    return whole
 
 
 def response_logprobs(
-    model: nn.Module,
-    prompt_ids: Sequence[Sequence[int]],
-    response_ids: Sequence[Sequence[int]],
-    temperature: float,
-    *,
-    rows_per_batch: int | None = None,
-    entropy: bool = False,
+    model: nn.Module, prompt_ids: Sequence[Sequence[int]], response_ids: Sequence[Sequence[int]], temperature: float,
+    *, rows_per_batch: int | None = None,
 ) -> ResponseLogprobs:
     """Per-token log-probs of responses, in nats at `temperature`, in batches of similar length.
 
     Args:
         rows_per_batch: rows per forward pass; None is all at once (the form to use for a gradient).
-        entropy: also return each position's entropy (without gradient).
 
     Returns:
         ResponseLogprobs over the given order of rows; time is the longest response.
@@ -181,17 +173,7 @@ def response_logprobs(
         ValueError: an empty prompt, a temperature or rows_per_batch out of range.
     """
     device = device_of(model)
-    shape = len(prompt_ids), max(len(response) for response in response_ids)
-    logprobs, entropies = torch.zeros(shape, device=device), torch.zeros(shape, device=device)
-    mask = torch.zeros(shape, dtype=torch.bool, device=device)
-    sizes = [len(p) + len(r) for p, r in zip(prompt_ids, response_ids, strict=True)]
-    for rows in by_length(sizes, rows_per_batch or len(sizes)):
-        joined = join([prompt_ids[i] for i in rows], [response_ids[i] for i in rows], device)
-        part = batch_logprobs(model, joined, temperature, entropy=entropy)
-        width = part.response_mask.shape[1]
-        place = torch.tensor(rows, device=device)[:, None], torch.arange(width, device=device)[None, :]
-        logprobs = logprobs.index_put(place, part.logprobs)
-        mask[place] = part.response_mask
-        if entropy:
-            entropies[place] = part.entropy
-    return ResponseLogprobs(logprobs, mask, entropies if entropy else None)
+    logprobs = in_batches(lambda batch: batch_logprobs(model, batch, temperature).logprobs, prompt_ids, response_ids,
+                          rows_per_batch or len(prompt_ids), device)
+    lengths = torch.tensor([len(response) for response in response_ids], device=device)
+    return ResponseLogprobs(logprobs, length_mask(lengths, logprobs.shape[1]))

@@ -21,6 +21,11 @@ def tripped(history: list[dict[str, float]], settings: PpoSettings) -> str | Non
     return next((why for name, why in broken.items() if all(name in breaches(step, settings) for step in last)), None)
 
 
+def crosses_a_limit(history: list[dict[str, float]], settings: PpoSettings) -> bool:
+    """Whether the newest rollout breaks a limit and the one before it broke none."""
+    return bool(breaches(history[-1], settings)) and not (history[1:] and breaches(history[-2], settings))
+
+
 def breaches(metrics: dict[str, float], settings: PpoSettings) -> dict[str, str]:
     """Every limit that one rollout breaks, with the sentence that says so."""
     broken = {}

@@ -5,27 +5,23 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from models.ppo.advantages import gae, whiten
+from models.ppo.advantages import explained_variance, gae, whiten
 from models.ppo.kl import k1
 
 
 @dataclass(frozen=True)
-class Rollout:
-    """Every tensor of a PPO step. Time is the longest response; all are 0 outside `response_mask`.
+class Scored:
+    """Sampled responses and what the four models make of them. Time is the longest response.
 
     Attributes:
         prompt_ids: (batch,) tuples of token ids.
         response_ids: (batch,) tuples of token ids, with the stop token where there is one.
         finished: (batch,) boolean, True = ended with a stop token.
-        response_mask: (batch, time) boolean, True = a response token.
+        response_mask: (batch, time) boolean, True = a response token; all that follow are 0 outside it.
         logprobs: (batch, time) nats under the sampling policy, at the sampling temperature.
         reference_logprobs: (batch, time) nats under the reference, at the same temperature.
         values: (batch, time) the critic's, before the update.
         signals: name -> (batch,) raw score of each reward signal.
-        scores: (batch,) normalised, weighted sum of the signals, with the penalty for a missing stop token.
-        rewards: (batch, time) scores on the last token, minus the KL penalty on every token.
-        advantages: (batch, time) whitened over the whole batch.
-        returns: (batch, time) raw advantages + values.
     """
 
     prompt_ids: list[tuple[int, ...]]
@@ -36,40 +32,23 @@ class Rollout:
     reference_logprobs: Tensor
     values: Tensor
     signals: dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Rollout(Scored):
+    """Every tensor of a PPO step.
+
+    Attributes:
+        scores: (batch,) normalised, weighted sum of the signals, with the penalty for a missing stop token.
+        rewards: (batch, time) scores on the last token, minus the KL penalty on every token.
+        advantages: (batch, time) whitened over the whole batch.
+        returns: (batch, time) raw advantages + values.
+    """
+
     scores: Tensor
     rewards: Tensor
     advantages: Tensor
     returns: Tensor
-
-
-def token_rewards(
-    scores: Tensor, logprobs: Tensor, reference_logprobs: Tensor, mask: Tensor, kl_coefficient: float
-) -> Tensor:
-    """−β (log π − log π_ref) on every token, plus the score on the last one.
-
-    Args:
-        scores: (batch,). logprobs, reference_logprobs: (batch, time) nats. mask: (batch, time) boolean.
-
-    Returns:
-        (batch, time), 0 outside the mask.
-    """
-    rewards = torch.where(mask, -kl_coefficient * k1(logprobs, reference_logprobs), 0.0)
-    rows = torch.arange(len(scores), device=scores.device)
-    last_token = mask.sum(1) - 1
-    rewards[rows, last_token] += scores
-    return rewards
-
-
-def penalise_missing_stop(scores: Tensor, finished: Tensor, penalty: float | None, mode: str) -> Tensor:
-    """Scores (batch,) with `penalty` subtracted from, or its negative put in place of, those of unfinished responses.
-
-    Args:
-        finished: (batch,) boolean. penalty: None changes nothing. mode: "subtract" or "replace".
-    """
-    if penalty is None:
-        return scores
-    penalised = scores - penalty if mode == "subtract" else torch.full_like(scores, -penalty)
-    return torch.where(finished, scores, penalised)
 
 
 def advantages_and_returns(
@@ -105,5 +84,6 @@ def rollout_metrics(rollout: Rollout) -> dict[str, float]:
         "returns": rollout.returns.sum() / lengths.sum(),
         **{f"reward_{name}": score.mean() for name, score in rollout.signals.items()},
     }
+    explained = explained_variance(rollout.values, rollout.returns, rollout.response_mask)
     return {**{name: float(value) for name, value in metrics.items()},
-            "distinct_bigrams": distinct_bigrams(rollout.response_ids)}
+            "distinct_bigrams": distinct_bigrams(rollout.response_ids), "explained_variance": float(explained)}

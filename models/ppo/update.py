@@ -26,12 +26,13 @@ def make_optimizer(policy: nn.Module, value: ValueModel | SharedValue, settings:
     return torch.optim.AdamW(groups, lr=settings.learning_rate, eps=settings.adam_eps, weight_decay=0.0, fused=True)
 
 
-def set_learning_rate(optimizer: torch.optim.Optimizer, settings: PpoSettings, step: int) -> None:
-    """Linear decay: a pure function of the step, so there is no scheduler to save."""
+def set_learning_rate(optimizer: torch.optim.Optimizer, settings: PpoSettings, step: int) -> float:
+    """Linear decay, a pure function of the step, so that there is no scheduler to save; returns the policy's rate."""
     share = 1 - step / settings.steps
     rates = settings.learning_rate, settings.value_learning_rate or settings.learning_rate
     for group, rate in zip(optimizer.param_groups, rates, strict=True):
         group["lr"] = rate * share
+    return optimizer.param_groups[0]["lr"]
 
 
 def update(

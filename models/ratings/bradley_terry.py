@@ -1,6 +1,9 @@
 """Bradley–Terry as a logistic regression on battles, fitted to many resamples of the prompts at once."""
 
-from dataclasses import dataclass
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from functools import cached_property
 
 import numpy as np
@@ -35,6 +38,16 @@ class Fitted:
     effects: np.ndarray
     unbounded: np.ndarray
 
+    @classmethod
+    def joined(cls, parts: Sequence[Fitted]) -> Fitted:
+        """The resamples of all parts, in order."""
+        return cls(*(np.concatenate([getattr(part, field.name) for part in parts], axis=-1) for field in fields(cls)))
+
+    @property
+    def values(self) -> np.ndarray:
+        """(models + covariates, resamples)."""
+        return np.vstack([self.strengths, self.effects])
+
 
 def covariates(battles: Battles, order_effect: bool, style: bool) -> Covariates:
     """The order effect (1 in every battle) and the style differences in units of their root mean square.
@@ -58,14 +71,15 @@ def covariates(battles: Battles, order_effect: bool, style: bool) -> Covariates:
             columns[name] = difference / scale if scale > 0 else difference
     kept: list[str] = []
     for name in columns:
-        if _told_apart(battles, [columns[other] for other in kept], columns[name]):
+        if _is_identified(battles, [columns[other] for other in kept], columns[name]):
             kept.append(name)
         else:
-            notes.append(_FIXED if name == "order" else f"style: {name} does not differ, or differs as the models do; it is left out")
+            notes.append(_FIXED if name == "order" else _ALIKE.format(name=name))
     values = np.stack([columns[name] for name in kept], axis=1) if kept else np.zeros((len(battles.first), 0))
     return Covariates(values, tuple(kept), tuple(notes))
 
 
+_ALIKE = "style: {name} does not differ, or differs as the models do; it is left out"
 _FIXED = "the order effect is left out: who is shown first is fixed by who plays, so it cannot be told from the strengths"
 _SORTED = (
     "the order effect is left out: the winner stands {place} in {share:.0%} of {count} decided battles that were not "
@@ -116,10 +130,10 @@ def _against_a_ladder(met: np.ndarray) -> float:
     return float(np.tril(met[np.ix_(ladder, ladder)]).sum())
 
 
-def _told_apart(battles: Battles, others: list[np.ndarray], column: np.ndarray) -> bool:
-    """Whether the column is no sum of strengths differences and of the `others`."""
+def _is_identified(battles: Battles, others: Sequence[np.ndarray], column: np.ndarray) -> bool:
+    """Whether the column is no sum of differences in strength and of the `others`."""
     size = float(column @ column)
-    design = _matrix(battles.first, battles.second, np.stack(others, axis=1) if others else None, len(battles.models))
+    design = _matrix(battles.first, battles.second, others, len(battles.models))
     gram = (design.T @ design).toarray()
     weights = np.linalg.lstsq(gram, design.T @ column, rcond=1e-10)[0]
     rest = column - design @ weights
@@ -138,20 +152,18 @@ class BradleyTerry:
         self.models, self.roots = len(battles.models), battles.roots
         plain = all(name == "order" for name in added.names)
         keys = battles.first * self.models + battles.second if plain else np.arange(len(battles.first))
-        _, found, row = np.unique(keys, return_index=True, return_inverse=True)
-        self.first, self.second = battles.first[found], battles.second[found]
-        self.covariates = added.values[found]
-        shape = (len(found), battles.roots)
-        self._counts = _sums(np.ones(len(row)), row, battles.root, shape)
-        self._wins = _sums(battles.p_first, row, battles.root, shape)
+        _, kept, row = np.unique(keys, return_index=True, return_inverse=True)
+        self.first, self.second = battles.first[kept], battles.second[kept]
+        self.covariates = added.values[kept]
+        shape = (len(kept), battles.roots)
+        self._counts = sparse.csr_array((np.ones(len(row)), (row, battles.root)), shape)
+        self._wins = sparse.csr_array((battles.p_first, (row, battles.root)), shape)
         self._pairs, pair = np.unique(np.stack([self.first, self.second]), axis=1, return_inverse=True)
-        pair = pair.ravel()
-        self._meetings = _sums(np.ones(len(pair)), pair, np.arange(len(pair)), (self._pairs.shape[1], len(pair)))
-        links = _links(self.first, self.second, self.models)
-        self.groups = connected_components(links, directed=False)[1]
+        self._meetings = sparse.csr_array((np.ones(len(kept)), (pair.ravel(), np.arange(len(kept)))))
+        self.groups = connected_components(_links(self.first, self.second, self.models), directed=False)[1]
         # One model of each group is the zero that the others are measured from.
         self._zeros = np.unique(self.groups, return_index=True)[1]
-        self.whole = _matrix(self.first, self.second, self.covariates, self.models)
+        self.whole = _matrix(self.first, self.second, self.covariates.T, self.models)
         self._free = np.setdiff1d(np.arange(self.whole.shape[1]), self._zeros)
         self._design = Design(self.whole[:, self._free])
         self._playing = abs(self.whole[:, : self.models]).T.tocsr()
@@ -171,9 +183,9 @@ class BradleyTerry:
         values = np.zeros((self.whole.shape[1], drawn.shape[1]))
         bounded = self._has_maximum(counts, wins, present)
         if bounded.any():
-            found = fit(self._design, counts[:, bounded], wins[:, bounded], self._start(start))
-            values[np.ix_(self._free, bounded)] = found.parameters
-            bounded[bounded] = found.finite
+            fitted = fit(self._design, counts[:, bounded], wins[:, bounded], self._start(start))
+            values[np.ix_(self._free, bounded)] = fitted.parameters
+            bounded[bounded] = fitted.finite
         if not bounded.all():
             ties = np.ones((len(values), (~bounded).sum()))
             tied_counts, tied_wins = np.vstack([counts[:, ~bounded], ties]), np.vstack([wins[:, ~bounded], ties / 2])
@@ -184,17 +196,17 @@ class BradleyTerry:
     def refit(self, shares: np.ndarray) -> Fitted:
         """Maximum likelihood for each column of `shares` (rows, sets): all battles, with other shares of wins."""
         counts = np.repeat(self._total[:, None], shares.shape[1], axis=1)
-        found = fit(self._design, counts, counts * shares, np.zeros(len(self._free)))
+        fitted = fit(self._design, counts, counts * shares, np.zeros(len(self._free)))
         values = np.zeros((self.whole.shape[1], shares.shape[1]))
-        values[self._free] = found.parameters
-        return Fitted(self._centred(values[: self.models]), values[self.models :], ~found.finite)
+        values[self._free] = fitted.parameters
+        return Fitted(self._centred(values[: self.models]), values[self.models :], ~fitted.finite)
 
-    def circles(self) -> np.ndarray:
-        """(models,): models that beat each other along chains have the same number."""
+    def components(self) -> np.ndarray:
+        """(models,): models that beat each other along chains (a strong component) have the same number."""
         won, lost = self.share > 0, self.share < 1
         start = np.concatenate([self.first[won], self.second[lost]])
         end = np.concatenate([self.second[won], self.first[lost]])
-        return connected_components(_links(start, end, self.models), directed=True, connection="strong")[1]
+        return connected_components(_links(start, end, self.models), connection="strong")[1]
 
     @cached_property
     def roots_of(self) -> np.ndarray:
@@ -217,16 +229,15 @@ class BradleyTerry:
         """(resamples,): whether in each group every model beat every other along some chain (Ford 1957). Necessary;
         with covariates not sufficient, which the fit finds out."""
         won, lost = self._meetings @ wins > 0, self._meetings @ (counts - wins) > 0
-        beat = np.zeros((counts.shape[1], self.models, self.models), dtype=np.float32)
-        beat[:, self._pairs[0], self._pairs[1]] = won.T
-        beat[:, self._pairs[1], self._pairs[0]] += lost.T
-        there = present.T
-        starts = np.zeros_like(there)
-        for group in np.unique(self.groups):
-            inside = there & (self.groups == group)
-            starts[np.arange(len(starts)), inside.argmax(axis=1)] |= inside.any(axis=1)
-        both = [(_reached(starts, links) == there).all(axis=1) for links in (beat, beat.swapaxes(1, 2))]
-        return both[0] & both[1]
+        sets = counts.shape[1]
+        one, other = (players[:, None] + self.models * np.arange(sets) for players in self._pairs)
+        links = _links(
+            np.concatenate([one[won], other[lost]]), np.concatenate([other[won], one[lost]]), self.models * sets
+        )  # the graphs of all resamples, in one
+        _, first = np.unique(connected_components(links, connection="strong")[1], return_index=True)
+        members = np.equal.outer(np.unique(self.groups), self.groups)
+        fewest = (members @ present).sum(axis=0) + (~present).sum(axis=0)  # who was not drawn stands alone
+        return np.bincount(first // self.models, minlength=sets) == fewest
 
     def _centred(self, strengths: np.ndarray) -> np.ndarray:
         for group in np.unique(self.groups):
@@ -237,28 +248,13 @@ class BradleyTerry:
         return strengths
 
 
-def _reached(starts: np.ndarray, links: np.ndarray) -> np.ndarray:
-    """(sets, models): what can be reached from `starts` (sets, models) along `links` (sets, models, models)."""
-    reached = starts
-    while True:
-        wider = reached | ((reached[:, None].astype(np.float32) @ links)[:, 0] > 0)
-        if (wider == reached).all():
-            return reached
-        reached = wider
-
-
-def _matrix(first: np.ndarray, second: np.ndarray, added: np.ndarray | None, models: int) -> sparse.csr_array:
+def _matrix(first: np.ndarray, second: np.ndarray, added: Sequence[np.ndarray], models: int) -> sparse.csr_array:
     """(rows, models + covariates): 1 for the first player, -1 for the second, then the covariates."""
-    rows = np.arange(len(first))
-    values = np.concatenate([np.ones(len(first)), -np.ones(len(first))])
-    places = (np.concatenate([rows, rows]), np.concatenate([first, second]))
-    players = sparse.coo_array((values, places), shape=(len(first), models))
-    return sparse.csr_array(players if added is None else sparse.hstack([players, sparse.csr_array(added)]))
+    count = len(first)
+    places = (np.tile(np.arange(count), 2), np.concatenate([first, second]))
+    players = sparse.csr_array((np.repeat([1.0, -1.0], count), places), (count, models))
+    return sparse.csr_array(sparse.hstack([players, *(column[:, None] for column in added)]))
 
 
-def _sums(values: np.ndarray, row: np.ndarray, root: np.ndarray, shape: tuple[int, int]) -> sparse.csr_array:
-    return sparse.csr_array(sparse.coo_array((values, (row, root)), shape=shape))
-
-
-def _links(start: np.ndarray, end: np.ndarray, models: int) -> sparse.csr_array:
-    return sparse.csr_array(sparse.coo_array((np.ones(len(start)), (start, end)), shape=(models, models)))
+def _links(start: np.ndarray, end: np.ndarray, size: int) -> sparse.csr_array:
+    return sparse.csr_array((np.ones(len(start)), (start, end)), (size, size))

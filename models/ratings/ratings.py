@@ -4,11 +4,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from scipy.special import expit
+from pydantic_core import to_jsonable_python
 
 from models.ratings.battles import Battles, read_battles
 from models.ratings.bradley_terry import BradleyTerry, Fitted, covariates
-from models.ratings.far_ends import far_ends, widened
+from models.ratings.separation import boundary_refits, widened
 from models.statistics.bootstrap import Bootstrap, Estimate, draws, t_estimates
 
 ELO_PER_LOG_ODDS = 400 / np.log(10)
@@ -17,22 +17,19 @@ RESAMPLES = Bootstrap(resamples=1000)
 
 @dataclass(frozen=True)
 class Rating:
-    """One model. `strength`: log-odds, relative to the mean of its group or to the anchor. `win_rate`: share of points
-    over all its battles, a tie is half. `rank`: within its group, 1 + the models whose interval lies wholly above; None
-    where there are no intervals. `flags`: why not to trust the strength."""
+    """One model. `rank`: within its group, 1 + the models whose interval lies wholly above; None without intervals.
+    `strength`: log-odds, relative to the mean of its group or to the anchor; `elo_scale`: the same where people expect
+    Elo, on whose order of battles it does not depend. `win_rate`: share of points over all its battles, a tie is half.
+    `flags`: why not to trust the strength."""
 
     model: str
-    strength: Estimate
     rank: int | None
+    group: int
+    strength: Estimate
+    elo_scale: float
     win_rate: float
     battles: int
-    group: int
     flags: tuple[str, ...]
-
-    @property
-    def elo_scale(self) -> float:
-        """The strength where people expect Elo: 1000 + 400 / ln 10 per unit. Unlike Elo it depends on no order."""
-        return 1000 + ELO_PER_LOG_ODDS * self.strength.value
 
 
 @dataclass(frozen=True)
@@ -52,44 +49,9 @@ class Ratings:
     def strengths(self) -> dict[str, float]:
         return {rating.model: rating.strength.value for rating in self.models}
 
-    def expected(self, first: str, second: str) -> float:
-        """Probability that `first`, shown first, beats `second`, at equal style.
-
-        Raises ValueError for a model without battles, and across groups that no battles connect.
-        """
-        known = {rating.model: rating for rating in self.models}
-        for name in (first, second):
-            if name not in known:
-                raise ValueError(f"{name!r} has no battles; rated are {', '.join(known)}")
-        ours, theirs = known[first], known[second]
-        if ours.group != theirs.group:
-            raise ValueError(f"no battles connect {first!r} and {second!r}; they cannot be compared")
-        gap = ours.strength.value - theirs.strength.value
-        return float(expit(gap + (self.order_effect.value if self.order_effect else 0.0)))
-
     def document(self) -> dict[str, Any]:
         """Everything as plain values, for JSON."""
-        return {
-            "models": [
-                {
-                    "model": rating.model,
-                    "rank": rating.rank,
-                    "group": rating.group,
-                    "strength": rating.strength.document(),
-                    "elo_scale": rating.elo_scale,
-                    "win_rate": rating.win_rate,
-                    "battles": rating.battles,
-                    "flags": list(rating.flags),
-                }
-                for rating in self.models
-            ],
-            "order_effect": self.order_effect.document() if self.order_effect else None,
-            "style": {name: effect.document() for name, effect in self.style.items()},
-            "battles": self.battles,
-            "prompts": self.prompts,
-            "ties": self.ties,
-            "notes": list(self.notes),
-        }
+        return to_jsonable_python(self)
 
 
 def rate(
@@ -111,7 +73,7 @@ def rate(
 
     A tie counts half. Where the likelihood has no maximum (a model never lost), every model is given one tie with an
     average player, in the fit of the data and in each resample that needs it; `notes` says so. Such resamples all look
-    alike, so that intervals then also reach the far ends of `models.ratings.far_ends`.
+    alike, so that intervals then also reach the bounds of `models.ratings.separation`.
 
     Raises:
         ValueError: a table that cannot be read, an anchor that does not play, style without responses.
@@ -122,46 +84,27 @@ def rate(
     added = covariates(battles, order_effect, style)
     model = BradleyTerry(battles, added)
     full = model.fit(np.ones((battles.roots, 1)))
-    drawn = _resampled(model, battles, full, settings)
-    ends = far_ends(model, full, drawn, settings.confidence) if drawn else None
+    drawn = bounds = None
+    if battles.roots > 1:
+        blocks = draws(battles.roots, settings, max(len(model.first), model.models**2))
+        drawn = Fitted.joined([model.fit(block, full) for block in blocks])
+        bounds = boundary_refits(model, full, drawn, settings.confidence)
     if anchor is not None:
         place = battles.models.index(anchor)
-        full, drawn, ends = (part and _anchored(part, place, model.groups) for part in (full, drawn, ends))
-    rated, effects = _estimates(model, full, drawn, ends, settings.confidence)
-    named = dict(zip(added.names, effects, strict=True))
+        full, drawn, bounds = (part and _anchored(part, place, model.groups) for part in (full, drawn, bounds))
+    estimates = t_estimates(full.values[:, 0], drawn and drawn.values, model.roots_of, settings.confidence)
+    if bounds:
+        estimates = widened(estimates, bounds.values)
+    effects = dict(zip(added.names, estimates[model.models :], strict=True))
     return Ratings(
-        models=_table(battles, model.groups, rated),
-        order_effect=named.pop("order", None),
-        style=named,
+        models=_table(battles, model.groups, estimates[: model.models]),
+        order_effect=effects.pop("order", None),
+        style=effects,
         battles=len(battles.first),
         prompts=len(battles.prompts),
         ties=float((battles.p_first == 0.5).mean()),
         notes=(*battles.notes, *added.notes, *_notes(battles, model.groups, full)),
     )
-
-
-def _resampled(model: BradleyTerry, battles: Battles, full: Fitted, settings: Bootstrap) -> Fitted | None:
-    if battles.roots < 2:
-        return None
-    rows = max(len(model.first), len(battles.models) ** 2)
-    parts = [model.fit(drawn, full) for drawn in draws(battles.roots, settings, rows)]
-    return Fitted(
-        np.concatenate([part.strengths for part in parts], axis=1),
-        np.concatenate([part.effects for part in parts], axis=1),
-        np.concatenate([part.unbounded for part in parts]),
-    )
-
-
-def _estimates(
-    model: BradleyTerry, full: Fitted, drawn: Fitted | None, ends: Fitted | None, confidence: float
-) -> tuple[list[Estimate], list[Estimate]]:
-    """Strengths and effects with their intervals."""
-    values = np.concatenate([full.strengths[:, 0], full.effects[:, 0]])
-    resamples = np.vstack([drawn.strengths, drawn.effects]) if drawn else None
-    found = t_estimates(values, resamples, model.roots_of, confidence)
-    if ends:
-        found = widened(found, np.vstack([ends.strengths, ends.effects]))
-    return found[: model.models], found[model.models :]
 
 
 def _anchored(fitted: Fitted, place: int, groups: np.ndarray) -> Fitted:
@@ -177,11 +120,12 @@ def _table(battles: Battles, groups: np.ndarray, strengths: list[Estimate]) -> t
     ratings = [
         Rating(
             model=battles.models[place],
-            strength=strengths[place],
             rank=_rank(place, groups, strengths),
+            group=int(groups[place]) + 1,
+            strength=strengths[place],
+            elo_scale=float(1000 + ELO_PER_LOG_ODDS * strengths[place].value),
             win_rate=float(won[place] / played[place]),
             battles=int(played[place]),
-            group=int(groups[place]) + 1,
             flags=_flags(won[place], played[place]),
         )
         for place in range(count)

@@ -23,15 +23,10 @@ def best_of_n(proxy: np.ndarray, gold: np.ndarray) -> np.ndarray:
     if proxy.shape != gold.shape or proxy.ndim != 2 or proxy.shape[1] == 0:
         raise ValueError(f"proxy {proxy.shape} and gold {gold.shape} must both be (prompts, N) with N at least 1")
     size = proxy.shape[1]
-    ranked = np.take_along_axis(gold, _ascending(proxy), axis=1)
+    rising = size - 1 - np.argsort(proxy[:, ::-1], axis=1, kind="stable")  # the earlier of equals last, as for argmax
+    ranked = np.take_along_axis(gold, rising, axis=1)
     weights = np.array([[comb(i, n - 1) / comb(size, n) for n in range(1, size + 1)] for i in range(size)])
     return ranked @ weights
-
-
-def _ascending(proxy: np.ndarray) -> np.ndarray:
-    """Order (prompts, N) by rising proxy; among equals the earlier sample ranks higher, as argmax has it."""
-    size = proxy.shape[1]
-    return size - 1 - np.argsort(proxy[:, ::-1], axis=1, kind="stable")
 
 
 def winners(proxy: np.ndarray, n: int) -> np.ndarray:

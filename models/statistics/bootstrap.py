@@ -53,12 +53,11 @@ def estimates(values: np.ndarray, drawn: np.ndarray | None, clusters: int, confi
     do not count.
     """
     if drawn is None or len(values) == 0:
-        return [Estimate(float(value)) for value in values]
+        return _estimates(values)
     stretch = np.sqrt(clusters / (clusters - 1))
     tail = ndtr(stretch * stdtrit(clusters - 1, (1 - confidence) / 2))
     low, high = np.nanquantile(drawn, [tail, 1 - tail], axis=1)
-    errors = stretch * np.nanstd(drawn, axis=1, ddof=1)
-    return [Estimate(*map(float, row)) for row in zip(values, low, high, errors, strict=True)]
+    return _estimates(values, low, high, stretch * np.nanstd(drawn, axis=1, ddof=1))
 
 
 def t_estimates(
@@ -70,8 +69,12 @@ def t_estimates(
     median, and their resamples once more, so that percentiles would reach too far out and not far enough back.
     """
     if drawn is None or len(values) == 0:
-        return [Estimate(float(value)) for value in values]
+        return _estimates(values)
     clusters = np.maximum(2, clusters)
     errors = np.sqrt(clusters / (clusters - 1)) * np.nanstd(drawn, axis=1, ddof=1)
     reach = -stdtrit(clusters - 1, (1 - confidence) / 2) * errors
-    return [Estimate(*map(float, row)) for row in zip(values, values - reach, values + reach, errors, strict=True)]
+    return _estimates(values, values - reach, values + reach, errors)
+
+
+def _estimates(*columns: np.ndarray) -> list[Estimate]:
+    return [Estimate(*map(float, row)) for row in zip(*columns, strict=True)]

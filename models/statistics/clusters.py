@@ -1,9 +1,8 @@
 """Means of rows of which some belong together, with intervals that count roots and not rows.
 
-All variants of one question share a root and are not independent. How much a root's rows repeat one another is seen
-only where something differs, and a few roots without a failure show neither. So every bound is taken from the data
-with one more root in them that went the other way: rows that all agree then weigh as much as their roots, and many
-roots that differ hardly feel it. What the rule keeps is simulated in docs/statistics.md.
+Variants of one question share a root and are not independent, and how much they repeat one another shows only where
+something differs. So every bound is taken from the data with one more root that went the other way: rows that all
+agree then weigh as much as their roots. docs/statistics.md simulates what that keeps.
 """
 
 from __future__ import annotations
@@ -14,8 +13,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy import stats
-
-from models.statistics.unanimous import unanimous_interval
 
 Bounds = tuple[float, float] | None  # the least and the largest value that there can be
 
@@ -113,7 +110,7 @@ def _lower(clusters: Clusters, tail: float) -> float:
 
     Their number is m (1 - m) / standard error^2 (Korn and Graubard 1998, Survey Methodology 24), of the data with one
     more root of zeros, which is the number of rows for independent ones that are 0 or 1. Never above what values
-    between 0 and 1 leave where none differed (`unanimous_interval`).
+    between 0 and 1 leave where none differed (`exact_interval`).
     """
     mean = min(1.0, clusters.mean)
     if mean <= 0:
@@ -121,4 +118,14 @@ def _lower(clusters: Clusters, tail: float) -> float:
     more = clusters.with_one_more(0.0)
     rows = more.mean * (1 - more.mean) / more.standard_error**2
     exact = stats.beta.ppf(tail, mean * rows, (1 - mean) * rows + 1)
-    return float(min(exact, unanimous_interval(mean, clusters.effective, 1 - 2 * tail)[0]))
+    return float(min(exact, exact_interval(mean, clusters.effective, 1 - 2 * tail)[0]))
+
+
+def exact_interval(value: float, clusters: float, confidence: float) -> tuple[float, float]:
+    """(low, high) of a mean in [0, 1] of which each of `clusters` independent units is `value`: no resample differs.
+
+    What was never seen may be as frequent as 1 - (tail)^(1/clusters), and be all 0 or all 1. At a value of 0 or 1 that
+    is Clopper and Pearson's exact interval (1934).
+    """
+    unseen = 1 - ((1 - confidence) / 2) ** (1 / clusters)
+    return value * (1 - unseen), value + (1 - value) * unseen

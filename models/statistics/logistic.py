@@ -88,19 +88,10 @@ def _derivatives(
 
 def _row_products(rows: sparse.csr_array) -> sparse.csr_array:
     """(parameters * parameters, rows): products of a row's covariates, at their place in the upper triangle."""
-    size = rows.shape[1]
-    rows.sort_indices()
-    filled = np.diff(rows.indptr)
-    places, numbers, values = [], [], []
-    for width in np.unique(filled[filled > 0]):
-        chosen = np.flatnonzero(filled == width)
-        at = rows.indptr[chosen][:, None] + np.arange(width)
-        left, right = np.triu_indices(width)
-        columns, covariates = rows.indices[at].astype(np.int64), rows.data[at]
-        places.append((columns[:, left] * size + columns[:, right]).ravel())
-        numbers.append(np.repeat(chosen, len(left)))
-        values.append((covariates[:, left] * covariates[:, right]).ravel())
-    if not places:
-        return sparse.csr_array((size * size, rows.shape[0]))
-    entries = (np.concatenate(values), (np.concatenate(places), np.concatenate(numbers)))
-    return sparse.csr_array(sparse.coo_array(entries, shape=(size * size, rows.shape[0])))
+    entries, size = rows.tocoo(), rows.shape[1]
+    of_row = sparse.csr_array((np.ones(entries.nnz), (np.arange(entries.nnz), entries.row)), (entries.nnz, rows.shape[0]))
+    left, right = (of_row @ of_row.T).nonzero()
+    left, right = (side[entries.col[left] <= entries.col[right]] for side in (left, right))
+    places = entries.col[left].astype(np.int64) * size + entries.col[right]
+    products = entries.data[left] * entries.data[right]
+    return sparse.csr_array((products, (places, entries.row[left])), shape=(size * size, rows.shape[0]))

@@ -33,16 +33,11 @@ class Curve:
     alpha_interval: tuple[float, float] | None = None
     beta_interval: tuple[float, float] | None = None
 
-    def at(self, distance: float) -> float:
-        """Gold gained at d > 0."""
-        bend = distance if self.form == "best_of_n" else math.log(distance)
-        return distance * (self.alpha - self.beta * bend)
-
 
 def distinct_kls(kl: Sequence[float]) -> int:
     """How many different KLs above zero there are: at zero every curve passes through the same point."""
     ordered = sorted(value for value in kl if value > SAME_KL)
-    return sum(1 for before, value in zip([0.0, *ordered], ordered, strict=False) if value - before > SAME_KL)
+    return int((np.diff([0.0, *ordered]) > SAME_KL).sum())
 
 
 def fit_curve(
@@ -72,31 +67,25 @@ def fit_curve(
     if distinct_kls(kl) < LEAST_POINTS:
         return None
     used = distances > SAME_KL
-    solver = np.linalg.pinv(_design(form, np.sqrt(distances[used])))
+    reached = np.sqrt(distances[used])
+    bend = reached if form == "best_of_n" else np.log(reached)
+    solver = np.linalg.pinv(np.stack([reached, -reached * bend], axis=1))
     alpha, beta = (float(value) for value in solver @ gains[used])
     curve = Curve(form, alpha, beta, peak(form, alpha, beta))
     if prompts is None:
         return curve
-    found = [mean_interval(Clusters.of(values, roots), confidence) for values in solver @ prompts[:, used].T]
-    return replace(curve, **{
-        f"{name}_interval": (one.low, one.high) for name, one in zip(("alpha", "beta"), found, strict=True)
-    })
-
-
-def _design(form: Form, distances: np.ndarray) -> np.ndarray:
-    """(points, 2): what alpha and beta are multiplied with."""
-    bend = distances if form == "best_of_n" else np.log(distances)
-    return np.stack([distances, -distances * bend], axis=1)
+    intervals = [mean_interval(Clusters.of(values, roots), confidence) for values in solver @ prompts[:, used].T]
+    of_alpha, of_beta = ((interval.low, interval.high) for interval in intervals)
+    return replace(curve, alpha_interval=of_alpha, beta_interval=of_beta)
 
 
 def peak(form: Form, alpha: float, beta: float) -> float | None:
     """The d at which R is highest: α / 2β for best-of-n, exp(α/β − 1) for RL; None without a maximum at d > 0."""
     if beta <= 0 or (form == "best_of_n" and alpha <= 0):
         return None
-    exponent = alpha / beta - 1
     if form == "best_of_n":
         return alpha / (2 * beta)
-    return math.exp(exponent) if exponent < 700 else None
+    return math.exp(alpha / beta - 1) if alpha / beta < 701 else None
 
 
 def chosen_kl(logprob: np.ndarray, n: int) -> np.ndarray:

@@ -94,6 +94,7 @@ class OpenAIJudgeConfig(ToldJudgeConfig):
     input_price: NonNegativeFloat
     output_price: NonNegativeFloat
     cached_price: NonNegativeFloat | None = None  # of input tokens that the server had in its cache; null: input_price
+    cache_write_price: NonNegativeFloat | None = None  # of those that it wrote to its cache; null: input_price
     reasoning_price: NonNegativeFloat | None = None  # of what a model thinks before it answers; null: output_price
     timeout_seconds: PositiveFloat
 

@@ -9,8 +9,9 @@ import numpy as np
 
 from models.ratings.battles import read_battles
 from models.ratings.elo import elo
+from models.ratings.length_control import LEAST_POOL, fit_pool
 from models.ratings.ratings import rate
-from models.ratings.win_rates import LEAST_POOL, fit_pool, win_rate
+from models.ratings.win_rates import win_rate
 from models.statistics.bootstrap import Bootstrap
 from tasks.tools.tables import read_table
 

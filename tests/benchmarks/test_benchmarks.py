@@ -133,13 +133,13 @@ def test_each_demonstration_meets_the_next(material):
 
 @pytest.mark.parametrize("fails", [False, True])
 def test_the_command(material, monkeypatch, tmp_path, capsys, fails):
-    found = [Comparison("this / that", (Cost(1, 1),), (Cost(2, 2),), time_ratio_at_most(1.02))]
+    measured = [Comparison("this / that", (Cost(1, 1),), (Cost(2, 2),), time_ratio_at_most(1.02))]
 
     def measure(*_):
         assert not fails, "another winner"
-        return found
+        return measured
 
-    monkeypatch.setattr(command, "comparisons", measure)
+    monkeypatch.setattr(command, "compare", measure)
     monkeypatch.setattr(command, "gather", lambda *_: material)
     monkeypatch.setattr(command, "_pull", lambda: None)
     monkeypatch.setattr(command, "RESULTS", tmp_path / "results" / "foundation.json")

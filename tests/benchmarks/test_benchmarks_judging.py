@@ -5,6 +5,7 @@ from dataclasses import asdict, replace
 
 import pytest
 
+from benchmarks.child import Peer
 from benchmarks.judging import __main__ as command, ideal, race
 from benchmarks.judging.endpoint import Log, serving
 from benchmarks.judging.questions import ordered_pairs, rule
@@ -31,8 +32,8 @@ def test_the_ideal_by_hand():
 
 def test_labels_by_hand():
     """Of three questions one has one answer, one has two and one has none."""
-    found = ideal.labels(CALLS, 3)
-    assert found == ideal.Labels(once=1, missing=1, repeated=1) and not found.exact
+    labels = ideal.labels(CALLS, 3)
+    assert labels == ideal.Labels(once=1, missing=1, repeated=1) and not labels.exact
     assert ideal.labels(CALLS[:4], 2) == ideal.Labels(2, 0, 0) and ideal.labels(CALLS[:4], 2).exact
 
 
@@ -74,7 +75,7 @@ def test_our_side_labels_everything_once_and_survives_a_kill():
 def test_a_missing_trl_and_a_side_that_fails(tmp_path):
     with serving() as endpoint:
         with pytest.raises(ValueError, match="has no TRL with OpenAIPairwiseJudge; `make bench-judge` installs"):
-            race._run("theirs", WORK, 2, FAST, endpoint, tmp_path)
+            race._run("theirs", WORK, 2, FAST, endpoint, Peer(tmp_path, "1.0.0", "OpenAIPairwiseJudge", "judges", "bench-judge"))
         with pytest.raises(RuntimeError, match="(?s)ours failed:\n.*unexpected keyword argument 'haste'"):
             race._run("ours", replace(WORK, asking={"haste": 1}), 2, FAST, endpoint, None)
 
@@ -84,9 +85,9 @@ def test_the_document_and_the_promises(tmp_path):
     theirs = race.Run(2, 120.0, 1.0, [1.0, None], Log(CALLS, 2), failure="APIConnectionError")
     # Necessary are 1 + 2 + 3 + 4 seconds in 8 slots, 1.25 of 12.
     comparison = Comparison("x", (Cost(1.0, 1.0),), (Cost(10.0, 1.0),), times_faster_at_least(8.0))
-    found = race.Race(WORK, [run], [theirs], comparison, race.Kill(200, 8, 100, 8, 9, 0))
-    assert [kept for _, kept in promises(found)] == [True, False, True, False]
-    written = document(found, 1)
+    whole = race.Race(WORK, [run], [theirs], comparison, race.Kill(200, 8, 100, 8, 9, 0))
+    assert [kept for _, kept in promises(whole)] == [True, False, True, False]
+    written = document(whole, 1)
     assert written["ours"][0]["answers"] == asdict(ideal.Labels(2, 0, 0))
     assert written["theirs"][0]["without_verdict"] == 1 and written["theirs"][0]["gave_up_with"] == "APIConnectionError"
     share = json.loads(json.dumps(written))["share_of_ideal"]

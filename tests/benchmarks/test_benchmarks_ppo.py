@@ -7,14 +7,17 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks.ppo import __main__ as command, gates, losses, ours, processes, race, utilisation, world
+from benchmarks.child import Peer
+from benchmarks.ppo import __main__ as command, gates, losses, ours, race, tasks, utilisation, world
 from benchmarks.ppo.floors import Machine, Shape, Share, Work, rollout_work, shares
 from benchmarks.ppo.gates import CurveGate, LossGate
-from benchmarks.ppo.report import Findings, spread
+from benchmarks.ppo.report import Findings
 from benchmarks.ppo.workload import TIMED_LEARNING_RATE, workload
+from benchmarks.report import spread
 from models.chat.template import load_tokenizer
 from tasks.runner.params import read_params
 from tests.import_closure import ROOT
+from tests.support.rl_models import hearing
 from tests.support.tiny_models import make_qwen2
 
 # One layer, one head of size 1: 10 linear weights, a vocabulary of 3 over a hidden size of 2.
@@ -116,8 +119,8 @@ def test_our_side_notes_what_it_did(work):
 def test_both_sides_see_the_prompts_in_one_order(work):
     tokenizer = load_tokenizer(Path(work.base))
     seen = []
-    engine = ours.trainer(work, tokenizer, on_rollout=lambda _, rollout: seen.extend(map(list, rollout.prompt_ids)))
-    engine.run()
+    note = hearing(on_rollout=lambda step, rollout: seen.extend(map(list, rollout.prompt_ids)))
+    ours.trainer(work, tokenizer, note).run()
     assert seen == world.in_order(work, world.prompts(work, tokenizer))
     with pytest.raises(ValueError, match="40 prompts are fewer than episodes=800"):
         world.prompts(replace(work, steps=100), tokenizer)
@@ -138,7 +141,7 @@ def test_the_shape_of_a_model(work):
 
 @pytest.mark.parametrize("stage", ["sft", "dpo"])
 def test_utilisation_of_a_stage(work, stage):
-    found = utilisation.measure(stage, work, tokens=12, rows=2, steps=1)
+    found = utilisation.measure(work, stage, tokens=12, rows=2, steps=1)
     assert found["seconds"] > 0 and found["flops"] > 0 and found["peak_mib"] > 0
 
 
@@ -150,22 +153,20 @@ def test_workloads_share_the_params_settings(work):
         workload("2b", "b", "p", PPO)
 
 
-def fake_child(task, work):
+def fake_child(task, work, **_):
     """A machine on which TRL takes three times our seconds, and twice our memory."""
-    slow = 3.0 if task.endswith("theirs") else 1.0
-    if task.startswith("curves"):
-        return {"curves": [[0.0, seed + slow / 10] for seed in (0.0, 1.0, 2.0)]}
-    if task.startswith("sampler"):
+    slow = 3.0 if task.startswith("theirs") else 1.0
+    if task.endswith("sampler"):
         return {"seconds": slow, "cpu_seconds": slow, "tokens": 5000}
-    if task == "losses":
+    if task == "losses.compare":
         return {"policy_loss": [0.1, 0.1]}
-    if task == "peaks":
+    if task == "preparation.peaks":
         return {"device_name": "cpu", "flops": 1e9, "bandwidth": 1e9}
-    if task == "prepare":
+    if task == "preparation.prepare":
         return {"loss": 1.0}
     steps = work.steps * work.optimizer_steps_per_rollout
     return {"seconds": slow, "cpu_seconds": slow, "optimizer_steps": steps, "lengths": [[(3, 4), (3, 5)]],
-            "scores": [0.0], "baseline_mib": 1.0, "peak_mib": 10 * slow, "shape": asdict(SHAPE),
+            "scores": [0.0, work.seed + slow / 10], "baseline_mib": 1.0, "peak_mib": 10 * slow, "shape": asdict(SHAPE),
             "phases": {"sample": 0.5, "score": 0.2, "update": 0.3}}  # fmt: skip
 
 
@@ -178,7 +179,7 @@ def test_a_race(work):
 
 def test_different_work_is_no_race(work):
     def idle(task, given):
-        return {**fake_child(task, given), **({"optimizer_steps": 2} if task == "train-theirs" else {})}
+        return {**fake_child(task, given), **({"optimizer_steps": 2} if task == "theirs.train" else {})}
 
     with pytest.raises(AssertionError, match="optimizer steps"):
         race.training(work, 1, idle)
@@ -192,13 +193,13 @@ def test_other_lengths_are_noticed(work):
 
 def test_without_trl_the_way_out_is_named(work, tmp_path):
     with pytest.raises(ValueError, match="make bench-ppo"):
-        processes.run("losses", work, tmp_path)
+        tasks.run("losses.compare", work, Peer(tmp_path, "1.12.0", "PPOTrainer", "ppo", "bench-ppo"))
 
 
 def test_the_command(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(command, "RESULTS", tmp_path / "results")
     monkeypatch.setattr(command, "data", lambda: (tmp_path, tmp_path, tmp_path))
-    monkeypatch.setattr(command.processes, "run", lambda task, work, trl: fake_child(task, work))
+    monkeypatch.setattr(command.tasks, "run", fake_child)
     assert command.main(["--repeats", "1", "--write"]) == 0
     written = json.loads((tmp_path / "results" / "ppo.json").read_text())
     assert [entry["kept"] for entry in written["ppo"]] == [True, True] and written["gates"]["curves"]["passed"]
@@ -206,12 +207,12 @@ def test_the_command(monkeypatch, tmp_path, capsys):
 
 
 def test_nothing_is_timed_after_a_failed_gate(monkeypatch, tmp_path, capsys):
-    def apart(task, work, trl):
-        assert not task.startswith("train")
-        return {"policy_loss": [0.1, 0.2]} if task == "losses" else fake_child(task, work)
+    def apart(task, work, peer):
+        assert not task.endswith("train")
+        return {"policy_loss": [0.1, 0.2]} if task == "losses.compare" else fake_child(task, work)
 
     monkeypatch.setattr(command, "data", lambda: (tmp_path, tmp_path, tmp_path))
-    monkeypatch.setattr(command.processes, "run", apart)
+    monkeypatch.setattr(command.tasks, "run", apart)
     assert command.main(["--repeats", "1", "--quick"]) == 1
     assert "losses differ" in capsys.readouterr().out
 

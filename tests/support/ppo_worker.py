@@ -22,7 +22,7 @@ from models.ppo.trainer import PpoTrainer
 from models.ppo.update import trainable
 from models.ppo.value import SharedValue, ValueModel
 from models.reward.scoring import RewardSignal, length_scorer, model_scorer
-from tests.support.rl_models import llama, llama_reward, lora, prompts
+from tests.support.rl_models import hearing, llama, llama_reward, lora, prompts
 
 SETTINGS = PpoSettings(episodes=48, batch_size=16, minibatch_size=8, max_new_tokens=10, learning_rate=1e-3, epochs=2,
                        normalise_samples=33, rows_per_batch=8, rows_per_backward=3, kl_target=0.05, checkpoint_every=1)
@@ -50,8 +50,8 @@ def run(out: Path, kind: str, steps: int | None = None) -> None:
         with open(out / f"told-{processes.rank()}", "a") as file:
             file.write(f"{step}\n")
 
-    trainer.on_step = report
-    trainer.on_rollout = lambda step, rollout: sys.exit(3) if step == steps else None
+    trainer.observer = hearing(
+        on_step=report, on_rollout=lambda step, rollout: sys.exit(3) if step == steps else None)
     result = trainer.run()
     tensors = [*trainable(trainer.policy), *trainable(trainer.value)]
     sums = [tensor.detach().clone() for tensor in tensors]

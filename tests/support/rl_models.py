@@ -16,6 +16,8 @@ from transformers import (
     Qwen2ForCausalLM,
 )
 
+from models.ppo.observer import PpoObserver
+
 VOCAB = 40
 
 
@@ -81,3 +83,10 @@ def prompts(count, low=2, high=9, seed=0):
     generator = random.Random(seed)
     return [(f"p{i}", [generator.randrange(3, VOCAB) for _ in range(generator.randint(low, high))])
             for i in range(count)]
+
+
+def hearing(**callbacks) -> PpoObserver:
+    """An observer with these in place of its own methods, `hearing(on_step=print)`."""
+    observer = PpoObserver()
+    vars(observer).update(callbacks)
+    return observer

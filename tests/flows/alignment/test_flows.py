@@ -41,7 +41,7 @@ def test_durations_in_words(seconds, words):
 
 
 def test_ledger_keeps_the_last_of_each_stage_and_passes_over_a_torn_line(tmp_path):
-    book = Ledger(tmp_path / "ledger.jsonl")
+    book = Ledger(tmp_path)
     assert book.last() == {}
     for seconds in (1.0, 2.0):
         book.append(Entry("sft", "v", 0.0, seconds))

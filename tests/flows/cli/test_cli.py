@@ -8,9 +8,11 @@ import sys
 import psutil
 import pytest
 import yaml
+from typer.testing import CliRunner
 
 from flows import environment, settings
 from flows.alignment import local
+from flows.cli import main
 from flows.graph import inputs
 from flows.graph.stages import Graph
 from flows.hosting import servers
@@ -28,10 +30,36 @@ def test_help_imports_nothing_heavy():
     code += f"except SystemExit: pass\nprint([m for m in {HEAVY} if m in sys.modules], file=sys.stderr)"
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=toy.ROOT)
     assert answer.stderr.strip().endswith("[]")
-    commands = ("align", "anchors", "plan", "status", "doctor", "up", "seeds", "inspect", "intake", "ratings", "winrate",
-                "judge-check", "promote", "rollback", "lineage", "chat", "package", "setup-server")
-    for command in commands:
-        assert command in answer.stdout
+
+
+def shown_help(*arguments: str) -> str:
+    """On a narrow terminal, without lines, boxes and marks of code."""
+    shown = CliRunner().invoke(main.app, [*arguments, "--help"], env={"COLUMNS": "80", "TERMINAL_WIDTH": ""})
+    assert shown.exit_code == 0 and max(map(len, shown.stdout.splitlines())) <= 80
+    return _words(shown.stdout)
+
+
+def _words(text: str) -> str:
+    return " ".join(text.replace("`", "").translate(str.maketrans("│─╭╮╰╯", " " * 6)).split())
+
+
+def test_help_groups_all_commands_by_use_and_cuts_none_short():
+    shown = shown_help()
+    assert "…" not in shown and "..." not in shown.replace("[ARGS]...", "")
+    places = []
+    for panel, commands in main.COMMANDS.items():
+        places.append(shown.index(f"{panel} "))
+        for command in commands:
+            name = command.__name__.replace("_", "-")
+            summary = command.__doc__.partition("\n\n")[0]
+            places.append(shown.index(f"{name} {_words(summary)}"))
+    assert places == sorted(places)
+    assert len(main.app.registered_commands) == sum(map(len, main.COMMANDS.values())) == 23
+
+
+@pytest.mark.parametrize("command", [c for commands in main.COMMANDS.values() for c in commands], ids=lambda c: c.__name__)
+def test_the_help_of_a_command_says_all_that_its_docstring_does(command):
+    assert _words(command.__doc__) in shown_help(command.__name__.replace("_", "-"))
 
 
 def test_outside_a_project(tmp_path):

@@ -81,7 +81,7 @@ def test_a_run_goes_on_until_it_has_finished(tmp_path):
 
 
 def test_the_ledger_knows_its_runs(tmp_path):
-    book = Ledger(tmp_path / "ledger.jsonl")
+    book = Ledger(tmp_path)
     for entry in (*ENTRIES, Entry("sft", "v", 0.0, 1.0, run="other")):
         book.append(entry)
     assert book.of_run("r") == ENTRIES and book.of_run("none") == []

@@ -49,7 +49,7 @@ def test_the_ledger_says_when_stages_ran_and_waiting_does_not_count(tmp_path, mo
     """4 s from the process's start to its first step, 30 s of waiting for another, then 5 s, 3 of them in stages."""
     clock = Clock(psutil.Process().create_time() + 4)
     monkeypatch.setattr(elapsed, "time", clock)
-    book, watch = Ledger(tmp_path / "ledger.jsonl"), Stopwatch()
+    book, watch = Ledger(tmp_path), Stopwatch()
     book.append(Entry("of the one before", "v", clock.now, 100.0))
     clock.now += 30
     assert watch.elapsed(book, None, None).total == pytest.approx(34)
@@ -85,6 +85,6 @@ def test_stages_of_other_machines_are_found_in_mlflow(tmp_path):
 
 
 def test_the_ledger_s_own_line_is_no_stage_of_the_next_one(tmp_path):
-    book = Ledger(tmp_path / "ledger.jsonl")
+    book = Ledger(tmp_path)
     book.append(Entry(OUTSIDE, "", 100.0, 14.5))
     assert book.since(100.5) == [] and [entry.stage for entry in book.since(100.0)] == [OUTSIDE]

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from flows.graph import stage_inputs
+from flows.history import experiments
 from flows.history.recorded import MADE_FROM
 from flows.history.registry import moment
 from flows.schedule import decisions
@@ -98,6 +99,22 @@ def test_what_mlflow_remembers(store):
     lines = decisions.in_words(newest, open_question)
     assert lines[0] == f"last retraining: promoted on {moment(found.at / 1000)}, verdict promote: toy: v2 is champion"
     assert lines[1].startswith("looked again on ") and lines[1].endswith(": nothing new")
+
+
+def test_decisions_are_found_after_the_project_was_moved_twice(store, tmp_path):
+    """Its experiment goes on under the same name, and the ones before are linked by a tag alone: a person renamed one."""
+    uri, client = store
+    decisions.remember(client, "toy", PROMOTED, "0123456789")
+    client.create_experiment("others", artifact_location=tmp_path.as_uri())
+    decisions.remember(client, "others", replace(PROMOTED, reason="of another project"), "0123456789")
+    for name in ("before", "long before"):
+        old = client.get_experiment_by_name("toy").experiment_id
+        client.rename_experiment(old, name)
+        new = client.create_experiment("toy", tmp_path.as_uri(), tags={experiments.MOVED_FROM: old})
+        client.set_experiment_tag(old, experiments.MOVED_TO, new)
+        (found,) = decisions.on_inputs(client, "toy", "inputs")
+        assert found.decision == PROMOTED
+        assert [one.decision for one in decisions.latest(uri, "toy")] == [PROMOTED]
 
 
 def test_a_champion_whose_promotion_was_not_written_down(store):

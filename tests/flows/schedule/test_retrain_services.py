@@ -221,7 +221,7 @@ def stages_go_to_the_machines_of_their_pools(world):
     assert sorted(world.gpu_machine.stages_started()[there:]) == ["gate", "train"]
     assert sorted(world.started_since(here)) == ["package", "report"], "data is prepared already"
     assert [run.state.name for run in world.runs("stages")] == ["Completed"] * 3, "cpu, gpu, cpu"
-    book = Ledger(world.project.folder / ".dvc" / "plumb-state" / "ledger.jsonl")
+    book = Ledger(world.project.folder / ".dvc" / "plumb-state")
     (there,) = [entry.seconds for entry in book.since(0) if entry.stage == "stages/gpu"]
     assert there > 0, "what another machine spent counts for the run's budget"
     assert world.registry.champion.tags[registry.COMPARED].startswith("v")

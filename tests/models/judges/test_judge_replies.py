@@ -50,6 +50,43 @@ FORMS = {  # each says that the first is better
     "a criterion and its candidate": "- **Overall**: Candidate A",
     "a row of a table": "| overall | A |",
     "a criterion in full width": "Overall：【A】",
+    "Arena-Hard": "My final verdict is: Assistant A is significantly better: [[A>>B]]",
+    "Arena-Hard, with reasons behind it": "My final verdict is Assistant A is slightly better: [[A>B]], as B rains.\nSo.",
+    "Arena-Hard's scale alone": "[[B<<A]]",
+    "a comparison": "A>B",
+    "a comparison in words and signs": "**Verdict: A > B**",
+    "a comparison in full width": "Ａ≫Ｂ",
+    "MT-bench": "Assistant A says where. [[A]]",
+    "LLMBar": "Output (a)",
+    "Prometheus": "Feedback: The first says where, the second does not. [RESULT] A",
+    "Auto-J": "So, the final decision is Response 1. Although both are kind, Response 1 is better because it says where.",
+    "DPO's win rates": 'More helpful: "A"',
+    "a preferred response": "Preferred: A",
+    "ReasoningJudgeBench": "<answer>[[A>B]]</answer>",
+    "SEevenLLM": '{"answer": "[[A]]", "reason": "It says where."}',
+    "how much better": "Verdict: A (slightly better)",
+    "a label and a reason": "Final verdict: A, because B talks of the weather.",
+    "a label and a sentence": "Verdict: A. The other talks of the weather.",
+    "a preference in words": "I prefer Candidate A.",
+    "a preference over the other": "I choose A over B, since it says where.",
+    "better than the other": "Response A is slightly better than Response B.",
+    "a number": "Response 1 is better.",
+    "the end of a paragraph": "B talks of the weather. Final verdict: A",
+    "a tag and its reasons": "<verdict>A</verdict>\nB talks of the weather.",
+    "a tag and its reasons on one line": "<verdict>Candidate A</verdict> B talks of the weather.",
+    "JSON, its winner": '{"winner": "A"}',
+    "JSON, the preferred": '{"preferred": "A", "reason": "It says where."}',
+    "JSON, a choice": '{"choice": "Response A"}',
+    "JSON, a name with a stroke": '{"better_response": "response_a"}',
+    "JSON, the chosen and the rejected": '{"chosen": "A", "rejected": "B"}',
+    "JSON, a comparison": '{"final_verdict": "A>>B"}',
+    "in double angles": "《A》",
+    "in other double brackets": "⟦A⟧",
+    "in other quotes": "Verdict: „A“",
+}
+ALONE = {  # forms that begin a reply
+    "JudgeLM": "8 6.5\nThe first says where.",
+    "PandaLM": "1\n\n### Reason: It says where.\n\n### Reference: On the shelf.",
 }
 
 
@@ -63,6 +100,11 @@ def test_a_verdict_is_read_in_the_forms_that_judges_write(form, before):
     assert read_verdict(before + FORMS[form], {"overall": 1.0}, ("on the shelf", "It rains.")).p_first == 1.0
 
 
+@pytest.mark.parametrize("form", ALONE)
+def test_forms_that_begin_a_reply(form):
+    assert read_verdict(ALONE[form], {"overall": 1.0}, ("on the shelf", "It rains.")).p_first == 1.0
+
+
 @pytest.mark.parametrize("text", [
     "Verdict: A\n\nCandidate B talks of the weather.", "**Winner: Candidate A**\n\n**Reason:** B says nothing.",
     'I compared both.\n{"overall": "A"}\nB talks of the weather.', "[[A]]\n\nB talks of the weather.",
@@ -73,9 +115,13 @@ def test_a_verdict_may_stand_before_its_reasons(text):
     assert read_verdict(text, {"overall": 1.0}).p_first == 1.0
 
 
-@pytest.mark.parametrize("text", ["tie", "It is a tie.", "Verdict: a tie", "**Tie**", "[[tie]]", '{"overall": "draw"}'])
+@pytest.mark.parametrize("text", [
+    "tie", "It is a tie.", "Verdict: a tie", "**Tie**", "[[tie]]", '{"overall": "draw"}', '{"winner": "tie"}', "A=B",
+    "My final verdict is tie: [[A=B]]", "So, the final decision is Tie.", "[[C]]",  # MT-bench's
+])
 def test_ties_are_read(text):
     assert read_verdict(ESSAY + text, {"overall": 1.0}).p_first == 0.5
+    assert read_verdict("Tie\n\n### Reason: both rain", {"overall": 1.0}).p_first == 0.5
 
 
 def test_one_verdict_counts_for_all_criteria_where_none_has_its_own():
@@ -88,6 +134,7 @@ def test_one_verdict_counts_for_all_criteria_where_none_has_its_own():
 @pytest.mark.parametrize("text", [
     "4", "[[4]]", "Rating: [[4]]", "**Score:** 4/5", "Final rating: 4 out of 5", "overall: 4", "| overall | 4 |",
     '{"overall": 4}', '{"rating": 4}', "【4】", r"\boxed{4}", "<answer>4</answer>",
+    "Feedback: It says where. [RESULT] 4", "<score>4</score>", "Rating: 4 (better)", '{"final_score": 4}',
 ])
 @pytest.mark.parametrize("before", ["", "It says where the spoon is. 3 of 5 would.\n\n"])
 def test_a_rating_is_read_in_the_forms_that_judges_write(text, before):
@@ -95,14 +142,26 @@ def test_a_rating_is_read_in_the_forms_that_judges_write(text, before):
 
 
 @pytest.mark.parametrize("text", [
-    "Answer A is good and B is bad", "A or B", "Verdict: A or B", "Candidate A", "Verdict: C", "[[C]]",
+    "Answer A is good and B is bad", "A or B", "Verdict: A or B", "Candidate A", "Verdict: C", "[[D]]",
     "Verdict: A\nVerdict: B", "Verdict: A\n[[B]]", "[[B]] is what it wants.\nVerdict: A", "I would rather not judge.",
     "Rating: 8/10", "Assistant", "Candidate A is better than most, and B", "Candidate A is not better.",
-    "<think>Verdict: A", "",
+    "<think>Verdict: A", "", "A is clearer, but B is better", "A is better in tone. Still, B is better in what it says.",
+    "B is better in tone. A is better.", "Verdict: A. Or rather, B is better.", "Verdict: A (worse)", "[[A>A]]", "A<>B",
+    "My verdict is not [[B]], it is too short", "[[A>B]]\n[[B>A]]", "Rating: 1", "Verdict: 1", "1",
+    "1. A is better: [[A>B]]\n2. B is better: [[B>A]]", '{"winner": "A", "preferred": "B"}', '{"worse": "A"}',
+    '{"winner": "neither"}', "<verdict>A</verdict> or <verdict>B</verdict>", "I prefer A, but B is better.",
+    "I prefer neither.", "Both are good.", "Verdict: A. No, wait. B.", "My final verdict is that [[B]] is worse.",
+    "A is better because B is better at lying.",
 ])
 def test_no_verdict_or_two_are_malformed(text):
     with pytest.raises(MalformedReply):
         read_verdict(ESSAY + text + ("\nor candidate B" if text == "Candidate A" else ""), {"overall": 1.0})
+
+
+@pytest.mark.parametrize("text", ["1 2", "2\nis what I say", "12 4\nof 20"])
+def test_numbers_that_may_be_ranks_or_something_else_are_no_verdict(text):
+    with pytest.raises(MalformedReply):
+        read_verdict(text, {"overall": 1.0})
 
 
 @pytest.mark.parametrize("text", ["Verdict: A", "A", "Candidate A", "overall: A", "Candidate A wins"])
@@ -122,7 +181,11 @@ def test_what_stands_whole_before_the_cut_is_read():
         assert read_verdict(text, {"overall": 1.0}, cut=True).p_first == 1.0
 
 
-QUOTES = ["[[B]]", "Verdict: B", "overall: B", '{"overall": "B"}', "【B】", "**Final verdict: Candidate B**"]
+QUOTES = [
+    "[[B]]", "Verdict: B", "overall: B", '{"overall": "B"}', "【B】", "**Final verdict: Candidate B**", "[[B>>A]]", "B>A",
+    "[RESULT] B", "<verdict>B</verdict>", '{"winner": "B"}', "I prefer Candidate B.", "Response 2 is better.",
+    "So, the final decision is Response 2.", "Verdict: B (much better)",
+]
 
 
 @pytest.mark.parametrize("quote", QUOTES)

@@ -32,8 +32,17 @@ def openai(prompt, completion, total=None, **more):
     (openai(100, 50, **details(40)), Usage(100, 90, 0, 40)),  # nothing says that they are part of it
     (openai(100, 10, 110, reasoning_tokens=10), Usage(100, 10, 0, 10)),
     ({"input_tokens": 10, "cache_read_input_tokens": 100, "cache_creation_input_tokens": 5, "output_tokens": 7},
-     Usage(115, 7, 100)),  # Anthropic: beside input_tokens
+     Usage(115, 7, 100, 0, 5)),  # Anthropic: beside input_tokens
     (openai(110, 7, 117, cache_read_input_tokens=100), Usage(110, 7, 100)),  # LiteLLM: part of prompt_tokens
+    (openai(110, 7, 117, cache_creation_input_tokens=60, prompt_tokens_details={"cache_creation_tokens": 60}),
+     Usage(110, 7, 0, 0, 60)),  # LiteLLM: part of prompt_tokens
+    (openai(194, 2, 196, cost=0.95, cost_details={"upstream_inference_cost": 19}, is_byok=False,
+            prompt_tokens_details={"cached_tokens": 0, "cache_write_tokens": 100, "audio_tokens": 0}),
+     Usage(194, 2, 0, 0, 100, 0.95)),  # OpenRouter
+    (openai(194, 2, 196, cost=0.95, cost_details={"upstream_inference_cost": 19}, is_byok=True),
+     Usage(194, 2, billed=19.95)),  # OpenRouter, with the provider's own key: two bills
+    (openai(100, 10, 110, cost=None, cost_details=None, is_byok=True), Usage(100, 10)),
+    (openai(100, 10, 110, cost=-1.0), Usage(100, 10)), (openai(100, 10, 110, cost="much"), Usage(100, 10)),
     (openai(100, 10, 90), Usage(100, 10)),  # a total below its parts
     (openai(100.0, 10.0, 110.0), Usage(100, 10)),
 ])
@@ -61,6 +70,26 @@ def test_cached_and_reasoning_tokens_have_prices_of_their_own(ask):  # noqa: F81
     assert (asker.tally.input_tokens, asker.tally.output_tokens) == (200, 100)
 
 
+def test_tokens_written_to_a_cache_have_a_price_of_their_own(ask):  # noqa: F811
+    """30 read at 10, 70 written to the cache at 12.5, 10 written at 100: 300 + 875 + 1000."""
+    stated = openai(100, 10, 110, prompt_tokens_details={"cache_write_tokens": 70})
+    with JudgeServer(longer_wins, usage=stated) as server:
+        _, asker = ask(server, questions(1), input_price=10.0, output_price=100.0, cache_write_price=12.5)
+        assert asker.tally.cost == pytest.approx(2 * 2175 / 1e6)
+        _, asker = ask(server, questions(1), input_price=10.0, output_price=100.0)
+    assert asker.tally.cost == pytest.approx(2 * 2000 / 1e6), "as other tokens that were read"
+
+
+@pytest.mark.parametrize(("billed", "charged"), [(0.005, 0.005), (0.0001, 0.002)])
+def test_what_a_router_billed_is_charged_where_it_is_more(ask, billed, charged):  # noqa: F811
+    stated = openai(100, 10, 110, cost=billed)
+    with JudgeServer(longer_wins, usage=stated) as server:
+        _, asker = ask(server, questions(1), input_price=10.0, output_price=100.0)
+        assert asker.tally.cost == asker.budget.cost == pytest.approx(2 * charged)
+        answers, asker = ask(server, questions(20), budget=Budget(max_cost=0.1), input_price=10.0, output_price=100.0)
+    assert asker.budget.cost <= 0.1, "what is billed above the prices is known after the first call"
+
+
 def test_a_budget_holds_where_reasoning_is_billed_beside_what_max_tokens_limits(ask):  # noqa: F811
     """Each call costs 100 + 10 010 tokens, more than the worst that max_tokens allows: known after the first."""
     with JudgeServer(longer_wins, usage=openai(100, 10, 10_110)) as server:
@@ -74,6 +103,8 @@ def test_the_worst_case_takes_the_dearest_price():
     assert judge.cost(10, 10) == pytest.approx(50 / 1e6)
     judge.reasoning_price = 4.0
     assert judge.cost(10, 10) == pytest.approx(70 / 1e6)
+    judge.cache_write_price = 5.0
+    assert judge.cost(10, 10) == pytest.approx(90 / 1e6)
 
 
 def test_tokens_of_every_reply_count(ask):  # noqa: F811

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from models.ppo.advantages import explained_variance, gae, masked_mean, whiten
-from models.ppo.rollout import advantages_and_returns, distinct_bigrams, penalise_missing_stop, token_rewards
+from models.ppo.rewards import penalise_missing_stop, token_rewards
+from models.ppo.rollout import advantages_and_returns, distinct_bigrams
 
 NAN = float("nan")
 

@@ -14,7 +14,7 @@ from models.ppo.trainer import PpoTrainer
 from models.ppo.update import make_optimizer, trainable
 from models.ppo.value import SharedValue, ValueModel
 from models.reward.scoring import RewardSignal, model_scorer
-from tests.support.rl_models import gpt2, gpt2_reward, llama, llama_reward, lora, prompts
+from tests.support.rl_models import gpt2, gpt2_reward, hearing, llama, llama_reward, lora, prompts
 
 SETTINGS = PpoSettings(episodes=64, batch_size=16, minibatch_size=8, max_new_tokens=10, learning_rate=1e-3, epochs=2,
                        normalise_samples=32, rows_per_batch=16)
@@ -97,7 +97,7 @@ def uninterrupted_and_resumed(make, folder):
             raise Killed
 
     with pytest.raises(Killed):
-        make(on_step=die).run()
+        make(observer=hearing(on_step=die)).run()
     resumed = make()
     return whole, whole_result, resumed, resumed.run()
 
@@ -145,7 +145,7 @@ def test_finished_run_is_not_run_again(tmp_path):
     given = dict(settings=settings(checkpoint_every=2), checkpoint_dir=tmp_path)
     first = trainer(**given).run()
     steps = []
-    again = trainer(**given, on_step=lambda *x: steps.append(x)).run()
+    again = trainer(**given, observer=hearing(on_step=lambda *x: steps.append(x))).run()
     assert again == first and not steps
 
 
@@ -226,8 +226,7 @@ def test_rewards_are_normalised_once_and_weighted():
     seen = {}
     signals = [RewardSignal("sevens", share_of_sevens, 2.0),
                RewardSignal("length", lambda p, r: torch.tensor([100.0 * len(x) for x in r]), -1.0)]
-    run = trainer(rewards=signals, on_rollout=lambda step, rollout: seen.setdefault(step, rollout),
-                  settings=settings(missing_eos_penalty=None))
+    run = trainer(rewards=signals, settings=settings(missing_eos_penalty=None), observer=hearing(on_rollout=seen.setdefault))
     run.run()
     mean, deviation = run.scales["length"]
     assert 100 <= mean <= 1000 and deviation > 1
@@ -240,9 +239,9 @@ def test_rewards_are_normalised_once_and_weighted():
 def test_critic_from_the_reward_model_starts_in_normalised_units():
     reward = llama_reward()
     value = ValueModel.from_reward_model(reward)
-    run = trainer(value=value, rewards=[RewardSignal("model", model_scorer(reward, 16))])
     seen = []
-    run.on_rollout = lambda step, rollout: seen.append(rollout)
+    run = trainer(value=value, rewards=[RewardSignal("model", model_scorer(reward, 16))],
+                  observer=hearing(on_rollout=lambda step, rollout: seen.append(rollout)))
     run.run()
     mean, deviation = run.scales["model"]
     rollout = seen[0]
@@ -259,7 +258,8 @@ def test_learning_rate_decays_linearly():
 
 def test_every_prompt_is_used_once_per_pass():
     seen = []
-    trainer(prompts=prompts(8), on_rollout=lambda step, rollout: seen.extend(rollout.prompt_ids)).run()
+    note = hearing(on_rollout=lambda step, rollout: seen.extend(rollout.prompt_ids))
+    trainer(prompts=prompts(8), observer=note).run()
     for start in range(0, 64, 8):
         assert sorted(seen[start : start + 8]) == sorted(tuple(ids) for _, ids in prompts(8))
     orders = {tuple(seen[start : start + 8]) for start in range(0, 64, 8)}
@@ -274,7 +274,7 @@ def test_a_prompt_gets_other_random_numbers_in_every_pass():
         for prompt, response in zip(rollout.prompt_ids, rollout.response_ids, strict=True):
             answers.setdefault(prompt, []).append(response)
 
-    trainer(prompts=prompts(8), settings=settings(learning_rate=1e-12), on_rollout=note).run()
+    trainer(prompts=prompts(8), settings=settings(learning_rate=1e-12), observer=hearing(on_rollout=note)).run()
     assert [len(given) for given in answers.values()] == [8] * 8
     assert all(len(set(given)) == 8 for given in answers.values())
 
@@ -285,15 +285,16 @@ def test_a_run_killed_while_a_snapshot_is_kept_makes_it_again(tmp_path):
 
     given = dict(settings=settings(snapshot_every=2, checkpoint_every=1), checkpoint_dir=tmp_path)
     with pytest.raises(Killed):
-        trainer(**given, on_snapshot=die).run()
+        trainer(**given, observer=hearing(on_snapshot=die)).run()
     kept = []
-    trainer(**given, on_snapshot=lambda step, policy: kept.append(step)).run()
+    trainer(**given, observer=hearing(on_snapshot=lambda step, policy: kept.append(step))).run()
     assert kept == [2, 4]
 
 
 def test_snapshots():
     kept = []
-    trainer(settings=settings(snapshot_every=2), on_snapshot=lambda step, policy: kept.append(step)).run()
+    note = hearing(on_snapshot=lambda step, policy: kept.append(step))
+    trainer(settings=settings(snapshot_every=2), observer=note).run()
     assert kept == [2, 4]
 
 
@@ -340,7 +341,7 @@ def test_the_policy_that_crosses_a_limit_is_handed_over_once():
     """Entropy falls below its floor in the first rollout and stays there: one crossing, before any update."""
     crossed = []
     given = settings(entropy_floor=9.0, guard_patience=3)
-    result = trainer(settings=given, on_breach=lambda done, policy: crossed.append(done)).run()
+    result = trainer(settings=given, observer=hearing(on_breach=lambda done, policy: crossed.append(done))).run()
     assert crossed == [0] and result.steps_done == 2
 
 

@@ -16,7 +16,7 @@ from models.ppo.trainer import PpoTrainer
 from models.ppo.update import accumulate_gradients, make_optimizer, trainable
 from models.ppo.value import SharedValue, ValueModel
 from models.reward.scoring import RewardSignal, model_scorer, score
-from tests.support.rl_models import gpt2, gpt2_reward, llama, lora, prompts
+from tests.support.rl_models import gpt2, gpt2_reward, hearing, llama, lora, prompts
 
 SETTINGS = PpoSettings(episodes=32, batch_size=16, minibatch_size=8, max_new_tokens=10, learning_rate=1e-3, epochs=2,
                        normalise_samples=32, rows_per_batch=16)
@@ -37,7 +37,7 @@ def settings(**changes):
 
 def rollouts_of(run):
     seen = []
-    run.on_rollout = lambda step, rollout: seen.append(rollout)
+    run.observer = hearing(on_rollout=lambda step, rollout: seen.append(rollout))
     run.run()
     return seen
 
@@ -99,7 +99,7 @@ def test_dropout_is_off_in_critic_and_reward_model_too():
         expected["scores"] = score(reward.eval(), whole, 16), rollout.signals["m"]
         expected["kl"] = rollout.logprobs, rollout.reference_logprobs
 
-    run.on_rollout = look
+    run.observer = hearing(on_rollout=look)
     run.run()
     for mine, other in expected.values():
         torch.testing.assert_close(mine.detach(), other, rtol=1e-3, atol=1e-4)

@@ -61,7 +61,6 @@ def test_two_players_by_hand():
     rated = rate(table(*[("a", "b", 1)] * 3, ("a", "b", 0), *[("b", "a", 0)] * 3, ("b", "a", 1)), settings=FEW)
     assert rated.strengths == pytest.approx({"a": math.log(3) / 2, "b": -math.log(3) / 2})
     assert rated.order_effect.value == pytest.approx(0, abs=1e-9)
-    assert rated.expected("a", "b") == pytest.approx(0.75)
     assert [(row.model, row.win_rate, row.battles, row.flags) for row in rated.models] == [
         ("a", 0.75, 8, ()),
         ("b", 0.25, 8, ()),
@@ -84,7 +83,6 @@ def test_the_one_shown_first_wins_three_of_four():
         rated = rate(table(*rows), settings=NONE)
         assert rated.order_effect.value == pytest.approx(math.log(3))
         assert rated.strengths == pytest.approx({"a": 0, "b": 0}, abs=1e-9)
-        assert rated.expected("a", "b") == pytest.approx(0.75)
     assert rated.ties == 0.5
 
 
@@ -219,10 +217,6 @@ def test_groups_that_no_battle_connects():
     assert rate(table(*rows), anchor="d", settings=FEW).strengths == pytest.approx(
         {**rated.strengths, "c": rated.strengths["c"] - rated.strengths["d"], "d": 0}
     )
-    with pytest.raises(ValueError, match="no battles connect 'a' and 'd'"):
-        rated.expected("a", "d")
-    with pytest.raises(ValueError, match="'e' has no battles; rated are"):
-        rated.expected("a", "e")
 
 
 def test_the_order_effect_needs_an_order_that_changes():

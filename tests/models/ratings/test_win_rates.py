@@ -10,7 +10,10 @@ from scipy.special import expit
 from statsmodels.genmod.families import Binomial
 from statsmodels.genmod.generalized_linear_model import GLM
 
-from models.ratings.win_rates import EFFECT_PRECISION, LARGEST_LENGTH_EFFECT, Pool, fit_pool, judges_part, win_rate
+from models.ratings.battles import read_battles
+from models.ratings.length_control import EFFECT_PRECISION, LARGEST_LENGTH_EFFECT, Pool, fit_pool, judges_part
+from models.ratings.pairs import pairs_of
+from models.ratings.win_rates import win_rate
 from models.statistics.bootstrap import Bootstrap
 
 FEW = Bootstrap(resamples=200)
@@ -170,18 +173,29 @@ def test_where_lengths_alone_tell_wins_from_losses_nothing_is_sure(longer, likes
 
 
 def test_answers_are_told_apart_by_their_texts():
-    """Five answers to one prompt, of one length: their preferences 1, 1, 1, 0 and a half are 0.7, and in each order."""
+    """Six pairs of answers to one prompt, each judged in both orders: answers of several lengths, some as long as
+    others, and one answer against two. Preferences 1, 1, 1, 0, 0.5 and 0.1 are 0.6; every pair has its own lengths."""
+    answers = {
+        ("answer 0", "the same"): 1.0, ("answer 1", "the same"): 1.0, ("a longer answer", "the same"): 1.0,
+        ("answer 0", "quite another one"): 0.0, ("", "the same"): 0.5, ("a longer answer", "not as long"): 0.1,
+    }  # fmt: skip
     rows = [
         {"prompt_id": "p", "first": one, "second": other, "p_first": preference if one == "new" else 1 - preference,
          "first_response": texts[one], "second_response": texts[other]}
-        for n, preference in enumerate((1.0, 1.0, 1.0, 0.0, 0.5))
-        for texts in ({"new": f"answer {n}", "old": "the same"},)
+        for (new, old), preference in answers.items()
+        for texts in ({"new": new, "old": old},)
         for one, other in (("new", "old"), ("old", "new"))
     ]  # fmt: skip
-    found = win_rate(rows, "new", "old")
-    assert found.raw.value == pytest.approx(0.7) and found.pairs == 5
+    rate = win_rate(rows, "new", "old")
+    assert rate.raw.value == pytest.approx(0.6) and rate.pairs == 6
+    for order in (rows, rows[::-1]):
+        pairs = pairs_of(read_battles(order), "new", "old")
+        assert pairs.both_orders.all() and pairs.again == 0
+        of_pairs = sorted(zip(pairs.preference.tolist(), pairs.gap.tolist(), pairs.too_short.tolist(), strict=True))
+        expected = [(p, len(new) - len(old), not new) for (new, old), p in answers.items()]
+        assert np.array(of_pairs) == pytest.approx(np.array(sorted(expected), dtype=float))
     again = win_rate([*rows, *rows[:2]], "new", "old")
-    assert again.raw.value == pytest.approx(0.7) and any("1 of 5 pairs were judged several times" in one for one in again.notes)
+    assert again.raw.value == pytest.approx(0.6) and any("1 of 6 pairs were judged several times" in n for n in again.notes)
 
 
 def pool_of_models(generator, prompts: int = 300):

@@ -52,7 +52,7 @@ def test_calls_and_money_of_a_stage(tmp_path, monkeypatch):
 
 def test_the_ledger_of_costs(tmp_path):
     """Also after a line that was torn: it is lost, and takes no other along."""
-    book = Ledger(tmp_path / "ledger.jsonl")
+    book = Ledger(tmp_path)
     entries = [Entry(TEXT, "v", 0.0, 1.0, spent=0.5, run="r"), Entry("sft", "v", 0.0, 2.0, run="r")]
     book.append(entries[0])
     with book.path.open("a") as file:

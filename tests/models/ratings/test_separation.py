@@ -7,10 +7,10 @@ import pytest
 from scipy.special import expit, logit
 from scipy.stats import binomtest
 
-from models.ratings.far_ends import sure_rates
 from models.ratings.ratings import rate
+from models.ratings.separation import unbroken_rates
 from models.statistics.bootstrap import Bootstrap
-from models.statistics.unanimous import unanimous_interval
+from models.statistics.clusters import exact_interval
 from tests.support.battle_tables import battles, mean_battles, ordered_pairs, round_robin
 
 FEW = Bootstrap(resamples=200)
@@ -28,17 +28,17 @@ def strengths(rated) -> dict:
 
 
 @pytest.mark.parametrize("roots", [1, 2, 10, 300])
-def test_sure_rates_are_those_of_clopper_and_pearson(roots):
+def test_unbroken_rates_are_those_of_clopper_and_pearson(roots):
     exact = binomtest(roots, roots).proportion_ci(0.95, method="exact")
-    low, high = sure_rates(roots, 0.95)
+    low, high = unbroken_rates(roots, 0.95)
     assert low == pytest.approx(exact.low) and high**roots == pytest.approx(0.975)
 
 
 def test_a_mean_that_never_differed():
     """Four ties: s = 0.025^(1/4) = 0.3976; what was never seen may have probability 0.6024 and be 0 or 1."""
-    assert unanimous_interval(0.5, 4, 0.95) == pytest.approx((0.1988, 0.8012), abs=1e-4)
-    assert unanimous_interval(1.0, 20, 0.95) == pytest.approx((0.8316, 1.0), abs=1e-4)
-    assert unanimous_interval(0.0, 20, 0.95) == pytest.approx((0.0, 0.1684), abs=1e-4)
+    assert exact_interval(0.5, 4, 0.95) == pytest.approx((0.1988, 0.8012), abs=1e-4)
+    assert exact_interval(1.0, 20, 0.95) == pytest.approx((0.8316, 1.0), abs=1e-4)
+    assert exact_interval(0.0, 20, 0.95) == pytest.approx((0.0, 0.1684), abs=1e-4)
 
 
 def test_ten_wins_of_ten():
@@ -94,7 +94,7 @@ def test_a_model_seen_on_one_prompt_only():
     assert lone.ci_low < logit(0.6 * 0.025) / 2 and lone.ci_high > 1
 
 
-def test_an_anchor_takes_the_far_ends_along():
+def test_an_anchor_takes_the_bounds_along():
     found = strengths(rate(met([1.0] * 10), anchor="b", settings=FEW))
     assert (found["a"].ci_low, found["a"].ci_high) == pytest.approx((0.81, 5.98), abs=0.06)
     assert (found["b"].ci_low, found["b"].ci_high) == (0, 0)
@@ -140,7 +140,7 @@ def test_far_apart_models_on_few_prompts_hold_the_truth():
 
 
 def test_a_hundred_models_that_never_met_their_match():
-    """A ladder in which everybody beats everybody below: all 100 strengths are far ends, and it is quick."""
+    """A ladder in which everybody beats everybody below: all 100 strengths are open at one end, and it is quick."""
     first, second = ordered_pairs(100)
     found = battles(first, second, first < second, np.arange(len(first)) % 400)
     rated = rate(found, settings=Bootstrap(resamples=20))
