@@ -91,8 +91,9 @@ def _check_answer(render: Callable[[Messages], str], messages: Messages, text: s
     head, _, tail = render([*messages[:-1], {**answer, "content": ANSWER}]).rpartition(ANSWER)
     inside = text[len(head) : len(text) - len(tail)]
     if not (text.startswith(head) and text.endswith(tail) and inside.strip() == answer["content"].strip()):
-        raise BadRow("the chat template writes the answer otherwise than it stands, and it would be trained as it stands "
-                     "after a prompt without reasoning; cut reasoning from the text, or set a template that keeps it")
+        raise BadRow("the chat template writes the answer otherwise than it stands, and it would be trained as it "
+                     "stands after a prompt without reasoning; cut reasoning from the text, or set a template that "
+                     "keeps it")
 
 
 def _is_same(render: Callable[[Messages], str], text: str, messages: Messages) -> bool:

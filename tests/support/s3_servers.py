@@ -167,7 +167,8 @@ def _handler(proxy: Proxy) -> type[BaseHTTPRequestHandler]:
 
         def answer(self) -> None:
             path = self.path.partition("?")[0]
-            request = Asked(self.command, path, sum((one.method, one.path) == (self.command, path) for one in proxy.seen))
+            before = sum((one.method, one.path) == (self.command, path) for one in proxy.seen)
+            request = Asked(self.command, path, before)
             proxy.seen.append(request)
             fault = proxy.fault(request)
             length = int(self.headers.get("Content-Length") or 0)

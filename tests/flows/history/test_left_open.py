@@ -7,7 +7,7 @@ import pytest
 
 from flows.alignment.tracking import Tracker
 from flows.history import left_open
-from tests.flows.alignment.test_tracking import client, runs
+from tests.support.tracked_runs import client, runs
 from tests.support import toy
 
 

@@ -90,10 +90,10 @@ def test_live_reports(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("name", ["h.jsonl", "h.csv"])
 def test_what_people_said(tmp_path, name):
-    messages = prompt(0)["prompt"]
-    row = {"prompt": messages[0]["content"], "first_text": f"x{TEXT}y", "second_text": "y", "annotator": f"ann{TEXT}lee"}
+    turns = prompt(0)["prompt"]
+    row = {"prompt": turns[0]["content"], "first_text": f"x{TEXT}y", "second_text": "y", "annotator": f"ann{TEXT}lee"}
     write_table(tmp_path / name, [{**row, "verdict": "first"}])
-    samples = [{**answer(prompt(0), text, i), "prompt": messages} for i, text in enumerate((f"x{TEXT}y", "y"))]
+    samples = [{**answer(prompt(0), text, i), "prompt": turns} for i, text in enumerate((f"x{TEXT}y", "y"))]
     judge = read_verdicts("people", tmp_path / name, samples)
     assert judge.counts.used == 1 and judge.counts.broken_lines == 0
 
