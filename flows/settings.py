@@ -9,8 +9,8 @@ from flows.redact import secrets_in
 from tasks.common.errors import ConfigError
 from tasks.common.plain_yaml import parse_yaml
 from tasks.config.sections import SHARED
-from tasks.config.service import FlowConfig, PromoteConfig
-from tasks.config.shared import Section, TrackingConfig
+from tasks.config.service import FlowConfig, PromoteConfig, TrackingConfig
+from tasks.config.shared import Section
 from tasks.runner.params import read_params
 
 

@@ -24,8 +24,8 @@ from tasks.artifacts.snapshots import FINAL, SELECTION_FILE
 from tasks.common.errors import DataError
 from tasks.common.machine import device, prepare_torch
 from tasks.common.rows import Row, read_jsonl, write_jsonl
-from tasks.config.evaluation import GateConfig
-from tasks.runner.state import content_hash
+from tasks.config.gate import GateConfig
+from tasks.common.hashes import content_hash
 from tasks.scoring.scorer import load_gold
 from tasks.verdict.decision import Compared, decide, plan
 from tasks.scoring.left_out import left_out, unrated, without
@@ -60,7 +60,7 @@ def gate(
     selection = json.loads((select / SELECTION_FILE).read_text(encoding="utf-8"))
     candidate = candidate_path(selection, {"dpo": dpo, "ppo": ppo})
     reference, policy = (CHAMPION, champion) if is_there(champion) else (SFT, sft)
-    prompts = part_of(cfg, read_jsonl(gate_prompts))
+    prompts = part_of(read_jsonl(gate_prompts), cfg.set, cfg.sets)
     scorer = load_gold(gold, model)
     pilot = selected_before(selection, reference, read_jsonl(evaluate / "scores.jsonl"), read_jsonl(select_prompts), scorer)
     planned = plan(cfg, pilot, prompts)

@@ -16,9 +16,9 @@ from models.lm.loading import load_policy
 from tasks.artifacts.champion import ORIGIN_FILE
 from tasks.artifacts.snapshots import checkpoints_of
 from tasks.common.machine import prepare_torch
-from tasks.config.evaluation import PackageConfig
+from tasks.config.package import PackageConfig
 from tasks.config.shared import ServingConfig
-from tasks.runner.state import content_hash
+from tasks.common.hashes import content_hash
 
 
 def package(cfg: PackageConfig, model: Path, dpo: Path, ppo: Path, select: Path, out: Path) -> dict[str, float]:

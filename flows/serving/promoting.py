@@ -16,7 +16,7 @@ from flows.serving import questions
 from flows.serving.request import Request
 from flows.settings import read_settings
 from tasks.config.service import PromoteConfig
-from tasks.runner.state import content_hash
+from tasks.common.hashes import content_hash
 
 STAGES = ("gate", "package")
 

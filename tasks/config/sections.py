@@ -2,30 +2,33 @@
 
 from __future__ import annotations
 
-from tasks.config.comparisons import CompareConfig, GenerateConfig, GoldConfig, JudgeCardConfig
-from tasks.config.evaluation import (
-    AnswersConfig,
-    BestOfNConfig,
-    EvaluateConfig,
-    GateConfig,
-    MonitorsConfig,
-    PackageConfig,
-    ReportConfig,
-    SelectConfig,
-)  # fmt: skip
+from tasks.config.answers import AnswersConfig
+from tasks.config.best_of_n import BestOfNConfig
+from tasks.config.compare import CompareConfig
+from tasks.config.data import DataConfig, PrepareConfig
+from tasks.config.dpo import DpoConfig
+from tasks.config.evaluate import EvaluateConfig
+from tasks.config.gate import GateConfig
+from tasks.config.generate import GenerateConfig
+from tasks.config.gold import GoldConfig
+from tasks.config.judge import JudgeCardConfig
+from tasks.config.monitors import MonitorsConfig
+from tasks.config.package import PackageConfig
 from tasks.config.ppo import PpoConfig
-from tasks.config.service import AnchorsConfig, FlowConfig, GcConfig, IntakeConfig, PromoteConfig
-from tasks.config.shared import (
-    ContractsConfig,
-    DataConfig,
+from tasks.config.report import ReportConfig
+from tasks.config.reward import RewardConfig
+from tasks.config.select import SelectConfig
+from tasks.config.service import (
+    AnchorsConfig,
+    FlowConfig,
+    GcConfig,
+    IntakeConfig,
     ModelConfig,
-    PrepareConfig,
-    RuntimeConfig,
-    Section,
-    ServingConfig,
+    PromoteConfig,
     TrackingConfig,
-)  # fmt: skip
-from tasks.config.training import DpoConfig, RewardConfig, SftConfig
+)
+from tasks.config.sft import SftConfig
+from tasks.config.shared import ContractsConfig, RuntimeConfig, Section, ServingConfig
 
 SHARED: dict[str, type[Section]] = {
     "runtime": RuntimeConfig,

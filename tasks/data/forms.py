@@ -19,7 +19,7 @@ from types import MappingProxyType
 from typing import Any
 
 from tasks.common.errors import ConfigError
-from tasks.config.shared import CONTENT_FIELDS
+from tasks.config.data import CONTENT_FIELDS
 from tasks.data.messages import CALLS
 from tasks.data.values import Column, head, look_up, says_something
 

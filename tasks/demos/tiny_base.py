@@ -16,7 +16,7 @@ import torch
 from models.lm.tiny import build_base
 from tasks.common import errors
 from tasks.common.rows import appears_whole, read_jsonl
-from tasks.config.shared import PrepareConfig
+from tasks.config.data import PrepareConfig
 from tasks.data.rendering import conversations
 from tasks.prepare import write_splits
 from tasks.runner.params import read_params, stage_config

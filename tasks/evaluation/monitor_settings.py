@@ -2,7 +2,7 @@
 
 from models.monitors.finding import Limit, Limits
 from models.monitors.survey import Settings
-from tasks.config.evaluation import LimitConfig, MonitorsConfig
+from tasks.config.monitors import LimitConfig, MonitorsConfig
 
 
 def monitor_settings(cfg: MonitorsConfig, reference_name: str) -> Settings:

@@ -14,7 +14,6 @@ from models.judges.asking import Asker, AskingSettings
 from models.judges.base import Question, Verdict
 from models.judges.budget import Budget
 from models.judges.human import check_verdicts
-from models.judges.making import check_files, make_judge, verdict_form
 from models.judges.remote_round import PROBE
 from models.samplers import Prompt, make_sampler
 from models.samplers.openai import KEY_VARIABLE, URL_VARIABLE
@@ -22,9 +21,11 @@ from models.sampling.sampler import SamplingSettings
 from tasks.answering.asking import asking_settings
 from tasks.common.errors import one_line
 from tasks.common.rows import Row
-from tasks.config.comparisons import CompareConfig, GoldConfig
-from tasks.config.judges import AskingConfig
+from tasks.config.compare import CompareConfig
+from tasks.config.gold import GoldConfig
+from tasks.config.shared import AskingConfig
 from tasks.generate import check_tools
+from tasks.judging.making import check_files, make_judge, verdict_form
 from tasks.judging.templates import template_of, with_template
 from tasks.preflight.checks import PROBLEM, Finding, check, refused
 from tasks.preflight.project import Project

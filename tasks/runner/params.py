@@ -11,7 +11,8 @@ from pydantic import ValidationError
 
 from tasks.common.errors import ConfigError, ManyErrors
 from tasks.common.plain_yaml import parse_yaml
-from tasks.config.comparisons import CompareConfig, GoldConfig
+from tasks.config.compare import CompareConfig
+from tasks.config.gold import GoldConfig
 from tasks.config.same_judge import gold_by_params, refusal
 from tasks.config.sections import SHARED, STAGES, known_sections, own_fields, shared_sections
 from tasks.config.shared import Section

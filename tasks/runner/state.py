@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Iterator, Mapping
 
+from tasks.common.hashes import content_hash
 from tasks.runner.pipeline import Binding
 
 STATE_VARIABLE = "PLUMB_STATE"
@@ -43,23 +44,6 @@ def _cache_folder(project: Path) -> Path:
         if configured:
             return (file.parent / configured).resolve()
     return (project / ".dvc" / "cache").resolve()
-
-
-def _files(path: Path) -> Iterator[Path]:
-    if path.is_dir():
-        yield from sorted(p for p in path.rglob("*") if p.is_file())
-    else:
-        yield path
-
-
-def content_hash(path: Path) -> str:
-    """SHA-256 over the names and bytes of a file or of all files below a folder."""
-    digest = hashlib.sha256()
-    for file in _files(path):
-        name = file.relative_to(path).as_posix() if path.is_dir() else ""
-        with open(file, "rb") as handle:
-            digest.update(f"{name}\0{hashlib.file_digest(handle, 'sha256').hexdigest()}\n".encode())
-    return digest.hexdigest()
 
 
 def stage_key(binding: Binding, params: Mapping[str, Any]) -> str:

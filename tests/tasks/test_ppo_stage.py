@@ -220,9 +220,10 @@ def test_small_memory_settings_change_speed_alone(inputs, tmp_path):
 @pytest.mark.parametrize(
     "changes, words",
     [
-        ({"rewards": {"reward_model": 1.0}}, "missing key ppo.rewards.length"),
-        ({"rewards": {"reward_model": 1.0, "lenght": 0.1}}, "unknown key ppo.rewards.lenght; did you mean 'length'"),
-        ({"rewards": {"reward_model": 0.0, "length": 1.0}}, "ppo.rewards.reward_model: input should be greater than 0"),
+        ({"rewards": {"reward_model": 1.0, "lenght": 0.1}}, "ppo.rewards: 'lenght' is no reward signal; known are "
+         "'reward_model', 'length'; .* in the group plumbline.rewards"),
+        ({"rewards": {"reward_model": 0.0, "length": 1.0}}, "ppo.rewards: the weight of reward_model must be above 0"),
+        ({"rewards": {"length": 1.0}}, "ppo.rewards: the weight of reward_model must be above 0"),
         ({"value_backbone": "none"}, "ppo.value_backbone: input should be 'own' or 'shared', found 'none'"),
     ],
 )

@@ -19,7 +19,7 @@ from models.chat.template import decode_response, encode_example, encode_prompt,
 from models.judges.hf import HfJudge
 from models.lm import loading
 from tasks import sft as sft_stage
-from tasks.config.evaluation import PackageConfig
+from tasks.config.package import PackageConfig
 from tasks.config.shared import RuntimeConfig, ServingConfig
 from tasks.package import package
 from tests.compat.chat_families import BYTES, FAMILIES, Family, make_tokenizer
