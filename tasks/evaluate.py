@@ -14,7 +14,6 @@ from models.statistics import intervals as statistics
 from models.statistics.best_of_n import best_of_n as expected_best_of_n
 from models.statistics.best_of_n import kl_upper_bound
 from models.statistics.bootstrap import Bootstrap
-from models.statistics.clusters import Bounds
 from tasks.answering.second_turn import SCORES_FILE as SECOND_TURN_SCORES
 from tasks.answering.second_turn import read_second_turns
 from tasks.artifacts.champion import CHAMPION
@@ -218,7 +217,7 @@ def refusal_rates(rows: Sequence[Row], prompts: Mapping[str, Row]) -> dict[str, 
 
 def versus(
     cfg: EvaluateConfig, rows: Sequence[Row], reference: Sequence[Row], prompt_ids: Sequence[str],
-    roots: Sequence[str], bounds: Mapping[str, Bounds],
+    roots: Sequence[str], bounds: Mapping[str, statistics.Bounds],
 ) -> dict[str, Any]:  # fmt: skip
     """Paired differences to the reference with their intervals, of gold and each axis."""
     differences = {}
