@@ -1,8 +1,8 @@
 """What a reward model knows beside what DPO learns of the same pairs: `python -m benchmarks.reward_axes RUN...`.
 
 PPO can gain no more than its reward model sees. For each axis of hearth's oracle: on held-out comparisons whose answers
-differ in it, how often the reward model prefers the better one, and how often DPO's implicit reward does, which is
-log π_dpo − log π_sft of the response (Eq. 5, arXiv:2305.18290). RUN is a project's folder after `plumb align`; several
+differ in it, how often the reward model prefers the better one, and how often DPO's implicit reward does, which is log
+π_dpo − log π_sft of the response (Eq. 5, arXiv:2305.18290). RUN is a project's folder after `plumb align`; several
 are pooled. `make demo-seeds` says where its runs are.
 """
 

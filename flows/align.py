@@ -16,6 +16,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from flows import cancelling
 from flows.alignment import anchors as anchoring
 from flows.alignment import preflight as preflights
+from flows.alignment.plan import meet_others
 from flows.alignment.results import as_markdown, judge_markdown
 from flows.alignment.session import Session
 from flows.costs.budget import BudgetError, paid_in_words
@@ -23,7 +24,7 @@ from flows.costs.ledger import as_rows
 from flows.graph import running, stage_inputs
 from flows.graph.running import StageError, StageRun
 from flows.redact import redact, redacted_errors
-from flows.storage import data, shared_runs
+from flows.storage import data
 
 NOT_MADE = "another run was to make it, and neither the cache here nor the DVC remote has it"
 
@@ -33,7 +34,10 @@ def may_pass(task, task_run, state) -> bool:
     return getattr(state.result(raise_on_failure=False), "may_pass", False)
 
 
-@task(name="pull", cache_policy=NO_CACHE, persist_result=False, retry_condition_fn=may_pass)
+STEP = {"cache_policy": NO_CACHE, "persist_result": False, "retry_condition_fn": may_pass}  # options of every task
+
+
+@task(name="pull", **STEP)
 def pull(session_id: str) -> None:
     """Fetch the data and the base model from the default remote, where they are not here yet."""
     session = Session.get(session_id)
@@ -41,34 +45,32 @@ def pull(session_id: str) -> None:
         session.pulled = data.pull(session.root)
 
 
-@task(name="preflight", cache_policy=NO_CACHE, persist_result=False, retry_condition_fn=may_pass)
+@task(name="preflight", **STEP)
 def preflight(session_id: str) -> None:
     """Look for all that would end the run late; problems end it before any stage, listed together."""
     session = Session.get(session_id)
-    limit = 60 * session.settings.flow.stage_timeout_minutes
-    found = preflights.before_stages(
-        session.root, session.state, session.graph, session.to_run, session.spent() is None, limit, session.processes
-    )
-    if found is None:
+    result = preflights.before_stages(
+        session.root, session.state, session.graph, session.to_run, session.spent() is None,
+        session.settings.stage_seconds, session.processes,
+    )  # fmt: skip
+    if result is None:
         return
-    session.preflighted(found)
-    create_markdown_artifact(redact(found.as_markdown()), key="preflight", description="What would end the run late")
-    found.check()
+    session.preflighted(result)
+    create_markdown_artifact(redact(result.as_markdown()), key="preflight", description="What would end the run late")
+    result.check()
 
 
-@task(name="anchors", cache_policy=NO_CACHE, persist_result=False, retry_condition_fn=may_pass)
+@task(name="anchors", **STEP)
 def anchors(session_id: str) -> None:
     """Ask the judges their anchors; one that drifted ends the run before anything is labelled by it."""
     session = Session.get(session_id)
-    limit = 60 * session.settings.flow.stage_timeout_minutes
-    asked = anchoring.ask(session.root, session.state, limit, session.processes)
-    session.anchored(asked)
-    said = redact(anchoring.as_markdown(asked))
-    create_markdown_artifact(said, key="anchors", description="Whether the judges drifted")
-    asked.check()
+    drift = anchoring.ask(session.root, session.state, session.settings.stage_seconds, session.processes)
+    session.anchored(drift)
+    create_markdown_artifact(redact(drift.as_markdown()), key="anchors", description="Whether the judges drifted")
+    drift.check()
 
 
-@task(name="stage", cache_policy=NO_CACHE, persist_result=False, retry_condition_fn=may_pass)
+@task(name="stage", **STEP)
 def stage(session_id: str, name: str, version: str, current: bool):
     """Make one stage current; `version` is the content hash of its command, code, data and params."""
     session = Session.get(session_id)
@@ -78,7 +80,7 @@ def stage(session_id: str, name: str, version: str, current: bool):
     else:
         log.info("version %s", version)
         place = running.folder(session.state, name, version)
-        limit = session.graph.stages[name].timeout or 60 * session.settings.flow.stage_timeout_minutes
+        limit = session.graph.stages[name].timeout or session.settings.stage_seconds
         session.begins(name, version, place)
         try:
             pull = session.share is not None
@@ -95,17 +97,6 @@ def stage(session_id: str, name: str, version: str, current: bool):
     return Completed(name="Cached" if run.outcome != "ran" else None, message=f"{run.outcome}, version {version[:12]}")
 
 
-def _meet_others(session: Session) -> str | None:
-    """The DVC remote that stages may come from, if one is not here; that it does not answer is a warning."""
-    if session.share is not None or all(status.action != "run" for status in session.graph.plan().values()):
-        return None
-    try:
-        return shared_runs.meet(session.root)
-    except data.PullError as error:
-        get_run_logger().warning("%s; what other machines made is made again here", redact(str(error)))
-        return None
-
-
 def _run_stages(session: Session) -> None:
     """Submit each stage when everything upstream is done; after a failure, or when the budget is spent, only finish
     what is running.
@@ -117,7 +108,8 @@ def _run_stages(session: Session) -> None:
     failed: list[State] = []
     spent = False
     while waiting or len(done) < len(futures):
-        for name in [] if failed or spent else [n for n in waiting if done.issuperset(session.graph.stages[n].upstream)]:
+        ready = [name for name in waiting if done.issuperset(session.graph.stages[name].upstream)]
+        for name in [] if failed or spent else ready:
             if len(futures) - len(done) >= session.cores:
                 break
             if not session.may_begin(name):
@@ -143,11 +135,7 @@ def _run_stages(session: Session) -> None:
 def _submit(session: Session, name: str, futures: dict):
     version = session.graph.version(name) or "unknown"
     current = session.graph.status(name).current
-    flow = session.settings.flow
-    delays = [flow.retry_delay_seconds * 2**attempt for attempt in range(flow.retries)]
-    configured = stage.with_options(
-        name=name, task_run_name=f"{name} {version[:8]}", retries=flow.retries, retry_delay_seconds=delays or None
-    )
+    configured = stage.with_options(name=name, task_run_name=f"{name} {version[:8]}", **session.settings.retries)
     upstream = [futures[up] for up in session.graph.stages[name].upstream]
     return configured.submit(session.id, name, version, current, wait_for=upstream)
 
@@ -174,12 +162,12 @@ def align(session_id: str):
 
 def _bring_up_to_date(session: Session) -> State:
     session.opens(str(get_run_context().flow_run.id))
-    settings = session.settings.flow
-    delays = [settings.retry_delay_seconds * 2**attempt for attempt in range(settings.retries)]
-    retried = {"retries": settings.retries, "retry_delay_seconds": delays or None}
+    retried = session.settings.retries
     pull.with_options(**retried)(session.id)
     session.graph.refresh()
-    session.met = _meet_others(session)
+    if session.share is None:
+        made_again = "%s; what other machines made is made again here"
+        session.met = meet_others(session.graph, lambda text: get_run_logger().warning(made_again, text))
     if preflights.applies(session.root):
         preflight.with_options(**retried)(session.id)
     if session.anchors:
@@ -199,11 +187,9 @@ def _bring_up_to_date(session: Session) -> State:
     session.finishes()
     result = redact(as_markdown(session.root))
     create_markdown_artifact(result, key="result", description="Scores, answers and the verdict")
-    card = judge_markdown(session.root, session.calls("compare"))
-    if card:
+    if card := judge_markdown(session.root, session.calls("compare")):
         create_markdown_artifact(redact(card), key="judge-card", description="How far the judges can be believed")
-    page = session.report_page()
-    if page:
+    if page := session.report_page():
         create_link_artifact(page, key="report", link_text="Report")
     return Completed(message=f"{len(session.runs)} stages: " + session.counts())
 

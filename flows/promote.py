@@ -1,4 +1,4 @@
-"""The flow that promotes: flows/serving/promotion.py's steps as Prefect tasks, and a person's approval as a suspended run.
+"""The flow that promotes: flows/serving/promotion.py's steps as Prefect tasks, a person's approval as a suspended run.
 
 A deployment of its own: it is started with hashes, a commit and a version, finds everything else in MLflow and DVC, and
 waits for an approval without holding a process. Suspended, it starts from the top again when it is resumed; every step
@@ -87,12 +87,12 @@ def promote(
         questions.close(parameters_of(request, place.config), outcome)
         decisions.answered(place.client, place.name, gate, f"{questions.STATE_NAMES[outcome.word]}: {outcome.text}")
     get_run_logger().info("%s: %s", outcome.word, redact(outcome.text))
-    said = _as_markdown(outcome, request)
-    create_markdown_artifact(said, key="promotion", description="What became of the candidate")
+    page = _as_markdown(outcome, request)
+    create_markdown_artifact(page, key="promotion", description="What became of the candidate")
     return Completed(name=questions.STATE_NAMES[outcome.word], message=redact(outcome.text))
 
 
-def ask(place: Place, request: Request, found: Evidence, version: Version) -> Approval:
+def ask(place: Place, request: Request, basis: Evidence, version: Version) -> Approval:
     """Suspend the run until a person has filled in the form; nobody and no process waits meanwhile.
 
     Raises ValueError where there is no form: Prefect can suspend the runs of deployments only.
@@ -103,7 +103,7 @@ def ask(place: Place, request: Request, found: Evidence, version: Version) -> Ap
             "or answer here: plumb promote --approve COMMENT"
         )
     hours = place.config.approval_hours
-    text = f"## Promote v{version.number} of {version.name}?\n\n{summary(found, request)}"
+    text = f"## Promote v{version.number} of {version.name}?\n\n{summary(basis, request)}"
     form = ApprovalForm.with_initial_data(description=text)
     answer = suspend_flow_run(wait_for_input=form, timeout=round(3600 * hours), key=f"approve-{request.gate[:16]}")
     return Approval(answer.approve, answer.comment, answer.by)

@@ -1,7 +1,7 @@
 """The flow that retrains: new data in, a model out that is promoted, asked about or rejected; on a schedule or by hand.
 
-A deployment of its own, one run at a time (infra/prefect.yaml); flows/schedule/retraining.py holds the steps. A run that is
-killed is repeated: every step finds what it did before, and the decision is written last.
+A deployment of its own, one run at a time (infra/prefect.yaml); flows/schedule/retraining.py holds the steps. A run
+that is killed is repeated: every step finds what it did before, and the decision is written last.
 Import this module after `flows.environment.prepare`: Prefect reads its settings when it is imported.
 """
 
@@ -14,12 +14,12 @@ from typing import Any, TypeVar
 
 from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_markdown_artifact
-from prefect.cache_policies import NO_CACHE
 from prefect.context import get_run_context
 from prefect.logging.loggers import flow_run_logger
 from prefect.states import Cancelled, Completed
 
 from flows import cancelling, environment, stage_runs
+from flows.align import STEP
 from flows.alignment.progress import board_of
 from flows.alignment.session import Share
 from flows.costs.elapsed import OUTSIDE, Elapsed, Stopwatch
@@ -45,19 +45,10 @@ WORTH_AN_ALERT = ("refused", "asked", "rejected", "underpowered")
 T = TypeVar("T")
 
 
-def may_pass(task, task_run, state) -> bool:
-    """Prefect's question before a retry: only what can pass by itself is tried again."""
-    return getattr(state.result(raise_on_failure=False), "may_pass", False)
-
-
 def step(name: str, settings: Settings, call: Callable[[], T]) -> T:
     """Run one step as a task of this flow."""
-    delays = [settings.flow.retry_delay_seconds * 2**attempt for attempt in range(settings.flow.retries)]
 
-    @task(
-        name=name, cache_policy=NO_CACHE, persist_result=False, retries=settings.flow.retries,
-        retry_delay_seconds=delays or None, retry_condition_fn=may_pass,
-    )  # fmt: skip
+    @task(name=name, **STEP, **settings.retries)
     def run_step():
         with redacted_errors():
             return call()
@@ -67,8 +58,9 @@ def step(name: str, settings: Settings, call: Callable[[], T]) -> T:
 
 def alert_failure(flow, flow_run, state) -> None:
     """Prefect's hook: somebody should look."""
-    said = re.sub(r"^Flow run encountered an exception: (\w+: )?", "", " ".join((state.message or state.name).split()))
-    text = f"retraining failed: {redact(said)}"
+    message = " ".join((state.message or state.name).split())
+    reason = re.sub(r"^Flow run encountered an exception: (\w+: )?", "", message)
+    text = f"retraining failed: {redact(reason)}"
     tell(alerts.Alert(text, "failed", alerts.run_page(str(flow_run.id)), flow.name), flow_run_logger(flow_run, flow))
 
 
@@ -117,8 +109,8 @@ def retrain(
             elapsed = run.enter_time()
     except cancelling.RunCancelled as error:
         return Cancelled(message=str(error))
-    said = decisions.as_markdown(decision) + elapsed.as_markdown()
-    create_markdown_artifact(said, key="retrain", description="What the retraining came to")
+    page = decisions.as_markdown(decision) + elapsed.as_markdown()
+    create_markdown_artifact(page, key="retrain", description="What the retraining came to")
     log.info("%s: %s", decision.outcome, redact(decision.reason))
     log.info(elapsed.line)
     return Completed(name=STATE_NAMES[decision.outcome], message=redact(decision.reason)[:1000], data=elapsed.line)
@@ -147,11 +139,11 @@ class Run:
         """The commit to train: with the data that came in, where there is an inbox."""
         if not take_in or retraining.inbox_of(self.root) is None:
             return commit
-        found = self._step("intake", lambda: intake.take_in(self.root, code=commit))
-        rows = sum(one.entry.good for one in found.outcomes)
-        bad = sum(one.entry.quarantined for one in found.outcomes)
-        get_run_logger().info("%d new objects: %d rows, %d quarantined", len(found.outcomes), rows, bad)
-        return found.commit
+        taken = self._step("intake", lambda: intake.take_in(self.root, code=commit))
+        rows = sum(one.entry.good for one in taken.outcomes)
+        bad = sum(one.entry.quarantined for one in taken.outcomes)
+        get_run_logger().info("%d new objects: %d rows, %d quarantined", len(taken.outcomes), rows, bad)
+        return taken.commit
 
     def decide(self, errand: Errand) -> Decision:
         """Everything from the question whether anything changed to the written decision."""
@@ -159,20 +151,17 @@ class Run:
         place = self._step("clone", lambda: retraining.open_clone(self.root, errand))
         made_from = self._step("look for changes", lambda: retraining.inputs_of(place))
         inputs = decisions.key(made_from, self.settings.promote)
-        known = decisions.on_inputs(self.client, experiment, inputs)
-        before = decisions.same(known, inputs, self.champion.package)
         serves, commit = self.champion, errand.commit
-        done = None if before else decisions.promoted_before(self.client, serves.package, serves.align, inputs, commit)
-        by_hand = decisions.serves_already(self.client, serves.package, serves.align, made_from, inputs, commit)
-        same = decisions.nothing_new(before, inputs, serves.package, commit) if before else by_hand
-        if done:
-            decision = done
-        elif same and not self.force:
-            decision = same
+        before = decisions.same(decisions.on_inputs(self.client, experiment, inputs), inputs, serves.package)
+        if before:
+            decision = decisions.nothing_new(before, inputs, serves.package, commit)
         else:
+            begun = Decision("", "", inputs, serves.package, commit)
+            decision = decisions.of_champion(self.client, experiment, begun, serves.align, made_from)
+        if decision is None or (self.force and not decision.decided):
             retraining.keep_commit(self.root, commit)
             place, made = self._gated(place, errand)
-            decisions.mark(self.client, made.align, inputs)
+            decisions.mark(self.client, made.align, made_from, self.id)
             # Before anybody serves it: a model must not be on this machine alone.
             pushed = self._step("push", lambda: retraining.push(place, self.remote))
             get_run_logger().info(pushed)
@@ -238,9 +227,9 @@ class Run:
             return replace(known, outcome=word, reason=reasons or known.verdict)
         parameters = promoting.parameters_of(made.request, self.settings.promote)
         if self.settings.promote.policy == "approval" and self.approval is None:
-            asked = self._step("ask for approval", lambda: questions.ask(parameters))
-            reason = f"gate {known.gate[:12]} says promote; a person must agree: {alerts.run_page(asked)}"
-            return replace(known, outcome="asked", reason=reason, asked=asked)
+            question = self._step("ask for approval", lambda: questions.ask(parameters))
+            reason = f"gate {known.gate[:12]} says promote; a person must agree: {alerts.run_page(question)}"
+            return replace(known, outcome="asked", reason=reason, asked=question)
         from flows.promote import promote
 
         given = asdict(self.approval) if self.approval else None

@@ -9,8 +9,8 @@ from flows.redact import secrets_in
 from tasks.common.errors import ConfigError
 from tasks.common.plain_yaml import parse_yaml
 from tasks.config.sections import SHARED
-from tasks.config.service import FlowConfig, PromoteConfig
-from tasks.config.shared import Section, TrackingConfig
+from tasks.config.service import FlowConfig, PromoteConfig, TrackingConfig
+from tasks.config.shared import Section
 from tasks.runner.params import read_params
 
 
@@ -21,6 +21,17 @@ class Settings:
     flow: FlowConfig
     tracking: TrackingConfig
     promote: PromoteConfig
+
+    @property
+    def stage_seconds(self) -> float:
+        """How long a stage may take where dvc.yaml does not say."""
+        return 60 * self.flow.stage_timeout_minutes
+
+    @property
+    def retries(self) -> dict[str, Any]:
+        """How Prefect tries a step again, as options of its task."""
+        delays = [self.flow.retry_delay_seconds * 2**attempt for attempt in range(self.flow.retries)]
+        return {"retries": self.flow.retries, "retry_delay_seconds": delays or None}
 
 
 def read_settings(root: Path) -> Settings:
@@ -42,8 +53,8 @@ def _check_prices(path: Path, limit: float) -> None:
     remote = [judge for judge in judges if judge["kind"] == "openai"]
     if remote and not any(judge["input_price"] or judge["output_price"] for judge in remote):
         raise ConfigError(
-            f"{path}: flow.budget.cost={limit:g} would never be reached: judge {remote[0]['name']!r} has input_price and "
-            "output_price 0; state its prices, or set flow.budget.cost to null"
+            f"{path}: flow.budget.cost={limit:g} would never be reached: judge {remote[0]['name']!r} has input_price "
+            "and output_price 0; state its prices, or set flow.budget.cost to null"
         )
 
 
@@ -63,15 +74,15 @@ def settings_in(text: str, source: str) -> Settings:
 
 
 def _sections(params: Mapping[str, Any], source: str, names: Iterable[str]) -> dict[str, Section]:
-    found = {}
+    sections = {}
     for name in names:
         if not isinstance(params.get(name), dict):
             raise ConfigError(f"{source}: section {name!r} is missing")
         try:
-            found[name] = SHARED[name].model_validate(params[name])
+            sections[name] = SHARED[name].model_validate(params[name])
         except ValueError as error:
             raise ConfigError(f"{source}: section {name!r}: {' '.join(str(error).split())}") from None
-    return found
+    return sections
 
 
 def refuse_secrets(text: str, source: str) -> None:

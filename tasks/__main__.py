@@ -20,6 +20,7 @@ if __name__ == "__main__":
     die_with_parents()  # before anything slow is imported: a parent that dies meanwhile must take us along
 
 from tasks.common import errors
+from tasks.config.sections import stage_function
 from tasks.runner import gpus, state
 from tasks.runner.params import read_params, stage_config
 from tasks.runner.pipeline import Binding, bind, grouped, load_pipeline
@@ -85,9 +86,7 @@ def run_stage(stage: str) -> None:
     binding = bind(pipeline, params, stage)
     check_inputs(binding)
     gpus.take(gpus.wanted_gpus(pipeline, stage))  # before torch is imported
-    name = stage.partition("@")[0]
-    module = __import__(f"tasks.{name}", fromlist=[name])
-    function = getattr(module, name)
+    function = stage_function(stage.partition("@")[0])
     inputs = grouped(binding.inputs, function.__annotations__)
     if CHECKPOINT_PARAMETER not in function.__annotations__:
         _produce(binding, lambda out: function(config, **inputs, out=out))

@@ -15,7 +15,7 @@ from tasks.artifacts.snapshots import FINAL, checkpoints_of
 from tasks.common.machine import device, prepare_torch
 from tasks.common.numbers import finite_metrics, mean, share
 from tasks.common.rows import Row, read_jsonl, write_jsonl
-from tasks.config.evaluation import AnswersConfig
+from tasks.config.answers import AnswersConfig
 
 
 def answers(

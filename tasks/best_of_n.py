@@ -17,7 +17,7 @@ from tasks.artifacts.snapshots import FINAL
 from tasks.common.machine import device, prepare_torch
 from tasks.common.numbers import finite_metrics, mean
 from tasks.common.rows import read_jsonl, write_jsonl
-from tasks.config.evaluation import BestOfNConfig
+from tasks.config.best_of_n import BestOfNConfig
 
 
 def best_of_n(

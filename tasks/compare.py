@@ -8,13 +8,13 @@ from typing import Any
 from models.judges.base import Judge
 from models.judges.behaviour import behaviour_counts, outcome, rates
 from models.judges.human import HumanJudge
-from models.judges.making import make_pool
 from models.judges.panel import PairVerdict
 from tasks.common.errors import DataError
 from tasks.common.rows import Row, read_jsonl, write_jsonl
-from tasks.config.comparisons import CompareConfig
+from tasks.config.compare import CompareConfig
 from tasks.judging.call_log import CallLog
 from tasks.judging.labelling import Judged, JudgedPair, asking_numbers, described, judge_pairs, make_asker
+from tasks.judging.making import make_pool
 from tasks.judging.pairing import check_raters, drawn_prompts, mean_rating, samples_by_prompt
 from tasks.judging.splits import split_by_root
 from tasks.judging.templates import with_templates

@@ -17,7 +17,7 @@ from tasks.common.errors import DataError
 from tasks.common.machine import device, prepare_torch
 from tasks.common.numbers import finite_metrics
 from tasks.common.rows import Row, read_jsonl
-from tasks.config.training import DpoConfig
+from tasks.config.dpo import DpoConfig
 from tasks.training import trainers as training
 from tasks.training.lora import check_targets, peft_config
 from tasks.training.sides import SIDES, encode_side

@@ -22,7 +22,7 @@ from tasks.artifacts.entrants import ORDER, TRAINED, by_checkpoint, entrants, tr
 from tasks.common.machine import prepare_torch
 from tasks.common.progress import report
 from tasks.common.rows import Row, read_jsonl, write_jsonl
-from tasks.config.evaluation import EvaluateConfig
+from tasks.config.evaluate import EvaluateConfig
 from tasks.evaluation import tournament
 from tasks.evaluation.adversarial import adversarial
 from tasks.evaluation.overoptimisation import over_optimisation

@@ -24,8 +24,8 @@ from tasks.artifacts.entrants import by_checkpoint, selected
 from tasks.artifacts.snapshots import FINAL
 from tasks.common.machine import device, prepare_torch
 from tasks.common.rows import Row, read_jsonl, write_jsonl
-from tasks.config.evaluation import GateConfig
-from tasks.runner.state import content_hash
+from tasks.config.gate import GateConfig
+from tasks.common.hashes import content_hash
 from tasks.scoring.scorer import load_gold
 from tasks.verdict.decision import Compared, decide, plan
 from tasks.scoring.left_out import left_out, unrated, without
@@ -55,7 +55,7 @@ def gate(
     prepare_torch(cfg.runtime)
     method, checkpoint, candidate = selected(select, policies)
     reference, policy = (CHAMPION, champion) if is_there(champion) else (SFT, policies[SFT])
-    prompts = part_of(cfg, read_jsonl(gate_prompts))
+    prompts = part_of(read_jsonl(gate_prompts), cfg.set, cfg.sets)
     scorer = load_gold(gold, model)
     before = by_checkpoint(read_jsonl(evaluate / "scores.jsonl"))
     sides = (before[method, checkpoint], before[reference, FINAL])

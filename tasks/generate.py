@@ -22,7 +22,7 @@ from tasks.common.machine import device, prepare_torch
 from tasks.common.numbers import share
 from tasks.common.rows import Row, read_jsonl, write_jsonl
 from tasks.answering.asking import asking_settings
-from tasks.config.comparisons import GenerateConfig
+from tasks.config.generate import GenerateConfig
 
 
 def generate(cfg: GenerateConfig, model: Path, sft: Path, compare_prompts: Path, out: Path) -> dict[str, float]:

@@ -7,10 +7,10 @@ from pathlib import Path
 from models.judges import make_scorer
 from tasks.common.errors import DataError
 from tasks.common.rows import Row, read_jsonl
-from tasks.config.comparisons import GoldConfig
+from tasks.config.gold import GoldConfig
+from tasks.config.same_judge import GOLD_FILE, MODEL_FOLDER
 from tasks.judging.splits import split_by_root
 from tasks.judging.templates import template_of
-from tasks.scoring.scorer import GOLD_FILE, MODEL_FOLDER
 
 HELDOUT_FRACTION = 0.1  # of the roots in gold_preferences: they measure how far gold itself can be trusted
 

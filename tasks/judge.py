@@ -13,10 +13,10 @@ from models.lm.loading import weights_hash
 from tasks.common.errors import DataError
 from tasks.common.machine import prepare_torch
 from tasks.common.rows import Row, read_jsonl, write_jsonl
-from tasks.config.comparisons import JudgeCardConfig
-from tasks.config.same_judge import GOLD_FILE, identity, refusal, same_as
+from tasks.config.judge import JudgeCardConfig
+from tasks.config.same_judge import GOLD_FILE, MODEL_FOLDER, identity, refusal, same_as
 from tasks.judging.templates import template_of
-from tasks.scoring.scorer import MODEL_FOLDER, load_gold
+from tasks.scoring.scorer import load_gold
 from tasks.scoring.left_out import left_out, unrated, without
 
 MIRRORED = ("human", "reward_model")  # kinds whose verdict on one order is by construction that on the other, mirrored

@@ -25,7 +25,7 @@ from tasks.artifacts.snapshots import FINAL, checkpoints_of
 from tasks.common import progress
 from tasks.common.machine import device, prepare_torch
 from tasks.common.rows import Row, read_jsonl, write_jsonl
-from tasks.config.evaluation import MonitorsConfig
+from tasks.config.monitors import MonitorsConfig
 from tasks.evaluation.monitor_settings import limit_of, monitor_settings
 from tasks.training.sides import encode_side
 

@@ -17,9 +17,9 @@ from models.lm.loading import load_policy
 from tasks.artifacts.champion import ORIGIN_FILE
 from tasks.artifacts.entrants import selected
 from tasks.common.machine import prepare_torch
-from tasks.config.evaluation import PackageConfig
+from tasks.config.package import PackageConfig
 from tasks.config.shared import ServingConfig
-from tasks.runner.state import content_hash
+from tasks.common.hashes import content_hash
 
 
 def package(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Callable, Mapping, Sequence
 
@@ -19,7 +20,7 @@ from models.ppo.settings import PpoSettings
 from models.ppo.trainer import PpoResult, PpoTrainer
 from models.ppo.value import SharedValue, ValueModel
 from models.reward.model import load_reward_model
-from models.reward.scoring import RewardSignal, length_scorer, model_scorer
+from models.reward.scoring import RewardSignal, SignalContext
 from tasks.answering.sampling import encode_prompts
 from tasks.artifacts.snapshots import collect_snapshots, keep_snapshot, snapshot_steps
 from tasks.common import progress
@@ -27,11 +28,12 @@ from tasks.common.errors import DataError, DivergedError
 from tasks.common.machine import device, prepare_torch
 from tasks.common.numbers import finite_metrics
 from tasks.common.rows import Row, read_jsonl, write_jsonl
-from tasks.config.ppo import PpoConfig
+from tasks.config.ppo import SIGNALS, PpoConfig
 from tasks.training.lora import check_targets, peft_config
 from tasks.training.ppo_samples import KeptSamples, sample_steps
 
-NOT_THE_ENGINES = ("runtime", "guards", "lora", "snapshots", "examples", "rewards", "value_backbone")
+NOT_THE_ENGINES = ("runtime", "guards", "lora", "snapshots", "examples", "rewards", "plugins",
+                   "value_backbone")
 
 
 def ppo_settings(cfg: PpoConfig) -> PpoSettings:
@@ -131,10 +133,11 @@ def _make_trainer(
 
         policy = peft.get_peft_model(policy, peft_config(cfg.lora, policy, "CAUSAL_LM"))
     value = SharedValue(policy) if cfg.value_backbone == "shared" else ValueModel.from_reward_model(reward_model)
+    context = SignalContext(round_weights(reward_model, dtype), tokenizer, settings.rows_per_batch)
     return PpoTrainer(
         policy=policy,
         value=value,
-        rewards=reward_signals(cfg, round_weights(reward_model, dtype), settings.rows_per_batch),
+        rewards=reward_signals(cfg.rewards, context),
         reference=reference,
         stop_ids=stop_ids(tokenizer),
         prompts=encoded,
@@ -143,11 +146,11 @@ def _make_trainer(
     )
 
 
-def reward_signals(cfg: PpoConfig, reward_model: Any, rows_per_batch: int) -> list[RewardSignal]:
+def reward_signals(weights: Mapping[str, float], context: SignalContext) -> list[RewardSignal]:
     """What `ppo.rewards` asks for, the reward model first; a weight of 0 leaves a signal out."""
-    signals = [RewardSignal("reward_model", model_scorer(reward_model, rows_per_batch), cfg.rewards.reward_model),
-               RewardSignal("length", length_scorer, cfg.rewards.length)]
-    return [signal for signal in signals if signal.weight]
+    used = (name for name, weight in weights.items() if weight)
+    names = sorted(used, key=lambda name: (name != "reward_model", name))
+    return [RewardSignal(name, partial(SIGNALS[name], context), weights[name]) for name in names]
 
 
 def check_vocabulary(policy_tokenizer: Any, reward_tokenizer: Any) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from tasks.common.errors import DataError
 from tasks.common.rows import Row, write_jsonl
-from tasks.config.shared import DataConfig, NearRepeatsConfig, PrepareConfig
+from tasks.config.data import DataConfig, NearRepeatsConfig, PrepareConfig
 from tasks.data.collecting import Finding, Read, and_more, check_ids, collect, keep_sayable, read_kind, refuse
 from tasks.data.near_repeats import HeldOut
 from tasks.data.rendering import Check, template_check

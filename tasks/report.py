@@ -9,13 +9,13 @@ from tasks.artifacts import contracts
 from tasks.artifacts.entrants import entrant
 from tasks.artifacts.snapshots import FINAL, SELECTION_FILE
 from tasks.common.rows import Row, read_jsonl
-from tasks.config.evaluation import ReportConfig
+from tasks.config.report import ReportConfig
 from tasks.scoring.left_out import sentence
 from tasks.reporting import charts, findings, judge_card, measured, monitored, shown
 from tasks.reporting.charts import Chart
 from tasks.reporting.page import render
 from tasks.reporting.shown import ABSENT, Table
-from tasks.runner.state import content_hash
+from tasks.common.hashes import content_hash
 
 REPORT_FILE = "report.html"
 HASH_LENGTH = 16

@@ -8,7 +8,7 @@ from typing import Any, Sequence
 from models.reward.preference_baselines import bag_of_words_accuracy, length_accuracy
 from tasks.common.numbers import finite_metrics
 from tasks.common.rows import Row, read_jsonl
-from tasks.config.training import RewardConfig
+from tasks.config.reward import RewardConfig
 from tasks.training import trainers as training
 from tasks.training.reward_model import pair_scores, train_reward_model
 

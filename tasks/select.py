@@ -7,7 +7,7 @@ from tasks.artifacts.entrants import ranked
 from tasks.artifacts.snapshots import FINAL, SELECTION_FILE
 from tasks.common.errors import DataError
 from tasks.common.rows import read_jsonl
-from tasks.config.evaluation import SelectConfig
+from tasks.config.select import SelectConfig
 
 
 def select(cfg: SelectConfig, evaluate: Path, out: Path) -> dict[str, float]:

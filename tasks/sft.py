@@ -13,7 +13,7 @@ from tasks.common.errors import DataError
 from tasks.common.machine import prepare_torch
 from tasks.common.numbers import finite_metrics
 from tasks.common.rows import Row, read_jsonl
-from tasks.config.training import SftConfig
+from tasks.config.sft import SftConfig
 from tasks.training import trainers as training
 from tasks.training.lora import check_targets, peft_config
 

@@ -40,7 +40,7 @@ def promises(race: Race) -> list[tuple[str, bool]]:
     kill, comparison, slots, threads = race.kill, race.comparison, race.work.concurrency, peer_threads()
     right, questions = sum(run.right for run in race.ours), sum(run.questions for run in race.ours)
     return [
-        (f"every question labelled exactly once, by the server's count and by the store's; {right} of {questions} right",
+        (f"every question labelled exactly once, by the server's count and the store's; {right} of {questions} right",
          race.labelled_exactly_once),
         (f"at least {SHARE_OF_IDEAL:g} of the ideal at {slots} calls at a time: {race.share_of_ideal:.3f}",
          race.near_ideal),

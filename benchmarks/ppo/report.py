@@ -94,8 +94,8 @@ def show(findings: Findings, console: Console) -> None:
 
 
 def _races(findings: Findings) -> Table:
-    races = table(findings.repeats, "what (ours / theirs)", "ours", "theirs", "median pair", "median pair, CPU", "promise",
-                  "", "peak memory, MiB (after imports)", "")  # fmt: skip
+    races = table(findings.repeats, "what (ours / theirs)", "ours", "theirs", "median pair", "median pair, CPU",
+                  "promise", "", "peak memory, MiB (after imports)", "")  # fmt: skip
     for training in findings.trainings:
         rates = [f"{spread(training.episodes_per_second(side), 2)} episodes/s" for side in SIDES]
         memory = " / ".join(_memory(training, side) for side in SIDES)

@@ -15,7 +15,9 @@ from typing import Any
 
 import yaml
 
-from flows.alignment.results import ABSENT, read_json
+from flows import command
+from flows.alignment.results import ABSENT
+from flows.documents import read_json
 
 REJECT = "reject"
 FREE = (
@@ -68,8 +70,8 @@ def write_gushing_data(root: Path) -> Path:
     data.pull(root)
     source = root / yaml.safe_load((root / "params.yaml").read_text(encoding="utf-8"))["data"]["path"]
     out = root / "artifacts" / "gushing"
-    command = [sys.executable, "-m", "tasks.demos.gushing", "--data", str(source), "--out", str(out)]
-    answer = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    gushing = [sys.executable, "-m", "tasks.demos.gushing", "--data", str(source), "--out", str(out)]
+    answer = subprocess.run(gushing, cwd=root, capture_output=True, text=True, check=False)
     if answer.returncode != 0:
         raise ValueError(f"the data for the praise hack could not be written: {answer.stderr.strip().splitlines()[-1]}")
     return out
@@ -126,24 +128,19 @@ def broken_promises(hacked: Mapping[str, Hacked], guarded: Hacked) -> list[str]:
 
 def report(hacked: Mapping[str, Hacked], guarded: Hacked, console) -> int:
     """Print proxy and gold of every checkpoint, verdicts and why PPO stopped; returns the exit code."""
-    from rich.table import Table
-
     runs = [*hacked.values(), guarded]
-    table = Table("judge loves", "policy", "proxy", "gold", "KL to SFT (nats)", "tokens", header_style="bold")
-    for run in runs:
-        for place, row in enumerate(_rows(run)):
-            table.add_row(run.name if place == 0 else "", *row)
-    console.print(table)
+    rows = [("" if place else run.name, *row) for run in runs for place, row in enumerate(_rows(run))]
+    console.print(command.table(("judge loves", "policy", "proxy", "gold", "KL to SFT (nats)", "tokens"), rows))
     for run in runs:
         reason = run.stopped.get("reason") or "ran to its end"
         steps = f"{run.stopped.get('steps_done', ABSENT)} of {run.stopped.get('steps_asked', ABSENT)} rollouts"
         gold = f"gold against SFT {run.gold['difference']:+.3f} [{run.gold['ci_low']:+.3f}, {run.gold['ci_high']:+.3f}]"
         named = ", ".join(run.vetoes) or "none"
-        said = f"{run.name}: {reason}; {steps}; {gold}; verdict {run.gate['verdict']}; monitors above their veto: {named}"
-        console.print(said, markup=False, highlight=False, soft_wrap=True)
+        verdict = f"verdict {run.gate['verdict']}; monitors above their veto: {named}"
+        console.print(f"{run.name}: {reason}; {steps}; {gold}; {verdict}", soft_wrap=True)
     broken = broken_promises(hacked, guarded)
     for line in broken:
-        console.print(line, style="red", markup=False, highlight=False)
+        console.print(line, style="red")
     return int(bool(broken))
 
 
@@ -153,4 +150,4 @@ def _rows(run: Hacked) -> list[tuple[str, ...]]:
     for one in run.evaluate["checkpoints"]:
         if one["model"] == "ppo":
             rows.append((f"ppo {one['checkpoint']}", one["proxy"], one["gold"], one["kl"], one["length"]))
-    return [(name, *(f"{number:.2f}" for number in numbers)) for name, *numbers in rows]
+    return [(name, *(f"{value:.2f}" for value in values)) for name, *values in rows]

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from flows.alignment.plan import Planned
+from flows.alignment.preflight import across_a_network
 from tasks.artifacts.champion import is_there
 from tasks.judging.costs import Forecast, forecast, of_anchors
 from tasks.prepare import survey
@@ -20,16 +21,16 @@ def with_forecast(root: Path, planned: list[Planned]) -> tuple[list[Planned], li
     names = {row.name for row in planned if row.action == "run" and row.name in JUDGING and _asks_others(row)}
     if not names or not (root / "tasks").is_dir():
         return planned, []
-    params = read_params(root / "params.yaml")
-    if not _judges_cost(params):
+    if not across_a_network(root) & {"compare", "gold"}:
         return planned, []
+    params = read_params(root / "params.yaml")
     data = stage_config(params, "prepare").data
     read = survey(data, Path(data.path), model=None)  # no template is asked: it would take torch
     if not read.files:
         return planned, [f"No forecast of judges' calls: {read.findings[0]}"]
-    found = forecast(params, read.files, is_there(root / "data" / "champion"))
-    found = {name: one for name, one in found.items() if name in names}
-    return [replace(row, judged=found.get(row.name)) for row in planned], _in_words(found, params)
+    costs = forecast(params, read.files, is_there(root / "data" / "champion"))
+    costs = {name: cost for name, cost in costs.items() if name in names}
+    return [replace(row, judged=costs.get(row.name)) for row in planned], _in_words(costs, params)
 
 
 def _asks_others(row: Planned) -> bool:
@@ -37,17 +38,11 @@ def _asks_others(row: Planned) -> bool:
     return row.cost is None or not row.cost.calls or any(JUDGE_PARAM in reason for reason in row.reasons)
 
 
-def _judges_cost(params: Mapping[str, Any]) -> bool:
-    compare, gold = stage_config(params, "compare"), stage_config(params, "gold")
-    judges = compare.judges if compare.given != "only" else ()
-    return any(judge is not None and judge.kind == "openai" for judge in (*judges, gold.judge))
-
-
-def _in_words(found: Mapping[str, Forecast], params: Mapping[str, Any]) -> list[str]:
-    if not found:
+def _in_words(costs: Mapping[str, Forecast], params: Mapping[str, Any]) -> list[str]:
+    if not costs:
         return []
-    total = sum(found.values(), Forecast())
-    parts = ", ".join(f"{name} {one.calls:,} for {one.cost:.2f}" for name, one in found.items())
+    total = sum(costs.values(), Forecast())
+    parts = ", ".join(f"{name} {one.calls:,} for {one.cost:.2f}" for name, one in costs.items())
     lines = [
         f"Forecast: judges across a network are asked at most {total.calls:,} times for {total.cost:.2f} ({parts}): "
         "an upper bound by prompts, pairs, orders and prices, for answers and replies of full length; retries come on "
@@ -58,6 +53,6 @@ def _in_words(found: Mapping[str, Forecast], params: Mapping[str, Any]) -> list[
     except ValueError:
         return lines  # of anchors that cannot be read the preflight tells
     if anchors.calls:
-        asked = f"{anchors.calls:,} more for {anchors.cost:.2f}"
-        lines.append(f"plumb retrain, and plumb align --anchors, ask {asked} each time.")
+        more = f"{anchors.calls:,} more for {anchors.cost:.2f}"
+        lines.append(f"plumb retrain, and plumb align --anchors, ask {more} each time.")
     return lines

@@ -1,23 +1,22 @@
 """`plumb align` in the project at hand: checks, a private Prefect server where none runs, the flow, the result."""
 
 import contextlib
-import fcntl
-import json
 import os
 import signal
 from pathlib import Path
 
-import psutil
-
 from flows import environment
 from flows.alignment.session import Session
 from flows.costs.budget import finish_run, paid_in_words
+from flows.documents import read_json
 from flows.graph.inputs import check_inputs
 from flows.graph.stages import Graph
 from flows.history import experiments, looks
+from flows.history.left_open import is_alive
 from flows.hosting import login, tracking_server
 from flows.settings import read_settings
 from flows.storage import gc_lock
+from tasks.common import file_lock
 
 
 class Prefect:
@@ -27,7 +26,7 @@ class Prefect:
         self._root = root
         self._server = None
         self.somebodys = bool(os.environ.get("PREFECT_API_URL"))
-        self._found = False
+        self._begun = False
 
     def __enter__(self) -> "Prefect":
         return self
@@ -44,9 +43,9 @@ class Prefect:
         """Begin to start it; PREFECT_API_URL is set when this returns, so that Prefect can be imported."""
         from flows.hosting.servers import answers, private_prefect, running_prefect
 
-        if self._found:
+        if self._begun:
             return
-        self._found = True
+        self._begun = True
         login.as_client()
         url = running_prefect(self._root)
         if url is None:
@@ -76,7 +75,7 @@ def align(root: Path, console, prefect: Prefect, cores: int | None = None, ancho
         heal(root)
         moved = experiments.follow(settings.tracking.experiment)
         if moved:
-            console.print(moved, style="yellow", markup=False, highlight=False, soft_wrap=True)
+            console.print(moved, style="yellow", soft_wrap=True)
         graph = Graph(root)
         check_inputs(root, graph)
         if not anchors and _nothing_to_do(root, graph, prefect):
@@ -92,14 +91,14 @@ def align(root: Path, console, prefect: Prefect, cores: int | None = None, ancho
 
 def _nothing_to_do(root: Path, graph: Graph, prefect: Prefect) -> bool:
     """Whether a flow run would change nothing. A server that somebody runs is told of the pass in any case."""
-    from flows.alignment import tracking
+    from flows.alignment.logged import all_logged
     from flows.storage import data
 
     if prefect.somebodys or data.missing(root):
         return False
     if not all(status.current for status in graph.plan().values()):
         return False
-    return tracking.all_logged(graph)
+    return all_logged(graph)
 
 
 def _run(root: Path, graph: Graph, settings, cores: int, console, prefect: Prefect, anchors: bool) -> bool:
@@ -114,32 +113,38 @@ def _run(root: Path, graph: Graph, settings, cores: int, console, prefect: Prefe
 
         prefect.wait()
         board = board_of(session, console)
-        session.listeners += [board, tracker]
-        with stopping_cleanly(session), board:
-            state = flow(session.id, return_state=True)
-        finished = state.is_completed() and not session.lasting_errors
-        tracker.close(finished)
-        _say_how_it_went(session, state, tracker, console)
+        state, finished = run_flow(flow, session, tracker, board)
+        _print_errors(session, state, tracker, console)
         spent = looks.objection_of_project(root, settings.promote.model_name) if tracker.parent else None
         if spent:
-            console.print(f"Not a clean gate: {spent}", style="yellow", markup=False, highlight=False, soft_wrap=True)
+            console.print(f"Not a clean gate: {spent}", style="yellow", soft_wrap=True)
         return finished
     finally:
         session.processes.stop()
 
 
-def _say_how_it_went(session: Session, state, tracker, console) -> None:
+def run_flow(flow, session: Session, tracker, board):
+    """The state in which the flow of flows/align.py ended, and whether all went well; MLflow has it all by then."""
+    session.listeners += [board, tracker]
+    with stopping_cleanly(session), tracker.killed_with_it(), board:
+        state = flow(session.id, return_state=True)
+    finished = state.is_completed() and not session.lasting_errors
+    tracker.close(finished)
+    return state, finished
+
+
+def _print_errors(session: Session, state, tracker, console) -> None:
     if paid := paid_in_words(session.ledger.of_run(session.run.id)):
-        console.print(paid, markup=False, highlight=False, soft_wrap=True)
+        console.print(paid, soft_wrap=True)
     for error in session.lasting_errors:
-        console.print(f"{error.stage}: {error.message}", style="red", markup=False, highlight=False, soft_wrap=True)
-        console.print(f"  log: {error.log}", markup=False, highlight=False, soft_wrap=True)
+        console.print(f"{error.stage}: {error.message}", style="red", soft_wrap=True)
+        console.print(f"  log: {error.log}", soft_wrap=True)
     if not session.lasting_errors and not state.is_completed():
         error = state.message if state.is_cancelled() else state.result(raise_on_failure=False)
         message = getattr(error, "message", None) or f"the flow ended as {state.name}: {error}"
-        console.print(message, style="red", markup=False, highlight=False, soft_wrap=True)
+        console.print(message, style="red", soft_wrap=True)
     for problem in tracker.problems:
-        console.print(f"MLflow: {problem}; the next plumb align logs it", style="yellow", markup=False, soft_wrap=True)
+        console.print(f"MLflow: {problem}; the next plumb align logs it", style="yellow", soft_wrap=True)
 
 
 @contextlib.contextmanager
@@ -164,22 +169,19 @@ def only_one(root: Path, wait: bool = False):
 
     Raises ValueError naming the process that holds it, unless it is to wait for that. A dead process holds nothing.
     """
-    path = root / ".dvc" / "tmp" / "plumb.lock"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+", encoding="utf-8") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            if not wait:
-                handle.seek(0)
-                holder = handle.read().strip() or "unknown"
-                raise ValueError(
-                    f"another plumb align (process {holder}) works in {root}; wait for it, or use a second clone"
-                ) from None
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        handle.truncate(0)
-        handle.write(str(os.getpid()))
-        handle.flush()
+
+    def busy(file) -> None:
+        if not wait:
+            file.seek(0)
+            holder = file.read().strip() or "unknown"
+            raise ValueError(
+                f"another plumb align (process {holder}) works in {root}; wait for it, or use a second clone"
+            )
+
+    with file_lock.held(root / ".dvc" / "tmp" / "plumb.lock", busy=busy) as file:
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
         yield
 
 
@@ -196,7 +198,7 @@ def open_graph(root: Path, console) -> Graph:
             raise
     with only_one(root):
         for line in heal(root):
-            console.print(f"Cleared: {line}", markup=False, highlight=False)
+            console.print(f"Cleared: {line}")
     return Graph(root)
 
 
@@ -204,8 +206,8 @@ def heal(root: Path) -> list[str]:
     """Clear what a `kill -9` of dvc at the wrong moment leaves behind; returns what was cleared.
 
     DVC writes dvc.lock and its reader-writer lock in place: killed meanwhile, both can be torn, and it refuses to go
-    on. Its check for dead holders is fooled by zombies and reused ids. Nothing is lost with either file: finished stages
-    come back from the run-cache.
+    on. Its check for dead holders is fooled by zombies and reused ids. Nothing is lost with either file: finished
+    stages come back from the run-cache.
     """
     cleared = []
     lock = root / "dvc.lock"
@@ -230,20 +232,8 @@ def _is_whole_lock(path: Path) -> bool:
 
 
 def _holders_are_dead(path: Path) -> bool:
-    try:
-        locks = json.loads(path.read_text(encoding="utf-8"))
-        written = path.stat().st_mtime
-    except ValueError:
+    locks, written = read_json(path), path.stat().st_mtime
+    if locks is None:
         return True
     holders = [*locks.get("write", {}).values(), *(h for held in locks.get("read", {}).values() for h in held)]
-    return not any(_alive(holder["pid"], written) for holder in holders)
-
-
-def _alive(pid: int, since: float) -> bool:
-    try:
-        process = psutil.Process(pid)
-        return process.status() != psutil.STATUS_ZOMBIE and process.create_time() <= since + 1
-    except psutil.Error:
-        return False
-
-
+    return not any(is_alive(holder["pid"], written) for holder in holders)

@@ -1,8 +1,10 @@
 """What would run and why, and what it cost last time: `plumb plan` and `plumb status`."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from flows import command
 from flows.costs.ledger import Entry, Ledger
 from flows.graph.clock import in_words, time_left
 from flows.graph.stages import Graph
@@ -28,17 +30,14 @@ class Planned:
     judged: Any = None
 
 
-def meet_others(graph: Graph, console) -> str | None:
-    """The DVC remote that `plumb align` would restore stages from, where some are not here; met as it would.
-
-    One that does not answer is said, and not counted on.
-    """
+def meet_others(graph: Graph, warn: Callable[[str], None]) -> str | None:
+    """The DVC remote that stages may be restored from, where some are not here; `warn` hears of one that is silent."""
     if all(status.action != "run" for status in graph.plan().values()):
         return None
     try:
         return shared_runs.meet(graph.root)
     except data.PullError as error:
-        console.print(f"{redact(str(error))}; what other machines made is not counted", style="yellow", markup=False)
+        warn(redact(str(error)))
         return None
 
 
@@ -61,15 +60,11 @@ def total_seconds(graph: Graph, planned: list[Planned], cores: int) -> float:
 
 def show_plan(graph: Graph, planned: list[Planned], cores: int, console, remote: str | None = None) -> None:
     """Print one line per stage and what the whole would cost, going by the last runs."""
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table("stage", "would", "why", "time", "calls", "money", "disk", header_style="bold")
+    rows = []
     for row in planned:
         style = "dim" if row.action == "current" else ""
-        cells = [row.name, row.action, _why(row.reasons), *_costs(row)]
-        table.add_row(*(Text(cell, style=style) for cell in cells))
-    console.print(table)
+        rows.append([(cell, style) for cell in (row.name, row.action, _why(row.reasons), *_costs(row))])
+    console.print(command.table(("stage", "would", "why", "time", "calls", "money", "disk"), rows))
     running = [row for row in planned if row.action == "run"]
     restored = sum(row.action == "restore" for row in planned)
     place = f"the cache or the DVC remote {remote!r}" if remote else "the cache"
@@ -90,15 +85,11 @@ def show_plan(graph: Graph, planned: list[Planned], cores: int, console, remote:
 
 def show_status(graph: Graph, console) -> None:
     """Print for every stage whether it is current, at which version, or why not."""
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table("stage", "state", "version", "why", header_style="bold")
-    for name, status in graph.plan().items():
-        version = (graph.made_version(name) or "")[:12]
-        word, style = STATES[status.action]
-        table.add_row(Text(name), Text(word, style=style), Text(version), Text(_why(status.reasons)))
-    console.print(table)
+    rows = [
+        (name, STATES[status.action], (graph.made_version(name) or "")[:12], _why(status.reasons))
+        for name, status in graph.plan().items()
+    ]
+    console.print(command.table(("stage", "state", "version", "why"), rows))
 
 
 def _why(reasons: tuple[str, ...], shown: int = 3) -> str:

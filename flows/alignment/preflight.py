@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import sys
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -17,11 +15,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from flows import command
 from flows.costs.ledger import Entry
+from flows.documents import read_json, write_json
 from flows.graph import running
 from flows.graph.running import Processes, StageError
 from flows.graph.stages import Graph
-from flows.redact import redact
 from tasks.preflight.outside import file_digest, variable_digest
 from tasks.runner.params import read_params, stage_config
 
@@ -93,16 +92,13 @@ class Preflight:
 
     def as_markdown(self) -> str:
         """For the Prefect page."""
-        rows = [f"| {one.level} | {one.subject} | {one.text} | {one.remedy} |" for one in self.findings]
-        table = ["", "| level | subject | found | way out |", "|---|---|---|---|", *rows] if rows else []
-        return "\n".join([self.in_one_line, *table]) + "\n"
+        rows = [(one.level, one.subject, one.text, one.remedy) for one in self.findings]
+        table = command.markdown_table(("level", "subject", "found", "way out"), rows)
+        return "\n".join([self.in_one_line, *(["", *table] if rows else [])]) + "\n"
 
 
-def _count(found: list[Finding], word: str) -> str:
-    return f"{len(found) or 'no'} {word}{'' if len(found) == 1 else 's'}"
-
-
-# --- what it is kept by ---
+def _count(findings: list[Finding], word: str) -> str:
+    return f"{len(findings) or 'no'} {word}{'' if len(findings) == 1 else 's'}"
 
 
 def applies(root: Path) -> bool:
@@ -134,8 +130,8 @@ def _place(state: Path, parts: Mapping[str, str]) -> Path:
 
 def known(state: Path, parts: Mapping[str, str], roles: Iterable[str]) -> Preflight | None:
     """What was found for these parts, where it looked at all `roles` and the rest that it read is the same."""
-    found = _read(_place(state, parts) / FOUND_FILE)
-    return found if found and not _changes(found.document, parts, roles) else None
+    before = _read(_place(state, parts) / FOUND_FILE)
+    return before if before and not _changes(before.document, parts, roles) else None
 
 
 def latest(state: Path) -> Preflight | None:
@@ -145,10 +141,8 @@ def latest(state: Path) -> Preflight | None:
 
 
 def _read(file: Path) -> Preflight | None:
-    try:
-        return Preflight(json.loads(file.read_text(encoding="utf-8")), file.parent / "log.txt")
-    except (FileNotFoundError, ValueError):
-        return None
+    document = read_json(file)
+    return Preflight(document, file.parent / "log.txt") if document is not None else None
 
 
 def _changes(document: Mapping[str, Any], parts: Mapping[str, str], roles: Iterable[str]) -> list[str]:
@@ -158,9 +152,6 @@ def _changes(document: Mapping[str, Any], parts: Mapping[str, str], roles: Itera
     changed += [f"variable {name}" for name, value in document["variables"].items() if variable_digest(name) != value]
     changed += [f"file {path}" for path, value in document["files"].items() if file_digest(Path(path)) != value]
     return changed + [f"{role} is needed too" for role in sorted(set(roles) - set(document["roles"]))]
-
-
-# --- running it ---
 
 
 def before_stages(
@@ -175,7 +166,7 @@ def before_stages(
     if not names or not applies(root):
         return None
     parts, roles = parts_of(root, graph), roles_of(names)
-    asks = may_ask and bool(roles & _across_a_network(root))
+    asks = may_ask and bool(roles & across_a_network(root))
     before = known(state, parts, roles)
     if before and not before.problems and not asks:
         return before
@@ -187,14 +178,14 @@ def roles_of(names: Iterable[str]) -> set[str]:
     return {ROLE_OF[name] for name in names if name in ROLE_OF}
 
 
-def _across_a_network(root: Path) -> set[str]:
+def across_a_network(root: Path) -> set[str]:
     """The roles in which somebody is asked who costs calls."""
     params = read_params(root / "params.yaml")
     sampler, compare, gold = (stage_config(params, name) for name in ("generate", "compare", "gold"))
     judged = compare.given != "only" and any(judge.kind == "openai" for judge in compare.judges)
     rated = gold.judge is not None and gold.judge.kind == "openai"
-    asked = {"sampler": sampler.sampler == "openai", "compare": judged, "gold": rated}
-    return {role for role, remote in asked.items() if remote}
+    remote = {"sampler": sampler.sampler == "openai", "compare": judged, "gold": rated}
+    return {role for role in remote if remote[role]}
 
 
 def run(
@@ -203,27 +194,11 @@ def run(
 ) -> Preflight:  # fmt: skip
     """Ask now, keep what was found, and return it. Raises StageError where the process itself fails."""
     place = _place(state, parts)
-    out = place / f"{os.getpid()}.partial"
-    started, peak = time.time(), 0
-    command = [sys.executable, "-m", "tasks.preflight", "--out", str(out), "--roles", *sorted(roles)]
-    command += ["--ask-judges"] if asks else []
-    try:
-        _, peak = running.run_command(command, root, NAME, place, timeout, processes)
-    except StageError:
-        if not out.exists():
-            raise
-    # What a server said may hold a key that it was sent.
-    document = json.loads(redact(out.read_text(encoding="utf-8")))
-    document |= {"parts": dict(parts), "written": round(started, 3)}
-    out.write_text(json.dumps(document, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-    out.replace(place / FOUND_FILE)
-    usage = {name: document[name] for name in ("calls", "input_tokens", "output_tokens")}
-    paid = {"money": document["cost"], "spent": document["cost"], "asked": document["calls"]}
-    cost = Entry(NAME, "", round(started, 3), round(time.time() - started, 3), peak, **usage, **paid)
+    options = ["--roles", *sorted(roles), *(["--ask-judges"] if asks else [])]
+    document, cost = running.run_check("tasks.preflight", options, root, NAME, place, timeout, processes)
+    document |= {"parts": dict(parts), "written": cost.started}
+    write_json(place / FOUND_FILE, document, indent=2)
     return Preflight(document, place / "log.txt", cost)
-
-
-# --- reading the last one ---
 
 
 def report(root: Path, state: Path, graph: Graph, names: Iterable[str]) -> list[str]:
@@ -231,13 +206,11 @@ def report(root: Path, state: Path, graph: Graph, names: Iterable[str]) -> list[
     if not applies(root):
         return []
     parts, roles = parts_of(root, graph), roles_of(names)
-    found = known(state, parts, roles)
-    if found is None:
-        found = latest(state)
-        if found is None:
-            return [f"No preflight has run yet: {HOW_TO_RUN}."]
-        changed = ", ".join(_changes(found.document, parts, roles))
-        head = f"The preflight of {found.when} is stale (changed since: {changed}): {HOW_TO_RUN}."
+    last = known(state, parts, roles) or latest(state)
+    if last is None:
+        return [f"No preflight has run yet: {HOW_TO_RUN}."]
+    if changed := ", ".join(_changes(last.document, parts, roles)):
+        head = f"The preflight of {last.when} is stale (changed since: {changed}): {HOW_TO_RUN}."
     else:
-        head = f"Preflight of {found.when}: {_count(found.problems, 'problem')}, {_count(found.notes, 'note')}."
-    return [head, *(f"  {line}" for finding in found.findings for line in finding.lines)]
+        head = f"Preflight of {last.when}: {_count(last.problems, 'problem')}, {_count(last.notes, 'note')}."
+    return [head, *(f"  {line}" for finding in last.findings for line in finding.lines)]

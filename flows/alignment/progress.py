@@ -5,7 +5,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from flows.alignment.anchors import Asked
+from flows import command
+from flows.alignment.anchors import Drift
 from flows.alignment.preflight import Preflight
 from flows.graph.clock import in_words, time_left
 from flows.graph.live import Progress, Tail
@@ -83,12 +84,12 @@ class Board:
     def opens(self, flow_run_id: str) -> None:
         self._say("pulling what is missing, then the stages")
 
-    def preflighted(self, found: Preflight) -> None:
-        for line in (found.in_one_line, *(line for note in found.notes for line in note.lines)):
+    def preflighted(self, preflight: Preflight) -> None:
+        for line in (preflight.in_one_line, *(line for note in preflight.notes for line in note.lines)):
             self._say(line)
 
-    def anchored(self, asked: Asked) -> None:
-        self._say(asked.in_one_line)
+    def anchored(self, drift: Drift) -> None:
+        self._say(drift.in_one_line)
 
     def begins(self, name: str, version: str, place: Path) -> None:
         with self._lock:
@@ -132,9 +133,8 @@ class Board:
         with self._lock:
             rows = self._rows.values()
             done = sum(row.state in ("ran", "restored", "current") for row in rows)
-            left = time_left(
-                {row.name: row.upstream for row in rows}, {row.name: row.left(now) for row in rows}, self._cores
-            )
+            upstream, seconds = {row.name: row.upstream for row in rows}, {row.name: row.left(now) for row in rows}
+        left = time_left(upstream, seconds, self._cores)
         text = f"{done} of {len(self._rows)} stages, {in_words(now - self._begun)} passed"
         return text if done == len(self._rows) else f"{text}, about {in_words(left)} to go"
 
@@ -146,7 +146,7 @@ class Board:
 
     def _say(self, text: str) -> None:
         if self._live is None:
-            self._console.print(f"[{in_words(time.monotonic() - self._begun)}] {text}", highlight=False, markup=False)
+            self._console.print(f"[{in_words(time.monotonic() - self._begun)}] {text}")
 
     def _tick(self) -> None:
         while not self._stop.wait(PLAIN_SECONDS):
@@ -170,8 +170,6 @@ def _how_far(row: Row) -> str:
 
 def board_of(session, console=None) -> Board:
     """The board of a session: on a terminal a table, else lines, as in the log of a worker."""
-    from flows import command
-
     graph, last = session.graph, session.ledger.last()
     # What each took last time, else what dvc.yaml says.
     seconds = {name: last[name].seconds if name in last else stage.seconds for name, stage in graph.stages.items()}

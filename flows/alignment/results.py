@@ -1,10 +1,11 @@
 """What came out of a run, from metrics/evaluate.json and metrics/gate.json: the table, the answers, the verdict."""
 
-import json
 from pathlib import Path
 from typing import Any
 
+from flows import command
 from flows.costs.calls import Calls
+from flows.documents import read_json
 from flows.graph.stages import Stage, flatten
 from tasks.artifacts import contracts
 from tasks.reporting import judge_card, shown
@@ -16,22 +17,14 @@ PARAMS_FILE = "params.yaml"
 EXAMPLES_SHOWN = 4
 
 
-def read_json(path: Path) -> dict[str, Any] | None:
-    """The document at `path`; None while there is none."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
-        return None
-
-
 def stage_metrics(root: Path, stage: Stage) -> dict[str, float]:
-    """The numbers in the stage's metrics files, by their dotted names."""
-    numbers: dict[str, float] = {}
+    """What the stage's metrics files hold that is a number, by dotted names."""
+    metrics: dict[str, float] = {}
     for out in stage.outs:
         if out.kind == "metric":
             flat = flatten(read_json(root / out.path) or {})
-            numbers |= {name: float(value) for name, value in flat.items() if isinstance(value, int | float)}
-    return numbers
+            metrics |= {name: float(value) for name, value in flat.items() if isinstance(value, int | float)}
+    return metrics
 
 
 def columns(root: Path) -> tuple[str, ...]:
@@ -47,8 +40,8 @@ def score_rows(root: Path) -> list[tuple[str, ...]]:
 
 def _evaluation(root: Path) -> dict[str, Any]:
     """evaluate.json as a reader sees it, with the candidate once there is a gate.json."""
-    gate = read_json(root / "metrics" / "gate.json") or {}
-    return shown.of_verdict({"models": {}} | (read_json(root / "metrics" / "evaluate.json") or {}), gate.get("candidate"))
+    evaluation, gate = (read_json(root / "metrics" / f"{name}.json") or {} for name in ("evaluate", "gate"))
+    return shown.of_verdict({"models": {}} | evaluation, gate.get("candidate"))
 
 
 def _score_row(name: str, scores: dict[str, Any]) -> tuple[str, ...]:
@@ -81,11 +74,13 @@ def examples(root: Path) -> list[tuple[str, dict[str, str]]]:
 def verdict(root: Path) -> tuple[str, list[str]] | None:
     """The gate's word and its reasons; None before the first gate."""
     gate = read_json(root / "metrics" / "gate.json")
-    return (gate["verdict"], [str(reason) for reason in gate.get("reasons", [])]) if gate and "verdict" in gate else None
+    if not gate or "verdict" not in gate:
+        return None
+    return gate["verdict"], [str(reason) for reason in gate.get("reasons", [])]
 
 
 def contracts_line(root: Path) -> str | None:
-    """Whether each stage kept what it owes the next, and else the likely cause; None before there is anything to tell."""
+    """Whether each stage kept what it owes the next, else the likely cause; None before there is anything to tell."""
     documents = {name: read_json(root / "metrics" / f"{name}.json") for name in contracts.DOCUMENTS}
     known = {name: document for name, document in documents.items() if document}
     if not known or not (root / "tasks").is_dir():  # a graph of one's own has contracts of its own
@@ -101,24 +96,20 @@ def report_path(root: Path) -> Path | None:
 
 
 def judge_markdown(root: Path, calls: Calls) -> str | None:
-    """The judge card for the Prefect page, with what the calls of the run that labelled took; None before there is one."""
+    """The judge card for the Prefect page, with what the calls of `compare` took; None before there is one."""
     card, compare = (read_json(root / "metrics" / f"{name}.json") for name in ("judge", "compare"))
     return judge_card.as_markdown(card, compare) + calls.as_markdown() if card and compare else None
 
 
 def as_markdown(root: Path) -> str:
     """The same as `show`, for the Prefect page."""
-    heads = columns(root)
-    lines = [f"| {' | '.join(heads)} |", "|" + "---|" * len(heads)]
-    lines += [f"| {' | '.join(row)} |" for row in score_rows(root)]
+    lines = command.markdown_table(columns(root), score_rows(root))
     for prompt, answers in examples(root):
-        lines += ["", f"**{cell(prompt)}**", "", "| model | answer |", "|---|---|"]
-        lines += [f"| {name} | {cell(text)} |" for name, text in answers.items()]
-    decided = verdict(root)
-    if decided:
+        rows = [(name, cell(text)) for name, text in answers.items()]
+        lines += ["", f"**{cell(prompt)}**", "", *command.markdown_table(("model", "answer"), rows)]
+    if decided := verdict(root):
         lines += ["", f"**Verdict: {decided[0]}**", ""] + [f"- {cell(reason)}" for reason in decided[1]]
-    kept = contracts_line(root)
-    if kept:
+    if kept := contracts_line(root):
         lines += ["", cell(kept)]
     return "\n".join(lines) + "\n"
 
@@ -130,33 +121,25 @@ def cell(text: str) -> str:
 
 def show(root: Path, console) -> None:
     """Print the table, what each model answers, the verdict and where to read more."""
-    from rich.table import Table
     from rich.text import Text
 
-    rows = score_rows(root)
-    if rows:
-        table = Table(*columns(root), title="Scores on unseen prompts", title_justify="left", header_style="bold")
-        for row in rows:
-            table.add_row(*(Text(cell) for cell in row))
+    if rows := score_rows(root):
         console.print()
-        console.print(table)
+        console.print(command.table(columns(root), rows, "Scores on unseen prompts"))
     for prompt, answers in examples(root):
         console.print()
         console.print(Text(prompt, style="bold"))
         width = max(map(len, answers), default=0)
         for name, text in answers.items():
             console.print(Text.assemble((f"  {name:<{width}} ", "dim"), " ".join(text.split())))
-    decided = verdict(root)
-    if decided:
+    if decided := verdict(root):
         console.print()
         style = {"promote": "bold green", "reject": "bold red"}.get(decided[0], "bold yellow")
         console.print(Text.assemble("Verdict: ", (decided[0], style)))
         for reason in decided[1]:
             console.print(Text(f"  {reason}"))
-    kept = contracts_line(root)
-    if kept:
+    if kept := contracts_line(root):
         console.print(Text(kept))
-    path = report_path(root)
-    if path:
+    if path := report_path(root):
         console.print(Text(f"\nReport: {path}"), soft_wrap=True)
     console.print("Runs, curves and the flow in the browser: plumb up, then open the two addresses it prints.")

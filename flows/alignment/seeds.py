@@ -4,7 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from flows.alignment.results import ABSENT, read_json
+from flows import command
+from flows.alignment.results import ABSENT
+from flows.documents import read_json
 
 TRAINED = ("dpo", "ppo", "best_of_n")
 REWARD_ACCURACY = 0.75
@@ -69,7 +71,7 @@ def report(seeds: list[Seed], console) -> int:
     show(seeds, console)
     broken = [line for seed in seeds for line in broken_promises(seed)]
     for line in broken:
-        console.print(line, style="red", markup=False, highlight=False, soft_wrap=True)
+        console.print(line, style="red", soft_wrap=True)
     if not broken:
         console.print("Every promise held on every seed.")
     return int(bool(broken))
@@ -77,15 +79,12 @@ def report(seeds: list[Seed], console) -> int:
 
 def show(seeds: list[Seed], console) -> None:
     """Print one row per seed and model: gold, the paired difference to SFT with its 95% interval, accuracy."""
-    from rich.table import Table
-
-    table = Table("seed", "model", "gold", "minus sft [95% CI]", "reward accuracy", header_style="bold")
+    rows = []
     for seed in seeds:
         for model in ("base", "sft", *TRAINED):
-            accuracy = _text(seed.reward_accuracy) if model == "base" else ""
-            name = str(seed.seed) if model == "base" else ""
-            table.add_row(name, model, _text(seed.gold(model)), _interval(seed, model), accuracy)
-    console.print(table)
+            name, accuracy = (str(seed.seed), _text(seed.reward_accuracy)) if model == "base" else ("", "")
+            rows.append((name, model, _text(seed.gold(model)), _interval(seed, model), accuracy))
+    console.print(command.table(("seed", "model", "gold", "minus sft [95% CI]", "reward accuracy"), rows))
 
 
 def _interval(seed: Seed, model: str) -> str:

@@ -10,8 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from flows.alignment.anchors import Asked
+from flows.alignment.anchors import Drift
 from flows.alignment.preflight import Preflight
+from flows.alignment.results import stage_metrics
 from flows.costs import attempts, budget
 from flows.costs.calls import Calls, read_calls
 from flows.costs.ledger import Entry, Ledger
@@ -47,16 +48,9 @@ class Session:
     _all: dict[str, "Session"] = {}
 
     def __init__(
-        self,
-        root: Path,
-        state: Path,
-        graph: Graph,
-        settings: Settings,
-        cores: int,
-        listeners: list,
-        anchors: bool = False,
-        share: Share | None = None,
-    ):
+        self, root: Path, state: Path, graph: Graph, settings: Settings, cores: int, listeners: list,
+        anchors: bool = False, share: Share | None = None,
+    ):  # fmt: skip
         self.id = uuid.uuid4().hex[:12]
         self.root, self.state, self.graph, self.settings, self.cores = root, state, graph, settings, cores
         self.listeners, self.anchors, self.share = listeners, anchors, share
@@ -90,16 +84,16 @@ class Session:
         self.flow_run_id = flow_run_id
         self._tell("opens", flow_run_id)
 
-    def preflighted(self, found: Preflight) -> None:
-        """What would end the run late was looked for, or is known; `found` says which."""
-        if found.cost:
-            self.ledger.append(replace(found.cost, run=self.run.id))
-        self._tell("preflighted", found)
+    def preflighted(self, preflight: Preflight) -> None:
+        """What would end the run late was looked for, or is known."""
+        if preflight.cost:
+            self.ledger.append(replace(preflight.cost, run=self.run.id))
+        self._tell("preflighted", preflight)
 
-    def anchored(self, asked: Asked) -> None:
-        """The judges were asked their anchors, which is what it cost and found."""
-        self.ledger.append(replace(asked.cost, run=self.run.id))
-        self._tell("anchored", asked)
+    def anchored(self, drift: Drift) -> None:
+        """The judges were asked their anchors."""
+        self.ledger.append(replace(drift.cost, run=self.run.id))
+        self._tell("anchored", drift)
 
     def begins(self, name: str, version: str, place: Path) -> None:
         self._begun[name] = time.time()
@@ -170,33 +164,19 @@ class Session:
 
     def cost(self, run: StageRun) -> Entry:
         """What a stage that ran has cost."""
-        from flows.alignment.results import stage_metrics
-
         stage = self.graph.stages[run.stage]
         metrics = stage_metrics(self.root, stage)
         now = read_calls(folder(self.state, run.stage, run.version)).totals
         # A stage that returns a document has these numbers in its folder alone.
         used = {name: metrics.get(name, now.get(f"used_{name}", 0)) for name in USED}
         return Entry(
-            stage=run.stage,
-            version=run.version,
-            started=round(run.started, 3),
-            seconds=round(run.seconds, 3),
-            peak_bytes=run.peak_bytes,
-            disk_bytes=sum(out.size or 0 for out in stage.outs),
-            calls=int(used["calls"]),
-            money=float(used["cost"]),
-            input_tokens=int(used["input_tokens"]),
-            output_tokens=int(used["output_tokens"]),
-            stored=int(now.get("stored", 0)),
-            spent=now.get("cost", 0.0),
-            gpus=run.gpu.gpus,
-            gpu_seconds=round(run.gpu.seconds(run.seconds), 3),
-            peak_gpu_bytes=run.gpu.peak_bytes,
-            asked=int(now.get("calls", 0)),
-            run=self.run.id,
-            **{name: round(now.get(name, 0.0), 3) for name in ("latency_p50", "latency_p95")},
-        )
+            run.stage, run.version, round(run.started, 3), round(run.seconds, 3), run.peak_bytes,
+            disk_bytes=sum(out.size or 0 for out in stage.outs), money=float(used["cost"]),
+            **{name: int(used[name]) for name in ("calls", "input_tokens", "output_tokens")},
+            stored=int(now.get("stored", 0)), asked=int(now.get("calls", 0)), spent=now.get("cost", 0.0),
+            gpus=run.gpu.gpus, gpu_seconds=round(run.gpu.seconds(run.seconds), 3), peak_gpu_bytes=run.gpu.peak_bytes,
+            **{name: round(now.get(name, 0.0), 3) for name in ("latency_p50", "latency_p95")}, run=self.run.id,
+        )  # fmt: skip
 
     def _tell(self, event: str, *arguments) -> None:
         for listener in self.listeners:

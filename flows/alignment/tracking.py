@@ -4,17 +4,18 @@ A stage's run is keyed by the stage's version and marked complete last. Whatever
 next pass, so a kill between a stage's end and its logging loses nothing; a stage that has one is only pointed to.
 """
 
-import os
+import contextlib
+import functools
 import queue
-import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from flows.alignment.anchors import Asked
+from flows import git
+from flows.alignment.anchors import Drift
+from flows.alignment.logged import COMPLETE, KIND, STAGE, VERSION, find_run
 from flows.alignment.preflight import Preflight
 from flows.alignment.results import stage_metrics
 from flows.alignment.session import Session
@@ -24,63 +25,24 @@ from flows.costs.ledger import totals
 from flows.graph import running, stage_inputs
 from flows.graph.live import Tail
 from flows.graph.running import StageError, StageRun, supervised_command
-from flows.graph.stages import Graph
-from flows.history import evidence, experiments, records
+from flows.history import evidence, experiments, left_open, records
 from flows.history.recorded import MADE_FROM
 from flows.hosting import servers
 from flows.redact import redact
 
-STAGE, VERSION, COMPLETE, KIND = "plumb.stage", "plumb.version", "plumb.complete", "plumb.kind"
 PACKAGE_STAGE = "package"
 FLUSH_SECONDS = 3.0
 PARAGRAPH = 1000  # characters of an error message
 
 
-def all_logged(graph: Graph) -> bool:
-    """Whether every stage, as dvc.lock says it was made, has a complete run."""
-    wanted = {name: graph.made_version(name) for name in graph.stages}
-    if any(version is None for version in wanted.values()):
-        return False
-    uri = os.environ["MLFLOW_TRACKING_URI"]
-    found = _complete_in_sqlite(uri)
-    if found is not None:
-        return all((name, version) in found for name, version in wanted.items())
-    from mlflow import MlflowClient
+def _queued(method):
+    """A job of the thread that writes, done in the order of the calls, if there is a parent run by then."""
 
-    client = MlflowClient()
-    return all(find_run(client, name, version, complete=True) for name, version in wanted.items())
+    @functools.wraps(method)
+    def put(self, *arguments) -> None:
+        self._jobs.put(lambda: method(self, *arguments) if self._client is not None else None)
 
-
-def _complete_in_sqlite(uri: str) -> set[tuple[str, str]] | None:
-    """(stage, version) of the complete runs, read without MLflow, whose import alone takes 2 s.
-
-    None when the store is not a sqlite file or looks otherwise than expected: then MLflow itself is asked.
-    """
-    file = experiments.store_file(uri)
-    if file is None:
-        return None
-    if not file.exists():
-        return set()
-    query = (
-        "SELECT s.value, v.value FROM runs r JOIN tags s ON s.run_uuid = r.run_uuid AND s.key = ?"
-        " JOIN tags v ON v.run_uuid = r.run_uuid AND v.key = ?"
-        " JOIN tags c ON c.run_uuid = r.run_uuid AND c.key = ? AND c.value = 'true'"
-        " LEFT JOIN experiment_tags m ON m.experiment_id = r.experiment_id AND m.key = ?"
-        " WHERE r.lifecycle_stage = 'active' AND m.value IS NULL"
-    )
-    try:
-        with closing(experiments.read_only(file)) as connection:
-            return set(connection.execute(query, (STAGE, VERSION, COMPLETE, experiments.MOVED_TO)).fetchall())
-    except sqlite3.Error:
-        return None
-
-
-def find_run(client, stage: str, version: str, complete: bool) -> str | None:
-    """The id of the latest run of a stage at a version; `complete` or one that was left unfinished."""
-    where = f"tags.`{STAGE}` = '{stage}' AND tags.`{VERSION}` = '{version}'"
-    where += f" AND tags.`{COMPLETE}` = '{'true' if complete else 'false'}'"
-    found = client.search_runs(experiments.in_place(client), filter_string=where, max_results=1)
-    return found[0].info.run_id if found else None
+    return put
 
 
 class Tracker:
@@ -106,24 +68,22 @@ class Tracker:
     def opens(self, flow_run_id: str) -> None:
         self._jobs.put(lambda: self._open(flow_run_id))
 
-    def preflighted(self, found: Preflight) -> None:
-        self._jobs.put(lambda: self._preflighted(found))
-
-    def anchored(self, asked: Asked) -> None:
-        self._jobs.put(lambda: self._anchored(asked))
-
-    def begins(self, name: str, version: str, place: Path) -> None:
-        self._jobs.put(lambda: self._begin(name, version, place))
-
-    def ends(self, run: StageRun) -> None:
-        self._jobs.put(lambda: self._end(run))
-
-    def fails(self, error: StageError) -> None:
-        self._jobs.put(lambda: self._fail(error))
-
     def close(self, finished: bool) -> None:
         """Write what is left and end the parent run; returns when everything is stored."""
-        self._jobs.put(lambda: self._close(finished))
+        self._close("FINISHED" if finished else "FAILED")
+        self._last_job()
+
+    @contextlib.contextmanager
+    def killed_with_it(self) -> Iterator[None]:
+        """While inside, an interruption ends the runs in MLflow as well."""
+        try:
+            yield
+        except BaseException:
+            self._kill()
+            self._last_job()
+            raise
+
+    def _last_job(self) -> None:
         self._jobs.put(None)
         self._thread.join()
 
@@ -174,13 +134,14 @@ class Tracker:
         else:
             root = experiments.artifact_root()
             self._experiment = client.create_experiment(name, artifact_location=root.as_uri() if root else None)
-        self._close_dead_parents(client)
+        left_open.close_dead(client, experiments.linked(client, name))
         self._connected = client
 
     def _open(self, flow_run_id: str) -> None:
         if self._connected is None:
             return
-        tags = {KIND: "flow", "plumb.prefect_flow_run": flow_run_id, **_process_tags(), **_git_tags(self._session.root)}
+        tags = {KIND: "flow", "plumb.prefect_flow_run": flow_run_id, **left_open.process_tags()}
+        tags |= _git_tags(self._session.root)
         tags[MADE_FROM] = stage_inputs.inputs_hash(stage_inputs.inputs(self._session.root))
         if self._session.share and self._session.share.segment:
             tags[segment_cost.SEGMENT] = self._session.share.segment
@@ -188,28 +149,18 @@ class Tracker:
         self._parent = run.info.run_id
         self._client = self._connected
 
-    def _close_dead_parents(self, client) -> None:
-        import psutil
+    @_queued
+    def preflighted(self, preflight: Preflight) -> None:
+        records.write_metrics(self._client, self._parent, preflight.metrics)
 
-        where = f"tags.`{KIND}` = 'flow' AND attributes.status = 'RUNNING'"
-        for run in client.search_runs([self._experiment], filter_string=where):
-            tags = run.data.tags
-            here = tags.get("plumb.host") == _process_tags()["plumb.host"]
-            if here and not psutil.pid_exists(int(tags.get("plumb.pid", "0") or 0)):
-                client.set_terminated(run.info.run_id, "KILLED")
+    @_queued
+    def anchored(self, drift: Drift) -> None:
+        records.write_metrics(self._client, self._parent, drift.metrics)
+        self._client.log_dict(self._parent, drift.document, "anchors.json")
 
-    def _preflighted(self, found: Preflight) -> None:
-        if self._client is not None:
-            records.write_metrics(self._client, self._parent, found.metrics)
-
-    def _anchored(self, asked: Asked) -> None:
-        if self._client is None:
-            return
-        records.write_metrics(self._client, self._parent, asked.metrics)
-        self._client.log_dict(self._parent, asked.document, "anchors.json")
-
-    def _begin(self, name: str, version: str, place: Path) -> None:
-        if self._client is None or find_run(self._client, name, version, complete=True):
+    @_queued
+    def begins(self, name: str, version: str, place: Path) -> None:
+        if find_run(self._client, name, version, complete=True):
             return
         run_id = self._stage_run(name, version)
         records.write_params(self._client, run_id, self._session.graph.params(name))
@@ -230,9 +181,8 @@ class Tracker:
         for run_id, tail in self._tails.values():
             records.write_curves(self._client, run_id, tail)
 
-    def _end(self, run: StageRun) -> None:
-        if self._client is None:
-            return
+    @_queued
+    def ends(self, run: StageRun) -> None:
         self._tails.pop(run.stage, None)
         version = self._session.graph.made_version(run.stage) or run.version
         run_id = find_run(self._client, run.stage, version, complete=True)
@@ -272,7 +222,8 @@ class Tracker:
         (out, *_) = [o for o in self._session.graph.stages[stage].outs if o.kind == "out"]
         log = self._session.state / "runs" / "log_model.txt"
         log.parent.mkdir(exist_ok=True)
-        command = [sys.executable, "-m", "flows.history.log_model", str(self._session.root / out.path), "--run-id", run_id]
+        package = str(self._session.root / out.path)
+        command = [sys.executable, "-m", "flows.history.log_model", package, "--run-id", run_id]
         with log.open("ab") as output:
             process = subprocess.Popen(
                 supervised_command(command), stdout=output, stderr=subprocess.STDOUT, start_new_session=True
@@ -280,7 +231,8 @@ class Tracker:
         self._session.processes.add(process.pid)
         self._models.append((stage, run_id, process, log))
 
-    def _fail(self, error: StageError) -> None:
+    @_queued
+    def fails(self, error: StageError) -> None:
         run_id, tail = self._tails.pop(error.stage, (None, None))
         if run_id is None:
             return
@@ -288,9 +240,20 @@ class Tracker:
         self._client.set_tag(run_id, "plumb.error", redact(f"{error.kind}: {error.message}")[:PARAGRAPH])
         self._client.set_terminated(run_id, "FAILED")
 
-    def _close(self, finished: bool) -> None:
-        if self._client is None:
-            return
+    @_queued
+    def _kill(self) -> None:
+        """What runs at the moment is no longer waited for."""
+        for run_id, tail in self._tails.values():
+            records.write_curves(self._client, run_id, tail)
+            self._client.set_terminated(run_id, "KILLED")
+        self._client.set_tag(self._parent, left_open.ENDED, left_open.INTERRUPTED)
+        self._end_parent("KILLED")
+
+    @_queued
+    def _close(self, status: str) -> None:
+        self._end_parent(status)
+
+    def _end_parent(self, status: str) -> None:
         for stage, run_id, process, log in self._models:
             code = process.wait()
             self._session.processes.end(process.pid)
@@ -302,21 +265,13 @@ class Tracker:
         lock = self._session.root / "dvc.lock"
         if lock.exists():
             self._client.log_artifact(self._parent, str(lock))
-        self._client.set_terminated(self._parent, "FINISHED" if finished else "FAILED")
-
-
-def _process_tags() -> dict[str, str]:
-    import platform
-
-    return {"plumb.host": platform.node(), "plumb.pid": str(os.getpid())}
+        self._client.set_terminated(self._parent, status)
 
 
 def _git_tags(root: Path) -> dict[str, str]:
-    def git(*arguments: str) -> str:
-        answer = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=False)
-        return answer.stdout.strip() if answer.returncode == 0 else ""
-
-    return {
-        "mlflow.source.git.commit": git("rev-parse", "HEAD"),
-        "plumb.git_dirty": "true" if git("status", "--porcelain", "--untracked-files=no") else "false",
-    }
+    try:
+        commit = git.git(root, "rev-parse", "HEAD")
+        dirty = bool(git.git(root, "status", "--porcelain", "--untracked-files=no"))
+    except git.GitError:  # there is no repository, or no commit yet
+        commit, dirty = "", False
+    return {"mlflow.source.git.commit": commit, "plumb.git_dirty": str(dirty).lower()}

@@ -50,13 +50,15 @@ def examine(root: Path) -> list[Finding]:
     return findings
 
 
+def _unless(problem: bool, subject: str, text: str, remedy: str) -> Finding:
+    return Finding("problem", subject, text, remedy) if problem else Finding("ok", subject, text)
+
+
 def check_python(root: Path) -> Iterator[Finding]:
-    found = ".".join(map(str, sys.version_info[:3]))
-    level = "ok" if sys.version_info >= (3, 11) else "problem"
-    yield Finding(level, "python", found, "" if level == "ok" else "install Python 3.11 or newer and run make again")
-    for tool in ("git",):
-        if shutil.which(tool) is None:
-            yield Finding("problem", tool, "not found", f"install {tool}")
+    old, text = sys.version_info < (3, 11), ".".join(map(str, sys.version_info[:3]))
+    yield _unless(old, "python", text, "install Python 3.11 or newer and run make again")
+    if shutil.which("git") is None:
+        yield Finding("problem", "git", "not found", "install git")
 
 
 def check_versions(root: Path) -> Iterator[Finding]:
@@ -68,16 +70,17 @@ def check_versions(root: Path) -> Iterator[Finding]:
     wrong, absent, same = [], [], 0
     for name, wanted in re.findall(r"^([A-Za-z0-9_.\-]+)==([^\s;#]+)", file.read_text(encoding="utf-8"), re.MULTILINE):
         try:
-            found = version(name)
+            installed = version(name)
         except PackageNotFoundError:
             absent.append(name)
             continue
-        if found.partition("+")[0] == wanted.partition("+")[0]:
+        if installed.partition("+")[0] == wanted.partition("+")[0]:
             same += 1
         else:
-            wrong.append(f"{name} {found} (pinned {wanted})")
+            wrong.append(f"{name} {installed} (pinned {wanted})")
     if wrong:
-        yield Finding("problem", "versions", ", ".join(wrong), "pip install -c constraints.txt -e . in the .venv, or make again")
+        remedy = "pip install -c constraints.txt -e . in the .venv, or make again"
+        yield Finding("problem", "versions", ", ".join(wrong), remedy)
     if absent:
         yield Finding("note", "versions", f"not installed: {', '.join(absent)}", "fine if you do not use them")
     yield Finding("ok", "versions", f"{same} packages as pinned")
@@ -85,14 +88,14 @@ def check_versions(root: Path) -> Iterator[Finding]:
 
 def check_disk(root: Path) -> Iterator[Finding]:
     free = shutil.disk_usage(root).free
-    remedy = "" if free >= DISK_BYTES else "free some space, or move the cache: dvc cache dir PATH"
-    yield Finding("ok" if not remedy else "problem", "disk", f"{free / 1e9:.1f} GB free", remedy)
+    remedy = "free some space, or move the cache: dvc cache dir PATH"
+    yield _unless(free < DISK_BYTES, "disk", f"{free / 1e9:.1f} GB free", remedy)
 
 
 def check_memory(root: Path) -> Iterator[Finding]:
     free = psutil.virtual_memory().available
-    remedy = "" if free >= MEMORY_BYTES else "close other programs, or lower *.rows_per_batch in params.yaml"
-    yield Finding("ok" if not remedy else "problem", "memory", f"{free / 1e9:.1f} GB available", remedy)
+    remedy = "close other programs, or lower *.rows_per_batch in params.yaml"
+    yield _unless(free < MEMORY_BYTES, "memory", f"{free / 1e9:.1f} GB available", remedy)
     yield Finding("ok", "cores", f"{environment.usable_cores()} usable")
 
 
@@ -126,7 +129,8 @@ def check_state(root: Path) -> Iterator[Finding]:
         probe.write_text("", encoding="utf-8")
         probe.unlink()
     except OSError as error:
-        yield Finding("problem", "state", f"{state}: {error.strerror}", "make it writable, or set PLUMB_STATE to a folder that is")
+        remedy = "make it writable, or set PLUMB_STATE to a folder that is"
+        yield Finding("problem", "state", f"{state}: {error.strerror}", remedy)
         return
     yield Finding("ok", "state", str(state))
 
@@ -163,7 +167,8 @@ def check_remotes(root: Path) -> Iterator[Finding]:
         if there:
             yield Finding("ok", "remote", f"{name} at {url}")
         elif name == default:
-            yield Finding("problem", "remote", f"{name} at {url} is not reachable", "check the address, network and credentials")
+            remedy = "check the address, network and credentials"
+            yield Finding("problem", "remote", f"{name} at {url} is not reachable", remedy)
         else:
             yield Finding("note", "remote", f"{name} at {url} is not there yet", "the first dvc push makes it")
 
@@ -199,8 +204,8 @@ def _server(subject: str, url: str, there: bool, check: Callable[[], None], reme
     try:
         check()
     except ValueError as error:
-        said, _, remedy = str(error).partition("; ")
-        return Finding("problem", subject, said, remedy)
+        problem, _, remedy = str(error).partition("; ")
+        return Finding("problem", subject, problem, remedy)
     return Finding("ok", subject, f"{shown} answers" if url.startswith("http") else shown)
 
 
@@ -219,16 +224,15 @@ def check_preflight(root: Path) -> Iterator[Finding]:
         yield Finding("note", preflight.NAME, "not run: the data is not here yet", "plumb align pulls it and runs it")
         return
     processes, state = Processes(), environment.state_dir(root)
-    limit = 60 * read_settings(root).flow.stage_timeout_minutes
+    limit, roles = read_settings(root).stage_seconds, set(preflight.ROLE_OF.values())
     try:
-        parts = preflight.parts_of(root, Graph(root))
-        found = preflight.run(root, state, parts, set(preflight.ROLE_OF.values()), True, limit, processes)
+        result = preflight.run(root, state, preflight.parts_of(root, Graph(root)), roles, True, limit, processes)
     finally:
         processes.stop()
-    Ledger(state).append(found.cost)
-    for one in found.findings:
+    Ledger(state).append(result.cost)
+    for one in result.findings:
         yield Finding(one.level, preflight.NAME, f"{one.subject}: {one.text}", one.remedy)
-    if not found.problems:
+    if not result.problems:
         yield Finding("ok", preflight.NAME, "nothing would end a run late")
 
 

@@ -16,7 +16,7 @@ Seed = Annotated[int, typer.Option(help="Of the resamples.")]
 
 def ratings(
     file: Annotated[Path, typer.Argument(help="Battles: .jsonl[.gz], .json (a list), .csv, .tsv or .parquet.")],
-    order: Annotated[bool, typer.Option(help="Fit the advantage of being shown first, where the table tells it.")] = True,
+    order: Annotated[bool, typer.Option(help="Fit the advantage of being shown first, if the table tells it.")] = True,
     style: Annotated[bool, typer.Option("--style", help="Control for length, headers, lists and bold.")] = False,
     elo: Annotated[bool, typer.Option("--elo", help="Also show Elo, and how far order alone moves it.")] = False,
     anchor: Annotated[str | None, typer.Option(help="The model whose strength is 0 (default: the mean is).")] = None,

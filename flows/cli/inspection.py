@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+from flows import command
+
 STYLES = {"ok": "green", "warning": "bold yellow", "veto": "bold red"}
 SHOWN_CHARACTERS = 200
 
@@ -17,26 +19,24 @@ def params_file(given: Path | None) -> Path | None:
     return None
 
 
-def show(found: dict[str, Any], console) -> None:
+def show(document: dict[str, Any], console) -> None:
     """Print a table of findings for each model, then examples of what is above its threshold."""
-    for name, table in found["tables"].items():
-        _show_table(name, table, found["reference"], console)
+    for name, table in document["tables"].items():
+        _show_table(name, table, document["reference"], console)
 
 
 def _show_table(name: str, table: dict[str, Any], reference: str | None, console) -> None:
-    from rich.table import Table
     from rich.text import Text
 
     compared = ["reference"] if reference else []
     title = f"{name}: {table['answers']} answers to {table['prompts']} prompts"
     title += f", against {reference}" if reference else ""
     heads = ("monitor", "number", *compared, "warning from", "veto from", "level", "finding")
-    shown = Table(*heads, title=Text(title), title_justify="left", header_style="bold")
+    rows = []
     for one in table["findings"]:
-        numbers = [one["number"], *(one[name] for name in compared), one["threshold"], one["veto"]]
-        level = Text(one["level"], style=STYLES[one["level"]])
-        shown.add_row(one["name"], *(_number(value) for value in numbers), level, Text(one["sentence"]))
-    console.print(shown)
+        values = [one["number"], *(one[name] for name in compared), one["threshold"], one["veto"]]
+        rows.append([one["name"], *map(_number, values), (one["level"], STYLES[one["level"]]), one["sentence"]])
+    console.print(command.table(heads, rows, title))
     raised = [one for one in table["findings"] if one["level"] != "ok"]
     for one in raised:
         console.print(Text.assemble("\n", (one["level"], STYLES[one["level"]]), f" {one['name']}: {one['sentence']}"))
@@ -46,7 +46,7 @@ def _show_table(name: str, table: dict[str, Any], reference: str | None, console
         what = "Nothing that could be measured is" if table["notes"] else "Nothing is"
         console.print(f"{what} above its threshold.")
     for note in table["notes"]:
-        console.print(f"note: {note}", markup=False, highlight=False)
+        console.print(f"note: {note}")
 
 
 def _show_example(example: dict[str, Any], reference: str | None, console) -> None:

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from flows import command
+from flows.cli.options import Json, ParamsFile
 
 Interval = Mapping[str, float | None] | None
 HEADS = (
@@ -37,8 +38,8 @@ def judge_check(
     swapped_column: Annotated[
         str, typer.Option(help="Column of verdicts with the responses swapped.")
     ] = "verdict_swapped",
-    params: Annotated[Path | None, typer.Option("--params", metavar="FILE", help="Read this params file.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    params: ParamsFile = None,
+    as_json: Json = False,
 ):
     """Check a reward model, a judge, or the verdicts in a file on pairs of which the better response is known.
 
@@ -48,40 +49,31 @@ def judge_check(
     first, second, A>B, chosen, tie. A judge is asked in both orders; its answers are kept, and are not paid for twice.
     Intervals are over prompts. Exit code 0 whatever is found, 1 for files that cannot be read.
     """
-    import json
-
     from flows.cli import inspection
 
     if reward is not None and judge is not None:
         raise ValueError("--reward and --judge name two that would be checked; give one of them")
-    found = command.document_of(
+    document = command.document_of(
         "judge_check.judge_check", files=list(map(str, files)), params=inspection.params_file(params), reward=reward,
         judge=judge, max_calls=max_calls,
         columns={"subset": subset_column, "verdict": verdict_column, "swapped": swapped_column},
     )  # fmt: skip
-    if as_json:
-        print(json.dumps(found, ensure_ascii=False, indent=2))
-    else:
-        show(found, command.console())
+    command.show_document(document, as_json, show)
 
 
-def show(found: Mapping[str, Any], console) -> None:
+def show(document: Mapping[str, Any], console) -> None:
     """Print who is right by subset, what the verdicts lean to, and RM-Bench's levels where there are styles."""
-    from rich.table import Table
-    from rich.text import Text
+    from rich.table import Column
 
-    total = found["total"]
-    title = Text(f"{found['checked']} on {total['pairs']} labelled pairs of {total['rows']} rows")
-    table = Table(title=title, title_justify="left", header_style="bold")
-    for head in HEADS:
-        table.add_column(head, no_wrap=head.endswith("[CI]"))
-    for name, group in {**found["subsets"], "all": total}.items():
-        table.add_row(*map(Text, _cells(name, group)))
-    console.print(table)
-    for line in [EXPLAINED, *_lines(total), *(f"note: {note}" for note in found["notes"])]:
-        console.print(line, markup=False, highlight=False)
-    if found["styles"]:
-        _show_styles(found["styles"], console)
+    total = document["total"]
+    title = f"{document['checked']} on {total['pairs']} labelled pairs of {total['rows']} rows"
+    heads = [Column(head, no_wrap=head.endswith("[CI]")) for head in HEADS]
+    rows = [_cells(name, group) for name, group in {**document["subsets"], "all": total}.items()]
+    console.print(command.table(heads, rows, title))
+    for line in [EXPLAINED, *_lines(total), *(f"note: {note}" for note in document["notes"])]:
+        console.print(line)
+    if document["styles"]:
+        _show_styles(document["styles"], console)
 
 
 def _cells(name: str, group: Mapping[str, Any]) -> list[str]:
@@ -106,22 +98,18 @@ def _lines(total: Mapping[str, Any]) -> list[str]:
 
 
 def _show_styles(styles: Mapping[str, Any], console) -> None:
-    from rich.table import Table
-    from rich.text import Text
-
     levels = ("easy", "normal", "hard", "mean")
     console.print("By style, a tie being wrong: easy is the better response in the fancier style, hard in the plainer.")
-    table = Table("domain", *levels, header_style="bold")
-    for name, found in {**styles["domains"], "mean of domains": styles["mean"]}.items():
-        table.add_row(Text(name), *(f"{found[level]:.3f}" for level in levels))
-    console.print(table)
+    domains = {**styles["domains"], "mean of domains": styles["mean"]}
+    rows = [(name, *(f"{accuracy[level]:.3f}" for level in levels)) for name, accuracy in domains.items()]
+    console.print(command.table(("domain", *levels), rows))
 
 
-def _value(found: Interval) -> str:
-    return "–" if found is None else f"{found['value']:.3f}"
+def _value(interval: Interval) -> str:
+    return "–" if interval is None else f"{interval['value']:.3f}"
 
 
-def _interval(found: Interval) -> str:
-    if found is None or found["ci_low"] is None:
-        return _value(found)
-    return f"{found['value']:.3f} [{found['ci_low']:.3f}, {found['ci_high']:.3f}]"
+def _interval(interval: Interval) -> str:
+    if interval is None or interval["ci_low"] is None:
+        return _value(interval)
+    return f"{interval['value']:.3f} [{interval['ci_low']:.3f}, {interval['ci_high']:.3f}]"

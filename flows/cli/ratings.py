@@ -2,18 +2,17 @@
 
 from typing import Any
 
+from flows import command
+
 
 def show_ratings(document: dict[str, Any], console) -> None:
     """Print what `tasks.tools.ratings.rate_file` found."""
-    from rich.table import Table
-    from rich.text import Text
-
     elo = document.get("elo", {})
     grouped = any(row["group"] > 1 for row in document["models"])
     heads = [*(["group"] if grouped else []), "rank", "model", "strength [CI]", "as Elo", "win rate", "battles"]
-    table = Table(*heads, *(["Elo [range over orders]"] if elo else []), "flags", header_style="bold")
-    for row in document["models"]:
-        cells = [
+    heads += [*(["Elo [range over orders]"] if elo else []), "flags"]
+    rows = [
+        [
             *([str(row["group"])] if grouped else []),
             "–" if row["rank"] is None else str(row["rank"]),
             row["model"],
@@ -24,10 +23,11 @@ def show_ratings(document: dict[str, Any], console) -> None:
             *([_elo(elo[row["model"]])] if elo else []),
             ", ".join(row["flags"]),
         ]
-        table.add_row(*map(Text, cells))
-    console.print(table)
+        for row in document["models"]
+    ]
+    console.print(command.table(heads, rows))
     for line in _rating_lines(document):
-        console.print(line, markup=False, highlight=False)
+        console.print(line)
 
 
 _RANKED = "; the rank counts the models that are certainly stronger."
@@ -55,30 +55,23 @@ def _rating_lines(document: dict[str, Any]) -> list[str]:
 
 def show_win_rates(documents: list[dict[str, Any]], console) -> None:
     """Print what `tasks.tools.ratings.win_rates_of_file` found."""
-    from rich.table import Table
-    from rich.text import Text
-
     heads = ("model", "against", "prompts", "win rate [CI]", "length-controlled (AlpacaEval 2) [CI]",
              "length-adjusted (ours) [CI]", "effect of length")
-    table = Table(*heads, header_style="bold")
+    rows = []
     for row in documents:
         controlled, effect = (row["length_controlled"], row["length_adjusted"]), row["length_effect"]
-        cells = [
-            row["model"],
-            row["against"],
-            str(row["prompts"]),
-            _estimate(row["raw"], ".3f"),
+        rows.append([
+            row["model"], row["against"], str(row["prompts"]), _estimate(row["raw"], ".3f"),
             *(_estimate(one, ".3f") if one else "–" for one in controlled),
             f"{effect:+.2f}" if effect is not None else "–",
-        ]
-        table.add_row(*map(Text, cells))
-    console.print(table)
-    said: dict[str, list[str]] = {}
+        ])  # fmt: skip
+    console.print(command.table(heads, rows))
+    models_by_note: dict[str, list[str]] = {}
     for row in documents:
         for note in row["notes"]:
-            said.setdefault(note, []).append(row["model"])
-    for note, models in said.items():
-        console.print(f"note ({', '.join(models)}): {note}", markup=False, highlight=False)
+            models_by_note.setdefault(note, []).append(row["model"])
+    for note, models in models_by_note.items():
+        console.print(f"note ({', '.join(models)}): {note}")
 
 
 def _estimate(estimate: dict[str, float | None], form: str) -> str:
@@ -88,5 +81,5 @@ def _estimate(estimate: dict[str, float | None], form: str) -> str:
     return f"{value} [{estimate['ci_low']:{form}}, {estimate['ci_high']:{form}}]"
 
 
-def _elo(found: dict[str, float]) -> str:
-    return f"{found['rating']:.0f} [{found['low']:.0f}, {found['high']:.0f}]"
+def _elo(elo: dict[str, float]) -> str:
+    return f"{elo['rating']:.0f} [{elo['low']:.0f}, {elo['high']:.0f}]"

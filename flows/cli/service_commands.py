@@ -29,7 +29,7 @@ def retrain(
         str | None,
         typer.Option("--commit", help="What to train (origin/main is fetched first); default: what is checked out."),
     ] = None,
-    take_in: Annotated[bool, typer.Option("--intake/--no-intake", help="Take in new data from the inbox first.")] = True,
+    take_in: Annotated[bool, typer.Option("--intake/--no-intake", help="Take in what is in the inbox first.")] = True,
     anchors: Annotated[bool, typer.Option("--anchors/--no-anchors", help="Ask the judges their anchors first.")] = True,
     force: Annotated[bool, typer.Option("--force", help="Decide again although nothing changed.")] = False,
     approve: Approve = None,

@@ -6,7 +6,6 @@ on is that of a dead one, which lived until it last wrote into that folder.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,16 +13,14 @@ from pathlib import Path
 from flows.costs.calls import read_calls
 from flows.costs.gpu_use import read_use
 from flows.costs.ledger import Entry
+from flows.documents import read_json, write_json
 
 FILE = "attempt.json"
 
 
 def note(place: Path, run: str, stage: str) -> None:
     """An attempt of a run at a stage begins."""
-    place.mkdir(parents=True, exist_ok=True)
-    partial = (place / FILE).with_suffix(".partial")
-    partial.write_text(json.dumps({"run": run, "stage": stage, "started": time.time()}), encoding="utf-8")
-    partial.replace(place / FILE)
+    write_json(place / FILE, {"run": run, "stage": stage, "started": time.time()})
 
 
 def forget(place: Path) -> None:
@@ -34,16 +31,12 @@ def forget(place: Path) -> None:
 def lost(state: Path, run: str) -> Iterator[Entry]:
     """The entries that dead attempts of this run still owe the ledger; each is told once."""
     for path in sorted((state / "runs").glob(f"*/{FILE}")):
-        noted = json.loads(path.read_text(encoding="utf-8"))
-        if noted["run"] == run:
-            entry = _entry(path.parent, noted["run"], noted["stage"], noted["started"])
+        noted = read_json(path)
+        if noted and noted["run"] == run:
+            ended = max(noted["started"], *(file.stat().st_mtime for file in path.parent.iterdir()))
+            entry = cost_in_vain(path.parent, run, noted["stage"], noted["started"], ended)
             forget(path.parent)
             yield entry
-
-
-def _entry(place: Path, run: str, stage: str, started: float) -> Entry:
-    ended = max(started, *(file.stat().st_mtime for file in place.iterdir()))
-    return cost_in_vain(place, run, stage, started, ended)
 
 
 def cost_in_vain(place: Path, run: str, stage: str, started: float, ended: float) -> Entry:

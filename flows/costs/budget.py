@@ -1,6 +1,5 @@
 """What one run may cost, and which run that is: a run goes on through its repetitions until it has finished."""
 
-import json
 import time
 import uuid
 from collections.abc import Iterable
@@ -8,10 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flows.costs.ledger import Entry
+from flows.documents import read_json, write_json
 from flows.failure import Failure
 from tasks.config.service import RunBudget
 
-UNITS = {"seconds": "s", "gpu_seconds": "GPU-s", "calls": "calls", "cost": "money"}
+# A limit of flow.budget: what it counts of an entry in the ledger, and in which unit.
+MEASURES = {
+    "seconds": ("seconds", "s"), "gpu_seconds": ("gpu_seconds", "GPU-s"), "calls": ("asked", "calls"),
+    "cost": ("spent", "money"),
+}  # fmt: skip
 
 
 class BudgetError(Failure):
@@ -29,15 +33,10 @@ class Run:
 def current_run(root: Path) -> Run:
     """The run that was begun in this workspace and has not finished; a new one if there is none."""
     path = run_file(root)
-    try:
-        return Run(**json.loads(path.read_text(encoding="utf-8")))
-    except (FileNotFoundError, ValueError, TypeError):
-        pass
+    if begun := read_json(path):
+        return Run(**begun)
     run = Run(uuid.uuid4().hex[:12], round(time.time(), 3))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(vars(run)), encoding="utf-8")
-    partial.replace(path)
+    write_json(path, vars(run))
     return run
 
 
@@ -55,7 +54,7 @@ def spent_by_stage(entries: Iterable[Entry], measure: str) -> dict[str, float]:
     """What each stage has cost so far, failed attempts included; the dearest first, the free left out."""
     spent: dict[str, float] = {}
     for entry in entries:
-        spent[entry.stage] = spent.get(entry.stage, 0.0) + _cost(entry, measure)
+        spent[entry.stage] = spent.get(entry.stage, 0.0) + getattr(entry, MEASURES[measure][0])
     return dict(sorted(((name, cost) for name, cost in spent.items() if cost), key=lambda item: -item[1]))
 
 
@@ -70,16 +69,10 @@ def paid_in_words(entries: Iterable[Entry]) -> str:
     return f"Judges across a network: {total} in this run ({parts})."
 
 
-def _cost(entry: Entry, measure: str) -> float:
-    return {
-        "seconds": entry.seconds, "gpu_seconds": entry.gpu_seconds, "calls": entry.asked, "cost": entry.spent,
-    }[measure]  # fmt: skip
-
-
 def exhausted(budget: RunBudget, entries: Iterable[Entry]) -> str | None:
     """Which limit is reached, what was spent and by which stages, as one line; None while there is something left."""
     entries = list(entries)
-    for measure, unit in UNITS.items():
+    for measure, (_, unit) in MEASURES.items():
         limit = getattr(budget, measure)
         stages = spent_by_stage(entries, measure)
         total = sum(stages.values())

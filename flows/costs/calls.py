@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from flows import command
 from tasks.common.rows import read_jsonl
 
 FILES = ("calls.json", "calls.jsonl")
@@ -28,8 +29,9 @@ class Calls:
         """A table for the Prefect page; empty where nobody across a network was asked."""
         if not self.totals:
             return ""
-        rows = [f"| {name.replace('_', ' ')} | {value:,.6g} |" for name, value in sorted(self.totals.items())]
-        return "\n".join(["### Calls (latencies in seconds)", "", "| measure | value |", "|---|---|", *rows]) + "\n"
+        rows = [(name.replace("_", " "), f"{value:,.6g}") for name, value in sorted(self.totals.items())]
+        table = command.markdown_table(("measure", "value"), rows)
+        return "\n".join(["### Calls (latencies in seconds)", "", *table]) + "\n"
 
 
 def read_calls(place: Path) -> Calls:

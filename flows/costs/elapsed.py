@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import psutil
 
+from flows import command
 from flows.costs.ledger import Ledger
 
 OUTSIDE = "outside stages"
@@ -46,8 +47,8 @@ class Elapsed:
 
     def as_markdown(self) -> str:
         """For the Prefect page."""
-        rows = [f"| {name} | {seconds:.1f} |" for name, seconds in self.steps]
-        return "\n".join(["", self.line, "", "| step | seconds |", "|---|---|", *rows, ""])
+        rows = [(name, f"{seconds:.1f}") for name, seconds in self.steps]
+        return "\n".join(["", self.line, "", *command.markdown_table(("step", "seconds"), rows), ""])
 
 
 class Stopwatch:
@@ -81,12 +82,12 @@ class Stopwatch:
 def stage_times(client, align: str, since: float) -> list[tuple[float, float]]:
     """When the stages ran (begin, end) that a run of align in MLflow points to, of those that began after `since`."""
     tags = client.get_run(align).data.tags
-    found = []
+    intervals = []
     for run in (client.get_run(run_id) for name, run_id in tags.items() if name.startswith(RUN_TAG)):
         begin, seconds = run.info.start_time / 1000, run.data.metrics.get(SECONDS)
         if seconds is not None and begin >= since:
-            found.append((begin, begin + seconds))
-    return found
+            intervals.append((begin, begin + seconds))
+    return intervals
 
 
 def covered(intervals: Iterable[tuple[float, float]]) -> float:

@@ -1,5 +1,6 @@
 """What every stage run cost: one JSON line each in PLUMB_STATE/ledger.jsonl, read by `plumb plan` and the clock."""
 
+import contextlib
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
@@ -42,13 +43,13 @@ class Entry:
     @property
     def metrics(self) -> dict[str, float]:
         """By name, for MLflow."""
-        numbers = {
+        metrics = {
             "seconds": self.seconds, "gpu_seconds": self.gpu_seconds, "peak_memory_mb": self.peak_bytes / 1e6,
             "peak_gpu_memory_mb": self.peak_gpu_bytes / 1e6, "disk_mb": self.disk_bytes / 1e6, "calls": self.calls,
             "calls_paid_now": self.asked, "input_tokens": self.input_tokens, "output_tokens": self.output_tokens,
             "money": self.money, "money_paid_now": self.spent,
         }  # fmt: skip
-        return {f"cost/{name}": float(value) for name, value in numbers.items()}
+        return {f"cost/{name}": float(value) for name, value in metrics.items()}
 
 
 class Ledger:
@@ -75,14 +76,9 @@ class Ledger:
 
     def _entries(self) -> Iterator[Entry]:
         """A line torn by a full disk is passed over."""
-        if not self.path.exists():
-            return
-        with self.path.open("rb") as file:
-            for line in file:
-                try:
-                    yield Entry(**json.loads(line))
-                except (ValueError, TypeError):
-                    continue
+        for line in self.path.open("rb") if self.path.exists() else ():
+            with contextlib.suppress(ValueError, TypeError):
+                yield Entry(**json.loads(line))
 
 
 HEADS = (
@@ -100,11 +96,11 @@ def as_rows(entries: Iterable[Entry]) -> list[dict[str, str]]:
 
 def totals(entries: Iterable[Entry]) -> dict[str, float]:
     """The sum of the entries' metrics, by the same names; of peaks the highest."""
-    found: dict[str, float] = {}
+    total: dict[str, float] = {}
     for entry in entries:
         for name, value in entry.metrics.items():
-            found[name] = max(found.get(name, 0.0), value) if "/peak" in name else found.get(name, 0.0) + value
-    return found
+            total[name] = max(total.get(name, 0.0), value) if "/peak" in name else total.get(name, 0.0) + value
+    return total
 
 
 def _row(name: str, metrics: dict[str, float]) -> dict[str, str]:

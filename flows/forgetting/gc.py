@@ -6,9 +6,7 @@ What would go is said first. Whatever goes, goes so that a kill half-way only me
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
-import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +23,8 @@ from flows.incoming import intake
 from flows.storage import gc_lock
 from flows.storage.objects import FOLDER_ENDING, Objects
 from flows.storage.removing import Item, folder_item, left_over, remove
+from flows.storage.workspace import project_in, repository
+from tasks.common import file_lock
 
 CLONES_NOT_OURS = ("intake", "promotions")  # come and go with the command that made them
 RUN_CACHE, OBJECTS, CLONES, CHECKPOINTS, LOGS, MODELS, LEFT_OVER = (
@@ -57,10 +57,10 @@ class Plan:
         return not any(self.items.values()) and (self.purge is None or self.purge.empty)
 
 
-def clones_in(state: Path) -> list[Path]:
+def clones_in(root: Path, state: Path) -> list[Path]:
     """The clones of the project below PLUMB_STATE, in which runs with other params or at other commits happened."""
-    found = [path.parent for path in sorted(state.glob("*/*/.dvc"))]
-    return [clone for clone in found if clone.parent.name not in CLONES_NOT_OURS and not clone.name.startswith(".")]
+    clones = [path.parent for path in sorted(state.glob("[!.]*/[!.]*/.git")) if path.parts[-3] not in CLONES_NOT_OURS]
+    return [place for place in (project_in(root, clone) for clone in clones) if (place / ".dvc").is_dir()]
 
 
 @contextlib.contextmanager
@@ -71,11 +71,10 @@ def nobody_else(root: Path, state: Path) -> Iterator[list[Path]]:
     """
     with contextlib.ExitStack() as stack:
         stack.enter_context(gc_lock.no_run_under_way(state))
-        clones = clones_in(state)
+        clones = clones_in(root, state)
         for folder in (root, *clones):
             stack.enter_context(only_one(folder))
-        place = intake.clone_place(state)
-        stack.enter_context(intake.alone(place.with_name(f"{place.name}.lock")))
+        stack.enter_context(intake.alone(intake.clone_place(state)))
         yield clones
 
 
@@ -126,7 +125,7 @@ def _unneeded(
     return {
         RUN_CACHE: list(_run_cache(objects.run_cache, keep, free, plan.shared_cache)),
         OBJECTS: _objects(objects, free),
-        CLONES: [folder_item(clone) for clone in clones if not is_kept(kept, clone)],
+        CLONES: [folder_item(repository(clone)) for clone in clones if not is_kept(kept, clone)],
         CHECKPOINTS: list(_old(state / "checkpoints", kept.since, state / "locks")),
         LOGS: list(_old(state / "runs", kept.since)),
         MODELS: list(_models(state / "models", kept)),
@@ -162,21 +161,8 @@ def _old(folder: Path, since: float | None, locks: Path | None = None) -> Iterat
     """Folders that nobody has written to since the oldest run that is kept began, nor holds now."""
     for path in sorted(folder.glob("[!.]*")) if since is not None else ():
         newest = max((p.lstat().st_mtime for p in (path, *path.rglob("*"))), default=0.0)
-        if newest < since and not (locks and _is_held(locks / path.name)):
+        if newest < since and not (locks and file_lock.is_held(locks / path.name)):
             yield folder_item(path) if path.is_dir() else Item(path, path.stat().st_size)
-
-
-def _is_held(lock: Path) -> bool:
-    if not lock.exists():
-        return False
-    handle = os.open(lock, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(handle)
-    return False
 
 
 def _models(folder: Path, kept: Kept) -> Iterator[Item]:

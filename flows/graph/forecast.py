@@ -1,7 +1,7 @@
 """What would become of each stage if the graph were brought up to date now: current, restored from the cache, or run.
 
 A restored stage's outputs are known beforehand, by its entry in DVC's cache of runs; so the key of the next stage can
-be looked up too, though its inputs are not on disk yet, and so on. What follows a stage that must really run is unknown.
+be looked up too, though its inputs are not on disk yet, and so on. What follows a stage that must run is unknown.
 """
 
 import copy
@@ -56,14 +56,14 @@ class Forecast:
 
     def of(self, stage) -> Status:
         """The status of this stage of DVC's, when all stages before it have been asked for."""
-        found = tuple(reasons(stage, self.meet))
-        if not found:
+        why = tuple(reasons(stage, self.meet))
+        if not why:
             return Status()
         outs = self._cached_outs(stage)
         known = {out.def_path: out for out in outs or ()}
         for out in stage.outs:
             self._coming[out.fs_path] = _Coming(known.get(out.def_path), stage.name)
-        return Status(found, restored=outs is not None)
+        return Status(why, restored=outs is not None)
 
     def _cached_outs(self, stage) -> list[Any] | None:
         """DVC's outputs, with their hashes, that it would restore; None if the stage must run."""
@@ -145,8 +145,8 @@ def _would_be_pulled(out) -> bool:
     """Missing, or an older state of the data that the cache holds too; edited data stays as it is."""
     if not out.exists:
         return True
-    found = out.get_hash()
-    return found != out.hash_info and out.cache.exists(found.value)
+    content = out.get_hash()
+    return content != out.hash_info and out.cache.exists(content.value)
 
 
 def _content(out, path: str):

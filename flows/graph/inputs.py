@@ -13,7 +13,7 @@ def check_inputs(root: Path, graph) -> None:
 
     The same for a judge's template that is not there, or not the one meant: it is first read after hours of training.
 
-    graph: a `flows.graph.stages.Graph`. Raises ValueError with one line naming the setting, or else the place in dvc.yaml.
+    graph: a `flows.graph.stages.Graph`. Raises ValueError with one line naming the setting, else the place in dvc.yaml.
     """
     check_templates(_params(root), root)
     for path, stages in graph.absent_inputs().items():
@@ -48,9 +48,10 @@ def _overlap(one: str, other: str) -> bool:
 
 def _setting(root: Path, path: str) -> str | None:
     """The param, by its dotted name, whose value is this path."""
-    same = os.path.normpath(root / path)
-    found = (n for n, v in flatten(_params(root)).items() if isinstance(v, str) and os.path.normpath(root / v) == same)
-    return next(found, None)
+    for name, value in flatten(_params(root)).items():
+        if isinstance(value, str) and os.path.normpath(root / value) == os.path.normpath(root / path):
+            return name
+    return None
 
 
 def _params(root: Path) -> dict[str, Any]:

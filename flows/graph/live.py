@@ -42,7 +42,7 @@ class Tail:
 def _parse(line: bytes) -> Progress | None:
     try:
         row = json.loads(line)
-        numbers = {str(k): float(v) for k, v in row.get("metrics", {}).items() if isinstance(v, int | float)}
-        return Progress(int(row["done"]), int(row["total"]), row.get("unit", "step"), numbers, float(row["time"]))
+        metrics = {str(k): float(v) for k, v in row.get("metrics", {}).items() if isinstance(v, int | float)}
+        return Progress(int(row["done"]), int(row["total"]), row.get("unit", "step"), metrics, float(row["time"]))
     except (ValueError, KeyError, TypeError, AttributeError):
         return None

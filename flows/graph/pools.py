@@ -31,7 +31,7 @@ def segments(stages: Mapping[str, Stage]) -> list[Segment]:
 
     stages: by name, in an order in which they can run.
     """
-    waiting, done, found = list(stages), set(), []
+    waiting, done, chosen = list(stages), set(), []
     while waiting:
         ready = [name for name in waiting if done.issuperset(stages[name].upstream)]
         pool, taken = pool_of(stages[ready[0]]), []
@@ -39,11 +39,10 @@ def segments(stages: Mapping[str, Stage]) -> list[Segment]:
             taken += [name for name in ready if pool_of(stages[name]) == pool]
             done.update(taken)
             waiting = [name for name in waiting if name not in done]
-            ready = [
-                name for name in waiting if done.issuperset(stages[name].upstream) and pool_of(stages[name]) == pool
-            ]
-        found.append(Segment(pool, tuple(taken)))
-    return found
+            here = [name for name in waiting if pool_of(stages[name]) == pool]
+            ready = [name for name in here if done.issuperset(stages[name].upstream)]
+        chosen.append(Segment(pool, tuple(taken)))
+    return chosen
 
 
 def with_upstream(stages: Mapping[str, Stage], targets: tuple[str, ...]) -> list[str]:
@@ -57,14 +56,14 @@ def with_upstream(stages: Mapping[str, Stage], targets: tuple[str, ...]) -> list
     return [name for name in stages if name in wanted]
 
 
-def deployments(found: list[Segment], pools: Mapping[str, str]) -> list[tuple[str, Segment]]:
+def deployments(segments: list[Segment], pools: Mapping[str, str]) -> list[tuple[str, Segment]]:
     """(deployment, segment) in their order.
 
     pools: flow.pools of params.yaml, pool to deployment. Raises ValueError for a pool that it does not name.
     """
-    missing = sorted({segment.pool for segment in found} - pools.keys())
+    missing = sorted({segment.pool for segment in segments} - pools.keys())
     if missing:
         known = ", ".join(sorted(pools)) or "none"
         what = f"no deployment for pool {missing[0]!r} of dvc.yaml"
         raise ValueError(f"flow.pools in params.yaml names {what} (it has {known})")
-    return [(pools[segment.pool], segment) for segment in found]
+    return [(pools[segment.pool], segment) for segment in segments]

@@ -10,9 +10,11 @@ import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from flows.costs.calls import forget_calls
 from flows.costs.gpu_use import GpuUse, forget_use, read_use
+from flows.costs.ledger import Entry
 from flows.graph import supervise
 from flows.redact import redact
 
@@ -131,6 +133,33 @@ def run_command(
     return text, peak
 
 
+def run_check(
+    module: str, arguments: list[str], root: Path, name: str, place: Path, timeout: float, processes: Processes
+) -> tuple[dict[str, Any], Entry]:
+    """The document that `python -m MODULE` leaves, without secrets, and what asking for it cost.
+
+    Its judges' calls are in it. Raises as `run_stage` does where it leaves none.
+    """
+    out = place / f"{os.getpid()}.partial"
+    out.unlink(missing_ok=True)
+    started, peak = time.time(), 0
+    try:
+        _, peak = run_command(
+            [sys.executable, "-m", module, "--out", str(out), *arguments], root, name, place, timeout, processes
+        )
+    except StageError:
+        if not out.exists():
+            raise
+    document = json.loads(redact(out.read_text(encoding="utf-8")))
+    out.unlink()
+    usage = {key: document[key] for key in ("calls", "input_tokens", "output_tokens")}
+    cost = Entry(
+        name, "", round(started, 3), round(time.time() - started, 3), peak, **usage,
+        money=document["cost"], spent=document["cost"], asked=document["calls"],
+    )  # fmt: skip
+    return document, cost
+
+
 def _without_secrets(log: Path, offset: int) -> str:
     """What the stage wrote; a secret that it printed is taken out of its log."""
     text = log.read_bytes()[offset:].decode("utf-8", "replace")
@@ -212,13 +241,13 @@ def _failure(stage: str, code: int, error_file: Path, text: str, log: Path) -> S
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         pass
     # Without a report, dvc's own words are all there is: its exit code is 255 whatever happened.
-    found = re.search(r"exited with (-?\d+)", text)
-    stage_code = int(found.group(1)) if found else 0
-    by_signal = code < 0 or 128 < code < 128 + 64 or stage_code < 0 or 128 < stage_code < 128 + 64
-    if by_signal:
-        number = next(n for n in (stage_code, code) if n < 0 or n > 128)
-        return StageError(stage, "killed", f"killed by signal {-number if number < 0 else number - 128}", log)
+    match = re.search(r"exited with (-?\d+)", text)
+    stage_code = int(match.group(1)) if match else 0
+    signals = [-number if number < 0 else number - 128 for number in (stage_code, code) if number < 0 or number > 128]
+    if any(0 < number < 64 for number in signals):
+        return StageError(stage, "killed", f"killed by signal {signals[0]}", log)
     if "No space left on device" in text:
         return StageError(stage, "disk", "no space left on the device; free some and run again", log)
     lines = [line for line in text.split("\n") if line.startswith("ERROR:")]
-    return StageError(stage, "internal", lines[-1].removeprefix("ERROR:").strip() if lines else f"exit code {code}", log)
+    message = lines[-1].removeprefix("ERROR:").strip() if lines else f"exit code {code}"
+    return StageError(stage, "internal", message, log)

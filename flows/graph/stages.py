@@ -2,8 +2,8 @@
 
 Everything is read through DVC's own loader, in this process: a whole status costs milliseconds where the `dvc`
 command costs most of a second per stage. Reading takes no DVC lock: the flow holds the project's own (see
-`flows/alignment/local.py`), and the worst that a half-written dvc.lock can do is to send a current stage to `dvc repro`, which
-then finds it current.
+`flows/alignment/local.py`), and the worst that a half-written dvc.lock can do is to send a current stage to
+`dvc repro`, which then finds it current.
 """
 
 import contextlib
@@ -80,9 +80,9 @@ class Graph:
             self._repo._reset()
             index = _patiently(lambda: self._repo.index)
             graph = _one_line(lambda: index.graph)
-            self._loaded = {_name(stage): stage for stage in index.stages if stage.cmd}
+            self._loaded = {stage.name: stage for stage in index.stages if stage.cmd}
             order = _order(graph, list(self._loaded.values()))
-            self.stages = {_name(stage): self._describe(stage, graph) for stage in order}
+            self.stages = {stage.name: self._describe(stage, graph) for stage in order}
 
     def status(self, name: str) -> Status:
         """Whether DVC would run the stage, and why, given what is on disk now (upstream stages are not asked)."""
@@ -104,11 +104,11 @@ class Graph:
         there, or as a pull would bring it. None where no stage reads it, or nothing does."""
         with self._lock:
             deps = [dep for stage in self._loaded.values() for dep in stage.deps if not is_params(dep)]
-            found = [dep for dep in deps if os.path.normpath(dep.def_path) == os.path.normpath(path)]
-            if not found:
+            dep = next((dep for dep in deps if os.path.normpath(dep.def_path) == os.path.normpath(path)), None)
+            if dep is None:
                 return None
             forecast = Forecast(self._repo, pulled_before(self.root, self._repo.index.stages))
-            content = _patiently(lambda: forecast.meet(found[0])).content
+            content = _patiently(lambda: forecast.meet(dep)).content
             return content.value if content else None
 
     def _forecast(self, remote: str | None) -> dict[str, Status]:
@@ -161,20 +161,15 @@ class Graph:
             return None
 
     def _describe(self, stage, graph) -> Stage:
-        upstream = {_name(up) for up in graph.successors(stage) if up.cmd}
+        upstream = {up.name for up in graph.successors(stage) if up.cmd}
         return Stage(
-            name=_name(stage),
+            name=stage.name,
             cmd=stage.cmd if isinstance(stage.cmd, str) else "\n".join(stage.cmd),
             upstream=tuple(name for name in self._loaded if name in upstream),
             deps=tuple(dep.def_path for dep in stage.deps if not is_params(dep)),
             outs=tuple(_output(out) for out in stage.outs),
             meta=dict(stage.meta or {}),
         )
-
-
-def _name(stage) -> str:
-    """The stage's name in dvc.yaml (`addressing` changes with the working directory)."""
-    return stage.name
 
 
 def _order(graph, stages: list) -> list:

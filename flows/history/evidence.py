@@ -17,7 +17,7 @@ from flows.history import experiments, looks, registry
 from flows.history.looks import GATE_FILE
 from flows.history.registry import State, Version
 from tasks.artifacts.champion import ORIGIN_FILE
-from tasks.runner.state import content_hash
+from tasks.common.hashes import content_hash
 
 REPORT_FILE = "artifacts/report/report.html"
 STAGE, COMPLETE, KIND = "plumb.stage", "plumb.complete", "plumb.kind"

@@ -17,6 +17,8 @@ from prefect.events.schemas.automations import AutomationCore, EventTrigger, Pos
 from prefect.events.schemas.events import ResourceSpecification
 from pydantic import SecretStr
 
+from flows.hosting import heartbeat
+
 NAME, BLOCK = "Alert when a run of Plumbline dies", "plumb-crash-alert"
 FLOWS = ["retrain", "promote", "stages"]
 UNANSWERED = "Alert when a promotion of Plumbline fails"
@@ -53,10 +55,4 @@ def ensure(client: SyncPrefectClient, url: str) -> None:
     """Make the automations that post to `url`, or bring them up to date; repeated, it changes nothing."""
     block_id = Webhook(method="POST", url=SecretStr(url)).save(BLOCK, overwrite=True)
     for wanted in automations(block_id):
-        found = client.read_automations_by_name(wanted.name)
-        for surplus in found[1:]:  # two set-ups at once
-            client.delete_automation(surplus.id)
-        if found:
-            client.update_automation(found[0].id, wanted)
-        else:
-            client.create_automation(wanted)
+        heartbeat.put(client, wanted)

@@ -2,8 +2,8 @@
 
 A flow run says every PREFECT_FLOWS_HEARTBEAT_FREQUENCY seconds that it lives. In the open-source server nobody listens:
 a run whose machine died would be Running for ever, and keep the next one of its deployment from starting.
-A run that was only cut off from the server for so long, and lives on, still ends in its own state: Prefect lets a crashed
-run complete.
+A run that was only cut off from the server for so long, and lives on, still ends in its own state: Prefect lets a
+crashed run complete.
 
 Import this module after `flows.environment.prepare`: Prefect reads its settings when it is imported.
 """
@@ -43,14 +43,10 @@ def automation(seconds: int) -> AutomationCore:
     "Promoted", one that is "Suspended" until somebody approves it).
     """
     trigger = EventTrigger(
-        match=ResourceSpecification({"prefect.resource.id": ["prefect.flow-run.*"]}),
-        for_each={"prefect.resource.id"},
-        after={HEARTBEAT},
-        expect={ANY_NEWS},
-        posture=Posture.Proactive,
-        threshold=1,
+        match=ResourceSpecification({"prefect.resource.id": ["prefect.flow-run.*"]}), for_each={"prefect.resource.id"},
+        after={HEARTBEAT}, expect={ANY_NEWS}, posture=Posture.Proactive, threshold=1,
         within=timedelta(seconds=MISSED * seconds),
-    )
+    )  # fmt: skip
     message = f"no heartbeat for {MISSED * seconds} s: its process or its machine died"
     return AutomationCore(
         name=NAME,
@@ -65,16 +61,20 @@ def ensure(client: SyncPrefectClient, seconds: int | None = None) -> str:
 
     seconds: between two heartbeats of the runs on this server; of the slowest, where they differ.
     """
-    wanted = automation(seconds or frequency())
-    found = client.read_automations_by_name(NAME)
-    for surplus in found[1:]:  # two set-ups at once
+    return put(client, automation(seconds or frequency()))
+
+
+def put(client: SyncPrefectClient, wanted: AutomationCore) -> str:
+    """Make an automation, or bring the one of its name up to date; returns made, changed or kept."""
+    known = client.read_automations_by_name(wanted.name)
+    for surplus in known[1:]:  # two set-ups at once
         client.delete_automation(surplus.id)
-    if not found:
+    if not known:
         client.create_automation(wanted)
         return "made"
-    if _content(found[0]) == _content(wanted):
+    if _content(known[0]) == _content(wanted):
         return "kept"
-    client.update_automation(found[0].id, wanted)
+    client.update_automation(known[0].id, wanted)
     return "changed"
 
 

@@ -7,6 +7,7 @@ import base64
 import os
 import urllib.error
 import urllib.request
+from collections.abc import Mapping
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from flows.redact import without_login
@@ -34,7 +35,7 @@ def as_client() -> None:
 
 def check_prefect(api: str) -> None:
     """Raises ValueError when the server at `api` refuses the login; a server that does not answer is not our matter."""
-    if _get(f"{api}/admin/version", prefect_headers())[0] == REFUSED:
+    if get(f"{api}/admin/version", prefect_headers())[0] == REFUSED:
         raise ValueError(
             f"the Prefect server at {without_login(api)} refuses the login; set {PREFECT_CLIENT} to the server's "
             f"{PREFECT_SERVER}"
@@ -53,7 +54,7 @@ def check_mlflow() -> None:
 def get_mlflow(path: str) -> tuple[int | None, str]:
     """HTTP status and text of a GET from the MLflow server of this environment; (None, "") where nobody answers."""
     address, headers = _mlflow_request(os.environ["MLFLOW_TRACKING_URI"])
-    return _get(f"{address}{path}", headers)
+    return get(f"{address}{path}", headers)
 
 
 def refused_by_mlflow(error: Exception) -> bool:
@@ -87,10 +88,11 @@ def _encoded(text: str) -> str:
     return base64.b64encode(text.encode()).decode()
 
 
-def _get(url: str, headers: dict[str, str]) -> tuple[int | None, str]:
-    request = urllib.request.Request(url, headers=headers)  # noqa: S310  an address of the user's own
+def get(url: str, headers: Mapping[str, str], seconds: float = SECONDS) -> tuple[int | None, str]:
+    """HTTP status and text of a GET; (None, "") where nobody answers. Clients take seconds to import."""
+    request = urllib.request.Request(url, headers=dict(headers))  # noqa: S310  an address of the user's own
     try:
-        with urllib.request.urlopen(request, timeout=SECONDS) as response:  # noqa: S310
+        with urllib.request.urlopen(request, timeout=seconds) as response:  # noqa: S310
             return response.status, response.read().decode(errors="replace")
     except urllib.error.HTTPError as error:
         return error.code, ""

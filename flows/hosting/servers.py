@@ -1,21 +1,19 @@
 """Prefect and MLflow servers on this machine: a private one for a single run, or those of `plumb up`."""
 
 import contextlib
-import fcntl
 import json
 import os
 import socket
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from flows.graph.running import end_session, supervised_command
 from flows.hosting import login
 from flows.redact import without_login
+from tasks.common import file_lock
 
 HOST = "127.0.0.1"
 UP_ENVIRONMENT = ".prefect/up.env"  # what a shell sources beside a `plumb up`
@@ -35,11 +33,7 @@ def port_in_use(port: int, host: str = HOST) -> bool:
 
 def answers(url: str, seconds: float = 1.0) -> bool:
     """Whether a GET of `url` comes back with 200."""
-    try:
-        with urllib.request.urlopen(url, timeout=seconds) as response:  # noqa: S310  our own loopback address
-            return response.status == 200
-    except (OSError, ValueError, urllib.error.URLError):
-        return False
+    return login.get(url, {}, seconds)[0] == 200
 
 
 class Server:
@@ -56,14 +50,9 @@ class Server:
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as output:
             self._process = subprocess.Popen(
-                supervised_command(command),
-                env=os.environ | (environment or {}),
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-                pass_fds=inherits,
-            )
+                supervised_command(command), env=os.environ | (environment or {}), stdin=subprocess.DEVNULL,
+                stdout=output, stderr=subprocess.STDOUT, start_new_session=True, pass_fds=inherits,
+            )  # fmt: skip
 
     @property
     def running(self) -> bool:
@@ -133,13 +122,12 @@ def announcing(root: Path) -> Iterator[Callable[[str, str], None]]:
     Raises ValueError where another one is. A dead process holds nothing.
     """
     path, environment = _notice(root), root / UP_ENVIRONMENT
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+", encoding="utf-8") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            where = _announced(path, "prefect") or "starting"
-            raise ValueError(f"plumb up runs for {root} already ({where}); use it, or stop it first") from None
+
+    def refuse(_) -> None:
+        where = _announced(path, "prefect") or "starting"
+        raise ValueError(f"plumb up runs for {root} already ({where}); use it, or stop it first")
+
+    with file_lock.held(path, busy=refuse) as handle:
         handle.truncate(0)
 
         def announce(prefect_url: str, mlflow_url: str) -> None:
@@ -178,20 +166,10 @@ def mlflow_address() -> str | None:
 
 
 def _announced(path: Path, server: str) -> str | None:
-    """The address of a server of the `plumb up` that wrote it, while that lives."""
+    """The address of a server of the `plumb up` that wrote it, while that lives: by now another project's servers may
+    listen there.
+    """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))[server] if _is_held(path) else None
+        return json.loads(path.read_text(encoding="utf-8"))[server] if file_lock.is_held(path) else None
     except (OSError, ValueError, KeyError):
         return None
-
-
-def _is_held(path: Path) -> bool:
-    """Whether the `plumb up` that wrote it lives: by now another project's servers may listen at its address."""
-    try:
-        with path.open(encoding="utf-8") as handle:
-            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:
-        pass
-    return False

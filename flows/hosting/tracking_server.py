@@ -57,9 +57,9 @@ def _id_and_stage(uri: str, name: str) -> tuple[str, str]:
     if _is_server(uri):
         query = f"experiment_name={quote(name, safe='')}"
         status, text = login.get_mlflow(f"/api/2.0/mlflow/experiments/get-by-name?{query}")
-        said = json.loads(text)["experiment"] if status == OK else {}
-        return said.get("experiment_id", ""), said.get("lifecycle_stage", "")
+        known = json.loads(text)["experiment"] if status == OK else {}
+        return known.get("experiment_id", ""), known.get("lifecycle_stage", "")
     from mlflow import MlflowClient
 
-    found = MlflowClient().get_experiment_by_name(name)
-    return (found.experiment_id, found.lifecycle_stage) if found else ("", "")
+    known = MlflowClient().get_experiment_by_name(name)
+    return (known.experiment_id, known.lifecycle_stage) if known else ("", "")

@@ -61,8 +61,8 @@ def deploy(root: Path, api: str) -> None:
     environment = {name: value for name, value in os.environ.items() if name != PROJECT} | {"PREFECT_API_URL": api}
     done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        said = " ".join((done.stderr or done.stdout).split())[-500:]
-        raise ValueError(f"prefect deploy of {DEPLOYMENTS} failed: {said}")
+        output = " ".join((done.stderr or done.stdout).split())[-500:]
+        raise ValueError(f"prefect deploy of {DEPLOYMENTS} failed: {output}")
 
 
 def is_deployed(name: str) -> bool:
@@ -70,11 +70,9 @@ def is_deployed(name: str) -> bool:
     from prefect.client.orchestration import get_client
     from prefect.exceptions import ObjectNotFound
 
-    with get_client(sync_client=True) as client:
-        try:
-            return bool(client.read_deployment_by_name(name))
-        except ObjectNotFound:
-            return False
+    with get_client(sync_client=True) as client, contextlib.suppress(ObjectNotFound):
+        return bool(client.read_deployment_by_name(name))
+    return False
 
 
 def worker(root: Path, pool: str, api: str) -> Server:
@@ -175,7 +173,7 @@ def mark_as_ended(names: list[str]) -> None:
 
 def _say_what_there_is(root: Path, workers: bool, console) -> None:
     def say(line: str) -> None:
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        console.print(line, soft_wrap=True)
 
     if workers:
         say(f"Workers: {', '.join(pools(root))} (logs: {root / '.prefect'})")

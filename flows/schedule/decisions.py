@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from flows.history import experiments, registry
@@ -19,6 +19,7 @@ from tasks.config.service import PromoteConfig
 
 KIND, RETRAIN = "plumb.kind", "retrain"
 PREFIX = "plumb.retrain."
+RETRAINING = f"{PREFIX}flow_run"  # tag of a run of align: the retraining that it belongs to
 NOBODY = registry.NOBODY
 NOTHING_NEW = "nothing new"
 TAG_CHARACTERS = 5000
@@ -29,8 +30,9 @@ SHOWN = 50  # how far back `plumb status` looks
 class Decision:
     """One retraining. `outcome`: promoted, refused, asked, rejected, underpowered or nothing new.
 
-    inputs: hash of data, code and params, those of the promotion included. champion: md5 of the package that served at the start, or "none".
-    model: the registered model's name. asked: the flow run in which a person answers. answer: what became of that, once it is known.
+    inputs: hash of data, code and params, those of the promotion included. champion: md5 of the package that served at
+    the start, or "none". model: the registered model's name. asked: the flow run in which a person answers. answer:
+    what became of that, once it is known.
     """
 
     outcome: str
@@ -84,30 +86,29 @@ def same(made: list[Remembered], inputs: str, champion: str) -> Remembered | Non
     return max(fitting, key=lambda one: one.at, default=None)
 
 
-def mark(client, align: str, inputs: str) -> None:
-    """Say on the run of align what it was made from: should the retraining be killed, the next one sees it."""
-    client.set_tag(align, f"{PREFIX}inputs", inputs)
+def mark(client, align: str, made_from: str, flow_run: str) -> None:
+    """Say on the run of align which retraining it belongs to: should that be killed, the next one sees it.
 
-
-def promoted_before(client, champion: str, align: str, inputs: str, commit: str) -> Decision | None:
-    """The decision of a retraining that was killed after its model became champion; None where that was not so."""
-    if not align or client.get_run(align).data.tags.get(f"{PREFIX}inputs") != inputs:
-        return None
-    reason = "it serves already: the retraining that promoted it was killed before it could write that down"
-    return Decision("promoted", reason, inputs, champion, commit, "promote", package=champion, align=align)
-
-
-def serves_already(
-    client, champion: str, align: str, made_from: str, inputs: str, commit: str
-) -> Decision | None:
-    """The decision that nothing need be done, where who serves was made from the same and promoted by hand.
-
-    made_from: the hash of the stages' inputs alone.
+    made_from: what the retraining began with. Where the gate took another look at the prompts, align began with that.
     """
-    if not align or client.get_run(align).data.tags.get(MADE_FROM) != made_from:
+    client.set_tag(align, MADE_FROM, made_from)
+    client.set_tag(align, RETRAINING, flow_run)
+
+
+def of_champion(client, experiment: str, begun: Decision, align: str, made_from: str) -> Decision | None:
+    """The decision without a run, where who serves was made from the same; None where that is not so.
+
+    It was promoted by hand, or by a retraining that was killed before it could write that down. align: the run that
+    made it. made_from: the hash of the stages' inputs alone.
+    """
+    tags = client.get_run(align).data.tags if align else {}
+    if tags.get(MADE_FROM) != made_from:
         return None
+    if RETRAINING in tags and not _finished(client, experiment, f" AND tags.`{PREFIX}align` = '{align}'"):
+        reason = "it serves already: the retraining that promoted it was killed before it could write that down"
+        return replace(begun, outcome="promoted", reason=reason, verdict="promote", package=begun.champion, align=align)
     reason = f"data, code and params are those of run {align[:12]}, whose model serves"
-    return Decision(NOTHING_NEW, reason, inputs, champion, commit)
+    return replace(begun, outcome=NOTHING_NEW, reason=reason)
 
 
 def nothing_new(before: Remembered, inputs: str, champion: str, commit: str) -> Decision:
@@ -118,9 +119,6 @@ def nothing_new(before: Remembered, inputs: str, champion: str, commit: str) -> 
         f"({registry.moment(before.at / 1000)}, verdict {was.verdict})"
     )
     return Decision(NOTHING_NEW, reason, inputs, champion, commit)
-
-
-# --- MLflow ---
 
 
 def on_inputs(client, experiment: str, inputs: str) -> list[Remembered]:
@@ -160,20 +158,20 @@ def _latest_in_sqlite(file: Path, experiment: str) -> list[Remembered]:
         return [_remembered(run, at, dict(connection.execute(tags, (run,)).fetchall())) for run, at in runs]
 
 
-def in_words(found: list[Remembered], ending: Callable[[str], str | None]) -> list[str]:
+def in_words(made: list[Remembered], ending: Callable[[str], str | None]) -> list[str]:
     """For `plumb status`: the last decision, and when somebody looked since and found nothing new.
 
     ending: says how the flow run ended in which a person was asked; None while it is open.
     """
-    decided = next((one for one in found if one.decision.decided), None)
+    decided = next((one for one in made if one.decision.decided), None)
     if decided is None:
         return ["no retraining yet"]
     was = decided.decision
     when = registry.moment(decided.at / 1000)
     answer = was.answer or (ending(was.asked) if was.asked else None)
     lines = [f"last retraining: {was.outcome} on {when}, verdict {was.verdict}: {answer or was.reason}"]
-    if found[0].at > decided.at:
-        lines.append(f"looked again on {registry.moment(found[0].at / 1000)}: {found[0].decision.outcome}")
+    if made[0].at > decided.at:
+        lines.append(f"looked again on {registry.moment(made[0].at / 1000)}: {made[0].decision.outcome}")
     return lines
 
 

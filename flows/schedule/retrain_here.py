@@ -23,6 +23,6 @@ def retrain(root: Path, console, wish: dict[str, Any], comment: str | None) -> i
         raise ValueError(f"the retraining was {state.message}; run it again: it goes on from there")
     if not state.is_completed():
         raise ValueError(str(state.result(raise_on_failure=False)))
-    console.print(f"{state.name}: {state.message}", markup=False, highlight=False, soft_wrap=True)
-    console.print(state.result(), markup=False, highlight=False, soft_wrap=True)
+    console.print(f"{state.name}: {state.message}", soft_wrap=True)
+    console.print(state.result(), soft_wrap=True)
     return 0

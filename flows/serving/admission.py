@@ -26,15 +26,15 @@ def objections(directory: Path, architectures: Sequence[str]) -> list[str]:
     architectures: the classes that config.json may name.
     """
     files = sorted(path for path in directory.rglob("*") if not path.is_dir())
-    found = [text for file in files for text in _file_objections(directory, file)]
+    objected = [text for file in files for text in _file_objections(directory, file)]
     configs = [file for file in files if file.name == "config.json"]
     if not configs:
-        found.append("no config.json")
+        objected.append("no config.json")
     for file in configs:
-        found += _architecture_objections(directory, file, architectures)
+        objected += _architecture_objections(directory, file, architectures)
     if not any(file.suffix == ".safetensors" for file in files):
-        found.append("no *.safetensors")
-    return found
+        objected.append("no *.safetensors")
+    return objected
 
 
 def _file_objections(directory: Path, file: Path) -> Iterator[str]:

@@ -26,40 +26,35 @@ def examine(place: Place, request: Request) -> Evidence:
 
     Raises Refused for evidence that cannot promote, or files that may not be promoted; ValueError for what is missing.
     """
-    found = evidence.find(place.client, request.candidate, request.gate, servers.mlflow_address())
+    basis = evidence.find(place.client, request.candidate, request.gate, servers.mlflow_address())
     state = place.read()
     check_unspent(state, request)
-    at_the_gate = evidence.compared_version(found.gate, state)
+    at_the_gate = evidence.compared_version(basis.gate, state)
     if registry.name_of(at_the_gate) != registry.name_of(request.compared):
         raise Refused(
             f"the gate compared with champion {registry.name_of(at_the_gate)}, "
             f"this promotion names {registry.name_of(request.compared)}; ask for a new gate"
         )
-    spent = looks.objection(place.client, place.name, found.gate)
+    spent = looks.objection(place.client, place.name, basis.gate)
     if spent:
         raise Refused(spent)
-    known = state.of_candidate(found.candidate, found.package_md5)
+    known = state.of_candidate(basis.candidate, basis.package_md5)
     if known is None or registry.VERIFIED not in known.tags:
-        with _package(place, found) as package:
+        with _working_folder(place.state) as folder:
+            package = package_files.fetch(place.root, basis.package_md5, folder / "package")
             _check_files(place, package, "the package")
-    return found
+    return basis
 
 
 def _check_files(place: Place, directory: Path, what: str) -> None:
-    found = admission.objections(directory, place.config.allowed_architectures)
-    if found:
-        raise Refused(f"{what} may not be promoted: {'; '.join(found)}")
-
-
-@contextlib.contextmanager
-def _package(place: Place, found: Evidence) -> Iterator[Path]:
-    """The packaged directory, in a folder beside the DVC cache, so that it can be linked."""
-    with _working_folder(place.state) as folder:
-        yield package_files.fetch(place.root, found.package_md5, folder / "package")
+    objections = admission.objections(directory, place.config.allowed_architectures)
+    if objections:
+        raise Refused(f"{what} may not be promoted: {'; '.join(objections)}")
 
 
 @contextlib.contextmanager
 def _working_folder(state: Path) -> Iterator[Path]:
+    """A folder beside the DVC cache, so that files can be linked."""
     parent = state / "promotions"
     parent.mkdir(parents=True, exist_ok=True)
     for left in parent.iterdir():  # by a process that was killed
@@ -69,20 +64,17 @@ def _working_folder(state: Path) -> Iterator[Path]:
         yield Path(folder)
 
 
-# --- a version of the registry ---
-
-
-def register(place: Place, found: Evidence) -> Version:
+def register(place: Place, basis: Evidence) -> Version:
     """The version made from this candidate and package; made now if there is none. It becomes `challenger`."""
     client, name = place.client, place.name
     registry.ensure_model(client, name)
     with hold(client, name, place.state):
         state = registry.settle(client, name)
-        version = state.of_candidate(found.candidate, found.package_md5)
+        version = state.of_candidate(basis.candidate, basis.package_md5)
         if version is None:
-            tags = {registry.CANDIDATE: found.candidate, registry.PACKAGE: found.package_md5}
+            tags = {registry.CANDIDATE: basis.candidate, registry.PACKAGE: basis.package_md5}
             made = client.create_model_version(
-                name, found.model_uri, run_id=found.package_run, model_id=found.model_id, tags=tags
+                name, basis.model_uri, run_id=basis.package_run, model_id=basis.model_id, tags=tags
             )
             version = Version(name, int(made.version), made.source, tags)
         if state.aliases.get(registry.CHAMPION) != version.number:
@@ -90,10 +82,7 @@ def register(place: Place, found: Evidence) -> Version:
         return version
 
 
-# --- is it the model that was packaged? ---
-
-
-def verify(place: Place, found: Evidence, version: Version) -> float:
+def verify(place: Place, basis: Evidence, version: Version) -> float:
     """Load the version as serving does and compare its logits with the package's; returns the largest difference.
 
     Raises Refused when it is above the tolerance, or when what the registry holds may not even be loaded.
@@ -103,7 +92,7 @@ def verify(place: Place, found: Evidence, version: Version) -> float:
     if registry.VERIFIED in version.tags:
         return float(version.tags[registry.VERIFIED])
     with _working_folder(place.state) as folder:
-        package = package_files.fetch(place.root, found.package_md5, folder / "package")
+        package = package_files.fetch(place.root, basis.package_md5, folder / "package")
         registered = registry.local_files(place.client, version)
         if registered is None:
             (folder / "registered").mkdir()
@@ -119,10 +108,7 @@ def verify(place: Place, found: Evidence, version: Version) -> float:
     return difference
 
 
-# --- why ---
-
-
-def attach(place: Place, found: Evidence, version: Version, request: Request) -> None:
+def attach(place: Place, basis: Evidence, version: Version, request: Request) -> None:
     """Write what the version rests on: as tags, as its description, and gate.json beside the package's run.
 
     A version that serves keeps what it was promoted on.
@@ -132,33 +118,33 @@ def attach(place: Place, found: Evidence, version: Version, request: Request) ->
         state = registry.settle(client, name)
         if state.aliases.get(registry.CHAMPION) == version.number:
             return
-        experiments.store_json(client, found.package_run, evidence.copy_path(found.gate_hash), found.gate)
-        registry.write_tags(client, state.versions[version.number], _evidence_tags(found, request))
-        text = summary(found, request)[:DESCRIPTION_CHARACTERS]
+        experiments.store_json(client, basis.package_run, evidence.copy_path(basis.gate_hash), basis.gate)
+        registry.write_tags(client, state.versions[version.number], _evidence_tags(basis, request))
+        text = summary(basis, request)[:DESCRIPTION_CHARACTERS]
         client.update_model_version(name, str(version.number), text)
 
 
-def _evidence_tags(found: Evidence, request: Request) -> dict[str, str]:
+def _evidence_tags(basis: Evidence, request: Request) -> dict[str, str]:
     return {
-        registry.GATE: found.gate_hash,
-        registry.VERDICT: str(found.gate["verdict"]),
+        registry.GATE: basis.gate_hash,
+        registry.VERDICT: str(basis.gate["verdict"]),
         registry.COMMIT: request.commit,
         registry.COMPARED: registry.name_of(request.compared),
-        registry.RUN: found.parent_run,
-        registry.PACKAGE_RUN: found.package_run,
-        registry.GATE_RUN: found.gate_run,
-        registry.REPORT: found.report,
+        registry.RUN: basis.parent_run,
+        registry.PACKAGE_RUN: basis.package_run,
+        registry.GATE_RUN: basis.gate_run,
+        registry.REPORT: basis.report,
     }
 
 
-def summary(found: Evidence, request: Request) -> str:
+def summary(basis: Evidence, request: Request) -> str:
     """The verdict, its reasons and the report, in Markdown: for the version's page and for whoever must approve."""
     serving = "nobody serves yet" if request.compared is None else f"champion is {registry.name_of(request.compared)}"
-    report = f"[report.html]({found.report})" if found.report.startswith("http") else found.report
+    report = f"[report.html]({basis.report})" if basis.report.startswith("http") else basis.report
     lines = [
-        f"Verdict **{found.gate['verdict']}**, against {found.gate.get('reference')} ({serving}).",
+        f"Verdict **{basis.gate['verdict']}**, against {basis.gate.get('reference')} ({serving}).",
         "",
-        *(f"- {reason}" for reason in found.gate.get("reasons", [])),
+        *(f"- {reason}" for reason in basis.gate.get("reasons", [])),
         "",
         f"Report: {report}",
         "",

@@ -59,8 +59,8 @@ def _cached(root: Path, md5: str):
         if _is_whole(cache, info):
             break
     if not _is_whole(cache, info):
-        said = f" ({'; '.join(problems)})" if problems else ""
-        raise ValueError(f"the package {md5} is neither in the DVC cache of {root} nor in a remote; dvc push it{said}")
+        why = f" ({'; '.join(problems)})" if problems else ""
+        raise ValueError(f"the package {md5} is neither in the DVC cache of {root} nor in a remote; dvc push it{why}")
     return repo, load(cache, info)
 
 

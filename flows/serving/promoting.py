@@ -3,11 +3,11 @@
 import getpass
 import json
 import os
-import subprocess
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from flows import git
 from flows.alignment import local
 from flows.graph.stages import Graph
 from flows.history import evidence, registry
@@ -16,7 +16,7 @@ from flows.serving import questions
 from flows.serving.request import Request
 from flows.settings import read_settings
 from tasks.config.service import PromoteConfig
-from tasks.runner.state import content_hash
+from tasks.common.hashes import content_hash
 
 STAGES = ("gate", "package")
 
@@ -41,10 +41,12 @@ def current_request(root: Path, client, model: str) -> Request:
 
 
 def _commit(root: Path) -> str:
-    answer = subprocess.run(["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, check=False)
-    if answer.returncode != 0:
-        raise ValueError(f"{root} has no git commit, so nobody could find the code again; commit it, then promote")
-    return answer.stdout.strip()
+    try:
+        return git.git(root, "rev-parse", "HEAD")
+    except git.GitError:
+        raise ValueError(
+            f"{root} has no git commit, so nobody could find the code again; commit it, then promote"
+        ) from None
 
 
 def parameters_of(request: Request, rules: PromoteConfig) -> dict[str, Any]:
@@ -88,7 +90,7 @@ def _run_here(root: Path, parameters: dict, console) -> int:
         prefect.wait()
         state = flow(**parameters, return_state=True)
     if state.is_completed():
-        console.print(f"{state.name}: {state.message}", markup=False, highlight=False, soft_wrap=True)
+        console.print(f"{state.name}: {state.message}", soft_wrap=True)
         return int(state.name != "Promoted")
     raise ValueError(str(state.result(raise_on_failure=False)))
 

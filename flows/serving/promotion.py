@@ -101,14 +101,14 @@ def run(
     call: runs a step under its name (Prefect makes it a task).
     """
     try:
-        found = call("examine", lambda: examine(place, request))
-        version = call("register", lambda: register(place, found))
-        call("verify", lambda: verify(place, found, version))
-        call("attach evidence", lambda: attach(place, found, version, request))
+        basis = call("examine", lambda: examine(place, request))
+        version = call("register", lambda: register(place, basis))
+        call("verify", lambda: verify(place, basis, version))
+        call("attach evidence", lambda: attach(place, basis, version, request))
         state = place.read()
         if place.config.policy == "approval" and state.aliases.get(registry.CHAMPION) != version.number:
             check_compared(state, version, request)  # nobody is asked for nothing
-            approve(place, state.versions[version.number], request.gate, given, lambda fresh: ask(found, fresh))
+            approve(place, state.versions[version.number], request.gate, given, lambda fresh: ask(basis, fresh))
         return call("move champion", lambda: move(place, version, request))
     except Refused as error:
         return note_refusal(place, request, error)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-import urllib.error
-import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -77,14 +75,13 @@ def ending(root: Path, run_id: str) -> str | None:
     url = servers.running_prefect(root)
     if url is None:
         return None
-    request = urllib.request.Request(f"{url}/flow_runs/{run_id}", headers=login.prefect_headers())  # noqa: S310
+    _, text = login.get(f"{url}/flow_runs/{run_id}", login.prefect_headers(), SECONDS)
     try:
-        with urllib.request.urlopen(request, timeout=SECONDS) as response:  # noqa: S310  PREFECT_API_URL
-            state = json.load(response)["state"] or {}
-    except (OSError, ValueError, KeyError, urllib.error.URLError):
+        state = json.loads(text)["state"] or {}
+    except (ValueError, KeyError):
         return None
     if state.get("type") not in ("COMPLETED", "FAILED", "CRASHED", "CANCELLED"):
         return None
-    said = f"{state['name']}: {' '.join((state.get('message') or 'no reason given').split())}"
+    ending = f"{state['name']}: {' '.join((state.get('message') or 'no reason given').split())}"
     again = "nobody is asked any more: plumb retrain --force asks again"
-    return said if state["type"] == "COMPLETED" else f"{said}; {again}"
+    return ending if state["type"] == "COMPLETED" else f"{ending}; {again}"

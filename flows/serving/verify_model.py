@@ -23,9 +23,9 @@ RANDOM_TOKENS = 24
 
 def probes(tokenizer, vocabulary: int) -> list[list[int]]:
     """Token ids to compare on: questions as they are asked in service, and tokens at random."""
-    asked = [encode_prompt(tokenizer, [{"role": "user", "content": text}]) for text in QUESTIONS]
+    prompts = [encode_prompt(tokenizer, [{"role": "user", "content": text}]) for text in QUESTIONS]
     drawn = torch.randint(vocabulary, (RANDOM_TOKENS,), generator=torch.Generator().manual_seed(0))
-    return [*asked, drawn.tolist()]
+    return [*prompts, drawn.tolist()]
 
 
 def logits(model, rows: list[list[int]]) -> list[torch.Tensor]:
@@ -41,9 +41,10 @@ def check_architecture(directory: Path, model, named: list[str]) -> None:
 
     transformers loads what `model_type` says; the allow-list of promotion was held against `architectures`.
     """
-    found = type(model).__name__
-    if found not in named:
-        raise ValueError(f"{directory} names {', '.join(named)} in config.json, and loads as {found}; package it again")
+    loaded = type(model).__name__
+    if loaded not in named:
+        names = ", ".join(named)
+        raise ValueError(f"{directory} names {names} in config.json, and loads as {loaded}; package it again")
 
 
 def compare(directory: Path, registered: Path) -> dict[str, float]:

@@ -29,6 +29,6 @@ def logit_difference(package: Path, registered: Path) -> float:
         end_session(process.pid)
         process.wait()
     if process.returncode != 0:
-        said = " ".join(" ".join(errors.splitlines()[-LINES_SHOWN:]).split()) or f"exit code {process.returncode}"
-        raise ValueError(f"the logits of package and registry could not be compared: {said}")
+        reason = " ".join(" ".join(errors.splitlines()[-LINES_SHOWN:]).split()) or f"exit code {process.returncode}"
+        raise ValueError(f"the logits of package and registry could not be compared: {reason}")
     return float(json.loads(output.splitlines()[-1])["difference"])

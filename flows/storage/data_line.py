@@ -12,7 +12,7 @@ from pathlib import Path
 
 from flows.git import GitError, answers, git
 from flows.redact import without_login
-from flows.storage.workspace import share_dvc
+from flows.storage.workspace import clone_shared, project_in, repository, share_dvc
 
 BRANCH = "refs/heads/plumb/data"
 HOME = "refs/plumb/intake"  # where the project keeps the commit of its last intake
@@ -21,8 +21,8 @@ IDENTITY = {"NAME": "Plumbline", "EMAIL": "plumbline@localhost"}  # where git kn
 
 @dataclass(frozen=True)
 class Clone:
-    """A clone of the project at the commit `code`. `url` is the repository with plumb/data, `tip` where that is by now
-    (None: nowhere yet)."""
+    """A clone at the commit `code`; `path` is the project in it. `url` is the repository with plumb/data, `tip` where
+    that is by now (None: nowhere yet)."""
 
     path: Path
     code: str
@@ -36,7 +36,8 @@ class Clone:
 
 
 def open_clone(root: Path, path: Path, commit: str = "HEAD") -> Clone:
-    """A fresh clone of the project at `path`, at `commit`, with its DVC cache and remotes, and with plumb/data fetched.
+    """A fresh clone of the project's repository at `path`, at `commit`, with plumb/data fetched, and with the project's
+    DVC cache and remotes.
 
     plumb/data is looked for where `origin` of the project is, or else in the project's own repository.
     Raises ValueError when `root` has no commit, or `origin` does not answer.
@@ -46,22 +47,24 @@ def open_clone(root: Path, path: Path, commit: str = "HEAD") -> Clone:
     code, url = git(root, "rev-parse", f"{commit}^{{commit}}"), _origin(root)
     shutil.rmtree(path, ignore_errors=True)
     path.parent.mkdir(parents=True, exist_ok=True)
-    git(root, "clone", "--quiet", "--shared", "--no-checkout", str(root), str(path))
+    clone_shared(root, path)
     git(path, "checkout", "--quiet", "--detach", code)
-    share_dvc(root, path)
+    share_dvc(root, project_in(root, path))
     tip = _tip(path, url)
     if tip is not None:
         git(path, "fetch", "--quiet", "--no-tags", url, f"+{BRANCH}:{BRANCH}")
         tip = git(path, "rev-parse", BRANCH)
-    return Clone(path, code, tip, url)
+    return Clone(project_in(root, path), code, tip, url)
 
 
 def _origin(root: Path) -> str:
+    """The address of `origin`; of the project's own repository where there is none."""
+    top = repository(root)
     if not answers(root, "remote", "get-url", "origin"):
-        return str(root)
+        return str(top)
     url = git(root, "remote", "get-url", "--push", "origin")
     is_path = "://" not in url and not re.match(r"[^/]+:", url)
-    return str((root / url).resolve()) if is_path else url
+    return str((top / url).resolve()) if is_path else url
 
 
 def _tip(folder: Path, url: str) -> str | None:
@@ -71,16 +74,16 @@ def _tip(folder: Path, url: str) -> str | None:
 
 def text_of(clone: Clone, commit: str, name: str) -> str | None:
     """What the file `name` says in a commit; None where it is not there."""
-    if not answers(clone.path, "cat-file", "-e", f"{commit}:{name}"):
+    if not answers(clone.path, "cat-file", "-e", f"{commit}:./{name}"):
         return None
-    return git(clone.path, "show", f"{commit}:{name}")
+    return git(clone.path, "show", f"{commit}:./{name}")
 
 
 def put(clone: Clone, commit: str, names: list[str]) -> None:
     """Make files and folders of the clone what they are in `commit`; those that are not there go."""
     for name in names:
         git(clone.path, "rm", "-r", "-q", "--force", "--ignore-unmatch", "--", name)
-        if answers(clone.path, "cat-file", "-e", f"{commit}:{name}"):
+        if answers(clone.path, "cat-file", "-e", f"{commit}:./{name}"):
             git(clone.path, "checkout", "--quiet", commit, "--", name)
 
 
@@ -95,7 +98,7 @@ def commit_line(clone: Clone, names: list[str], message: str) -> str:
 
 
 def _commit(clone: Clone, names: list[str], parent: str | None, message: str, date: str | None) -> str:
-    index = {"GIT_INDEX_FILE": str(clone.path / ".git" / "intake.index")}
+    index = {"GIT_INDEX_FILE": str(repository(clone.path) / ".git" / "intake.index")}
     git(clone.path, "read-tree", parent or "--empty", **index)
     git(clone.path, "add", "--force", "--", *[name for name in names if (clone.path / name).exists()], **index)
     tree = git(clone.path, "write-tree", **index)
@@ -129,7 +132,7 @@ def bring_home(root: Path, clone: Clone, line: str | None, run: str) -> None:
     """Make the commits known to the project's own repository, which keeps them when the clone goes."""
     git(clone.path, "update-ref", "refs/heads/run", run)
     refs = [f"+refs/heads/run:{HOME}"]
-    if line is not None and clone.url != str(root):
+    if line is not None and clone.url != str(repository(root)):
         git(clone.path, "update-ref", BRANCH, line)
         refs.append(f"+{BRANCH}:refs/remotes/origin/plumb/data")
-    git(root, "fetch", "--quiet", "--no-tags", str(clone.path), *refs)
+    git(root, "fetch", "--quiet", "--no-tags", str(repository(clone.path)), *refs)

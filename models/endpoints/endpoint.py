@@ -10,7 +10,7 @@ import os
 import re
 import ssl
 import time
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -84,10 +84,10 @@ class Endpoint:
             raise EndpointError(f"{self.owner} needs {what}; set the variable {variable}, which is empty")
         return value
 
-    async def post(self, body: Mapping[str, Any]) -> Any:
+    async def post(self, body: Mapping[str, Any], before_another: Callable[[], None] = lambda: None) -> Any:
         """The reply's JSON, or its text where it is none; an optional field that the server refuses is left out.
 
-        Raises Passing, Refused or EndpointError.
+        before_another: called before each request but the first. Raises Passing, Refused or EndpointError.
         """
         dropped = dict(self.dropped)
         while True:
@@ -98,6 +98,7 @@ class Endpoint:
                 # Of two names for one thing either may be refused, but not both.
                 if refusal.for_its_text or named not in self.optional or self.optional[named] in dropped:
                     raise
+                before_another()
                 dropped[named] = self.optional[named]
             else:
                 self.dropped |= dropped

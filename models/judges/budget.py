@@ -4,6 +4,10 @@ import asyncio
 from dataclasses import dataclass, field
 
 
+class BudgetEnded(Exception):
+    """There is no room for one more call."""
+
+
 @dataclass
 class Budget:
     """`max_calls` and `max_cost` (in the currency of the judges' prices); None is no limit.
@@ -41,6 +45,16 @@ class Budget:
         self.calls += calls
         self.cost += cost
         self._changed.set()
+
+    def call_again(self) -> None:
+        """A reserved call was refused and cost nothing: it counts, and another takes its place.
+
+        Raises BudgetEnded where there is no room for that.
+        """
+        if self.max_calls is not None and self.calls + len(self._reserved) >= self.max_calls:
+            self.exhausted = True
+            raise BudgetEnded
+        self.calls += 1
 
     def fits(self, worst_cost: float) -> bool:
         """Whether there is room for one more call, beside all that is reserved."""

@@ -6,7 +6,7 @@ for any JSON object, and one that refuses that too for plain text; what comes ba
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -127,20 +127,21 @@ class OpenAIJudge:
     async def turn(self) -> None:
         await self.endpoint.pace.turn()
 
-    async def ask(self, question: Question) -> Reply:
+    async def ask(self, question: Question, before_another: Callable[[], None] = lambda: None) -> Reply:
         """One call; more only until the first answer, where the server refuses a format or a field.
 
-        Raises Passing, Unusable, Refused or JudgeError, as asking.py wants them.
+        Raises Passing, Unusable, Refused or JudgeError, as asking.py wants them, and what `before_another` raises.
         """
         forms = list(FORMATS if self.format is None else FORMATS[FORMATS.index(self.format) :])
         while True:
             form = forms.pop(0)
             try:
-                reply = await self._ask(question, form)
+                reply = await self._ask(question, form, before_another)
             except Refused as refusal:
                 unknown = self.format is None and refusal.status in _UNPROCESSABLE and not refusal.for_its_text
                 if not forms or not (unknown or refusal.field == "response_format"):
                     raise
+                before_another()
             except Unusable:
                 self.format = form
                 raise
@@ -158,7 +159,7 @@ class OpenAIJudge:
         """Fields of a request that the server refused, and what was sent in their places."""
         return self.endpoint.dropped
 
-    async def _ask(self, question: Question, form: str) -> Reply:
+    async def _ask(self, question: Question, form: str, before_another: Callable[[], None]) -> Reply:
         criteria = list(self.weights)
         body = {
             "model": self.model,
@@ -169,7 +170,7 @@ class OpenAIJudge:
             **self._response_format(form, criteria, question.second is not None),
         }
         try:
-            completion = await self.endpoint.post(body)
+            completion = await self.endpoint.post(body, before_another)
         except Passing as failure:
             failure.cost = self.worst_cost(question) if failure.may_be_paid else 0.0
             raise

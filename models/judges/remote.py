@@ -1,6 +1,6 @@
 """A judge across a network: what it can be asked, what one call brings, and how a call can fail."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -50,8 +50,9 @@ class RemoteJudge(Protocol):
     async def turn(self) -> None:
         """Wait until its server may be asked again."""
 
-    async def ask(self, question: Question) -> Reply:
-        """One call, not repeated. Raises Passing, Unusable, Refused or JudgeError."""
+    async def ask(self, question: Question, before_another: Callable[[], None]) -> Reply:
+        """One call, not repeated; `before_another` is called before each further request that a server takes which
+        refuses a format or a field. Raises Passing, Unusable, Refused or JudgeError."""
 
     async def __aenter__(self) -> "RemoteJudge": ...
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from models.endpoints.endpoint import run
 from models.endpoints.retries import attempts
 from models.judges.base import Answer, Question, Verdict
+from models.judges.budget import BudgetEnded
 from models.judges.calls import Calls
 from models.judges.remote import JudgeError, JudgeUnreachable, Passing, Refused, RemoteJudge, Reply, Unusable
 from models.judges.store import KINDS, Record, kind_of, question_key, record_of
@@ -143,6 +144,8 @@ class _Round:
                         if not failure.final:
                             raise
                         return self._unreadable(judge, question, failure)
+        except BudgetEnded:
+            return None
         except Unusable as failure:
             return self._unreadable(judge, question, failure)
 
@@ -158,13 +161,19 @@ class _Round:
         return failure.reply
 
     async def _call(self, judge: RemoteJudge, question: Question, worst: float, spent: _Spent) -> Reply:
-        """One call, reserved before; what it cost is settled however it ends."""
+        """One call, reserved before; what it cost is settled however it ends. Raises BudgetEnded where its server
+        refuses a format or a field, and the budget has no room for another call."""
         spent.reserved, paid, calls, began = False, 0.0, 0, time.monotonic()
+
+        def count_another() -> None:
+            self.budget.call_again()
+            spent.calls += 1
+
         try:
             async with self.slots[id(judge)]:
                 await judge.turn()
                 paid, calls, began = worst, 1, time.monotonic()
-                reply = await judge.ask(question)
+                reply = await judge.ask(question, count_another)
                 paid = reply.cost
                 spent.read(reply)
                 return reply
@@ -175,7 +184,7 @@ class _Round:
         except (Passing, Refused) as failure:
             paid = failure.cost
             raise
-        except JudgeError:  # refused before any model read it
+        except (JudgeError, BudgetEnded):  # refused before any model read it
             paid = 0.0
             raise
         finally:
@@ -234,7 +243,7 @@ class _Round:
             return True
         try:
             await self._call(judge, probe, worst, spent)
-        except Unusable:
+        except (Unusable, BudgetEnded):
             pass
         except (Passing, Refused):
             return False

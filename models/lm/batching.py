@@ -5,8 +5,10 @@ a mask is id 0, and no result depends on it.
 """
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import wraps
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -62,6 +64,19 @@ def by_length(lengths: Sequence[int], rows_per_batch: int) -> Iterator[list[int]
     order = sorted(range(len(lengths)), key=lengths.__getitem__)
     for start in range(0, len(order), rows_per_batch):
         yield order[start : start + rows_per_batch]
+
+
+def once_per_model(ask: Callable[[nn.Module], bool]) -> Callable[[nn.Module], bool]:
+    """Remembers what was found out about a model for as long as the model lives."""
+    answers: WeakKeyDictionary[nn.Module, bool] = WeakKeyDictionary()
+
+    @wraps(ask)
+    def remembered(model: nn.Module) -> bool:
+        if model not in answers:
+            answers[model] = ask(model)
+        return answers[model]
+
+    return remembered
 
 
 @contextmanager

@@ -24,13 +24,6 @@ ADAPTERS_FILE = "adapters.json"
 ADAPTERS_FOLDER = "adapters"
 
 
-# --- weights ---
-
-
-def _dtype(name: str) -> torch.dtype:
-    return getattr(torch, name)
-
-
 def is_adapter_chain(path: Path) -> bool:
     return (path / ADAPTERS_FILE).is_file()
 
@@ -43,14 +36,11 @@ def load_policy(path: Path, base: Path | None = None, dtype: str = "float32") ->
     """
     if not is_adapter_chain(path):
         check_model_directory(path)
-        model = read_weights(AutoModelForCausalLM, path, _dtype(dtype))
+        model = read_weights(AutoModelForCausalLM, path, getattr(torch, dtype))
         check_causal(model, path)
         return model
     merged = merge_adapters(load_policy(check_base(path, base)), adapter_paths(path))
-    return round_weights(merged, _dtype(dtype)).eval()
-
-
-# --- adapter chains ---
+    return round_weights(merged, getattr(torch, dtype)).eval()
 
 
 def adapter_paths(path: Path) -> list[Path]:

@@ -5,7 +5,6 @@ The head is the widest matrix of a small model; running it over prompts and padd
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
-from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -17,13 +16,12 @@ from models.lm.batching import (
     evaluating,
     hidden_states,
     length_mask,
+    once_per_model,
     pad_right,
     unwrapped,
 )
 from models.lm.long_rope import on_each_side, switch_length
 from models.lm.packing import token_states
-
-_HEAD_IS_PLAIN: WeakKeyDictionary[nn.Module, bool] = WeakKeyDictionary()
 
 
 class ResponseLogprobs(NamedTuple):
@@ -80,14 +78,14 @@ def head_is_plain(model: nn.Module) -> bool:
     Some architectures scale or cap logits after the head. Rather than know them by name, see once what the head is
     given, and whether large numbers in the place of its logits come out as they are.
     """
-    inner = unwrapped(model)
-    if inner not in _HEAD_IS_PLAIN:
-        head = inner.get_output_embeddings()
-        _HEAD_IS_PLAIN[inner] = head is not None and _reads_states_and_is_last(head, inner)
-    return _HEAD_IS_PLAIN[inner]
+    return _head_is_plain(unwrapped(model))
 
 
-def _reads_states_and_is_last(head: nn.Module, inner: nn.Module) -> bool:
+@once_per_model
+def _head_is_plain(inner: nn.Module) -> bool:
+    head = inner.get_output_embeddings()
+    if head is None:
+        return False
     read: list[Tensor] = []
     written: list[Tensor] = []
 

@@ -16,14 +16,14 @@ from transformers.modeling_outputs import BaseModelOutputWithPast
 
 from models.lm.batching import backbone_of, length_mask, right_padded_lengths, unwrapped
 
-# What runs right-padded ids (batch, width) of some lengths (batch,), and gives tensors (read, ...) of the tokens `read`.
+# Runs right-padded ids (batch, width) of lengths (batch,), and gives tensors (read, ...) of the tokens `read`.
 Pass = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, ...]]
 
 
 def switch_length(model: nn.Module) -> int | None:
     """Tokens of the longest row that has the first set of frequencies; None where there is only one set."""
     rope = getattr(unwrapped(model).config.get_text_config(), "rope_parameters", None) or {}
-    kinds = [rope, *(value for value in rope.values() if isinstance(value, dict))]  # one a kind of layer, in some models
+    kinds = [rope, *(value for value in rope.values() if isinstance(value, dict))]  # one a kind of layer, in some
     switches = [kind["original_max_position_embeddings"] for kind in kinds if kind.get("rope_type") == "longrope"]
     return min(switches, default=None)
 

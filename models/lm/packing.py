@@ -2,9 +2,9 @@
 
 With responses of different lengths about half of a padded batch is padding. Linear layers and norms do not care which
 row a token belongs to, so they run over the real tokens alone; attention gathers rows back, which costs little. What a
-token may see of its row (all before it, a window, a chunk) is asked of the model's own mask. After the last attention no token looks at another any more: the last feed-forward block, where layers call it `mlp`, runs on
-the tokens alone whose states are read, which are those of the response. Whether a model can be run this way is found out
-by running it both ways once.
+token may see of its row (all before it, a window, a chunk) is asked of the model's own mask. After the last attention
+no token looks at another any more: the last feed-forward block, where layers call it `mlp`, runs on those tokens alone
+whose states are read, the response's. Running a model both ways once tells whether it can be run this way.
 """
 
 from collections.abc import Callable, Iterator
@@ -12,21 +12,18 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import AttentionInterface, AttentionMaskInterface
 
-from models.lm.batching import counts_columns, evaluating, hidden_states, length_mask
+from models.lm.batching import counts_columns, evaluating, hidden_states, length_mask, once_per_model
 from models.lm.long_rope import on_each_side, switch_length
 
 IMPLEMENTATION = "packed_rows"
 # Arguments of attention that change its result and that the packed form does not know.
 _UNSUPPORTED = ("softcap", "s_aux", "position_bias", "head_mask", "cu_seq_lens_q")
-
-
 # Attention runs over groups of rows of similar length, each padded to its own longest row.
 _GROUPS = 4
 
@@ -53,7 +50,6 @@ class _Layout:
 
 
 _layout: ContextVar[_Layout] = ContextVar("packed_layout")
-_PACKS: WeakKeyDictionary[nn.Module, bool] = WeakKeyDictionary()
 
 
 def token_states(backbone: nn.Module, ids: Tensor, lengths: Tensor, read: Tensor) -> Tensor:
@@ -76,29 +72,27 @@ def token_states(backbone: nn.Module, ids: Tensor, lengths: Tensor, read: Tensor
     return on_each_side(run, ids, lengths, read, switch_length(backbone))[0]
 
 
+@once_per_model
 def can_pack(backbone: nn.Module) -> bool:
     """Whether packed rows give the backbone's own hidden states (not so for recurrent or exotic attention).
 
     Windows and chunks may be wider than these short rows: what they hide stands in the mask that is asked for, and
     need not be seen here.
     """
-    if backbone not in _PACKS:
-        device = next(backbone.parameters()).device
-        ids = torch.arange(18, device=device).view(2, 9) % backbone.config.get_text_config().vocab_size
-        lengths = torch.tensor([5, 9], device=device)
-        mask, read = length_mask(lengths, 9), torch.tensor([4, 7, 13], device=device)
-        with evaluating(backbone), torch.no_grad():
-            try:
-                padded = hidden_states(backbone, ids)[mask][read]
-                error = (_packed_states(backbone, ids, mask, read) - padded).norm() / padded.norm()
-                exact = padded.dtype == torch.float32 and not torch.is_autocast_enabled(device.type)
-                same = bool(error < (1e-4 if exact else 5e-2))
-            except torch.OutOfMemoryError:
-                raise
-            except Exception:  # whatever a model says to masks and positions that it does not expect
-                same = False  # the padded form always works
-        _PACKS[backbone] = same and not counts_columns(backbone)
-    return _PACKS[backbone]
+    device = next(backbone.parameters()).device
+    ids = torch.arange(18, device=device).view(2, 9) % backbone.config.get_text_config().vocab_size
+    lengths = torch.tensor([5, 9], device=device)
+    mask, read = length_mask(lengths, 9), torch.tensor([4, 7, 13], device=device)
+    with evaluating(backbone), torch.no_grad():
+        try:
+            padded = hidden_states(backbone, ids)[mask][read]
+            error = (_packed_states(backbone, ids, mask, read) - padded).norm() / padded.norm()
+        except torch.OutOfMemoryError:
+            raise
+        except Exception:  # whatever a model says to masks and positions that it does not expect
+            return False  # the padded form always works
+    exact = padded.dtype == torch.float32 and not torch.is_autocast_enabled(device.type)
+    return bool(error < (1e-4 if exact else 5e-2)) and not counts_columns(backbone)
 
 
 def _packed_states(backbone: nn.Module, ids: Tensor, mask: Tensor, read: Tensor) -> Tensor:

@@ -38,9 +38,8 @@ def check_model_directory(path: Path) -> None:
     with readable(config_file):
         has_code = "auto_map" in json.loads(config_file.read_text(encoding="utf-8"))
     if has_code:
-        raise ValueError(
-            f"{config_file} has an auto_map (remote code), which is never run; use a built-in architecture"
-        )
+        raise ValueError(f"{config_file} has an auto_map (remote code), which is never run; use a built-in"
+                         " architecture")
     if not any(path.glob("*.safetensors")):
         raise ValueError(f"{path} has no *.safetensors; convert the weights, other formats are not read")
 
@@ -91,12 +90,12 @@ def read_weights(model_class: Any, path: Path, dtype: torch.dtype) -> PreTrained
     if written_out:
         config.quantization_config = {**quantised, "dequantize": True}
     with readable(path):
-        model, found = model_class.from_pretrained(
+        model, loading = model_class.from_pretrained(
             path, config=config, dtype=dtype, use_safetensors=True, output_loading_info=True,
             ignore_mismatched_sizes=True,  # they are refused below, in our words
         )
-    _refuse(found["missing_keys"], path, "are not in its safetensors files")
-    _refuse([key for key, *_ in found["mismatched_keys"]], path, "have another shape than its config.json says")
+    _refuse(loading["missing_keys"], path, "are not in its safetensors files")
+    _refuse([key for key, *_ in loading["mismatched_keys"]], path, "have another shape than its config.json says")
     if written_out:  # else they are saved under the names of their quantised parts, and cannot be read again
         model._weight_conversions = None
     if model.can_generate():
@@ -104,11 +103,10 @@ def read_weights(model_class: Any, path: Path, dtype: torch.dtype) -> PreTrained
     return model.eval()
 
 
-def token_ids_alone(found: GenerationConfig) -> GenerationConfig:
+def token_ids_alone(config: GenerationConfig) -> GenerationConfig:
     """The begin, end and padding ids of a generation config, and nothing that changes what is drawn."""
-    return GenerationConfig(
-        bos_token_id=found.bos_token_id, eos_token_id=found.eos_token_id, pad_token_id=found.pad_token_id
-    )
+    names = ("bos_token_id", "eos_token_id", "pad_token_id")
+    return GenerationConfig(**{name: getattr(config, name) for name in names})
 
 
 def _refuse(names: Sequence[str], path: Path, fault: str) -> None:

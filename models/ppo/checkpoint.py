@@ -18,46 +18,41 @@ def trainable_tensors(model: nn.Module) -> dict[str, Tensor]:
 
 def save(
     folder: Path, step: int, policy: nn.Module, value: nn.Module, optimizer: torch.optim.Optimizer, state: dict
-) -> Path:
+) -> None:
     """Writes a checkpoint under a temporary name, renames it, and removes older ones.
 
     Args:
         state: what else the run needs, as JSON.
-
-    Returns:
-        The checkpoint's folder.
     """
     folder.mkdir(parents=True, exist_ok=True)
     final, temporary = folder / f"{PREFIX}{step:08d}", folder / f".{PREFIX}{step:08d}.part"
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir()
-    save_file(_contiguous(trainable_tensors(policy)), temporary / "policy.safetensors")
-    save_file(_contiguous(trainable_tensors(value)), temporary / "value.safetensors")
-    save_file(optimizer_tensors(optimizer), temporary / "optimizer.safetensors")
+    parts = {"policy": trainable_tensors(policy), "value": trainable_tensors(value),
+             "optimizer": optimizer_tensors(optimizer)}
+    for name, tensors in parts.items():
+        save_file({key: tensor.contiguous() for key, tensor in tensors.items()}, temporary / f"{name}.safetensors")
     (temporary / "state.json").write_text(json.dumps({**state, "step": step}, indent=1))
     _flush(temporary)
     shutil.rmtree(final, ignore_errors=True)
     temporary.rename(final)
-    for older in _all(folder):
-        if older != final:
-            shutil.rmtree(older, ignore_errors=True)
-    return final
+    for older in set(_all(folder)) - {final}:
+        shutil.rmtree(older, ignore_errors=True)
 
 
-def load_latest(folder: Path, policy: nn.Module, value: nn.Module, optimizer: torch.optim.Optimizer) -> dict | None:
-    """Restores the newest checkpoint in place; returns its state, or None where there is none.
+def load_latest(folder: Path, policy: nn.Module, value: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    """Restores the newest checkpoint in place.
 
     Raises:
         ValueError: the checkpoint's tensors are not those of these models.
     """
-    checkpoints = _all(folder)
-    if not checkpoints:
-        return None
-    newest = checkpoints[-1]
+    newest = _all(folder)[-1]
     _restore(trainable_tensors(policy), newest / "policy.safetensors")
     _restore(trainable_tensors(value), newest / "value.safetensors")
-    _restore_optimizer(optimizer, load_file(newest / "optimizer.safetensors"))
-    return json.loads((newest / "state.json").read_text())
+    saved = load_file(newest / "optimizer.safetensors")
+    for i, parameter in enumerate(_parameters(optimizer)):
+        mine = [name for name in saved if name.split(".", 1)[0] == str(i)]
+        optimizer.state[parameter] = {name.split(".", 1)[1]: saved[name].to(parameter.device) for name in mine}
 
 
 def read_state(folder: Path) -> dict | None:
@@ -67,11 +62,7 @@ def read_state(folder: Path) -> dict | None:
 
 
 def _all(folder: Path) -> list[Path]:
-    return sorted(folder.glob(f"{PREFIX}*")) if folder.is_dir() else []
-
-
-def _contiguous(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name: tensor.contiguous() for name, tensor in tensors.items()}
+    return sorted(folder.glob(f"{PREFIX}*"))
 
 
 def _parameters(optimizer: torch.optim.Optimizer) -> list[nn.Parameter]:
@@ -79,7 +70,7 @@ def _parameters(optimizer: torch.optim.Optimizer) -> list[nn.Parameter]:
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    return {f"{i}.{name}": tensor.contiguous() for i, parameter in enumerate(_parameters(optimizer))
+    return {f"{i}.{name}": tensor for i, parameter in enumerate(_parameters(optimizer))
             for name, tensor in optimizer.state[parameter].items()}
 
 
@@ -90,12 +81,6 @@ def _restore(tensors: dict[str, Tensor], path: Path) -> None:
                          " remove it or use another checkpoint folder")
     for name, tensor in tensors.items():
         tensor.copy_(saved[name])
-
-
-def _restore_optimizer(optimizer: torch.optim.Optimizer, saved: dict[str, Tensor]) -> None:
-    for i, parameter in enumerate(_parameters(optimizer)):
-        mine = {name.split(".", 1)[1]: tensor for name, tensor in saved.items() if name.split(".", 1)[0] == str(i)}
-        optimizer.state[parameter] = {name: tensor.to(parameter.device) for name, tensor in mine.items()}
 
 
 def _flush(folder: Path) -> None:

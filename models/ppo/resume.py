@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from models.compute import processes
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 def fingerprint(trainer: PpoTrainer) -> str:
     """What a checkpoint must have in common with the run that continues it."""
     weights = [(signal.name, signal.weight) for signal in trainer.rewards]
-    facts = [trainer.settings.as_dict(), sorted(trainer.stop_ids), trainer.prompts, weights]
+    facts = [asdict(trainer.settings), sorted(trainer.stop_ids), trainer.prompts, weights]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 

@@ -1,7 +1,7 @@
 """Settings of PPO, checked before anything runs."""
 
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import torch
 
@@ -83,20 +83,23 @@ class PpoSettings:
 
     def __post_init__(self):
         """Raises ValueError for sizes that do not divide or numbers out of range."""
-        for name in ("episodes", "batch_size", "minibatch_size", "max_new_tokens", "epochs", "rows_per_batch",
-                     "kl_horizon_episodes", "normalise_samples", "guard_patience"):
-            _require(getattr(self, name) >= 1, name, getattr(self, name), "must be at least 1")
-        for name in ("learning_rate", "temperature", "adam_eps", "max_grad_norm", "clip_range", "value_clip_range"):
-            _require(getattr(self, name) > 0, name, getattr(self, name), "must be above 0")
-        _require(self.rows_per_backward is None or self.rows_per_backward >= 1, "rows_per_backward",
-                 self.rows_per_backward, "must be at least 1, or null for the whole minibatch")
-        for name in ("gamma", "lam"):
-            _require(0 <= getattr(self, name) <= 1, name, getattr(self, name), "must be between 0 and 1")
-        _require(self.kl_coefficient >= 0, "kl_coefficient", self.kl_coefficient, "must not be negative")
-        _require(self.missing_eos_mode in ("subtract", "replace"), "missing_eos_mode", repr(self.missing_eos_mode),
-                 "must be 'subtract' or 'replace'")
-        _require(self.kl_target is None or self.kl_target > 0, "kl_target", self.kl_target,
-                 "must be above 0, or null for a fixed coefficient")
+        counts = ("episodes", "batch_size", "minibatch_size", "max_new_tokens", "epochs", "rows_per_batch",
+                  "kl_horizon_episodes", "normalise_samples", "guard_patience")
+        rates = ("learning_rate", "temperature", "adam_eps", "max_grad_norm", "clip_range", "value_clip_range")
+        rules = [
+            (counts, lambda x: x >= 1, "must be at least 1"),
+            (rates, lambda x: x > 0, "must be above 0"),
+            (("rows_per_backward",), lambda x: x is None or x >= 1,
+             "must be at least 1, or null for the whole minibatch"),
+            (("gamma", "lam"), lambda x: 0 <= x <= 1, "must be between 0 and 1"),
+            (("kl_coefficient",), lambda x: x >= 0, "must not be negative"),
+            (("missing_eos_mode",), lambda x: x in ("subtract", "replace"), "must be 'subtract' or 'replace'"),
+            (("kl_target",), lambda x: x is None or x > 0, "must be above 0, or null for a fixed coefficient"),
+        ]
+        for names, holds, rule in rules:
+            for name in names:
+                if not holds(getattr(self, name)):
+                    raise ValueError(f"{name}={getattr(self, name)!r} {rule}")
         check_divides(self.batch_size, "batch_size", self.minibatch_size, "minibatch_size")
         check_divides(self.episodes, "episodes", self.batch_size, "batch_size")
 
@@ -108,17 +111,10 @@ class PpoSettings:
             fewer = max(n for n in range(1, count) if self.minibatch_size % n == 0)
             raise ValueError(f"minibatch_size={self.minibatch_size} is not divisible by {count} processes; "
                              + (f"set minibatch_size to {nearest} or " if nearest else "") + f"start {fewer}")
-        _require(self.normalise_samples >= count, "normalise_samples", self.normalise_samples,
-                 f"is less than one for each of {count} processes; set it to {count} or more")
+        if self.normalise_samples < count:
+            raise ValueError(f"normalise_samples={self.normalise_samples} is less than one for each of {count}"
+                             f" processes; set it to {count} or more")
 
     def products(self, device: torch.device) -> AbstractContextManager:
         """What every forward pass of policy, reference and critic runs in."""
         return products_in(getattr(torch, self.dtype), device)
-
-    def as_dict(self) -> dict:
-        return asdict(self)
-
-
-def _require(holds: bool, name: str, value, rule: str) -> None:
-    if not holds:
-        raise ValueError(f"{name}={value} {rule}")

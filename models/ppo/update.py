@@ -1,12 +1,14 @@
 """The update: several epochs of clipped policy and value losses over one rollout."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from models.compute import processes
-from models.compute.side_by_side import side_by_side
+from models.compute.concurrent import run_concurrently
 from models.lm.batching import by_length, device_of
 from models.lm.logprobs import ResponseLogprobs, batch_logprobs, join
 from models.ppo.losses import PolicyLoss, ValueLoss, ppo_policy_loss, ppo_value_loss
@@ -80,10 +82,10 @@ def _minibatch_step(policy, value, optimizer, rollout: Rollout, rows: list[int],
     statistics = dict(zip(parts[0], sums, strict=True))
     for name, model in (("policy", policy), ("value", value)):
         statistics[f"{name}_gradient_norm"] = nn.utils.clip_grad_norm_(trainable(model), settings.max_grad_norm)
-    numbers = dict(zip(statistics, torch.stack(list(statistics.values())).tolist(), strict=True))
-    check_finite(numbers)
+    metrics = dict(zip(statistics, torch.stack(list(statistics.values())).tolist(), strict=True))
+    check_finite(metrics)
     optimizer.step()
-    return numbers
+    return metrics
 
 
 def accumulate_gradients(
@@ -110,28 +112,24 @@ def accumulate_gradients(
         return ppo_value_loss(values, rollout.values[index, :width], rollout.returns[index, :width], mask,
                               settings.value_clip_range, tokens)
 
+    def learn(forward: Callable[[], Any], part: Callable[[Any], Any], weight: float) -> Any:
+        with settings.products(mask.device):
+            output = forward()
+        loss = part(output)
+        (weight * loss.loss).backward()
+        return loss
+
     if isinstance(value, SharedValue):
         with settings.products(mask.device):
             new, values = value.with_logprobs(batch, settings.temperature)
         policy_loss, value_loss = policy_part(new), value_part(values)
         (policy_loss.loss + settings.value_coefficient * value_loss.loss).backward()
     else:
-        def learn_policy() -> PolicyLoss:
-            with settings.products(mask.device):
-                new = batch_logprobs(policy, batch, settings.temperature)
-            part = policy_part(new)
-            part.loss.backward()
-            return part
-
-        def learn_value() -> ValueLoss:
-            with settings.products(mask.device):
-                values = value(batch)
-            part = value_part(values)
-            (settings.value_coefficient * part.loss).backward()
-            return part
-
         # In turn, the graphs of the two networks never lie in memory together; side by side they keep two cores busy.
-        policy_loss, value_loss = side_by_side([learn_policy, learn_value], mask.device)
+        policy_loss, value_loss = run_concurrently([
+            lambda: learn(lambda: batch_logprobs(policy, batch, settings.temperature), policy_part, 1.0),
+            lambda: learn(lambda: value(batch), value_part, settings.value_coefficient),
+        ], mask.device)  # fmt: skip
     return {
         "policy_loss": policy_loss.loss.detach(),
         "value_loss": value_loss.loss.detach(),
@@ -142,8 +140,8 @@ def accumulate_gradients(
     }
 
 
-def check_finite(numbers: dict[str, float]) -> None:
-    """Raises FloatingPointError naming the first number that is not finite."""
-    for name, number in numbers.items():
-        if number != number or number in (float("inf"), float("-inf")):
-            raise FloatingPointError(f"{name}={number} is not finite; lower the learning rate or check the rewards")
+def check_finite(metrics: dict[str, float]) -> None:
+    """Raises FloatingPointError naming the first metric that is not finite."""
+    for name, metric in metrics.items():
+        if not math.isfinite(metric):
+            raise FloatingPointError(f"{name}={metric} is not finite; lower the learning rate or check the rewards")

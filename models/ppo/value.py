@@ -52,8 +52,7 @@ class ValueModel(nn.Module):
 
     def forward(self, batch: ResponseBatch) -> Tensor:
         """Values (batch, time) at the states that choose each response token, 0 outside the response mask."""
-        states = token_states(self.backbone, batch.ids, batch.lengths, batch.states)
-        return scatter(self.head(states).squeeze(-1).float(), batch.response_mask)
+        return _read(self.head, token_states(self.backbone, batch.ids, batch.lengths, batch.states), batch)
 
 
 class SharedValue(nn.Module):
@@ -76,16 +75,17 @@ class SharedValue(nn.Module):
 
     def forward(self, batch: ResponseBatch) -> Tensor:
         """Values (batch, time) as `ValueModel` gives them."""
-        states = token_states(backbone_of(self.policy), batch.ids, batch.lengths, batch.states)
-        return self._read(states, batch)
+        return _read(self.head, token_states(backbone_of(self.policy), batch.ids, batch.lengths, batch.states), batch)
 
     def with_logprobs(self, batch: ResponseBatch, temperature: float) -> tuple[ResponseLogprobs, Tensor]:
         """The policy's log-probs and the values (batch, time) from one forward pass."""
         states, logits = states_and_logits(self.policy, batch)
-        return logits_to_logprobs(logits, batch, temperature), self._read(states, batch)
+        return logits_to_logprobs(logits, batch, temperature), _read(self.head, states, batch)
 
-    def _read(self, states: Tensor, batch: ResponseBatch) -> Tensor:
-        return scatter(self.head(states).squeeze(-1).float(), batch.response_mask)
+
+def _read(head: nn.Linear, states: Tensor, batch: ResponseBatch) -> Tensor:
+    """Values (batch, time) from the states (response tokens, hidden) that choose each token."""
+    return scatter(head(states).squeeze(-1).float(), batch.response_mask)
 
 
 def check_critic(policy: nn.Module, value: ValueModel | SharedValue) -> None:

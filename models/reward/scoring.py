@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from types import MethodType
 from typing import Any
 
@@ -81,18 +82,31 @@ def score(model: nn.Module, sequences: Sequence[Sequence[int]], rows_per_batch: 
     return scores
 
 
-def model_scorer(model: nn.Module, rows_per_batch: int) -> Scorer:
-    """A scorer of (prompts' ids, responses' ids) from a reward model that shares the policy's tokenizer."""
+@dataclass(frozen=True)
+class SignalContext:
+    """What a registered signal may use beside the ids: `signal(context, prompt_ids, response_ids)` returns (n,)."""
 
-    def scorer(prompt_ids: Sequence[Sequence[int]], response_ids: Sequence[Sequence[int]]) -> Tensor:
-        return score(model, [[*p, *r] for p, r in zip(prompt_ids, response_ids, strict=True)], rows_per_batch)
+    reward_model: nn.Module
+    tokenizer: Any  # the policy's, which the reward model shares
+    rows_per_batch: int
 
-    return scorer
+
+def reward_model_signal(
+    context: SignalContext, prompt_ids: Sequence[Sequence[int]], response_ids: Sequence[Sequence[int]]
+) -> Tensor:
+    """The trained reward model's score of each response (n,)."""
+    sequences = [[*p, *r] for p, r in zip(prompt_ids, response_ids, strict=True)]
+    return score(context.reward_model, sequences, context.rows_per_batch)
 
 
-def length_scorer(prompt_ids: Sequence[Sequence[int]], response_ids: Sequence[Sequence[int]]) -> Tensor:
+def length_signal(_: SignalContext, __: Sequence[Sequence[int]], response_ids: Sequence[Sequence[int]]) -> Tensor:
     """Tokens of each response (n,), its stop token included; a negative weight asks for short responses."""
     return torch.tensor([float(len(response)) for response in response_ids])
+
+
+def model_scorer(model: nn.Module, rows_per_batch: int) -> Scorer:
+    """A scorer of (prompts' ids, responses' ids) from a reward model that shares the policy's tokenizer."""
+    return partial(reward_model_signal, SignalContext(model, None, rows_per_batch))
 
 
 def pool_by_length(model: nn.Module) -> nn.Module:

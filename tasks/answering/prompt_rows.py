@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 from tasks.common.errors import DataError
 from tasks.common.rows import Row
-from tasks.config.evaluation import GateConfig
 
 
 def has_an_answer(prompt: Row) -> bool:
@@ -15,12 +14,12 @@ def has_an_answer(prompt: Row) -> bool:
     return bool(prompt.get("expected_facts")) and prompt.get("insisted") is None and prompt.get("harmful") is not True
 
 
-def part_of(cfg: GateConfig, prompts: Sequence[Row]) -> list[Row]:
-    """The prompts of this version of the gate's set: whole roots, by hash. Raises DataError where there are none."""
-    kept = [row for row in prompts if _part(row["root"], cfg.sets) == cfg.set]
+def part_of(prompts: Sequence[Row], part: int, parts: int) -> list[Row]:
+    """The prompts of one version of the gate's set: whole roots, by hash. Raises DataError where there are none."""
+    kept = [row for row in prompts if _part(row["root"], parts) == part]
     if not kept:
         raise DataError(
-            f"gate_prompts has no prompt in part {cfg.set} of {cfg.sets}, so nothing can be promoted; raise "
+            f"gate_prompts has no prompt in part {part} of {parts}, so nothing can be promoted; raise "
             "data.splits.gate or lower gate.sets"
         )
     return kept

@@ -15,7 +15,7 @@ from tasks.common import progress
 from tasks.common.errors import DataError
 from tasks.common.rows import Row
 from tasks.config.shared import RuntimeConfig, ServingConfig
-from tasks.runner.state import content_hash
+from tasks.common.hashes import content_hash
 
 
 def encode_prompts(tokenizer: Any, rows: Sequence[Row], model: Any, max_new_tokens: int) -> list[tuple[str, list[int]]]:

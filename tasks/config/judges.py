@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, get_args
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, Union, get_args
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    model_validator,
+)
 
-from tasks.config.shared import NonNegative, NonNegativeFloat, Positive, PositiveFloat, Rate, Section
+from tasks.config.shared import NonNegative, NonNegativeFloat, Positive, PositiveFloat, Rate, Registry, Section
 
 JudgeName = Annotated[str, Field(pattern=r"^[a-z0-9-]+$")]
 Variable = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]  # of the environment
@@ -143,17 +152,64 @@ class HumanJudgeConfig(VerdictFormConfig):
     sha256: str
 
 
+@dataclass(frozen=True)
+class JudgeKind:
+    """`settings`: a judge's keys in params, `name` and `kind` among them. `make`: makes the judge from them, given by
+    their names without `kind`; a text (module:object) is imported only then. `needs`: what else `make` takes:
+    "samples" (what people may have judged), "date" (today, for chat templates), "axes_of" (hearth's oracle)."""
+
+    settings: type[Section]
+    make: Callable[..., Any] | str
+    needs: tuple[str, ...] = ()
+
+
+JUDGES = Registry("judge kind", "plumbline.judges", {
+    "simulated": JudgeKind(SimulatedJudgeConfig, "models.judges.simulated:SimulatedJudge", ("axes_of",)),
+    "oracle": JudgeKind(OracleJudgeConfig, "models.judges.oracle:OracleJudge"),
+    "openai": JudgeKind(OpenAIJudgeConfig, "models.judges.openai:OpenAIJudge"),
+    "hf": JudgeKind(HfJudgeConfig, "tasks.judging.making:hf", ("date",)),
+    "reward_model": JudgeKind(RewardModelJudgeConfig, "tasks.judging.making:reward_model", ("date",)),
+    "human": JudgeKind(HumanJudgeConfig, "tasks.judging.making:human", ("samples",)),
+})  # fmt: skip
+
+
+def _of_its_kind(values: Any, ours: ValidatorFunctionWrapHandler) -> Section:
+    """The settings of a judge whose kind another package registers; of `ours` otherwise."""
+    kind = values.get("kind") if isinstance(values, Mapping) else None
+    if not isinstance(kind, str) or kind in JUDGES.ours:
+        return ours(values)
+    try:
+        return JUDGES[kind].settings.model_validate(values)
+    except ValidationError as error:
+        raise ValueError("; ".join(_line(problem) for problem in error.errors())) from None
+
+
+def _line(problem: Mapping[str, Any]) -> str:
+    return f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}, found {problem['input']!r}"
+
+
 JudgeConfig = Annotated[
-    SimulatedJudgeConfig | OracleJudgeConfig | OpenAIJudgeConfig | HfJudgeConfig | RewardModelJudgeConfig
-    | HumanJudgeConfig,
-    Field(discriminator="kind"),
+    Annotated[Union[tuple(kind.settings for kind in JUDGES.ours.values())], Field(discriminator="kind")],
+    WrapValidator(_of_its_kind),
 ]
 
 
-class AskingConfig(Section):
-    concurrency: Positive
-    attempts: Positive
-    first_wait_seconds: NonNegativeFloat
-    longest_wait_seconds: NonNegativeFloat
-    patience_seconds: PositiveFloat = 1800.0
-    failed_share: Rate = 0.02
+class CallBudget(Section):
+    """What asking judges across a network may cost, answers included that were paid before; null is no limit."""
+
+    max_calls: Positive | None
+    max_cost: PositiveFloat | None
+
+    def check_prices(self, judges: Iterable[OpenAIJudgeConfig], where: str) -> None:
+        """Raises ValueError for a limit in money that no price can bring to an end."""
+        if self.max_cost is not None and (free := unpriced(judges)):
+            raise ValueError(
+                f"{where}.max_cost={self.max_cost:g} would never end: judge {free[0]!r} has input_price and "
+                f"output_price 0; state its prices, or set {where}.max_cost to null"
+            )
+
+
+def unpriced(judges: Iterable[OpenAIJudgeConfig]) -> list[str]:
+    """The names of judges behind an endpoint, where none of them has a price; else none."""
+    remote = list(judges)
+    return [] if any(judge.input_price or judge.output_price for judge in remote) else [one.name for one in remote]

@@ -1,13 +1,23 @@
-"""The section of PPO."""
+"""The section of `ppo`."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import model_validator
+from pydantic import AfterValidator, model_validator
 
 from models.compute.divisibility import check_divides
-from tasks.config.shared import NonNegative, NonNegativeFloat, Positive, PositiveFloat, Rate, RuntimeConfig, Section
+from tasks.config.shared import (
+    Extensible,
+    NonNegative,
+    NonNegativeFloat,
+    Positive,
+    PositiveFloat,
+    Rate,
+    Registry,
+    RuntimeConfig,
+    Section,
+)
 from tasks.config.training import LoraWithoutDropout
 
 
@@ -20,17 +30,19 @@ class PpoGuards(Section):
     distinct_floor: Rate | None
 
 
-class PpoRewards(Section):
-    """What PPO maximises: the weighted sum of these signals, each scaled to mean 0 and deviation 1 first.
-
-    The reward model is always among them (the critic starts from it); a weight of 0 leaves another signal out.
-    """
-
-    reward_model: PositiveFloat
-    length: float
+SIGNALS = Registry("reward signal", "plumbline.rewards", {
+    "reward_model": "models.reward.scoring:reward_model_signal",
+    "length": "models.reward.scoring:length_signal",
+})  # fmt: skip
 
 
-class PpoConfig(Section):
+def _the_critic_has_its_start(weights: dict[str, float]) -> dict[str, float]:
+    if weights.get("reward_model", 0.0) <= 0:
+        raise ValueError("the weight of reward_model must be above 0: the critic starts from it")
+    return weights
+
+
+class PpoConfig(Extensible):
     runtime: RuntimeConfig
     episodes: Positive
     batch_size: Positive
@@ -42,7 +54,8 @@ class PpoConfig(Section):
     max_new_tokens: Positive
     rows_per_batch: Positive
     rows_per_backward: Positive | None
-    rewards: PpoRewards
+    # What is maximised: the weighted sum of signals, each scaled to mean 0 and deviation 1 first; 0 leaves one out.
+    rewards: Annotated[dict[str, float], AfterValidator(SIGNALS.checked), AfterValidator(_the_critic_has_its_start)]
     value_backbone: Literal["own", "shared"]
     kl_coefficient: NonNegativeFloat
     kl_target: PositiveFloat | None
@@ -64,6 +77,9 @@ class PpoConfig(Section):
     guards: PpoGuards
     guard_patience: Positive
     lora: LoraWithoutDropout | None
+
+    def packages(self) -> dict[str, str]:
+        return SIGNALS.packages(self.rewards)
 
     @model_validator(mode="after")
     def _sizes_divide(self) -> "PpoConfig":

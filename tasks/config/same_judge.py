@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-GOLD_FILE = "gold.json"  # what the gold stage writes, with the folder of its model beside it
+GOLD_FILE, MODEL_FOLDER = "gold.json", "model"  # what the gold stage writes, the second for a reward model
 ANSWERED_BY = {"oracle": (), "openai": ("model",), "hf": ("sha256",), "reward_model": ("sha256",)}
 
 

@@ -2,30 +2,38 @@
 
 from __future__ import annotations
 
-from tasks.config.comparisons import CompareConfig, GenerateConfig, GoldConfig, JudgeCardConfig
-from tasks.config.evaluation import (
-    AnswersConfig,
-    BestOfNConfig,
-    EvaluateConfig,
-    GateConfig,
-    MonitorsConfig,
-    PackageConfig,
-    ReportConfig,
-    SelectConfig,
-)  # fmt: skip
+from collections.abc import Callable
+from inspect import get_annotations
+from pathlib import Path
+from typing import Any
+
+from tasks.config.answers import AnswersConfig
+from tasks.config.best_of_n import BestOfNConfig
+from tasks.config.compare import CompareConfig
+from tasks.config.data import DataConfig, PrepareConfig
+from tasks.config.dpo import DpoConfig
+from tasks.config.evaluate import EvaluateConfig
+from tasks.config.gate import GateConfig
+from tasks.config.generate import GenerateConfig
+from tasks.config.gold import GoldConfig
+from tasks.config.judge import JudgeCardConfig
+from tasks.config.monitors import MonitorsConfig
+from tasks.config.package import PackageConfig
 from tasks.config.ppo import PpoConfig
-from tasks.config.service import AnchorsConfig, FlowConfig, GcConfig, IntakeConfig, PromoteConfig
-from tasks.config.shared import (
-    ContractsConfig,
-    DataConfig,
+from tasks.config.report import ReportConfig
+from tasks.config.reward import RewardConfig
+from tasks.config.select import SelectConfig
+from tasks.config.service import (
+    AnchorsConfig,
+    FlowConfig,
+    GcConfig,
+    IntakeConfig,
     ModelConfig,
-    PrepareConfig,
-    RuntimeConfig,
-    Section,
-    ServingConfig,
+    PromoteConfig,
     TrackingConfig,
-)  # fmt: skip
-from tasks.config.training import DpoConfig, RewardConfig, SftConfig
+)
+from tasks.config.sft import SftConfig
+from tasks.config.shared import ContractsConfig, Registry, RuntimeConfig, Section, ServingConfig, resolved
 
 SHARED: dict[str, type[Section]] = {
     "runtime": RuntimeConfig,
@@ -61,13 +69,31 @@ STAGES: dict[str, type[Section]] = {
 }
 
 
+OTHERS = Registry("stage", "plumbline.stages", {})
+
+
+def is_here(stage: str) -> bool:
+    """Whether a stage is a file at the top of tasks/; those of other packages are registered."""
+    return stage.isidentifier() and Path(__file__).parent.with_name(f"{stage}.py").is_file()
+
+
+def stage_function(stage: str) -> Callable[..., Any]:
+    """The function of a stage. Raises ValueError for one that is neither ours nor registered."""
+    return resolved(f"tasks.{stage}:{stage}") if is_here(stage) else OTHERS[stage]
+
+
+def config_type(stage: str) -> type[Section]:
+    """The type of a stage's params: of one that is not listed here, what its function says of `cfg`."""
+    return STAGES.get(stage) or get_annotations(stage_function(stage), eval_str=True)["cfg"]
+
+
 def shared_sections(stage: str) -> list[str]:
     """The shared sections that a stage's config names."""
-    return [name for name in STAGES[stage].model_fields if name in SHARED]
+    return [name for name in config_type(stage).model_fields if name in SHARED]
 
 
 def own_fields(stage: str) -> list[str]:
-    return [name for name in STAGES[stage].model_fields if name not in SHARED]
+    return [name for name in config_type(stage).model_fields if name not in SHARED]
 
 
 def sections(stage: str) -> list[str]:

@@ -10,6 +10,15 @@ from tasks.config.judges import VerdictFormConfig
 from tasks.config.shared import NonNegative, NonNegativeFloat, Positive, PositiveFloat, Rate, Section
 
 
+class ModelConfig(Section):
+    path: str
+
+
+class TrackingConfig(Section):
+    experiment: str
+    max_artifact_mb: PositiveFloat
+
+
 class AnchorsConfig(Section):
     """Fixed pairs that the judges are asked again; `file` null asks nobody."""
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import pkgutil
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from datetime import date
-from typing import Annotated, Any, Literal, Mapping
+from importlib.metadata import EntryPoint, entry_points
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 Positive = Annotated[int, Field(gt=0)]
 NonNegative = Annotated[int, Field(ge=0)]
@@ -31,17 +35,88 @@ class Section(BaseModel):
         return {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
 
 
-SPLITS = ("pretrain", "sft", "compare", "rl", "select", "gate", "preferences", "gold")
-CATEGORIES = ("instruction", "safety", "creative", "reasoning")
-# What a row says, and what else of it is read (tasks/data/fields.py has the types).
-CONTENT_FIELDS = (
-    "messages", "prompt", "context", "history", "completion", "system", "tools", "media", "chosen", "rejected",
-    "answers", "scores", "ranks", "best", "preference", "winner", "score",
-)  # fmt: skip
-ROW_FIELDS = (
-    "id", "root", "category", "split", "origin", "kind", "harmful", "attack", "insisted", "polarity",
-    "expected_facts", "other_facts", "topic", "score_gap", "soft_label",
-)  # fmt: skip
+@dataclass(frozen=True)
+class Registry:
+    """What params name and other packages add to: ours in a table, theirs by entry points (docs/extending.md).
+
+    `what` is one of its things in words. A text in place of the table or of a thing (module:object) names what is
+    imported only when it is wanted.
+    """
+
+    what: str
+    group: str
+    table: Mapping[str, Any] | str
+
+    @property
+    def ours(self) -> Mapping[str, Any]:
+        return resolved(self.table)
+
+    def checked(self, settings: Any) -> Any:
+        """A mapping by the names of such things, as it is. Raises as `outside` does."""
+        self.packages(settings)
+        return settings
+
+    def __getitem__(self, name: str) -> Any:
+        """What is registered under a name. Raises ValueError for an unknown one, and where it cannot be imported."""
+        if name in self.ours:
+            return resolved(self.ours[name])
+        entry = self.outside(name)
+        try:
+            return entry.load()
+        except (ImportError, AttributeError) as error:
+            what = f"{self.what} {name!r} ({entry.value} of {entry.dist.name} {entry.dist.version})"
+            raise ValueError(f"{what} cannot be imported: {error}; correct the package's entry point, or install what "
+                             "it needs") from error
+
+    def has(self, name: str) -> bool:
+        return name in self.ours or name in entry_points(group=self.group).names
+
+    def outside(self, name: str) -> EntryPoint:
+        """The entry point of an installed package. Raises ValueError where none has the name, or several."""
+        entries = entry_points(group=self.group)
+        named = {entry.dist.name: entry for entry in entries if entry.name == name}
+        if not named:
+            known = ", ".join(map(repr, dict.fromkeys([*self.ours, *entries.names])))
+            raise ValueError(f"{name!r} is no {self.what}; known are {known}; correct it, or install the package that "
+                             f"registers it as an entry point in the group {self.group}")
+        if len(named) > 1:
+            raise ValueError(f"{' and '.join(sorted(named))} both register the {self.what} {name!r}; uninstall one")
+        return next(iter(named.values()))
+
+    def packages(self, names: Iterable[str]) -> dict[str, str]:
+        """The packages that register these names, with their versions; ours are of none. Raises as `outside` does."""
+        entries = [self.outside(name) for name in names if name not in self.ours]
+        return {entry.dist.name: entry.dist.version for entry in entries}
+
+
+def resolved(reference: Any) -> Any:
+    """What a text (module:object) names; anything else is itself."""
+    return pkgutil.resolve_name(reference) if isinstance(reference, str) else reference
+
+
+class Extensible(Section):
+    """A section that may name what other packages register.
+
+    `plugins` states those packages with their versions: nothing else in a stage's key says that one has changed.
+    """
+
+    plugins: dict[str, str] = {}
+
+    def packages(self) -> dict[str, str]:
+        """Package -> version, of all that this section names and is not ours."""
+        raise NotImplementedError
+
+    @model_validator(mode="after")
+    def _packages_are_stated(self) -> "Extensible":
+        check_plugins(self.plugins, self.packages())
+        return self
+
+
+def check_plugins(stated: Any, used: Mapping[str, str]) -> None:
+    """Raises ValueError unless params state the packages that they name things of, with the installed versions."""
+    if stated != used:
+        raise ValueError(f"plugins is {stated}, and what is named here comes from {used}; set plugins to that, so that "
+                         "another version of a package makes the stage run again")
 
 
 class RuntimeConfig(Section):
@@ -69,6 +144,15 @@ class ServingConfig(Section):
     rows_per_batch: Positive
 
 
+class AskingConfig(Section):
+    concurrency: Positive
+    attempts: Positive
+    first_wait_seconds: NonNegativeFloat
+    longest_wait_seconds: NonNegativeFloat
+    patience_seconds: PositiveFloat = 1800.0
+    failed_share: Rate = 0.02
+
+
 class ContractsConfig(Section):
     """What each stage owes the next, and which of it keeps no candidate from promotion when it is broken: `waived`."""
 
@@ -81,86 +165,3 @@ class ContractsConfig(Section):
         ],
         ...,
     ]
-
-
-class SplitShares(Section):
-    sft: Rate
-    compare: Rate
-    rl: Rate
-    select: Rate
-    gate: Rate
-    preferences: Rate
-    gold: Rate
-
-    @model_validator(mode="after")
-    def _held_out_leave_room(self) -> "SplitShares":
-        if self.select + self.gate + self.gold >= 1:
-            raise ValueError("select, gate and gold together must be below 1; the rest is what trains")
-        return self
-
-
-class NearRepeatsConfig(Section):
-    """When a text nearly repeats a held-out prompt; see tasks/data/near_repeats.py."""
-
-    words: Positive
-    resemblance: Annotated[float, Field(gt=0, le=1)]
-    containment: Annotated[float, Field(gt=0, le=1)]
-    contained_words: Positive
-
-
-def _known_columns(columns: dict[str, str | list[str] | None]) -> dict[str, str | list[str] | None]:
-    known = ("form", "marks", *CONTENT_FIELDS, *ROW_FIELDS)
-    for name, column in columns.items():
-        if name not in known:
-            raise ValueError(f"{name!r} is no field of ours; write {{our field: column of the file}}, with a field of "
-                             f"{', '.join(known)}")  # fmt: skip
-        if name in ("form", "marks") and not isinstance(column, str):
-            raise ValueError(f"{name} must be a name, found {column!r}")
-        if isinstance(column, list) and name not in ("answers", "scores", "ranks"):
-            raise ValueError(f"{name} is one column, found {column!r}; only answers, scores and ranks may be several")
-    return columns
-
-
-# Our field -> the file's column, a path such as `completions.response`, or a column for each answer; null leaves a column
-# out. `form` names one of tasks/data/forms.py, `marks` one of tasks/data/marks.py.
-ColumnMap = Annotated[dict[str, str | list[str] | None], AfterValidator(_known_columns)]
-
-
-class Columns(Section):
-    """What the columns of a file are, where its form is not recognised by them."""
-
-    demonstrations: ColumnMap | None
-    prompts: ColumnMap | None
-    preferences: ColumnMap | None
-
-
-class PairsConfig(Section):
-    """Which pairs are made of several answers with scores or ranks: the best against each that is clearly worse."""
-
-    minimum_gap: PositiveFloat
-
-
-class DataConfig(Section):
-    path: str
-    demonstrations: str
-    prompts: str | None
-    preferences: str | None
-    columns: Columns
-    pairs: PairsConfig
-    bad_rows: Literal["refuse", "skip"]
-    max_characters: Positive | None
-    near_repeats: NearRepeatsConfig
-    splits: SplitShares
-
-
-class ModelConfig(Section):
-    path: str
-
-
-class TrackingConfig(Section):
-    experiment: str
-    max_artifact_mb: PositiveFloat
-
-
-class PrepareConfig(Section):
-    data: DataConfig

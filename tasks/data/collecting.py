@@ -10,7 +10,7 @@ from typing import Any
 
 from tasks.common.errors import DataError
 from tasks.common.rows import Row
-from tasks.config.shared import DataConfig
+from tasks.config.data import DataConfig
 from tasks.data.columns import look_up
 from tasks.data.fields import named
 from tasks.data.marks import MARKS

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from tasks.common.rows import Row
-from tasks.config.shared import CATEGORIES, SPLITS
+from tasks.config.data import CATEGORIES, SPLITS
 from tasks.data.near_repeats import words_of
 from tasks.data.values import BadRow, as_text, present, unpacked
 

@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 import regex  # whose words keep their marks: `re` cuts Hindi and Thai at every vowel sign
 
-from tasks.config.shared import NearRepeatsConfig
+from tasks.config.data import NearRepeatsConfig
 
 # Scripts that write no spaces between words: each sign counts as a word.
 UNSPACED = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tasks.common.rows import Row
-from tasks.config.shared import DataConfig
+from tasks.config.data import DataConfig
 from tasks.data.contents import Maker
 from tasks.data.example import example_of
 from tasks.data.fields import FALSE, TRUE, fields_of

@@ -18,7 +18,7 @@ import torch
 from models.lm.tiny import build_base
 from tasks.common import errors
 from tasks.common.rows import Row, read_jsonl
-from tasks.config.shared import PrepareConfig
+from tasks.config.data import PrepareConfig
 from tasks.prepare import write_splits
 from tasks.runner.params import read_params, stage_config
 

@@ -11,7 +11,7 @@ from models.statistics import intervals as statistics
 from models.statistics.best_of_n import best_of_n, kl_upper_bound
 from models.statistics.intervals import Bounds
 from models.statistics.overoptimisation import LEAST_POINTS, Curve, Form, best_of_n_kls, distinct_kls, fit_curve
-from tasks.config.evaluation import EvaluateConfig
+from tasks.config.evaluate import EvaluateConfig
 
 FORMS: Mapping[str, Form] = {"best_of_n": "best_of_n", "ppo": "rl", "dpo": "rl"}
 

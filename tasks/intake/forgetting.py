@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tasks.common.rows import Row
+from tasks.config.data import DataConfig
 from tasks.config.service import IntakeConfig
-from tasks.config.shared import DataConfig
 from tasks.data.reading import Reader, reader_of
 from tasks.data.tables import read_table
 from tasks.data.values import BadRow

@@ -16,8 +16,9 @@ from typing import Any
 from models.chat.control_tokens import control_marks, holds_mark
 from tasks.common.errors import DataError
 from tasks.common.rows import Row, read_jsonl
+from tasks.config.data import DataConfig, NearRepeatsConfig
 from tasks.config.service import IntakeConfig
-from tasks.config.shared import DataConfig, NearRepeatsConfig, Section
+from tasks.config.shared import Section
 from tasks.data.collecting import Read, limited, read_kind
 from tasks.data.fields import fields_of, named
 from tasks.data.messages import CALLS, MEDIA, REASONING

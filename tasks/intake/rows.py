@@ -15,7 +15,7 @@ from pathlib import Path
 
 from tasks.common.errors import DataError
 from tasks.common.rows import Row
-from tasks.config.shared import NearRepeatsConfig
+from tasks.config.data import NearRepeatsConfig
 from tasks.data.near_repeats import NearRepeats, Repeat
 from tasks.data.values import BadRow
 from tasks.intake.held_data import EVALUATION, Candidate, HeldData

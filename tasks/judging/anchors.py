@@ -17,6 +17,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from tasks.judging.making import make_pool
 from tasks.runner.watchdog import die_with_parents
 
 if __name__ == "__main__":
@@ -25,13 +26,12 @@ if __name__ == "__main__":
 from models.judges.asking import Asker
 from models.judges.base import Judge, Verdict
 from models.judges.budget import Budget
-from models.judges.making import make_pool
 from models.judges.panel import PairVerdict
 from models.judges.rounds import ask_both_orders
 from tasks.common import errors
 from tasks.common.rows import Row, read_jsonl
 from tasks.answering.asking import asking_settings
-from tasks.config.comparisons import CompareConfig
+from tasks.config.compare import CompareConfig
 from tasks.config.service import AnchorsConfig
 from tasks.data.messages import as_messages, check_prompt
 from tasks.data.values import BadRow

@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from models.judges.base import Question
-from models.judges.making import make_judge
 from models.judges.templates import messages
 from tasks.answering.prompt_rows import has_an_answer, part_of
 from tasks.common.rows import Row
-from tasks.config.comparisons import CallBudget, GoldConfig
-from tasks.config.judges import OpenAIJudgeConfig
+from tasks.config.gold import GoldConfig
+from tasks.config.judges import CallBudget, OpenAIJudgeConfig
 from tasks.config.service import AnchorsConfig
 from tasks.judging.anchors import read_anchors
+from tasks.judging.making import make_judge
 from tasks.judging.pairing import pairs_at_most, questions_of_prompt
 from tasks.judging.templates import with_template
 from tasks.runner.params import stage_config
@@ -104,7 +104,7 @@ def of_evaluation(params: Mapping[str, Any], rows: Rows, champion: bool) -> Fore
 def of_gate(params: Mapping[str, Any], rows: Rows) -> Forecast:
     """Gold rates candidate and reference on the prompts of this part."""
     cfg = stage_config(params, "gate")
-    return _rated(params, part_of(cfg, rows["gate_prompts"]), cfg.serving.max_new_tokens, SIDES_OF_THE_GATE)
+    return _rated(params, part_of(rows["gate_prompts"], cfg.set, cfg.sets), cfg.serving.max_new_tokens, SIDES_OF_THE_GATE)
 
 
 def of_anchors(params: Mapping[str, Any]) -> Forecast:

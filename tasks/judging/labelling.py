@@ -18,7 +18,7 @@ from tasks.common.errors import DataError
 from tasks.common.progress import report
 from tasks.common.rows import Row
 from tasks.answering.asking import asking_settings
-from tasks.config.comparisons import CompareConfig
+from tasks.config.compare import CompareConfig
 from tasks.judging.call_log import CallLog
 from tasks.judging.pairing import NEEDS_RATINGS, Filtered, chosen_pairs, mean_rating, questions_of_prompt
 from tasks.runner.state import STORE_FILE, state_root

@@ -9,7 +9,7 @@ from math import comb
 from models.judges.base import uniform
 from tasks.common.errors import DataError
 from tasks.common.rows import Row
-from tasks.config.comparisons import CompareConfig, FilterConfig
+from tasks.config.compare import CompareConfig, FilterConfig
 
 Ratings = Mapping[str, Mapping[str, float]]  # sample id -> criterion -> rating in [0, 1]
 RATING_STRATEGIES = ("best_vs_worst", "nearest_margin")

@@ -25,7 +25,7 @@ KEYS = (*TEXTS, "criteria")
 
 
 def with_templates(specs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The judges of `compare.judges` as `models.judges.making` takes them: with the template that each is told."""
+    """The judges of `compare.judges` as `tasks.judging.making` takes them: with the template that each is told."""
     return [with_template(spec) for spec in specs]
 
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from models.hearth import oracle
 from tasks.answering.prompt_rows import part_of
-from tasks.config.comparisons import GoldConfig
-from tasks.config.evaluation import GateConfig
+from tasks.config.gate import GateConfig
+from tasks.config.gold import GoldConfig
 from tasks.preflight.checks import NOTE, Finding, check, refused
 from tasks.preflight.project import Project
 from tasks.verdict.decision import GUARDED, Compared, least, power_of_each
@@ -21,12 +21,12 @@ def gate_prompts(project: Project) -> Iterator[Finding]:
     cfg, rows = project.config("gate"), project.rows("gate_prompts")
     if not rows:
         return
-    missing = list(refused("gate", lambda: part_of(cfg, rows)))
+    missing = list(refused("gate", lambda: part_of(rows, cfg.set, cfg.sets)))
     yield from missing
     if missing:
         return
     gold = project.config("gold")
-    pairs = Compared([], [], part_of(cfg, rows), _axes(gold), gold.kind)
+    pairs = Compared([], [], part_of(rows, cfg.set, cfg.sets), _axes(gold), gold.kind)
     yield from _size(cfg, pairs)
     yield from _guards(cfg, pairs)
 

@@ -13,15 +13,16 @@ from models.judges.asking import Asker, AskingSettings
 from models.judges.base import Question, Verdict
 from models.judges.budget import Budget
 from models.judges.human import check_verdicts
-from models.judges.making import check_files, make_judge, verdict_form
 from models.judges.remote_round import PROBE
 from models.samplers import Prompt, make_sampler
 from models.samplers.openai import KEY_VARIABLE, URL_VARIABLE
 from models.sampling.sampler import SamplingSettings
 from tasks.answering.asking import asking_settings
-from tasks.config.comparisons import CompareConfig, GoldConfig
-from tasks.config.judges import AskingConfig
+from tasks.config.compare import CompareConfig
+from tasks.config.gold import GoldConfig
+from tasks.config.shared import AskingConfig
 from tasks.generate import check_tools
+from tasks.judging.making import check_files, make_judge, verdict_form
 from tasks.judging.templates import template_of, with_template
 from tasks.preflight.checks import Finding, check, refused
 from tasks.preflight.project import Project

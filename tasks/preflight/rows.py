@@ -59,7 +59,7 @@ def prompts(project: Project) -> Iterator[Finding]:
         "select_prompts": (project.rows("select_prompts"), serving),
     }
     if project.rows("gate_prompts"):
-        asked["gate_prompts"] = (part_of(gate, project.rows("gate_prompts")), serving)
+        asked["gate_prompts"] = (part_of(project.rows("gate_prompts"), gate.set, gate.sets), serving)
     for name, (rows, longest) in asked.items():
         known: list[tuple[str, Any]] = []
         yield from _render(project, name, rows, lambda row: _prompt(project, row), known)

@@ -7,7 +7,6 @@ not in DVC's key either: after an upgrade, a half-finished training goes on from
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
@@ -16,6 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Iterator, Mapping
 
+from tasks.common import file_lock
+from tasks.common.hashes import content_hash
 from tasks.runner.pipeline import Binding
 
 STATE_VARIABLE = "PLUMB_STATE"
@@ -45,23 +46,6 @@ def _cache_folder(project: Path) -> Path:
     return (project / ".dvc" / "cache").resolve()
 
 
-def _files(path: Path) -> Iterator[Path]:
-    if path.is_dir():
-        yield from sorted(p for p in path.rglob("*") if p.is_file())
-    else:
-        yield path
-
-
-def content_hash(path: Path) -> str:
-    """SHA-256 over the names and bytes of a file or of all files below a folder."""
-    digest = hashlib.sha256()
-    for file in _files(path):
-        name = file.relative_to(path).as_posix() if path.is_dir() else ""
-        with open(file, "rb") as handle:
-            digest.update(f"{name}\0{hashlib.file_digest(handle, 'sha256').hexdigest()}\n".encode())
-    return digest.hexdigest()
-
-
 def stage_key(binding: Binding, params: Mapping[str, Any]) -> str:
     """The key of one stage's result: its name, parameters, code and inputs."""
     parts = {
@@ -86,10 +70,7 @@ def checkpoint_folder(stage: str, key: str) -> Iterator[Path]:
     trains again, but never writes beside us.
     """
     folder = checkpoint_path(stage, key)
-    locks = state_root() / "locks"
-    locks.mkdir(parents=True, exist_ok=True)
-    with open(locks / folder.name, "w", encoding="utf-8") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # the kernel frees it with the process
+    with file_lock.held(state_root() / "locks" / folder.name):
         folder.mkdir(parents=True, exist_ok=True)
         yield folder
         shutil.rmtree(folder, ignore_errors=True)

@@ -9,11 +9,11 @@ from typing import Any
 from models.judges.asking import Asker
 from models.judges.base import Question, Ratings, weighted_mean
 from models.judges.budget import Budget
-from models.judges.making import make_judge
 from models.judges.store import Store, question_key
 from tasks.common.errors import ConfigError
 from tasks.common.rows import Row
 from tasks.judging.call_log import CallLog
+from tasks.judging.making import make_judge
 from tasks.judging.templates import with_template
 from tasks.runner.state import STORE_FILE, state_root
 from tasks.answering.asking import asking_settings

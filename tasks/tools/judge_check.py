@@ -10,16 +10,16 @@ from typing import Any
 import numpy as np
 
 from models.judges.labelled import LabelledPair, measured, style_accuracy
-from models.judges.making import make_pool
 from models.judges.reward_model import RewardModelScorer
 from models.judges.rounds import ask_both_orders
 from models.lm.batching import context_length
 from models.lm.loading import is_adapter_chain
 from tasks.common.errors import ConfigError, DataError
 from tasks.common.machine import prepare_torch
-from tasks.config.comparisons import CompareConfig
+from tasks.config.compare import CompareConfig
 from tasks.judging.call_log import CallLog
 from tasks.judging.labelling import make_asker
+from tasks.judging.making import make_pool
 from tasks.judging.templates import with_templates
 from tasks.runner.params import read_params, stage_config
 from tasks.tools.inspection import SHIPPED_PARAMS

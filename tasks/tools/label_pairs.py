@@ -16,7 +16,7 @@ from models.judges.shown import prompt_sha256, prompt_text, text_sha256
 from tasks.__main__ import DVC_FILE, PARAMS_FILE
 from tasks.common.errors import DataError
 from tasks.common.rows import Row, read_jsonl, write_jsonl
-from tasks.config.comparisons import CompareConfig
+from tasks.config.compare import CompareConfig
 from tasks.judging.pairing import Filtered, chosen_pairs, drawn_prompts, needs_ratings, samples_by_prompt
 from tasks.runner.params import read_params, stage_config
 from tasks.runner.pipeline import bind, load_pipeline

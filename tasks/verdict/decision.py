@@ -24,7 +24,7 @@ from models.statistics import intervals as statistics
 from models.statistics.bootstrap import Bootstrap
 from tasks.artifacts.contracts import Contract
 from tasks.common.rows import Row
-from tasks.config.evaluation import GateConfig, GuardConfig
+from tasks.config.gate import GateConfig, GuardConfig
 from tasks.evaluation.tournament import Field, battles
 from tasks.scoring.scorer import HARMLESS, HONEST, is_harmless_lookalike
 from tasks.verdict.outcomes import FAIL, PASS, THIN, reason

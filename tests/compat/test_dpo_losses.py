@@ -5,7 +5,7 @@ from typing import get_args
 
 import pytest
 
-from tasks.config.training import SORTS_THE_BATCH, DpoLoss
+from tasks.config.dpo import SORTS_THE_BATCH, DpoLoss
 from tests.support.training_stages import (
     EVEN,
     UNEVEN,

@@ -23,7 +23,8 @@ def config(stage: str, **changes):
     params["serving"].update(changes.pop("serving", {}))
     if "waived" in changes:
         params["contracts"]["waived"] = changes.pop("waived")
-    params.setdefault(stage, {}).update(changes)  # `package` has no section of its own
+    if changes:  # `package` has no section of its own
+        params[stage].update(changes)
     return stage_config(params, stage, PARAMS)
 
 

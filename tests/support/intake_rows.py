@@ -3,8 +3,8 @@
 import json
 from pathlib import Path
 
+from tasks.config.data import DataConfig
 from tasks.config.service import IntakeConfig
-from tasks.config.shared import DataConfig
 from tasks.intake.held_data import Forgotten, HeldData, Rules
 from tasks.intake.inbound import parse
 from tasks.intake.ledger import Entry

@@ -6,6 +6,7 @@ after how many steps to die, leaving a checkpoint.
 
 import json
 import sys
+from functools import partial
 from pathlib import Path
 
 ABSENT = ("prefect", "mlflow", "dvc")
@@ -21,7 +22,7 @@ from models.ppo.settings import PpoSettings
 from models.ppo.trainer import PpoTrainer
 from models.ppo.update import trainable
 from models.ppo.value import SharedValue, ValueModel
-from models.reward.scoring import RewardSignal, length_scorer, model_scorer
+from models.reward.scoring import RewardSignal, length_signal, model_scorer
 from tests.support.rl_models import hearing, llama, llama_reward, lora, prompts
 
 SETTINGS = PpoSettings(episodes=48, batch_size=16, minibatch_size=8, max_new_tokens=10, learning_rate=1e-3, epochs=2,
@@ -35,7 +36,7 @@ def make(kind: str, checkpoints: Path) -> PpoTrainer:
         policy = lora(policy)
     return PpoTrainer(
         policy=policy, value=SharedValue(policy) if kind == "shared" else ValueModel.from_reward_model(reward),
-        rewards=[RewardSignal("model", model_scorer(reward, 8)), RewardSignal("length", length_scorer, -0.5)],
+        rewards=[RewardSignal("model", model_scorer(reward, 8)), RewardSignal("length", partial(length_signal, None), -0.5)],
         reference=None if kind == "shared" else llama(initializer_range=0.1), stop_ids=frozenset({2}),
         prompts=prompts(20), settings=SETTINGS, checkpoint_dir=checkpoints,
     )

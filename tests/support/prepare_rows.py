@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.config.shared import DataConfig, PrepareConfig
+from tasks.config.data import DataConfig, PrepareConfig
 from tasks.prepare import write_splits
 
 NO_COLUMNS = {"demonstrations": None, "prompts": None, "preferences": None}

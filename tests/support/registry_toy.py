@@ -19,7 +19,7 @@ import pytest
 
 from flows import environment
 from flows.history import evidence, registry
-from tasks.runner.state import content_hash
+from tasks.common.hashes import content_hash
 from tests.support import toy
 
 NAMES = ("gpt2", "qwen2")

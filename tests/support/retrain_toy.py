@@ -80,7 +80,7 @@ def train():
 
 
 def gate():
-    from tasks.runner.state import content_hash
+    from tasks.common.hashes import content_hash
     params = yaml.safe_load(Path("params.yaml").read_text())
     origin, hacked = Path("data/champion/plumbline.json"), params["ppo"]["kl_coefficient"] == 0.0
     champion = json.loads(origin.read_text())["policy"] if origin.exists() else None
@@ -94,7 +94,7 @@ def gate():
 
 
 def package():
-    from tasks.runner.state import content_hash
+    from tasks.common.hashes import content_hash
     shutil.copytree("artifacts/policy", "artifacts/package")
     Path("artifacts/package/rows").unlink()
     origin = {"policy": content_hash(Path("artifacts/policy"))}

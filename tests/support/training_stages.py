@@ -10,7 +10,7 @@ from models.lm.loading import load_policy
 from models.reward.model import reward_model_from_policy
 from models.reward.scoring import pool_by_length
 from tasks import dpo as dpo_stage, sft as sft_stage
-from tasks.config.training import NEEDS_SMOOTHING
+from tasks.config.dpo import NEEDS_SMOOTHING
 from tasks.training import reward_model as reward_model_training
 from tests.support import evaluation_rows
 from tests.support.tiny_models import make_gpt2

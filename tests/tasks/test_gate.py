@@ -291,7 +291,7 @@ def test_underpowered_says_how_many_prompts_of_this_mixture_would_do():
 
 def test_parts_of_the_prompts_are_disjoint_whole_and_named():
     rows = [prompt(i, root=f"r{i // 3}") for i in range(90)]
-    parts = [part_of(config("gate", sets=3, set=number), rows) for number in range(3)]
+    parts = [part_of(rows, number, 3) for number in range(3)]
     assert sorted(row["id"] for part in parts for row in part) == [row["id"] for row in rows]
     roots = [{row["root"] for row in part} for part in parts]
     assert not (roots[0] & roots[1] or roots[0] & roots[2] or roots[1] & roots[2]) and all(roots)
@@ -299,7 +299,7 @@ def test_parts_of_the_prompts_are_disjoint_whole_and_named():
     assert first["prompts_hash"] != second["prompts_hash"] and first["sets"] == 3
     assert prompt_set(config("gate"), rows) == prompt_set(config("gate"), rows[::-1])
     with pytest.raises(DataError, match="no prompt in part 7 of 9"):
-        part_of(config("gate", sets=9, set=7), rows[:1])
+        part_of(rows[:1], 7, 9)
 
 
 def test_the_selected_policy(tmp_path):

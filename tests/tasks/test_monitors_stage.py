@@ -220,7 +220,8 @@ def test_rows_taken_evenly():
 @pytest.mark.parametrize(
     ("limits", "words"),
     [
-        ({"prais": {"absolute": None, "relative": None}}, "monitors.limits.prais"),
+        ({"prais": {"absolute": None, "relative": None}}, 
+         "monitors.limits: 'prais' is no monitor; known are 'praise', 'padding'"),
         ({"praise": {"absolute": {"warning": 0.5, "veto": 0.1}, "relative": None}},
          "limits.praise.absolute: veto 0.1 must lie above warning 0.5"),
         ({"distinct": {"absolute": None, "relative": {"warning": 0.5, "veto": 0.6}}},

@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import shutil
 import signal
+from dataclasses import asdict
 
 import pytest
 import torch
@@ -194,7 +195,7 @@ def test_every_setting_reaches_the_engine():
     """What stands in params is what the engine is told, limits of memory and the guards' patience among it."""
     told = {"rows_per_batch": 3, "rows_per_backward": 2, "value_learning_rate": 0.5, "missing_eos_penalty": None,
             "missing_eos_mode": "replace", "normalise_samples": 9, "guard_patience": 4}
-    settings = ppo_stage.ppo_settings(config(**told)).as_dict()
+    settings = asdict(ppo_stage.ppo_settings(config(**told)))
     assert {name: settings[name] for name in told} == told
 
 
@@ -202,7 +203,7 @@ def test_the_shipped_params_are_the_engines_defaults_where_both_name_one():
     shipped = yaml.safe_load((ROOT / "params.yaml").read_text())["ppo"]
     same = ("rows_per_batch", "rows_per_backward", "value_learning_rate", "missing_eos_mode", "normalise_samples",
             "guard_patience")
-    engine = PpoSettings(episodes=1, batch_size=1, minibatch_size=1, max_new_tokens=1, learning_rate=1.0).as_dict()
+    engine = asdict(PpoSettings(episodes=1, batch_size=1, minibatch_size=1, max_new_tokens=1, learning_rate=1.0))
     assert {name: shipped[name] for name in same} == {name: engine[name] for name in same}
 
 
@@ -220,9 +221,10 @@ def test_small_memory_settings_change_speed_alone(inputs, tmp_path):
 @pytest.mark.parametrize(
     "changes, words",
     [
-        ({"rewards": {"reward_model": 1.0}}, "missing key ppo.rewards.length"),
-        ({"rewards": {"reward_model": 1.0, "lenght": 0.1}}, "unknown key ppo.rewards.lenght; did you mean 'length'"),
-        ({"rewards": {"reward_model": 0.0, "length": 1.0}}, "ppo.rewards.reward_model: input should be greater than 0"),
+        ({"rewards": {"reward_model": 1.0, "lenght": 0.1}}, "ppo.rewards: 'lenght' is no reward signal; known are "
+         "'reward_model', 'length'; .* in the group plumbline.rewards"),
+        ({"rewards": {"reward_model": 0.0, "length": 1.0}}, "ppo.rewards: the weight of reward_model must be above 0"),
+        ({"rewards": {"length": 1.0}}, "ppo.rewards: the weight of reward_model must be above 0"),
         ({"value_backbone": "none"}, "ppo.value_backbone: input should be 'own' or 'shared', found 'none'"),
     ],
 )

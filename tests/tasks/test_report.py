@@ -7,7 +7,7 @@ from typing import get_args
 import pytest
 
 from tasks.common.rows import write_jsonl
-from tasks.config.comparisons import GoldConfig
+from tasks.config.gold import GoldConfig
 from tasks.report import GOLD, gold_unit, training_charts
 from tasks.reporting import charts, findings
 from tests.support.report_documents import CHANGED, make, score  # noqa: F401

@@ -1,6 +1,7 @@
 """Intake on a real S3 server: what comes in, what stays out; wherever it is killed, nothing is lost or doubled."""
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -119,6 +120,41 @@ def test_the_project_itself_is_left_alone_but_has_the_commits(undisturbed):
     assert undisturbed.do("git", "rev-parse", "refs/plumb/intake") == undisturbed.git("rev-parse", run)
     assert undisturbed.do("git", "rev-parse", "origin/plumb/data") == undisturbed.git("rev-parse", "plumb/data")
     assert [path.suffix for path in (undisturbed.folder / ".dvc" / "plumb-state" / "intake").iterdir()] == [".lock"]
+
+
+@pytest.mark.parametrize("at_origin", [True, False], ids=["with an origin", "without"])
+def test_a_project_in_a_folder_of_its_repository(moto, inbox, remote, undisturbed, tmp_path, at_origin):
+    """A monorepo (`dvc init --subdir`): the same rows come in, and what lies beside the project is left alone."""
+    project = make_project(tmp_path, moto, inbox, remote)
+    top = tmp_path / "mono"
+    (top / "other").mkdir(parents=True)
+    (top / "other" / "code.py").write_text("1\n")
+    (top / ".gitignore").write_text("/first/\n/store/\n")
+    shutil.rmtree(project.folder / ".git")
+    shutil.rmtree(project.origin)
+    project.folder = project.folder.rename(top / "items")
+    (tmp_path / "first").rename(top / "first")
+    for command in ("init -q -b main ..", "add -A ..", "commit -qm mono"):
+        project.do("git", *command.split())
+    if at_origin:
+        project.do("git", "clone", "-q", "--bare", "..", str(project.origin))
+        project.do("git", "remote", "add", "origin", "../origin.git")
+    else:
+        project.origin = top
+    answer = project.intake()
+    assert answer.returncode == 0, answer.stderr
+    assert answer.stdout.splitlines()[:3] == undisturbed.said.stdout.splitlines()[:3]
+    ledger, rows = "items/data/items.intake/objects.jsonl", undisturbed.files()["data/items.intake/objects.jsonl"]
+    whole = project.git("ls-tree", "-r", "--name-only", "plumb/data").splitlines()
+    assert set(whole) == {"items/data/items.dvc", *(name for name in whole if name.startswith("items/data/items.intake/"))}
+    assert len(project.git("show", f"plumb/data:{ledger}").splitlines()) == len(rows.splitlines())
+    (run,) = project.runs()
+    assert project.git("show", f"{run}:other/code.py") == "1\n"
+    again = project.intake()
+    assert again.returncode == 0 and len(project.line()) == 1, again.stderr
+    forgotten = project.run([sys.executable, "-m", "flows.cli", "forget", "--row", "d-0"])
+    assert forgotten.returncode == 0, forgotten.stdout + forgotten.stderr
+    assert len(project.line()) == 2 and "d-0" in project.git("show", f"plumb/data:{ledger}")
 
 
 # --- killed ---

@@ -117,28 +117,33 @@ def test_decisions_are_found_after_the_project_was_moved_twice(store, tmp_path):
         assert [one.decision for one in decisions.latest(uri, "toy")] == [PROMOTED]
 
 
+BEGUN = Decision("", "", "inputs", "new.dir", "c0ffee")
+
+
 def test_a_champion_whose_promotion_was_not_written_down(store):
-    """Killed between the promotion and its writing: the run of align that made the champion names the inputs."""
+    """Killed between the promotion and its writing: the run of align that made the champion names the retraining."""
     uri, client = store
     align = client.create_run(client.get_experiment_by_name("toy").experiment_id).info.run_id
-    assert decisions.promoted_before(client, "new.dir", align, "inputs", "c0ffee") is None
-    decisions.mark(client, align, "inputs")
-    assert decisions.promoted_before(client, "new.dir", align, "others", "c0ffee") is None
-    found = decisions.promoted_before(client, "new.dir", align, "inputs", "c0ffee")
-    assert found.outcome == "promoted" and found.decided
-    assert decisions.same([made(found)], "inputs", "new.dir").decision == found
+    assert decisions.of_champion(client, "toy", BEGUN, align, "made") is None
+    decisions.mark(client, align, "made", "0123456789")
+    assert decisions.of_champion(client, "toy", BEGUN, align, "others") is None
+    decision = decisions.of_champion(client, "toy", BEGUN, align, "made")
+    assert decision.outcome == "promoted" and decision.decided
+    assert decisions.same([made(decision)], "inputs", "new.dir").decision == decision
     assert decisions.latest(uri, "toy") == [], "a run of align is no retraining"
+    decisions.remember(client, "toy", replace(decision, inputs="with other rules of promotion"), "0123456789")
+    assert decisions.of_champion(client, "toy", BEGUN, align, "made").outcome == "nothing new", "it is written down"
 
 
 def test_a_champion_that_was_promoted_by_hand_is_not_made_again(store):
     _, client = store
     align = client.create_run(client.get_experiment_by_name("toy").experiment_id).info.run_id
-    assert decisions.serves_already(client, "new.dir", "", "made", "inputs", "c0ffee") is None
-    assert decisions.serves_already(client, "new.dir", align, "made", "inputs", "c0ffee") is None
+    assert decisions.of_champion(client, "toy", BEGUN, "", "made") is None
+    assert decisions.of_champion(client, "toy", BEGUN, align, "made") is None
     client.set_tag(align, MADE_FROM, "made")
-    assert decisions.serves_already(client, "new.dir", align, "others", "inputs", "c0ffee") is None
-    found = decisions.serves_already(client, "new.dir", align, "made", "inputs", "c0ffee")
-    assert (found.outcome, found.decided) == ("nothing new", False) and align[:12] in found.reason
+    assert decisions.of_champion(client, "toy", BEGUN, align, "others") is None
+    decision = decisions.of_champion(client, "toy", BEGUN, align, "made")
+    assert (decision.outcome, decision.decided) == ("nothing new", False) and align[:12] in decision.reason
 
 
 def test_a_killed_writing_is_no_decision(store):

@@ -10,7 +10,7 @@ from flows.failure import Failure
 from flows.git import GitError, git
 from flows.incoming.intake import newest_data
 from flows.storage import data_line
-from tasks.config.shared import DataConfig
+from tasks.config.data import DataConfig
 from tasks.intake.held_data import Rules
 from tests.support.intake_rows import DATA, intake_config
 

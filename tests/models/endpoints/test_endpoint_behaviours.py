@@ -77,6 +77,8 @@ def test_a_judge_behind_each_of_them(monkeypatch, one, pair):
     assert said == RIGHT and all(answer.valid for answer in answers) and asker.tally.failed == 0
     refused = judge.fields_refused | ({"response_format": None} if judge.formats_refused else {})
     assert list(refused) == ([one.words] if one.does == "drops" else [])
+    if one.does == "drops":  # each request counts, those in which fields are tried as well
+        assert asker.tally.calls == asker.budget.calls == len(server.seen) > 2 * PAIRS
 
 
 def test_the_docs_hold_the_table():

@@ -7,10 +7,10 @@ from dataclasses import fields
 import pytest
 
 from models.judges.human import HumanJudge, ImportCounts, check_verdicts, read_verdicts
-from models.judges.making import make_judge
 from models.judges.shown import prompt_sha256, prompt_text, text_sha256
 from models.judges.verdict_form import VerdictForm
 from tasks.compare import shown_samples
+from tasks.judging.making import make_judge
 from tests.support.evaluation_rows import answer, prompt
 
 POLICY, OTHER_POLICY = "0" * 64, "1" * 16

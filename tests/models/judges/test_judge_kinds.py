@@ -12,7 +12,6 @@ from models.judges import openai
 from models.judges.asking import Asker, BatchJudge, RemoteJudge
 from models.judges.base import Question, Verdict
 from models.judges.hf import HfJudge
-from models.judges.making import make_judge
 from models.judges.openai import OpenAIJudge
 from models.judges.replies import READER
 from models.judges.reward_model import RewardModelJudge, RewardModelScorer
@@ -21,6 +20,7 @@ from models.judges.simulated import SimulatedJudge
 from models.judges.store import Store, question_key
 from models.lm.loading import load_policy, weights_hash
 from models.reward.model import reward_model_from_policy
+from tasks.judging.making import make_judge
 from tests.support.evaluation_rows import prompt
 from tests.support.judge_questions import folder  # noqa: F401
 from tests.support.tiny_models import make_gpt2

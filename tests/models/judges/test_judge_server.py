@@ -140,7 +140,17 @@ def test_a_refused_schema_falls_back_and_is_said_once(monkeypatch, formats, refu
         judge = OpenAIJudge("j", "m", WEIGHTS)
         answers = asker.ask(of_judge(judge, questions(10)))
     assert [answer.p_first for answer in answers] == [1.0, 0.0] * 10
-    assert judge.formats_refused == refused and len(server.calls) == 20 + refused
+    assert judge.formats_refused == refused
+    assert len(server.calls) == asker.tally.calls == asker.budget.calls == 20 + refused
+
+
+@pytest.mark.parametrize(("max_calls", "answered"), [(2, 0), (3, 1), (4, 2)])
+def test_no_budget_is_passed_while_formats_are_tried(ask, max_calls, answered):
+    """Two requests are refused before the first answer."""
+    with JudgeServer(longer_wins, formats=(None,)) as server:
+        answers, asker = ask(server, questions(2), budget=Budget(max_calls=max_calls))
+    assert sum(answer is not None for answer in answers) == answered
+    assert len(server.calls) == asker.tally.calls == asker.budget.calls == max_calls and asker.budget.exhausted
 
 
 def test_always_malformed_is_invalid_after_all_attempts(ask, tmp_path):
@@ -245,6 +255,7 @@ def test_a_server_that_refuses_all_formats(ask):
 DRIVER = """
 import sys
 from pathlib import Path
+from tests.support.judge_questions import FAST, WEIGHTS, questions
 from models.judges.asking import Asker
 from models.judges.openai import OpenAIJudge
 from models.judges.store import Store

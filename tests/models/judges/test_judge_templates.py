@@ -8,7 +8,6 @@ import yaml
 from models.judges.asking import Asker
 from models.judges.base import Question
 from models.judges.hf import HfJudge
-from models.judges.making import make_judge
 from models.judges.openai import OpenAIJudge
 from models.judges.store import question_key
 from models.judges.template_fields import check_template
@@ -18,6 +17,7 @@ from tasks import judge as card_stage
 from tasks.common.errors import ConfigError
 from tasks.config.judges import OURS
 from tasks.gold import gold
+from tasks.judging.making import make_judge
 from tasks.judging.templates import check_templates, template_of, with_template
 from tasks.reporting import judge_card as words
 from tasks.scoring.scorer import load_gold

@@ -6,10 +6,10 @@ from models.hearth import oracle
 from models.judges import base, make_scorer
 from models.judges.asking import Asker
 from models.judges.base import Verdict
-from models.judges.making import make_judge, make_pool
 from models.judges.panel import PairVerdict, mean_ratings
 from models.judges.rounds import ask_both_orders, ask_ratings
 from models.judges.simulated import SimulatedJudge
+from tasks.judging.making import make_judge, make_pool
 from tests.support.evaluation_rows import GOOD, HARSH, PLAIN, WRONG, prompt
 
 WEIGHTS = {"helpfulness": 1.0}
@@ -97,7 +97,7 @@ def test_ratings_are_on_five_points_and_not_the_oracles():
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ({"name": "j", "kind": "psychic", "weights": WEIGHTS}, "known kinds are simulated, oracle"),
+        ({"name": "j", "kind": "psychic", "weights": WEIGHTS}, "known are 'simulated', 'oracle'"),
         ({"name": "j", "kind": "simulated", "weights": {"beauty": 1.0}}, "unknown criteria beauty"),
         ({"name": "j", "kind": "simulated", "weights": {"helpfulness": 0.0}}, "positive sum"),
         ({"name": "j", "kind": "simulated", "weights": {"helpfulness": float("nan")}}, "must be numbers of 0 or more"),

@@ -27,7 +27,7 @@ from models.samplers.vllm import VllmSampler
 from models.sampling.sampler import Sample, SamplingSettings, sample
 from tasks.common.errors import ConfigError
 from tasks.common.rows import read_jsonl, write_jsonl
-from tasks.config.comparisons import GenerateConfig
+from tasks.config.generate import GenerateConfig
 from tasks.config.shared import RuntimeConfig
 from tasks.generate import generate
 from tasks.runner.params import read_params, stage_config

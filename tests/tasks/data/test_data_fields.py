@@ -10,7 +10,7 @@ import pytest
 
 from tasks.common.errors import DataError
 from tasks.common.rows import read_jsonl, write_jsonl
-from tasks.config.shared import CONTENT_FIELDS, ROW_FIELDS
+from tasks.config.data import CONTENT_FIELDS, ROW_FIELDS
 from tasks.data.fields import FIELDS, fields_of
 from tasks.data.forms import BESIDE, FORMS, VERDICTS
 from tasks.data.values import BadRow

@@ -391,7 +391,7 @@ def test_an_unknown_form_is_answered_with_a_line_to_copy(kind, row, words):
 @pytest.mark.parametrize(("columns", "words"), [
     ({"promt": "q"}, "'promt' is no field of ours"),
     ({"prompt": ["a", "b"]}, "prompt is one column"),
-    ({"form": "nonsense"}, "no form 'nonsense' that is known here; known are oasst-tree"),
+    ({"form": "nonsense"}, "'nonsense' is no data form; known are 'oasst-tree'"),
     ({"marks": "nonsense"}, "no marks 'nonsense' that is known here; known are hh, chatml"),
 ])
 def test_columns_that_cannot_be(columns, words):

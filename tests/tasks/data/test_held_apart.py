@@ -6,7 +6,7 @@ import pytest
 
 from tasks.common.errors import DataError
 from tasks.common.rows import read_jsonl
-from tasks.config.shared import DataConfig
+from tasks.config.data import DataConfig
 from tasks.data.fields import root_of
 from tasks.data.near_repeats import words_of
 from tasks.prepare import write_splits

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from tasks.config.shared import NearRepeatsConfig
+from tasks.config.data import NearRepeatsConfig
 from tasks.data.fields import root_of
 from tasks.data.near_repeats import NearRepeats, Repeat, shingles_of, words_of
 

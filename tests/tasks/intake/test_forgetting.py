@@ -10,7 +10,7 @@ import pytest
 
 from flows.forgetting.row_search import RowSearch
 from tasks.common.rows import read_jsonl, write_jsonl
-from tasks.config.shared import DataConfig
+from tasks.config.data import DataConfig
 from tasks.intake.forgetting import readers_of, take_out
 from tasks.intake.held_data import Forgotten, digest_of
 from tasks.intake.ledger import ObjectLedger, Tombstone

@@ -7,7 +7,7 @@ import pytest
 
 from models.judges.shown import prompt_sha256, text_sha256
 from tasks.common.rows import read_jsonl, write_jsonl
-from tasks.config.shared import DataConfig, NearRepeatsConfig
+from tasks.config.data import DataConfig, NearRepeatsConfig
 from tasks.intake.held_data import Forgotten, digest_of
 from tasks.intake.inbound import Parsed, Problem, parse
 from tasks.intake.rows import Inbound, admit, append_rows

@@ -100,7 +100,7 @@ def test_a_slow_drift_adds_up(tmp_path, server):
 def test_what_is_stored_is_asked_all_the_same(tmp_path, server, monkeypatch):
     """compare's own store, under the same PLUMB_STATE, holds every answer and is neither read nor written."""
     from models.judges.asking import Asker
-    from models.judges.making import make_pool
+    from tasks.judging.making import make_pool
     from models.judges.rounds import ask_both_orders
 
     read = anchors.read_anchors(_file(tmp_path, rows()), 1)
