@@ -14,7 +14,6 @@ from models.statistics import intervals as statistics
 from models.statistics.best_of_n import best_of_n as expected_best_of_n
 from models.statistics.best_of_n import kl_upper_bound
 from models.statistics.bootstrap import Bootstrap
-from models.statistics.clusters import Bounds
 from tasks.answering.second_turn import SCORES_FILE as SECOND_TURN_SCORES
 from tasks.answering.second_turn import read_second_turns
 from tasks.artifacts.champion import CHAMPION
@@ -106,22 +105,23 @@ def document(
     entered = {name: policies[policy] for name, policy in entrants(scores).items()}
     by_step = sorted(policies, key=lambda policy: (policy[0], training_order(policy[1])))
     trained = {policy: policies[policy] for policy in by_step if is_method(policy[0])}
-    asked = sorted({row["prompt_id"] for row in entered["sft"]})
-    roots = [prompts[prompt_id]["root"] for prompt_id in asked]
+    prompt_ids = sorted({row["prompt_id"] for row in entered["sft"]})
+    roots = [prompts[prompt_id]["root"] for prompt_id in prompt_ids]
     bounds = statistics.score_bounds(scorer.kind, scorer.axes)
     n = pool["gold"].shape[1]
-    field, settings = contestants(entered, asked, roots), _tournament(cfg)
+    field, settings = contestants(entered, prompt_ids, roots), _tournament(cfg)
     models = {
-        name: model_numbers(cfg, rows, asked, roots, prompts, scorer, doubts[name]) for name, rows in entered.items()
+        name: model_numbers(cfg, rows, prompt_ids, roots, prompts, scorer, doubts[name])
+        for name, rows in entered.items()
     }
     models["best_of_n"]["kl_upper_bound"] = kl_upper_bound(n)
     texts = {name: [row["text"] for row in rows] for name, rows in entered.items()}
-    speaking = [answers for answers in texts.values() if any(map(str.strip, answers))]  # a silent model hides no other's
+    speaking = [answers for answers in texts.values() if any(map(str.strip, answers))]  # silence hides no other's
     words = diversity.shared_size(speaking or [[]], diversity.WORDS)
     for name, answers in texts.items():
         models[name]["distinct_2"] = diversity.distinct_2(answers, words, cfg.runtime.seed)
     return {
-        "prompts": len(asked),
+        "prompts": len(prompt_ids),
         "roots": len(set(roots)),
         "words": words,
         "gold_kind": scorer.kind,
@@ -132,7 +132,7 @@ def document(
         **{
             f"versus_{reference}": {
                 name: {
-                    **versus(cfg, rows, entered[reference], asked, roots, bounds),
+                    **versus(cfg, rows, entered[reference], prompt_ids, roots, bounds),
                     **tournament.win_rates(field, name, reference, settings),
                 }
                 for name, rows in entered.items()
@@ -145,7 +145,7 @@ def document(
         "checkpoints": [checkpoint_numbers(*key, rows) for key, rows in trained.items()],
         "best_of_n": best_of_n_curve(pool),
         "over_optimisation": over_optimisation(
-            cfg, pool, checkpoint_gains(trained, entered["sft"], asked), roots, bounds["gold"]
+            cfg, pool, checkpoint_gains(trained, entered["sft"], prompt_ids), roots, bounds["gold"]
         ),
         "proxy": pairwise_accuracy(pool["proxy"], pool["gold"]),
         "examples": examples(entered, prompts, cfg.examples),
@@ -218,7 +218,7 @@ def refusal_rates(rows: Sequence[Row], prompts: Mapping[str, Row]) -> dict[str, 
 
 def versus(
     cfg: EvaluateConfig, rows: Sequence[Row], reference: Sequence[Row], prompt_ids: Sequence[str],
-    roots: Sequence[str], bounds: Mapping[str, Bounds],
+    roots: Sequence[str], bounds: Mapping[str, statistics.Bounds],
 ) -> dict[str, Any]:  # fmt: skip
     """Paired differences to the reference with their intervals, of gold and each axis."""
     differences = {}

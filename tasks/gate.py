@@ -46,7 +46,9 @@ def gate(
     metrics: Mapping[str, Path],
     out: Path,
 ) -> dict[str, Any]:
-    """Samples candidate and reference on the gate's prompts with the same seeds, writes `scores.jsonl`, returns gate.json.
+    """Samples candidate and reference on the gate's prompts with the same seeds; returns gate.json.
+
+    Writes `scores.jsonl`.
 
     Raises DataError without prompts or when the selected checkpoint does not exist.
     """
@@ -60,7 +62,7 @@ def gate(
     planned = plan(cfg, selected_before(sides, read_jsonl(select_prompts), scorer), prompts)
     paths = {CANDIDATE: candidate, reference: policy}
     scores = {name: score_policy(cfg, path, model, prompts, scorer) for name, path in paths.items()}
-    asked, missing = prompts, {name: unrated(rows) for name, rows in scores.items()}
+    whole_set, missing = prompts, {name: unrated(rows) for name, rows in scores.items()}
     lacking, gone = left_out(scorer, missing, len(prompts)), set().union(*missing.values())
     scores = {name: without(rows, gone) for name, rows in scores.items()}
     prompts = [row for row in prompts if row["id"] not in gone]
@@ -72,7 +74,7 @@ def gate(
     return {
         **decide(cfg, pairs, vetoes, ground),
         "planned": planned,
-        "set": prompt_set(cfg, asked),
+        "set": prompt_set(cfg, whole_set),
         "candidate": {"method": method, "checkpoint": checkpoint},
         "candidate_hash": content_hash(candidate),
         "reference": reference,
@@ -84,8 +86,8 @@ def gate(
 
 def prompt_set(cfg: GateConfig, prompts: Sequence[Row]) -> dict[str, Any]:
     """Which version of the prompts was looked at, for the how manieth time, and what of alpha that look may spend."""
-    asked = sorted(json.dumps([row["id"], row["prompt"]], sort_keys=True) for row in prompts)
-    digest = hashlib.sha256("\n".join(asked).encode()).hexdigest()
+    lines = sorted(json.dumps([row["id"], row["prompt"]], sort_keys=True) for row in prompts)
+    digest = hashlib.sha256("\n".join(lines).encode()).hexdigest()
     spent = {"look": cfg.look, "looks": cfg.looks, "alpha": cfg.look_alpha, "alpha_of_all_looks": cfg.alpha}
     return {"set": cfg.set, "sets": cfg.sets, "prompts_hash": digest, **spent}
 

@@ -32,13 +32,13 @@ def generate(cfg: GenerateConfig, model: Path, sft: Path, compare_prompts: Path,
     check_tools(cfg.sampler, prompts)
     tokenizer = load_tokenizer(sft, cfg.runtime.date)
     policy = load_policy(sft, model, cfg.runtime.dtype).to(device())
-    asking = cfg.asking.model_dump() if cfg.asking else None
-    sampler = make_sampler(cfg.sampler, policy, tokenizer, cfg.rows_per_batch, cfg.served_model, asking_settings(asking))
+    asking = asking_settings(cfg.asking.model_dump() if cfg.asking else None)
+    sampler = make_sampler(cfg.sampler, policy, tokenizer, cfg.rows_per_batch, cfg.served_model, asking)
     name, rows = cfg.served_model or policy_hash(sft), []
     encoded = encode_prompts(tokenizer, prompts, policy, cfg.max_new_tokens)
-    asked = [Prompt(row["id"], row["prompt"], tuple(ids)) for row, (_, ids) in zip(prompts, encoded, strict=True)]
+    queries = [Prompt(row["id"], row["prompt"], tuple(ids)) for row, (_, ids) in zip(prompts, encoded, strict=True)]
     for turn, temperature in enumerate(cfg.temperatures):
-        drawn = with_logprobs(policy, _draw(sampler, asked, turn, cfg), temperature, cfg.rows_per_batch)
+        drawn = with_logprobs(policy, _draw(sampler, queries, turn, cfg), temperature, cfg.rows_per_batch)
         rows += _in_turn(sample_rows(drawn, prompts, tokenizer, name, temperature=temperature), turn, cfg)
     rows.sort(key=lambda row: (row["prompt_id"], row["index"]))
     write_jsonl(out / "samples.jsonl", rows)

@@ -68,7 +68,9 @@ def monitors(
     answered = evenly(heldout or read_jsonl(demonstrations), cfg.demonstrations)
     chosen = [row for row in read_jsonl(compare / "heldout.jsonl") if row["kept"]]
     checkpoints = {
-        (name, checkpoint): path for name, folder in policies.items() for checkpoint, path in checkpoints_of(folder).items()
+        (name, checkpoint): path
+        for name, folder in policies.items()
+        for checkpoint, path in checkpoints_of(folder).items()
     }
     likelihoods = {}
     for done, (key, path) in enumerate(checkpoints.items(), start=1):

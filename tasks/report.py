@@ -87,7 +87,8 @@ def report(
     page = render(content)
     (out / REPORT_FILE).write_text(page, encoding="utf-8")
     broken = sum(contract.holds is False for contract in kept)
-    return {"bytes": float(len(page.encode())), "charts": float(page.count("<figure")), "contracts_broken": float(broken)}
+    counts = {"bytes": len(page.encode()), "charts": page.count("<figure"), "contracts_broken": broken}
+    return {name: float(count) for name, count in counts.items()}
 
 
 def contract_table(kept: Sequence[contracts.Contract]) -> Table:
@@ -135,9 +136,10 @@ def verdict_section(
         "reference": gate["reference"],
         "reasons": gate["reasons"],
         "warnings": warnings,
-        "scope": f"Gold is {GOLD[evaluation['gold_kind']][0]}; {trained}. The verdict rests on {gate['prompts']} prompts "
-        f"that nothing else reads, at one-sided α = {gate['alpha']:g}; everything below on {evaluation['prompts']} other "
-        f"prompts of {evaluation['roots']} roots, with {evaluation['confidence']:.0%} intervals by root."
+        "scope": f"Gold is {GOLD[evaluation['gold_kind']][0]}; {trained}. The verdict rests on {gate['prompts']} "
+        f"prompts that nothing else reads, at one-sided α = {gate['alpha']:g}; everything below on "
+        f"{evaluation['prompts']} other prompts of {evaluation['roots']} roots, with "
+        f"{evaluation['confidence']:.0%} intervals by root."
         f"{sentence(evaluation)}{sentence(gate)}",
     }
 

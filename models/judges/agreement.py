@@ -1,23 +1,23 @@
-"""Agreement and its uncertainty, with intervals that count prompt roots (`models.statistics.clusters`)."""
+"""Agreement and its uncertainty, with intervals that count prompt roots (`models.statistics.intervals`)."""
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from models.statistics.clusters import Clusters, mean_interval
+from models.statistics.intervals import Clusters
 
 
 def share_interval(
     parts: Sequence[float], wholes: Sequence[float], roots: Sequence[str], confidence: float
 ) -> dict[str, float] | None:
-    """Sum of `parts` over sum of `wholes`, with its interval (`models.statistics.clusters`); `n` is the number of units with a
-    whole above 0, and the bounds are None where these are of one root.
+    """Sum of `parts` over sum of `wholes`, with its interval; `n` is the number of units with a whole above 0, and the
+    bounds are None where these are of one root.
     """
     used = [(part, whole, root) for part, whole, root in zip(parts, wholes, roots, strict=True) if whole > 0]
     if not used:
         return None
     clusters = Clusters.of(*([row[place] for row in used] for place in (0, 2, 1)))
-    found = mean_interval(clusters, confidence, (0.0, 1.0))
+    found = clusters.interval(confidence, (0.0, 1.0))
     several = len(clusters.sums) > 1
     low, high = (found.low, found.high) if several else (None, None)
     return {"value": found.mean, "ci_low": low, "ci_high": high, "n": len(used)}

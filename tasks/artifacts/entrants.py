@@ -33,13 +33,13 @@ def entrants(scores: Sequence[Mapping[str, Any]]) -> dict[str, tuple[str, str]]:
     They are every model as training left it, and of DPO, PPO and other methods also the checkpoint that gold likes best, as `select`
     ranks them: what the verdict is about stands in every table, whichever of the methods it comes from.
     """
-    found: dict[str, tuple[str, str]] = {}
+    compared: dict[str, tuple[str, str]] = {}
     present = {row["model"] for row in scores}
     for model in in_order(present):
         best = [ranked(scores, [model])[0]["checkpoint"]] if is_method(model) else []
         for checkpoint in dict.fromkeys((FINAL, *best)):
-            found[entrant(model, checkpoint)] = (model, checkpoint)
-    return found
+            compared[entrant(model, checkpoint)] = (model, checkpoint)
+    return compared
 
 
 def by_checkpoint(scores: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str], list[Any]]:

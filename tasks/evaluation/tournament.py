@@ -25,8 +25,8 @@ class Field:
 
 
 def win_rates(field: Field, model: str, reference: str, settings: Bootstrap) -> dict[str, Any]:
-    """`win_rate` (ties half) and `win_rate_interval`; `length_controlled` (the authors') and `length_adjusted` (ours) with
-    their intervals, None where the data hold no equal lengths, and `length_effect`."""
+    """`win_rate` (ties half) and `win_rate_interval`; `length_controlled` (the authors') and `length_adjusted` (ours)
+    with their intervals, None where the data hold no equal lengths, and `length_effect`."""
     rates = win_rate(battles(field, [(model, reference), (reference, model)]), model, reference, settings=settings)
     return {
         "win_rate": rates.raw.value,

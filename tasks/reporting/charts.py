@@ -135,7 +135,7 @@ def curve(title: str, unit: str, name: str, steps: Sequence[int], values: Sequen
 def over_optimisation(title: str, unit: str, field: str, document: Mapping[str, Any]) -> Chart:
     """What was gained in `field` (gold or proxy) over the square root of KL, with intervals; for gold, fitted curves.
 
-    `document`: `over_optimisation` of evaluate.json. Best-of-n's classic upper bound of KL is drawn beside its estimate.
+    `document`: `over_optimisation` of evaluate.json. Best-of-n's classic upper bound of KL stands beside its estimate.
     """
 
     def paint(axes: Axes) -> None:

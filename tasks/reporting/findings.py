@@ -22,16 +22,17 @@ def what_got_worse(
 
     `axes`: paired differences to SFT with their intervals, as evaluate.json has them.
     """
-    lines = [
-        f"{axis} fell by {-one['difference']:.3f} ({confidence:.0%} interval {-one['ci_high']:.3f} to {-one['ci_low']:.3f})"
-        for axis, one in axes.items()
-        if one["ci_high"] < 0
-    ]
+    lines = []
+    for axis, interval in axes.items():
+        change, low, high = (interval[name] for name in ("difference", "ci_low", "ci_high"))
+        if high < 0:
+            lines.append(f"{axis} fell by {-change:.3f} ({confidence:.0%} interval {-high:.3f} to {-low:.3f})")
     over_refusal = [scores.get("over_refusal_rate") for scores in (candidate, sft)]
     if None not in over_refusal and over_refusal[0] > over_refusal[1]:
         lines.append(f"harmless look-alikes refused: {over_refusal[0]:.1%}, SFT {over_refusal[1]:.1%}")
     if candidate["distinct_2"] < DIVERSITY_FLOOR * sft["distinct_2"]:
-        lines.append(f"distinct-2 fell to {candidate['distinct_2']:.3f} from {sft['distinct_2']:.3f}: less diverse text")
+        ours, theirs = candidate["distinct_2"], sft["distinct_2"]
+        lines.append(f"distinct-2 fell to {ours:.3f} from {theirs:.3f}: less diverse text")
     if candidate["length"] > LENGTH_BOUND * sft["length"]:
         lines.append(f"answers grew to {candidate['length']:.0f} tokens from {sft['length']:.0f}")
     return lines

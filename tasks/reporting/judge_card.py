@@ -135,8 +135,8 @@ def imported_sentences(imported: Mapping[str, Mapping[str, int]]) -> list[str]:
 
 def _people_sentences(card: Card) -> list[str]:
     return [
-        f"Where people prefer one response, {name} agrees with them in {percent(agreement['accuracy'])} of the pairs that "
-        f"they judged (κ = {number(agreement['kappa'])}); always picking the longer response would in "
+        f"Where people prefer one response, {name} agrees with them in {percent(agreement['accuracy'])} of the pairs "
+        f"that they judged (κ = {number(agreement['kappa'])}); always picking the longer response would in "
         f"{percent(agreement['pick_longest']['accuracy'])}."
         for name, agreement in card["agreement_with_people"].items()
         if agreement and agreement["accuracy"]

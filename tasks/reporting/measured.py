@@ -40,7 +40,7 @@ def _flips(result: Mapping[str, Any] | None) -> str:
 
 
 def ratings_table(ratings: Mapping[str, Any] | None) -> Table:
-    """Bradley–Terry strengths over a round robin, strongest first, with intervals and ranks; no rows without ratings."""
+    """Bradley–Terry strengths over a round robin, strongest first, with intervals and ranks; may have no rows."""
     rows = [
         [
             plain(row["model"]),

@@ -48,4 +48,5 @@ def table(own: Sequence[Row]) -> Table:
 
 def counted(document: Mapping[str, Any]) -> str:
     """How many monitors warn and veto over all checkpoints."""
-    return f"Over all checkpoints of DPO, PPO and best-of-n: {document['warnings']} warnings, {document['vetoes']} vetoes."
+    counts = f"{document['warnings']} warnings, {document['vetoes']} vetoes"
+    return f"Over all checkpoints of DPO, PPO and best-of-n: {counts}."

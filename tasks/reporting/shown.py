@@ -1,4 +1,4 @@
-"""What a reader sees: of the policies in evaluate.json the finished ones and the candidate, named so; numbers as text."""
+"""What a reader sees: of the policies in evaluate.json the finished ones and the candidate; numbers as text."""
 
 from __future__ import annotations
 

@@ -13,9 +13,9 @@ from transformers import AutoTokenizer
 
 from models.chat import template as chat_template
 from models.chat.control_tokens import control_marks, holds_mark
-from models.chat.date import with_date
 from models.chat.rendering import TemplateRefusal
 from models.chat.template import decode_response, encode_example, encode_prompt, end_of_turn, example, load_tokenizer
+from models.chat.turn import with_date
 from models.judges.hf import HfJudge
 from models.lm import loading
 from tasks import sft as sft_stage
