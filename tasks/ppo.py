@@ -187,9 +187,9 @@ def metrics(result: PpoResult) -> dict[str, float]:
         return {"steps_asked": result.steps_asked, "steps_done": 0, "stopped_by_guard": 1.0}
     first, last = result.history[0], result.history[-1]
     shown = ("score", "kl", "entropy", "eos_rate", "clip_fraction", "value_loss")
-    numbers = {f"{name}_first": first[name] for name in shown if name in first}
-    numbers |= {f"{name}_last": last[name] for name in shown if name in last}
+    ends = {f"{name}_first": first[name] for name in shown if name in first}
+    ends |= {f"{name}_last": last[name] for name in shown if name in last}
     return finite_metrics({
         "steps_asked": result.steps_asked, "steps_done": result.steps_done,
-        "stopped_by_guard": float(result.stop_reason is not None), **numbers,
+        "stopped_by_guard": float(result.stop_reason is not None), **ends,
     })

@@ -19,8 +19,8 @@ PACKAGES = ("models", "tasks", "flows")
 REFERENCE = re.compile(r"\w+(\.\w+)+:\w+")  # module:object, as models/registry.py resolves it
 RERUNS = """# Which stages run again for a change in each package
 
-From dvc.yaml, by `python -m tests.import_closure`; a test compares. A number in brackets: for a change in so many of the
-package's modules. A stage after one that ran again runs only if what that one wrote is different. A change in a stage's
+From dvc.yaml, by `python -m tests.import_closure`; a test compares. A number in brackets: for a change in so many of
+the package's modules. A stage after one that ran again runs only if what that one wrote is different. A change in a stage's
 own file at the top of tasks/ makes that stage run again, and one in flows/ none.
 
 | Package | Modules | Stages |

@@ -67,13 +67,13 @@ class Form:
     ) -> dict[str, Any]:
         """What the row says, by our fields. beside: the columns of what every form may have."""
         paths = {**self.columns, **self.optional}
-        found = {name: look_up(row, path) for name, path in paths.items()}
+        values_of = {name: look_up(row, path) for name, path in paths.items()}
         own = {part for column in paths.values() for part in head(column)}
         for name in beside.keys() - paths.keys():
             values = [look_up(row, column) for column in beside[name] if column not in own]
-            found[name] = next((value for value in values if says_something(value)), None)
+            values_of[name] = next((value for value in values if says_something(value)), None)
         return {
-            name: value for name, value in found.items()
+            name: value for name, value in values_of.items()
             if value is not None and (name not in BESIDE or says_something(value))
         }
 

@@ -2,8 +2,8 @@
 
 A dependency's name is the name of the parameter that receives it:
 `artifacts/sft` → `sft`; `artifacts/data/rl_prompts.jsonl` → `rl_prompts`; `metrics/gate.json` → `gate_metrics`;
-`${model.path}` → `model`; `${item.policy}` → `policy`. Code binds to nothing. What a stage reads of several models is
-one mapping (`grouped`).
+`${model.path}` → `model`; `${item.policy}` → `policy`. Code binds to nothing. What a stage reads of several models
+is one mapping (`grouped`).
 """
 
 from __future__ import annotations
