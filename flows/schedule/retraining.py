@@ -7,7 +7,6 @@ promotion by content hashes; the decision is written last.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -30,6 +29,7 @@ from flows.serving import champion
 from flows.serving.request import Request
 from flows.settings import Settings, read_sections, read_settings, settings_in
 from flows.storage import commit_clone, data, gc_lock, shared_runs
+from tasks.common import file_lock
 
 Listener = Callable[[Session], Any]
 SHARED_COMMIT = "refs/plumb/commits/"
@@ -38,12 +38,8 @@ KEPT_CLONES = 3  # of retrainings: this one, and two to look at
 
 @dataclass(frozen=True)
 class Champion:
-    """Who serves when a retraining starts: version and packaged md5; None and "none" when nobody does.
+    """Who serves when a retraining starts, by packaged md5, or "none"; align: the run in MLflow that made it."""
 
-    align: the run in MLflow that made it.
-    """
-
-    number: int | None
     package: str
     align: str = ""
 
@@ -78,27 +74,20 @@ def champion_now(client, name: str) -> Champion:
     """
     version = registry.read(client, name).champion
     if version is None:
-        return Champion(None, NOBODY)
+        return Champion(NOBODY)
     if registry.PACKAGE not in version.tags:
         raise ValueError(
             f"{version.uri} is champion without the tag {registry.PACKAGE}, so no gate can compare with it; "
             "promote a packaged candidate first: plumb promote"
         )
-    return Champion(version.number, version.tags[registry.PACKAGE], version.tags.get(registry.RUN, ""))
+    return Champion(version.tags[registry.PACKAGE], version.tags.get(registry.RUN, ""))
 
 
 @contextlib.contextmanager
 def my_turn(state: Path, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
-    """Hold retraining on this PLUMB_STATE; others wait, and a dead process holds nothing."""
-    state.mkdir(parents=True, exist_ok=True)
-    with (state / "retrain.lock").open("a", encoding="utf-8") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            waiting()
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        with gc_lock.run_under_way(state):
-            yield
+    """Hold retraining on this PLUMB_STATE; others wait."""
+    with file_lock.held(state / "retrain.lock", busy=lambda _: waiting()), gc_lock.run_under_way(state):
+        yield
 
 
 def resolve_commit(root: Path, wanted: str | None) -> str:
@@ -111,9 +100,12 @@ def resolve_commit(root: Path, wanted: str | None) -> str:
     name = wanted or "HEAD"
     if not _knows(root, name) and git.answers(root, "remote", "get-url", "origin"):
         git.answers(root, "fetch", "--quiet", "origin", f"{SHARED_COMMIT}{name}")
-    if not _knows(root, name):
-        raise ValueError(f"git knows no commit {name!r} in {root}; commit the project, or name another (commit)")
-    return git.git(root, "rev-parse", "--verify", f"{name}^{{commit}}")
+    try:
+        return git.git(root, "rev-parse", "--verify", f"{name}^{{commit}}")
+    except git.GitError:
+        raise ValueError(
+            f"git knows no commit {name!r} in {root}; commit the project, or name another (commit)"
+        ) from None
 
 
 def _knows(root: Path, name: str) -> bool:
