@@ -14,7 +14,7 @@ from models.statistics import intervals as statistics
 from models.statistics.best_of_n import best_of_n as expected_best_of_n
 from models.statistics.best_of_n import kl_upper_bound
 from models.statistics.bootstrap import Bootstrap
-from models.statistics.clusters import Bounds
+from models.statistics.intervals import Bounds
 from tasks.answering.second_turn import SCORES_FILE as SECOND_TURN_SCORES
 from tasks.answering.second_turn import read_second_turns
 from tasks.artifacts.champion import CHAMPION
