@@ -13,11 +13,11 @@ from tasks.common.errors import DataError
 from tasks.common.rows import Row, read_jsonl, write_jsonl
 from tasks.config.compare import CompareConfig
 from tasks.judging.call_log import CallLog
-from tasks.judging.labelling import Judged, JudgedPair, asking_numbers, described, judge_pairs, make_asker
+from tasks.judging.labelling import Judged, JudgedPair, asking_metrics, described, judge_pairs, make_asker
 from tasks.judging.making import make_pool
 from tasks.judging.pairing import check_raters, drawn_prompts, mean_rating, samples_by_prompt
 from tasks.judging.splits import split_by_root
-from tasks.judging.templates import with_templates
+from tasks.judging.templates import with_template
 
 
 def compare(
@@ -36,7 +36,7 @@ def compare(
     samples = read_jsonl(generate / "samples.jsonl") if cfg.given != "only" else []
     specs = [judge.model_dump() for judge in cfg.judges] if cfg.given != "only" else []
     prompts = prompts_by_id(read_jsonl(compare_prompts))
-    judges = make_pool(with_templates(specs), shown_samples(samples, prompts), cfg.runtime.date)
+    judges = make_pool([with_template(spec) for spec in specs], shown_samples(samples, prompts), cfg.runtime.date)
     for judge in judges:
         if isinstance(judge, HumanJudge):
             print(f"judge {judge.name!r}, rows that people wrote: {judge.counts.named}")
@@ -56,7 +56,7 @@ def compare(
     write_jsonl(out / "heldout.jsonl", heldout)
     _write_verdicts(cfg, judged, judges, specs, out)
     counts = {"train": len(train), "heldout": len(heldout), "given": len(given), "duplicates": duplicates}
-    numbers = {**judge_numbers(judged.pairs, judges, cfg.tie_margin), **asking_numbers(asker, judges, judged)}
+    numbers = {**judge_numbers(judged.pairs, judges, cfg.tie_margin), **asking_metrics(asker, judges, judged)}
     return {name: float(value) for name, value in {**counts, **numbers}.items()}
 
 
@@ -188,7 +188,7 @@ def pair_row(pair: JudgedPair, judges: Sequence[Judge], tie_margin: float) -> Ro
             who: value
             for judge in judges
             if isinstance(judge, HumanJudge)
-            for who, value in judge.said(pair.prompt, pair.a["response"], pair.b["response"]).items()
+            for who, value in judge.annotations(pair.prompt, pair.a["response"], pair.b["response"]).items()
         },
     }
 

@@ -23,7 +23,8 @@ LIGHT_TASKS = {"tasks"} | {
     f"tasks.{name}"
     for name in (
         "artifacts artifacts.champion artifacts.contracts common common.errors common.plain_yaml "
-        "common.progress common.rows common.yaml_versions common.hashes config data data.collecting data.columns data.contents data.example "
+        "common.progress common.rows common.yaml_versions common.hashes config data data.collecting data.contents "
+        "data.example "
         "data.fields data.forms data.marks data.messages data.reading data.rendering data.tables data.values "
         "intake intake.forgetting intake.held_data intake.inbound intake.ledger intake.rows judging "
         "judging.costs judging.templates preflight preflight.outside prepare reporting reporting.judge_card "

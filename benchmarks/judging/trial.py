@@ -18,7 +18,8 @@ from benchmarks.child import ROOT
 from benchmarks.judging.accuracy import accuracy, agreement, difference, ranked_pairs
 from benchmarks.judging.labelling import BOTH, SAME_PAIRS, SINGLE, Labelled, label_all
 from benchmarks.material import config, pulled_params
-from models.judges import Scorer, make_scorer
+from models.judges import Scorer
+from models.judges.oracle import OracleScorer
 from models.judges.reward_model import RewardModelScorer
 from tasks.common.rows import Row, read_jsonl, write_jsonl
 from tasks.compare import compare, prompts_by_id
@@ -85,7 +86,7 @@ def make_world() -> World:
         file = ARTIFACTS / "data" / "select_prompts.jsonl"
         generate(settings, model, sft, file, Path(folder))
         answers = read_jsonl(Path(folder) / "samples.jsonl")
-    scorer = make_scorer("oracle", weights=params["gold"]["weights"])
+    scorer = OracleScorer(params["gold"]["weights"])
     return World(
         params, model, sft, read_jsonl(ARTIFACTS / "generate" / "samples.jsonl"),
         read_jsonl(ARTIFACTS / "data" / "compare_prompts.jsonl"), heldout_answers(answers, read_jsonl(file), scorer),

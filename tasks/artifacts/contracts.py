@@ -37,23 +37,23 @@ def check(cfg: ContractsConfig, documents: Mapping[str, Document], method: str |
 
     `method`: the candidate's; None before one is selected.
     """
-    found: list[Contract] = []
+    contracts: list[Contract] = []
     if "evaluate" in documents:
-        found.append(sft_beats_base(documents["evaluate"]))
+        contracts.append(sft_beats_base(documents["evaluate"]))
     if "judge" in documents:
-        found.append(judge_beats_longest(documents["judge"]))
+        contracts.append(judge_beats_longest(documents["judge"]))
     if "reward" in documents:
-        found += reward_beats_baselines(documents["reward"])
+        contracts += reward_beats_baselines(documents["reward"])
     if "ppo" in documents:
-        found.append(ppo_starts_at_sft(documents["ppo"], cfg.kl_at_start))
+        contracts.append(ppo_starts_at_sft(documents["ppo"], cfg.kl_at_start))
     if "evaluate" in documents:
-        found.append(training_reaches_best_of_n(documents["evaluate"], cfg.single_sample_share, method))
-    return found
+        contracts.append(training_reaches_best_of_n(documents["evaluate"], cfg.single_sample_share, method))
+    return contracts
 
 
 def under(contracts: Sequence[Contract], method: str) -> list[Contract]:
     """Those that a candidate of `method` stands on: a DPO candidate has not met the reward model, say."""
-    return [contract for contract in contracts if contract.stage in GROUND[method]]
+    return [contract for contract in contracts if contract.stage in GROUND.get(method, ("sft", "compare", method))]
 
 
 def broken(contracts: Sequence[Contract]) -> Contract | None:
@@ -81,8 +81,8 @@ def sft_beats_base(evaluation: Document) -> Contract:
     if base is None:
         return contract(None, "the base did not answer")
     gain, low, high = -base["difference"], -base["ci_high"], -base["ci_low"]
-    said = f"gold {gain:+.3f} [{low:+.3f}, {high:+.3f}] above the base"
-    return contract(low > 0, said)
+    sentence = f"gold {gain:+.3f} [{low:+.3f}, {high:+.3f}] above the base"
+    return contract(low > 0, sentence)
 
 
 def judge_beats_longest(card: Document) -> Contract:
@@ -96,11 +96,11 @@ def judge_beats_longest(card: Document) -> Contract:
     if labels["ci_low"] is None:
         return contract(None, "all judged pairs belong to one root, which says nothing of others")
     theirs = max(longest["value"], 1 - longest["value"])  # pairs of one length are half right either way
-    said = (
+    sentence = (
         f"labels agree with gold in {labels['value']:.1%} [{labels['ci_low']:.1%}, {labels['ci_high']:.1%}] of pairs, "
         f"the {'longest' if theirs == longest['value'] else 'shortest'} in {theirs:.1%}"
     )
-    return contract(labels["ci_low"] > theirs, said)
+    return contract(labels["ci_low"] > theirs, sentence)
 
 
 def reward_beats_baselines(metrics: Document) -> Iterator[Contract]:

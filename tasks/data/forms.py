@@ -21,9 +21,8 @@ from typing import Any
 from tasks.common.errors import ConfigError
 from tasks.config.data import CONTENT_FIELDS
 from tasks.config.data import FORMS as NAMED_FORMS
-from tasks.data.columns import Column, head, look_up
 from tasks.data.messages import CALLS
-from tasks.data.values import says_something
+from tasks.data.values import Column, head, look_up, says_something
 
 GIVES_TWO = ("chosen", "answers", "score")
 GIVES_ONE = ("messages", "completion", *GIVES_TWO)

@@ -20,7 +20,7 @@ from tasks.config.compare import CompareConfig
 from tasks.judging.call_log import CallLog
 from tasks.judging.labelling import make_asker
 from tasks.judging.making import make_pool
-from tasks.judging.templates import with_templates
+from tasks.judging.templates import with_template
 from tasks.runner.params import read_params, stage_config
 from tasks.tools.inspection import SHIPPED_PARAMS
 from tasks.tools.labelled_pairs import Columns, Labelled, read_labelled, verdict_of_gap
@@ -122,7 +122,7 @@ def judged(
                           f"name one of kind {', '.join(ASKABLE)}")
     if max_calls is not None:
         cfg = cfg.model_copy(update={"budget": cfg.budget.model_copy(update={"max_calls": max_calls})})
-    judges = make_pool(with_templates(specs), date=cfg.runtime.date)
+    judges = make_pool([with_template(spec) for spec in specs], date=cfg.runtime.date)
     asker = make_asker(cfg, judges, CallLog())
     texts = [(prompt, pair.a, pair.b) for prompt, pair in zip(labelled.prompts, labelled.pairs, strict=True)]
     verdicts = ask_both_orders(asker, judges, texts, key=str(cfg.runtime.seed))

@@ -6,7 +6,7 @@ import pytest
 from benchmarks.judging import orders, trial
 from benchmarks.judging.accuracy import agreement, difference, over_seeds, ranked_pairs
 from benchmarks.judging.labelling import BOTH, SAME_PAIRS, SINGLE, Labelled, halves, label_all
-from models.judges import make_scorer
+from models.judges.oracle import OracleScorer
 from tasks.common.rows import read_jsonl, write_jsonl
 from tasks.compare import compare, prompts_by_id
 from tasks.runner.params import read_params
@@ -146,7 +146,7 @@ def world(tmp_path_factory):
         {"id": f"{row['id']}#{index}", "prompt_id": row["id"], "index": index, "response": text, "finished": True}
         for row in (*prompts, *heldout) for index, text in enumerate(ANSWERS)
     ]  # fmt: skip
-    scorer = make_scorer("oracle", weights=params["gold"]["weights"])
+    scorer = OracleScorer(params["gold"]["weights"])
     known = {row["id"] for row in prompts}
     ours = [sample for sample in samples if sample["prompt_id"] in known]
     others = [sample for sample in samples if sample["prompt_id"] not in known]

@@ -54,8 +54,8 @@ def staged(tmp_path):
     write_jsonl(tmp_path / "evaluate" / "scores.jsonl", before)
     levels = {"padding": {"level": "ok", "sentence": "fine"}, "praise": {"level": "veto", "sentence": "too much"}}
     for name, wanted in (("calm", {"padding"}), ("loud", {"padding", "praise"})):
-        found = {key: value for key, value in levels.items() if key in wanted}
-        document = {"models": {"ppo": {"final": {"monitors": found}}}}
+        monitors = {key: value for key, value in levels.items() if key in wanted}
+        document = {"models": {"ppo": {"final": {"monitors": monitors}}}}
         (tmp_path / f"{name}.json").write_text(json.dumps(document))
     for name, document in contract_documents(ppo=0.09).items():
         (tmp_path / f"{name}.json").write_text(json.dumps(document))

@@ -21,7 +21,7 @@ NAMES = ("base", "sft", "dpo", "ppo", "best_of_n")
 
 def evaluation_document():
     def model(name, gold):
-        numbers = {
+        values = {
             "gold": {"mean": gold, "ci_low": gold - 0.03, "ci_high": gold + 0.03},
             "helpfulness": gold, "honesty": 1 - gold / 2, "length": 20.0, "distinct_2": 0.4, "proxy": gold * 3,
             "intervals": {}, "refusal_rate": 0.9, "over_refusal_rate": 0.1,
@@ -30,8 +30,8 @@ def evaluation_document():
                 "sycophancy": {"flips": 1, "known": 3, "pairs": 4},
             },
         }
-        return {**numbers, "kl_upper_bound": 1.83} if name == "best_of_n" else {
-            **numbers, "kl": gold, "kl_standard_error": 0.05}
+        return {**values, "kl_upper_bound": 1.83} if name == "best_of_n" else {
+            **values, "kl": gold, "kl_standard_error": 0.05}
 
     models = {name: model(name, 0.4 + 0.1 * index) for index, name in enumerate(NAMES)}
     difference = {"difference": 0.1, "ci_low": 0.05, "ci_high": 0.15, "win_rate": 0.6, "axes": CHANGED}
@@ -60,8 +60,8 @@ def evaluation_document():
 
 def point(kl, gold, **fields):
     interval = [gold - 0.02, gold + 0.02]
-    numbers = {"kl": kl, "distance": max(kl, 0) ** 0.5, "gold": gold, "proxy": gold * 3}
-    return {**numbers, "gold_interval": interval, "proxy_interval": [3 * end for end in interval], **fields}
+    values = {"kl": kl, "distance": max(kl, 0) ** 0.5, "gold": gold, "proxy": gold * 3}
+    return {**values, "gold_interval": interval, "proxy_interval": [3 * end for end in interval], **fields}
 
 
 FINDINGS = [

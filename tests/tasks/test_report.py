@@ -4,7 +4,6 @@ import re
 from html.parser import HTMLParser
 from typing import get_args
 
-import pytest
 
 from tasks.common.rows import write_jsonl
 from tasks.config.gold import GoldConfig

@@ -10,9 +10,9 @@ CFG = ContractsConfig(kl_at_start=1e-4, single_sample_share=0.8, waived=())
 
 
 def test_judged_pairs_of_one_root_tell_nothing():
-    found = contract_documents()
-    found["judge"]["panel"]["agreement_with_reference"]["all"]["accuracy"] |= {"ci_low": None, "ci_high": None}
-    contract = contracts.judge_beats_longest(found["judge"])
+    documents = contract_documents()
+    documents["judge"]["panel"]["agreement_with_reference"]["all"]["accuracy"] |= {"ci_low": None, "ci_high": None}
+    contract = contracts.judge_beats_longest(documents["judge"])
     assert contract.holds is None and "one root" in contract.sentence
 
 

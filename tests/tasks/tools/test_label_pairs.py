@@ -55,7 +55,7 @@ def test_a_file_that_comes_back_can_be_read(tmp_path, name):
         write_jsonl(tmp_path / "said.jsonl", said)
         shown = stage.shown_samples(SAMPLES, stage.prompts_by_id(PROMPTS))
         judge = read_verdicts("people", tmp_path / "said.jsonl", shown, VerdictForm())
-        assert judge.counts.used == len(rows) and judge.said(PROMPTS[0], back[0]["first_text"], back[0]["second_text"])
+        assert judge.counts.used == len(rows) and judge.annotations(PROMPTS[0], back[0]["first_text"], back[0]["second_text"])
     with pytest.raises(DataError, match="exists, and may hold verdicts already"):
         write_pairs(tmp_path / name, rows)
 
