@@ -148,7 +148,8 @@ def _make_trainer(
 
 def reward_signals(weights: Mapping[str, float], context: SignalContext) -> list[RewardSignal]:
     """What `ppo.rewards` asks for, the reward model first; a weight of 0 leaves a signal out."""
-    names = sorted((name for name, weight in weights.items() if weight), key=lambda name: (name != "reward_model", name))
+    used = (name for name, weight in weights.items() if weight)
+    names = sorted(used, key=lambda name: (name != "reward_model", name))
     return [RewardSignal(name, partial(SIGNALS[name], context), weights[name]) for name in names]
 
 

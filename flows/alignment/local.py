@@ -1,7 +1,6 @@
 """`plumb align` in the project at hand: checks, a private Prefect server where none runs, the flow, the result."""
 
 import contextlib
-import fcntl
 import os
 import signal
 from pathlib import Path
@@ -17,6 +16,7 @@ from flows.history.left_open import is_alive
 from flows.hosting import login, tracking_server
 from flows.settings import read_settings
 from flows.storage import gc_lock
+from tasks.common import file_lock
 
 
 class Prefect:
@@ -169,22 +169,19 @@ def only_one(root: Path, wait: bool = False):
 
     Raises ValueError naming the process that holds it, unless it is to wait for that. A dead process holds nothing.
     """
-    path = root / ".dvc" / "tmp" / "plumb.lock"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+", encoding="utf-8") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            if not wait:
-                handle.seek(0)
-                holder = handle.read().strip() or "unknown"
-                raise ValueError(
-                    f"another plumb align (process {holder}) works in {root}; wait for it, or use a second clone"
-                ) from None
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        handle.truncate(0)
-        handle.write(str(os.getpid()))
-        handle.flush()
+
+    def busy(file) -> None:
+        if not wait:
+            file.seek(0)
+            holder = file.read().strip() or "unknown"
+            raise ValueError(
+                f"another plumb align (process {holder}) works in {root}; wait for it, or use a second clone"
+            )
+
+    with file_lock.held(root / ".dvc" / "tmp" / "plumb.lock", busy=busy) as file:
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
         yield
 
 

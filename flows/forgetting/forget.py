@@ -53,7 +53,7 @@ def forget(root: Path, traced: Traced, step: Step = lambda name: None) -> Buried
     """
     rules = intake.read_rules(root)
     place = intake.clone_place(state_dir(root))
-    with intake.alone(place.with_name(f"{place.name}.lock")), intake.full_disk_in_one_line():
+    with intake.alone(place), intake.full_disk_in_one_line():
         step("locked")
         try:
             for _ in range(intake.ROUNDS):

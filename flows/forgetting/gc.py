@@ -6,9 +6,7 @@ What would go is said first. Whatever goes, goes so that a kill half-way only me
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
-import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +24,7 @@ from flows.storage import gc_lock
 from flows.storage.objects import FOLDER_ENDING, Objects
 from flows.storage.removing import Item, folder_item, left_over, remove
 from flows.storage.workspace import project_in, repository
+from tasks.common import file_lock
 
 CLONES_NOT_OURS = ("intake", "promotions")  # come and go with the command that made them
 RUN_CACHE, OBJECTS, CLONES, CHECKPOINTS, LOGS, MODELS, LEFT_OVER = (
@@ -75,8 +74,7 @@ def nobody_else(root: Path, state: Path) -> Iterator[list[Path]]:
         clones = clones_in(root, state)
         for folder in (root, *clones):
             stack.enter_context(only_one(folder))
-        place = intake.clone_place(state)
-        stack.enter_context(intake.alone(place.with_name(f"{place.name}.lock")))
+        stack.enter_context(intake.alone(intake.clone_place(state)))
         yield clones
 
 
@@ -163,21 +161,8 @@ def _old(folder: Path, since: float | None, locks: Path | None = None) -> Iterat
     """Folders that nobody has written to since the oldest run that is kept began, nor holds now."""
     for path in sorted(folder.glob("[!.]*")) if since is not None else ():
         newest = max((p.lstat().st_mtime for p in (path, *path.rglob("*"))), default=0.0)
-        if newest < since and not (locks and _is_held(locks / path.name)):
+        if newest < since and not (locks and file_lock.is_held(locks / path.name)):
             yield folder_item(path) if path.is_dir() else Item(path, path.stat().st_size)
-
-
-def _is_held(lock: Path) -> bool:
-    if not lock.exists():
-        return False
-    handle = os.open(lock, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(handle)
-    return False
 
 
 def _models(folder: Path, kept: Kept) -> Iterator[Item]:

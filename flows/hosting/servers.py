@@ -1,7 +1,6 @@
 """Prefect and MLflow servers on this machine: a private one for a single run, or those of `plumb up`."""
 
 import contextlib
-import fcntl
 import json
 import os
 import socket
@@ -14,6 +13,7 @@ from pathlib import Path
 from flows.graph.running import end_session, supervised_command
 from flows.hosting import login
 from flows.redact import without_login
+from tasks.common import file_lock
 
 HOST = "127.0.0.1"
 UP_ENVIRONMENT = ".prefect/up.env"  # what a shell sources beside a `plumb up`
@@ -122,13 +122,12 @@ def announcing(root: Path) -> Iterator[Callable[[str, str], None]]:
     Raises ValueError where another one is. A dead process holds nothing.
     """
     path, environment = _notice(root), root / UP_ENVIRONMENT
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+", encoding="utf-8") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            where = _announced(path, "prefect") or "starting"
-            raise ValueError(f"plumb up runs for {root} already ({where}); use it, or stop it first") from None
+
+    def refuse(_) -> None:
+        where = _announced(path, "prefect") or "starting"
+        raise ValueError(f"plumb up runs for {root} already ({where}); use it, or stop it first")
+
+    with file_lock.held(path, busy=refuse) as handle:
         handle.truncate(0)
 
         def announce(prefect_url: str, mlflow_url: str) -> None:
@@ -167,20 +166,10 @@ def mlflow_address() -> str | None:
 
 
 def _announced(path: Path, server: str) -> str | None:
-    """The address of a server of the `plumb up` that wrote it, while that lives."""
+    """The address of a server of the `plumb up` that wrote it, while that lives: by now another project's servers may
+    listen there.
+    """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))[server] if _is_held(path) else None
+        return json.loads(path.read_text(encoding="utf-8"))[server] if file_lock.is_held(path) else None
     except (OSError, ValueError, KeyError):
         return None
-
-
-def _is_held(path: Path) -> bool:
-    """Whether the `plumb up` that wrote it lives: by now another project's servers may listen at its address."""
-    try:
-        with path.open(encoding="utf-8") as handle:
-            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:
-        pass
-    return False

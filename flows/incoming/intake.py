@@ -8,7 +8,6 @@ bytes.
 """
 
 import contextlib
-import fcntl
 import shutil
 import socket
 import time
@@ -27,6 +26,7 @@ from flows.incoming.intake_objects import Outcome, Reads
 from flows.settings import read_sections
 from flows.storage import data, data_line
 from flows.storage.data_line import Clone
+from tasks.common import file_lock
 from tasks.common.errors import kind_of
 from tasks.common.rows import Row
 from tasks.intake.held_data import HeldData, Rules, marks_of
@@ -67,7 +67,7 @@ def take_in(
         raise Failure("intake.inbox in params.yaml is null; set it to s3://BUCKET/PREFIX, or give --inbox")
     reads = Reads(Inbox(url, rules.intake.attempts), rules.intake)
     place = clone_place(state_dir(root))
-    with alone(place.with_name(f"{place.name}.lock")), full_disk_in_one_line():
+    with alone(place), full_disk_in_one_line():
         step("locked")
         try:
             for _ in range(ROUNDS):
@@ -94,13 +94,9 @@ def read_rules(root: Path) -> Rules:
     return Rules(sections["data"], sections["intake"], tuple(weights), marks)
 
 
-@contextlib.contextmanager
-def alone(lock: Path) -> Iterator[None]:
-    """Wait for another intake of this project on this machine; a dead process holds nothing."""
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    with open(lock, "a", encoding="utf-8") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
+def alone(place: Path) -> contextlib.AbstractContextManager:
+    """Work in `clone_place`; waits for another intake of this project on this machine."""
+    return file_lock.held(place.with_name(f"{place.name}.lock"))
 
 
 @contextlib.contextmanager

@@ -7,7 +7,6 @@ promotion by content hashes; the decision is written last.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -30,6 +29,7 @@ from flows.serving import champion
 from flows.serving.request import Request
 from flows.settings import Settings, read_sections, read_settings, settings_in
 from flows.storage import commit_clone, data, gc_lock, shared_runs
+from tasks.common import file_lock
 
 Listener = Callable[[Session], Any]
 SHARED_COMMIT = "refs/plumb/commits/"
@@ -85,16 +85,9 @@ def champion_now(client, name: str) -> Champion:
 
 @contextlib.contextmanager
 def my_turn(state: Path, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
-    """Hold retraining on this PLUMB_STATE; others wait, and a dead process holds nothing."""
-    state.mkdir(parents=True, exist_ok=True)
-    with (state / "retrain.lock").open("a", encoding="utf-8") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            waiting()
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        with gc_lock.run_under_way(state):
-            yield
+    """Hold retraining on this PLUMB_STATE; others wait."""
+    with file_lock.held(state / "retrain.lock", busy=lambda _: waiting()), gc_lock.run_under_way(state):
+        yield
 
 
 def resolve_commit(root: Path, wanted: str | None) -> str:

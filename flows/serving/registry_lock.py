@@ -9,7 +9,6 @@ dead process is cleared at once by the next holder of the same file lock, and by
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import random
 import time
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from flows.history import registry
+from tasks.common import file_lock
 
 CLAIM = "plumb.claim."
 CLAIM_SECONDS = 240.0  # after this, others take a claim for dead
@@ -66,14 +66,10 @@ def hold(client, name: str, state: Path, wait: float = WAIT_SECONDS) -> Iterator
 
 
 def _lock_file(file, name: str, deadline: float) -> None:
-    while True:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return
-        except BlockingIOError:
-            if time.monotonic() > deadline:
-                raise ValueError(f"another process of this machine holds the registry of {name}; try later") from None
-            time.sleep(random.uniform(*POLL_SECONDS))
+    while not file_lock.take(file):
+        if time.monotonic() > deadline:
+            raise ValueError(f"another process of this machine holds the registry of {name}; try later")
+        time.sleep(random.uniform(*POLL_SECONDS))
 
 
 def _place(file) -> str:

@@ -5,35 +5,28 @@ What a run restores or makes may be what gc found unneeded a moment before, also
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import sys
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
+
+from tasks.common import file_lock
 
 FILE = "gc.lock"
 
 
-@contextlib.contextmanager
-def run_under_way(state: Path) -> Iterator[None]:
-    """While inside, no gc begins; waits for one that is at work. A dead process holds nothing."""
-    with (state / FILE).open("a", encoding="utf-8") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            print("plumb gc is at work; waiting", file=sys.stderr)
-            fcntl.flock(handle, fcntl.LOCK_SH)
-        yield
+def run_under_way(state: Path) -> AbstractContextManager:
+    """While inside, no gc begins; waits for one that is at work."""
+    return file_lock.held(
+        state / FILE, shared=True, busy=lambda _: print("plumb gc is at work; waiting", file=sys.stderr)
+    )
 
 
-@contextlib.contextmanager
-def no_run_under_way(state: Path) -> Iterator[None]:
+def no_run_under_way(state: Path) -> AbstractContextManager:
     """While inside, runs wait. Raises ValueError where one is under way."""
-    with (state / FILE).open("a", encoding="utf-8") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ValueError(
-                f"a run is under way that uses PLUMB_STATE={state}, so nothing is freed; run plumb gc when it has ended"
-            ) from None
-        yield
+
+    def refuse(_) -> None:
+        raise ValueError(
+            f"a run is under way that uses PLUMB_STATE={state}, so nothing is freed; run plumb gc when it has ended"
+        )
+
+    return file_lock.held(state / FILE, busy=refuse)

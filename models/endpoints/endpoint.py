@@ -142,9 +142,9 @@ class Endpoint:
         if isinstance(certificate, ssl.SSLCertVerificationError):
             return EndpointError(self._distrust(certificate))
         cause = getattr(error, "os_error", error)
-        said = self.shown(f"{type(cause).__name__} {cause}")
+        words = self.shown(f"{type(cause).__name__} {cause}")
         if isinstance(error, aiohttp.ClientConnectorSSLError):
-            return EndpointError(f"{self.owner}: {self.address} does not speak TLS ({said}); correct the address in "
+            return EndpointError(f"{self.owner}: {self.address} does not speak TLS ({words}); correct the address in "
                                  f"{self.url_variable}, to http:// if that is what it speaks")
         if isinstance(error, aiohttp.InvalidURL):
             return EndpointError(f"{self.owner}: {self.address} is no address; correct {self.url_variable}")
@@ -152,10 +152,10 @@ class Endpoint:
             return Passing(f"{self.owner}: {self.address} gave no answer in {self.timeout_seconds:g} s",
                            may_be_paid=True)
         if isinstance(error, (aiohttp.ClientResponseError, aiohttp.ClientPayloadError)):
-            return Passing(f"{self.owner}: {self.address} answers with {said}", may_be_paid=True)
+            return Passing(f"{self.owner}: {self.address} answers with {words}", may_be_paid=True)
         # A connection that broke may have carried the request.
         sent = not isinstance(error, aiohttp.ClientConnectorError)
-        return Passing(f"no connection to {self.address} ({self.url_variable}): {said}", may_be_paid=sent)
+        return Passing(f"no connection to {self.address} ({self.url_variable}): {words}", may_be_paid=sent)
 
     def _distrust(self, error: ssl.SSLCertVerificationError) -> str:
         untrusted = f"{self.owner}: the certificate of {self.address} is not trusted ({error.verify_message})"

@@ -1,4 +1,19 @@
-"""How a call to an endpoint can fail."""
+"""How a call to an endpoint can fail, and what is said of it."""
+
+from collections.abc import Mapping, Sequence
+
+SHOWN = 20  # questions without an answer, one line each
+
+
+def print_failures(owner: str, dropped: Mapping[str, str | None], failures: Sequence[str]) -> None:
+    """Which fields of a request a server refused, and what was sent in their places; what it did not answer."""
+    for name, place in dropped.items():
+        instead = f"with {place} in its place" if place else "without it"
+        print(f"{owner}: its server refuses {name}; it is asked {instead}")
+    for failure in failures[:SHOWN]:
+        print(failure)
+    if more := failures[SHOWN:]:
+        print(f"and {len(more)} more like these")
 
 
 class EndpointError(ValueError):

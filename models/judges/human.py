@@ -56,8 +56,8 @@ class ImportCounts:
     @property
     def named(self) -> str:
         """What is not zero, in words."""
-        found = [(one.name, getattr(self, one.name)) for one in fields(self)]
-        return ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in found if count) or "it has no rows"
+        counts = [(one.name, getattr(self, one.name)) for one in fields(self)]
+        return ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in counts if count) or "it has no rows"
 
 
 @dataclass
@@ -73,17 +73,17 @@ class HumanJudge:
     counts: ImportCounts = field(default_factory=ImportCounts)
 
     def compare(self, row: Row, first: str, second: str, *, key: str) -> Verdict:
-        said = self.said(row, first, second)
-        if not said:
+        annotations = self.annotations(row, first, second)
+        if not annotations:
             return Verdict(0.5, valid=False)
-        raw = ", ".join(f"{who}: {value:g}" for who, value in sorted(said.items()))
-        return Verdict(sum(said.values()) / len(said), raw=raw)
+        raw = ", ".join(f"{who}: {value:g}" for who, value in sorted(annotations.items()))
+        return Verdict(sum(annotations.values()) / len(annotations), raw=raw)
 
-    def said(self, row: Row, first: str, second: str) -> dict[str, float]:
+    def annotations(self, row: Row, first: str, second: str) -> dict[str, float]:
         """Annotator -> preference for `first`, for each who judged the pair."""
         one, other = text_sha256(first), text_sha256(second)
-        said = self.verdicts.get(_pair(prompt_sha256(row["prompt"]), one, other), {})
-        return {who: value if one <= other else 1 - value for who, value in said.items()}
+        annotations = self.verdicts.get(_pair(prompt_sha256(row["prompt"]), one, other), {})
+        return {who: value if one <= other else 1 - value for who, value in annotations.items()}
 
     def rate(self, row: Row, response: str) -> Ratings:
         return {}

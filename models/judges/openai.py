@@ -167,7 +167,7 @@ class OpenAIJudge:
             self.token_limit: self.max_tokens,
             **({} if self.temperature is None else {"temperature": self.temperature}),
             **({} if self.seed is None else {"seed": self.seed}),
-            **self._response_format(form, criteria, question.second is not None),
+            **_response_format(form, criteria, question.second is not None),
         }
         try:
             completion = await self.endpoint.post(body, before_another)
@@ -175,14 +175,6 @@ class OpenAIJudge:
             failure.cost = self.worst_cost(question) if failure.may_be_paid else 0.0
             raise
         return self._read(question, completion)
-
-    def _response_format(self, form: str, criteria: list[str], paired: bool) -> dict[str, Any]:
-        if form == "text":
-            return {}
-        if form == "json_object":
-            return {"response_format": {"type": "json_object"}}
-        schema = {"name": "judgement", "strict": True, "schema": answer_schema(criteria, paired)}
-        return {"response_format": {"type": "json_schema", "json_schema": schema}}
 
     def _read(self, question: Question, completion: Any) -> Reply:
         text = content_of(completion)
@@ -203,9 +195,9 @@ class OpenAIJudge:
             if self.format is None and cut_off and is_unfinished(text):
                 raise JudgeError(f"judge {self.name!r} thought until max_tokens={self.max_tokens} and gave no answer "
                                  "to its first question; raise its max_tokens in params.yaml") from None
-            choice, said = completion["choices"][0], text or refusal_of(completion["choices"][0]["message"])
+            choice, words = completion["choices"][0], text or refusal_of(completion["choices"][0]["message"])
             why = why_unreadable(choice, text, self.max_tokens, list(self.weights), question.second is not None)
-            reply = Reply(_invalid(question, said), said, *tokens, cost)
+            reply = Reply(_invalid(question, words), words, *tokens, cost)
             raise Unusable(self.endpoint.without_key(why), reply, final=self.temperature == 0) from None
         return Reply(answer, text, *tokens, cost)
 
@@ -222,6 +214,11 @@ class OpenAIJudge:
         if self.format is None:
             return JudgeError(f"{where}; correct the address in {self.url_variable}, which mostly ends in /v1")
         return Passing(where, cost=self.worst_cost(question))
+
+
+def _response_format(form: str, criteria: list[str], paired: bool) -> dict[str, Any]:
+    schema = {"json_schema": {"name": "judgement", "strict": True, "schema": answer_schema(criteria, paired)}}
+    return {} if form == "text" else {"response_format": {"type": form, **(schema if form == "json_schema" else {})}}
 
 
 def _invalid(question: Question, text: str) -> Answer:

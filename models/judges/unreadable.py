@@ -38,8 +38,8 @@ def _way_out(choice: Mapping[str, Any], message: Mapping[str, Any], text: str, m
     if cut and (is_unfinished(text) or _thoughts(message)):
         return f"it thought until max_tokens={max_tokens}: raise the judge's max_tokens, or switch its reasoning off"
     if cut:
-        return (f"max_tokens={max_tokens} cut it off: raise the judge's max_tokens, or give it a template that asks for "
-                "the verdict alone")
+        return (f"max_tokens={max_tokens} cut it off: raise the judge's max_tokens, or give it a template that asks "
+                "for the verdict alone")
     if _thoughts(message) and not text.strip():
         return ("see that the server's reasoning parser is the model's, or switch its reasoning off, and raise the "
                 "judge's epoch to ask again")
@@ -47,8 +47,8 @@ def _way_out(choice: Mapping[str, Any], message: Mapping[str, Any], text: str, m
 
 
 def _thoughts(message: Mapping[str, Any]) -> tuple[str, str] | None:
-    found = ((name, message.get(name)) for name in _THOUGHTS)
-    return next(((name, value) for name, value in found if isinstance(value, str) and value.strip()), None)
+    thoughts = ((name, message.get(name)) for name in _THOUGHTS)
+    return next(((name, value) for name, value in thoughts if isinstance(value, str) and value.strip()), None)
 
 
 def _shown(text: str) -> str:

@@ -6,7 +6,6 @@ gets changes no result. Nothing here imports torch, which must be told before it
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import subprocess
@@ -17,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tasks.common import file_lock
 from tasks.common.errors import ConfigError
 from tasks.common.progress import live_folder
 
@@ -117,7 +117,8 @@ def _hold(devices: Sequence[str], count: int) -> list[str]:
     folder = lock_folder()
     queue = _open(folder / "queue") if count > 1 else None
     if queue is not None:
-        fcntl.flock(queue, fcntl.LOCK_EX)
+        while not file_lock.take(queue):
+            time.sleep(POLL_SECONDS)
     held: list[str] = []
     said = False
     while len(held) < count:
@@ -136,9 +137,7 @@ def _hold(devices: Sequence[str], count: int) -> list[str]:
 
 def _try(path: Path) -> bool:
     handle = _open(path)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    if not file_lock.take(handle):
         os.close(handle)
         return False
     _held.append(handle)

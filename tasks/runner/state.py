@@ -7,7 +7,6 @@ not in DVC's key either: after an upgrade, a half-finished training goes on from
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
@@ -16,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Iterator, Mapping
 
+from tasks.common import file_lock
 from tasks.common.hashes import content_hash
 from tasks.runner.pipeline import Binding
 
@@ -70,10 +70,7 @@ def checkpoint_folder(stage: str, key: str) -> Iterator[Path]:
     trains again, but never writes beside us.
     """
     folder = checkpoint_path(stage, key)
-    locks = state_root() / "locks"
-    locks.mkdir(parents=True, exist_ok=True)
-    with open(locks / folder.name, "w", encoding="utf-8") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # the kernel frees it with the process
+    with file_lock.held(state_root() / "locks" / folder.name):
         folder.mkdir(parents=True, exist_ok=True)
         yield folder
         shutil.rmtree(folder, ignore_errors=True)

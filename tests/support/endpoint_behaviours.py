@@ -194,7 +194,7 @@ def documented() -> str:
         "connections and connections that\nbreak are asked again, `asking.attempts` times; too much to do is waited for "
         "until `asking.patience_seconds` end, and after a\nfew refusals in a row calls start only as fast as the server "
         "was seen to answer; more than `asking.failed_share` of a judge's\nquestions without an answer end the run. "
-        "`generate.sampler: openai` waits and asks again in the same way.\n\n"
+        "`generate.sampler: openai` waits, asks again and leaves out in the same way.\n\n"
         "| the endpoint answers | as does | when | Plumbline |\n| --- | --- | --- | --- |\n"
         f"{rows}\n"
     )

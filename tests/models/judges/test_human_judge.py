@@ -56,7 +56,7 @@ def test_people_are_averaged_and_mirrored(tmp_path):
     assert judge.compare(prompt(0), "bad", "good", key="").p_first == pytest.approx(0.5 / 3)
     assert not judge.compare(prompt(0), "good", "fair", key="").valid
     assert not judge.compare(prompt(1), "good", "bad", key="").valid, "the same texts, of another question"
-    assert judge.said(prompt(0), "bad", "good") == {"ann": 0.0, "bob": 0.0, "cy": 0.5}
+    assert judge.annotations(prompt(0), "bad", "good") == {"ann": 0.0, "bob": 0.0, "cy": 0.5}
     assert judge.counts.used == 3 and judge.rate(prompt(0), "good") == {}
 
 
@@ -209,7 +209,7 @@ def test_an_order_turned_round_is_a_contradiction_too(tmp_path):
 
 def test_one_person_is_one_however_the_name_is_typed(tmp_path):
     judge = judged(tmp_path, *(row(who=name) for name in ("ann lee", "Ann Lee ", "ANN  LEE")))
-    assert judge.said(prompt(0), "good", "bad") == {"ann lee": 1.0} and judge.counts.repeated == 2
+    assert judge.annotations(prompt(0), "good", "bad") == {"ann lee": 1.0} and judge.counts.repeated == 2
 
 
 # --- files ---

@@ -116,6 +116,13 @@ def test_caution(text, cautious):
         ("Contents\nIntroduction" + "." * 40 + "3\nNames" + "." * 40 + "9", False),
         ("Name: " + "_" * 40 + "Date: " + "-" * 40 + "Signed", False),
         ("The answer is " + "1 " * 30, True),
+        ("?!" * 8 + "..." * 3, True),
+        ("\U0001f389" * 20, True),
+        ("\U0001f468\u200d\U0001f469\u200d\U0001f467 " * 20, True),  # a family, of five signs
+        ("\U0001f389\U0001f382" * 12 + "!", True),
+        (" ".join(map(chr, range(0x1F34A, 0x1F34A + 24))), False),
+        ("".join(map(chr, range(0x1F34A, 0x1F34A + 24))) + "\U0001f389" * 5, False),
+        ("\U0001f468\u200d\U0001f469\u200d\U0001f467" * 4, False),
         ("Row, row, row your boat, gently down the stream. Merrily, merrily, merrily, merrily, life is dream.", False),
     ],
 )

@@ -10,7 +10,7 @@ from scipy.stats import binomtest
 from models.ratings.ratings import rate
 from models.ratings.separation import unbroken_rates
 from models.statistics.bootstrap import Bootstrap
-from models.statistics.clusters import exact_interval
+from models.statistics.intervals import exact_interval
 from tests.support.battle_tables import battles, mean_battles, ordered_pairs, round_robin
 
 FEW = Bootstrap(resamples=200)

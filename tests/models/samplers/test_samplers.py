@@ -344,6 +344,53 @@ def test_a_pause_of_more_than_two_minutes_is_waited_for(stand_in, monkeypatch):
     assert len(drawn) == 1 and 600 <= max(slept) <= 660
 
 
+FILTERED = (400, {"error": {"message": "The prompt was filtered", "code": "content_filter"}})
+SHARE = AskingSettings(attempts=2, first_wait=0.01, longest_wait=0.01, patience=1.0, failed_share=0.1)
+
+
+@pytest.mark.parametrize("refusals", [[FILTERED], [(413, {"error": "too large"})], [(500, {"error": "boom"})] * 2])
+@pytest.mark.parametrize("first", [True, False])
+def test_a_prompt_that_is_refused_for_good_is_left_out_and_shown(stand_in, capsys, refusals, first):
+    """Where it is the first of all, a harmless one is asked to see whether anything is answered."""
+    good = completion("Yes.", "stop")
+    stand_in.replies += [*refusals, good, good, good] if first else [good, *refusals, good]
+    sampler = OpenAISampler("m", stand_in.tokenizer, 1, SHARE)
+    drawn = sampler.sample(asked(3), 1, SETTINGS)
+    assert [one.prompt_id for one in drawn] == (["p1", "p2"] if first else ["p0", "p2"]) and not stand_in.replies
+    words = capsys.readouterr().out
+    assert words.count("\n") == len(sampler.failures) == 1
+    assert words.startswith(f"sampler openai left out an answer to prompt '{'p0' if first else 'p1'}': ")
+
+
+def test_more_than_the_share_ends_the_run_in_the_endpoints_words(stand_in):
+    """3 and a tenth of all 20 may be missing; of these, 5 are allowed and the sixth is one too many."""
+    stand_in.replies += [completion("Yes.", "stop"), *[FILTERED] * 6]
+    with pytest.raises(ValueError, match=r"The prompt was filtered.*6 of 20 answers are missing, more than 3 and 0.1 of all"):
+        OpenAISampler("m", stand_in.tokenizer, 1, SHARE).sample(asked(20), 1, SETTINGS)
+    assert len(stand_in.requests) == 7
+
+
+def test_a_server_that_refuses_every_prompt_is_named(stand_in):
+    """It answers a harmless one only."""
+    stand_in.replies += [FILTERED, completion("Good morning.", "stop"), FILTERED]
+    with pytest.raises(ValueError, match="The prompt was filtered.*no prompt was answered"):
+        OpenAISampler("m", stand_in.tokenizer, 1, SHARE).sample(asked(2), 1, SETTINGS)
+
+
+def test_generate_counts_what_is_left_out(stand_in, tmp_path):
+    """Of two prompts in two answers each the second answer to the second is refused."""
+    rows = [{"id": name, "root": name, "category": "c", "prompt": [{"role": "user", "content": "Say"}]} for name in "ab"]
+    write_jsonl(tmp_path / "prompts.jsonl", rows)
+    stand_in.replies += [completion(text, "stop") for text in ("One.", "Two.", "Three.")] + [FILTERED]
+    cfg = GenerateConfig(
+        runtime=RuntimeConfig(seed=0, threads=1, dtype="float32", date="2026-01-01"), samples_per_prompt=2,
+        temperatures=(1.0,), max_new_tokens=12, rows_per_batch=1, sampler="openai", served_model="m",
+    )
+    metrics = generate(cfg, tmp_path, tmp_path, tmp_path / "prompts.jsonl", tmp_path)
+    assert (metrics["samples"], metrics["left_out"]) == (3, 1)
+    assert [row["id"] for row in read_jsonl(tmp_path / "samples.jsonl")] == ["a#0", "a#1", "b#0"]
+
+
 def test_what_is_no_completion_names_the_address(stand_in):
     stand_in.replies.append((200, {"hello": "world"}))
     with pytest.raises(ValueError, match=f"no completion, but with .*hello.*correct the address in {URL_VARIABLE}"):

@@ -9,7 +9,7 @@ from statsmodels.regression.linear_model import OLS
 from statsmodels.stats.power import NormalIndPower
 
 from models.statistics import intervals as statistics
-from models.statistics.clusters import Clusters
+from models.statistics.intervals import Clusters
 
 
 def test_cluster_sums_by_hand():
