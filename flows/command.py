@@ -5,15 +5,15 @@ from pathlib import Path
 from typing import Any
 
 
-def console():
-    """Where results are printed, as they are: none of it is markup."""
+def console(**options: Any):
+    """Where results are printed, as they are: none of it is markup. options: of rich's Console."""
     import sys
 
     from rich.console import Console
 
     # Tables need room; where nobody watches a terminal, lines may be as long as they like.
     width = None if sys.stdout.isatty() else 160
-    return Console(width=width, emoji=False, markup=False, highlight=False)
+    return Console(**{"width": width, "emoji": False, "markup": False, "highlight": False, **options})
 
 
 def table(heads: Iterable[Any], rows: Iterable[Iterable[Any]], title: str | None = None):
