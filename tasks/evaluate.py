@@ -17,7 +17,7 @@ from models.statistics.bootstrap import Bootstrap
 from tasks.answering.second_turn import SCORES_FILE as SECOND_TURN_SCORES
 from tasks.answering.second_turn import read_second_turns
 from tasks.artifacts.champion import CHAMPION
-from tasks.artifacts.entrants import ORDER, TRAINED, by_checkpoint, entrants, training_order
+from tasks.artifacts.entrants import by_checkpoint, entrants, in_order, is_method, training_order
 from tasks.common.machine import prepare_torch
 from tasks.common.progress import report
 from tasks.common.rows import Row, read_jsonl, write_jsonl
@@ -60,7 +60,7 @@ def evaluate(
     prepare_torch(cfg.runtime)
     prompts = {row["id"]: row for row in read_jsonl(select_prompts)}
     folders = {**answers, "best_of_n": best_of_n}
-    answered = {name: read_jsonl(folders[name] / "answers.jsonl") for name in ORDER}
+    answered = {name: read_jsonl(folders[name] / "answers.jsonl") for name in in_order(folders)}
     if not answered[CHAMPION]:
         del answered[CHAMPION]  # none is in service
     check_pairing(answered, prompts)
@@ -103,8 +103,8 @@ def document(
     """evaluate.json: see DESIGN.md, Words on disk. doubts: for each entrant, the score rows of its second turns."""
     policies = by_checkpoint(scores)
     entered = {name: policies[policy] for name, policy in entrants(scores).items()}
-    in_order = sorted(policies, key=lambda policy: (policy[0], training_order(policy[1])))
-    trained = {policy: policies[policy] for policy in in_order if policy[0] in TRAINED}
+    by_step = sorted(policies, key=lambda policy: (policy[0], training_order(policy[1])))
+    trained = {policy: policies[policy] for policy in by_step if is_method(policy[0])}
     prompt_ids = sorted({row["prompt_id"] for row in entered["sft"]})
     roots = [prompts[prompt_id]["root"] for prompt_id in prompt_ids]
     bounds = statistics.score_bounds(scorer.kind, scorer.axes)
@@ -240,11 +240,11 @@ def checkpoint_gains(
 ) -> dict[str, list[dict[str, Any]]]:
     """What each checkpoint gained over SFT per prompt, by method in training order, with its mean KL in nats."""
     reference = {field: per_prompt(sft, prompt_ids, field) for field in ("gold", "proxy")}
-    gains: dict[str, list[dict[str, Any]]] = {method: [] for method in TRAINED}
+    gains: dict[str, list[dict[str, Any]]] = {}
     for (method, checkpoint), rows in trained.items():
         gained = {field: per_prompt(rows, prompt_ids, field) - start for field, start in reference.items()}
         kl = float(per_prompt(rows, prompt_ids, "kl").mean())
-        gains[method].append({"checkpoint": checkpoint, "kl": kl, **gained})
+        gains.setdefault(method, []).append({"checkpoint": checkpoint, "kl": kl, **gained})
     return gains
 
 

@@ -20,7 +20,7 @@ from models.monitors.finding import Finding, worst
 from models.monitors.survey import text_findings
 from models.statistics import intervals as statistics
 from tasks.answering.sampling import response_sums
-from tasks.artifacts.entrants import by_checkpoint, training_order
+from tasks.artifacts.entrants import by_checkpoint, is_method, training_order
 from tasks.artifacts.snapshots import FINAL, checkpoints_of
 from tasks.common import progress
 from tasks.common.machine import device, prepare_torch
@@ -31,7 +31,6 @@ from tasks.training.sides import encode_side
 
 REFERENCE = "sft"
 POOLED = "best_of_n"  # picks among samples of the reference
-MODELS = ("dpo", "ppo", POOLED)  # what the base says is nobody's hack
 Groups = Mapping[tuple[str, str], Sequence[Row]]
 
 
@@ -77,7 +76,8 @@ def monitors(
     for done, (key, path) in enumerate(checkpoints.items(), start=1):
         likelihoods[key] = measure_likelihoods(cfg, path, model, answered, chosen)
         progress.report(done, len(checkpoints), unit="policy")
-    measured = {key: findings(cfg, key, groups, prompts, likelihoods, data) for key in groups if key[0] in MODELS}
+    measured = {key: findings(cfg, key, groups, prompts, likelihoods, data) for key in groups
+                if is_method(key[0]) or key[0] == POOLED}
     rows = ({"model": key[0], "checkpoint": key[1], **one.document()} for key, of in measured.items() for one in of)
     write_jsonl(out / "findings.jsonl", rows)
     notes = dict.fromkeys(note for likelihood in likelihoods.values() for note in likelihood.notes)

@@ -53,7 +53,7 @@ def check(cfg: ContractsConfig, documents: Mapping[str, Document], method: str |
 
 def under(contracts: Sequence[Contract], method: str) -> list[Contract]:
     """Those that a candidate of `method` stands on: a DPO candidate has not met the reward model, say."""
-    return [contract for contract in contracts if contract.stage in GROUND[method]]
+    return [contract for contract in contracts if contract.stage in GROUND.get(method, ("sft", "compare", method))]
 
 
 def broken(contracts: Sequence[Contract]) -> Contract | None:

@@ -12,20 +12,31 @@ from tasks.artifacts.snapshots import FINAL, SELECTION_FILE, checkpoints_of
 from tasks.common.errors import DataError
 
 MODELS = ("base", "sft", "dpo", "ppo", "best_of_n")
-TRAINED = ("dpo", "ppo")  # those that keep checkpoints
 ORDER = (*MODELS, "champion")
+NO_METHODS = ("base", "sft", "best_of_n", "champion")  # no candidates; every other model is trained by a method
+
+
+def in_order(models: Iterable[str]) -> list[str]:
+    """Models as they are made; methods that are not ours stand after PPO."""
+    place = {name: float(index) for index, name in enumerate(ORDER)}
+    return sorted(models, key=lambda name: (place.get(name, place["ppo"] + 0.5), name))
+
+
+def is_method(model: str) -> bool:
+    """Whether it is a method's, which keeps checkpoints and may become the candidate."""
+    return model not in NO_METHODS
 
 
 def entrants(scores: Sequence[Mapping[str, Any]]) -> dict[str, tuple[str, str]]:
     """Name -> (model, checkpoint) of the policies that are compared, in pipeline order.
 
-    They are every model as training left it, and of DPO and PPO also the checkpoint that gold likes best, as `select`
+    They are every model as training left it, and of DPO, PPO and other methods also the checkpoint that gold likes best, as `select`
     ranks them: what the verdict is about stands in every table, whichever of the methods it comes from.
     """
     compared: dict[str, tuple[str, str]] = {}
     present = {row["model"] for row in scores}
-    for model in (one for one in ORDER if one in present):
-        best = [ranked(scores, [model])[0]["checkpoint"]] if model in TRAINED else []
+    for model in in_order(present):
+        best = [ranked(scores, [model])[0]["checkpoint"]] if is_method(model) else []
         for checkpoint in dict.fromkeys((FINAL, *best)):
             compared[entrant(model, checkpoint)] = (model, checkpoint)
     return compared

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from inspect import get_annotations
-from pathlib import Path
 from typing import Any
 
 from tasks.config.answers import AnswersConfig
@@ -33,7 +32,15 @@ from tasks.config.service import (
     TrackingConfig,
 )
 from tasks.config.sft import SftConfig
-from tasks.config.shared import ContractsConfig, Registry, RuntimeConfig, Section, ServingConfig, resolved
+from tasks.config.shared import (
+    STAGES_OF_OTHERS,
+    ContractsConfig,
+    RuntimeConfig,
+    Section,
+    ServingConfig,
+    is_here,
+    resolved,
+)
 
 SHARED: dict[str, type[Section]] = {
     "runtime": RuntimeConfig,
@@ -69,17 +76,9 @@ STAGES: dict[str, type[Section]] = {
 }
 
 
-OTHERS = Registry("stage", "plumbline.stages", {})
-
-
-def is_here(stage: str) -> bool:
-    """Whether a stage is a file at the top of tasks/; those of other packages are registered."""
-    return stage.isidentifier() and Path(__file__).parent.with_name(f"{stage}.py").is_file()
-
-
 def stage_function(stage: str) -> Callable[..., Any]:
     """The function of a stage. Raises ValueError for one that is neither ours nor registered."""
-    return resolved(f"tasks.{stage}:{stage}") if is_here(stage) else OTHERS[stage]
+    return resolved(f"tasks.{stage}:{stage}") if is_here(stage) else STAGES_OF_OTHERS[stage]
 
 
 def config_type(stage: str) -> type[Section]:

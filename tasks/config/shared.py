@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -87,6 +88,14 @@ class Registry:
         """The packages that register these names, with their versions; ours are of none. Raises as `outside` does."""
         entries = [self.outside(name) for name in names if name not in self.ours]
         return {entry.dist.name: entry.dist.version for entry in entries}
+
+
+STAGES_OF_OTHERS = Registry("stage", "plumbline.stages", {})
+
+
+def is_here(stage: str) -> bool:
+    """Whether a stage is a file at the top of tasks/; those of other packages are registered."""
+    return stage.isidentifier() and Path(__file__).parent.with_name(f"{stage}.py").is_file()
 
 
 def resolved(reference: Any) -> Any:

@@ -13,7 +13,7 @@ from models.statistics.intervals import Bounds
 from models.statistics.overoptimisation import LEAST_POINTS, Curve, Form, best_of_n_kls, distinct_kls, fit_curve
 from tasks.config.evaluate import EvaluateConfig
 
-FORMS: Mapping[str, Form] = {"best_of_n": "best_of_n", "ppo": "rl", "dpo": "rl"}
+FORMS: Mapping[str, Form] = {"best_of_n": "best_of_n"}  # of methods: "rl"
 
 
 def over_optimisation(
@@ -23,7 +23,7 @@ def over_optimisation(
     roots: Sequence[str],
     bounds: Bounds = None,
 ) -> dict[str, Any]:
-    """{"best_of_n" | "ppo" | "dpo": {"points": [...], "fit": {...} | None, "why_not": str | None}}.
+    """{"best_of_n" | "ppo" | "dpo" | …: {"points": [...], "fit": {...} | None, "why_not": str | None}}.
 
     A point: `kl` in nats, `distance` √KL, `gold` and `proxy` gained over SFT, with `gold_interval` and
     `proxy_interval`. Best-of-n's KL is the estimate of
@@ -37,7 +37,7 @@ def over_optimisation(
         bounds: gold's least and largest value; None for a gold without.
     """
     methods = {"best_of_n": best_of_n_points(pool), **gains}
-    return {name: _of_method(cfg, FORMS[name], points, roots, bounds) for name, points in methods.items()}
+    return {name: _of_method(cfg, FORMS.get(name, "rl"), points, roots, bounds) for name, points in methods.items()}
 
 
 def best_of_n_points(pool: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:

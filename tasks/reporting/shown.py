@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from tasks.artifacts.entrants import ORDER, entrant
+from tasks.artifacts.entrants import entrant, in_order
 
 Table = tuple[list[str], list[list[str]]]  # head, rows
 ABSENT = "–"
@@ -47,6 +47,6 @@ def labels(names: Iterable[str], candidate: Mapping[str, str] | None) -> dict[st
     """Name -> what a reader is told, of those that are shown, in the order in which the policies were made."""
     chosen = entrant(candidate["method"], candidate["checkpoint"]) if candidate else None
     kept = [name for name in names if " " not in name or name == chosen]
-    place = {name: index for index, name in enumerate(ORDER)}
-    ordered = sorted(kept, key=lambda name: (place.get(name.split()[0], len(ORDER)), name))
+    place = in_order({name.split()[0] for name in kept})
+    ordered = sorted(kept, key=lambda name: (place.index(name.split()[0]), name))
     return {name: f"{name}, candidate" if name == chosen else name for name in ordered}

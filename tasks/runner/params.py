@@ -14,17 +14,9 @@ from tasks.common.plain_yaml import parse_yaml
 from tasks.config.compare import CompareConfig
 from tasks.config.gold import GoldConfig
 from tasks.config.same_judge import gold_by_params, refusal
-from tasks.config.sections import (
-    OTHERS,
-    SHARED,
-    STAGES,
-    config_type,
-    is_here,
-    known_sections,
-    own_fields,
-    shared_sections,
-)
-from tasks.config.shared import Section, check_plugins
+from tasks.config.sections import SHARED, STAGES, config_type, known_sections, own_fields, shared_sections
+from tasks.config.shared import STAGES_OF_OTHERS, Section, check_plugins, is_here
+
 
 
 def read_params(path: Path) -> dict[str, Any]:
@@ -49,7 +41,7 @@ def read_params(path: Path) -> dict[str, Any]:
 def _mistakes(params: Mapping[str, Any], path: Path) -> list[str]:
     """All that is wrong with params, each in one line about one key; a section that is missing stands there once."""
     others = [str(name) for name in params if name not in known_sections()]
-    unknown = [name for name in others if not is_here(name) and not OTHERS.has(name)]
+    unknown = [name for name in others if not is_here(name) and not STAGES_OF_OTHERS.has(name)]
     mistakes = [f"unknown section {name!r}{_nearest(name, known_sections())}" for name in unknown]
     for section, model in SHARED.items():
         mistakes += _mistakes_of(lambda: _validate(model, _section(params, section), section))
@@ -108,7 +100,7 @@ def _stage_config(params: Mapping[str, Any], name: str) -> Any:
 def _without_plugins(stage: str, own: Mapping[str, Any]) -> dict[str, Any]:
     """The params of a stage of another package, which that package is stated beside."""
     try:
-        check_plugins(own.get("plugins", {}), OTHERS.packages([stage]))
+        check_plugins(own.get("plugins", {}), STAGES_OF_OTHERS.packages([stage]))
     except ValueError as error:
         raise _Mistakes(f"{stage}: {error}") from None
     return {key: value for key, value in own.items() if key != "plugins"}

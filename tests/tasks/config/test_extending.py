@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from pathlib import Path
 
 import pytest
 import yaml
@@ -15,12 +16,18 @@ from models.lm.loading import load_policy
 from models.monitors.answers import Answers
 from models.monitors.survey import text_findings
 from models.reward.model import reward_model_from_policy
+from tasks.artifacts.champion import ORIGIN_FILE
+from tasks.artifacts.entrants import entrants
 from tasks.common.errors import ConfigError
 from tasks.common.rows import read_jsonl, write_jsonl
 from tasks.compare import compare
+from tasks.config.sections import stage_function
 from tasks.evaluation.monitor_settings import monitor_settings
+from tasks.package import package
 from tasks.ppo import ppo
 from tasks.runner.params import read_params, stage_config
+from tasks.runner.pipeline import bind, grouped
+from tasks.select import select
 from tests.import_closure import ROOT
 from tests.support import prepare_rows
 from tests.support.evaluation_rows import answer, prompt
@@ -33,6 +40,7 @@ SETTINGS = {}
 for language, block in BLOCKS:
     if language == "yaml" and not block.startswith("# dvc.yaml"):
         SETTINGS |= yaml.safe_load(block)
+PINNED = [section for section, values in SETTINGS.items() if "plugins" in values]
 
 
 def code(name):
@@ -66,6 +74,7 @@ def install(site, version):
 def params(**changes):
     """The project's params with the page's; sections in `changes` on top."""
     every = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    every["chosen"] = {**every["sft"], "plugins": {PROJECT["name"]: PROJECT["version"]}, "epochs": 1.0, "batch_size": 4}
     for section, values in [*SETTINGS.items(), *changes.items()]:
         every[section] = {**every.get(section, {}), **values}
     return every
@@ -82,12 +91,12 @@ def test_every_settings_of_the_page_is_read(installed, tmp_path):
     assert done.stdout == "False\n"
 
 
-@pytest.mark.parametrize("section", SETTINGS)
+@pytest.mark.parametrize("section", PINNED)
 def test_another_version_must_be_stated(installed, tmp_path, section):
     """As nothing else of a stage's key tells that the package changed."""
     install(installed, "1.1")
     every = params()
-    for other in SETTINGS:
+    for other in (*PINNED, "chosen"):
         every[other]["plugins"] = {PROJECT["name"]: "1.0" if other == section else "1.1"}
     path = tmp_path / "params.yaml"
     path.write_text(yaml.safe_dump(every))
@@ -200,10 +209,48 @@ def test_the_stage_runs_alone_and_in_the_graph(installed, tmp_path):
     assert "didn't change" in run(*dvc, "repro").stdout
     install(installed, "1.1")
     every = params()
-    for section in SETTINGS:
+    for section in (*PINNED, "chosen"):
         every[section]["plugins"] = {PROJECT["name"]: "1.1"}
     (project / "params.yaml").write_text(yaml.safe_dump(every))
     assert "Running stage 'count_words'" in run(*dvc, "repro").stdout
+
+
+def test_the_method_trains_a_candidate(installed, tmp_path):
+    base = make_gpt2(tmp_path / "base")
+    rows = [{"id": f"c{i}", "category": "instruction", "prompt": [{"role": "user", "content": f"What is {i}?"}],
+             "chosen": [{"role": "assistant", "content": f"It is {i}."}]} for i in range(8)]
+    write_jsonl(tmp_path / "compare" / "train.jsonl", rows)
+    (tmp_path / "run").mkdir()
+    stage = stage_function("chosen")
+    assert stage(stage_config(params(), "chosen"), base, tmp_path / "compare", tmp_path / "out", tmp_path / "run")
+    scores = [{"model": model, "checkpoint": "final", "prompt_id": "p", "gold": gold, "kl": 0.0}
+              for model, gold in (("sft", 0.9), ("dpo", 0.2), ("ppo", 0.3), ("chosen", 0.4))]
+    write_jsonl(tmp_path / "evaluate" / "scores.jsonl", scores)
+    select(stage_config(params(), "select"), tmp_path / "evaluate", tmp_path / "select")
+    assert list(entrants(scores)) == ["sft", "dpo", "ppo", "chosen"]
+    policies = {"chosen": tmp_path / "out"}
+    package(stage_config(params(), "package"), base, policies, tmp_path / "select", tmp_path / "package")
+    assert json.loads((tmp_path / "package" / ORIGIN_FILE).read_text())["method"] == "chosen"
+    assert load_policy(tmp_path / "package")
+
+
+def test_the_method_stands_in_the_graph(installed):
+    graph = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
+    for name, entry in yaml.safe_load(code("dvc.yaml, beside what stands there"))["stages"].items():
+        stage = graph["stages"].setdefault(name, entry)
+        if stage is not entry:
+            stage.get("foreach", {}).update(entry.get("foreach", {}))
+            stage.get("deps", []).extend(entry.get("deps", []))
+    assert bind(graph, params(), "answers@chosen").inputs["policy"] == Path("artifacts/chosen")
+    for name in ("chosen", "evaluate", "monitors", "gate", "package"):
+        inputs = grouped(bind(graph, params(), name).inputs, stage_function(name).__annotations__)
+        assert set(inputs) < set(stage_function(name).__annotations__)
+        assert "chosen" in inputs.get("policies", inputs.get("answers", {"chosen": ...}))
+
+
+def test_sft_is_no_candidate():
+    with pytest.raises(ConfigError, match="select.methods.0: 'sft' is no method that candidates come from"):
+        stage_config(params(select={"methods": ["sft"]}), "select")
 
 
 def test_a_stage_runs_in_a_notebook(tmp_path, monkeypatch):
