@@ -8,9 +8,9 @@ import mlflow
 import pytest
 
 from flows.cli import chat
-from flows.history import lineage, registry
+from flows.history import lineage
 from flows.serving.rollback import roll_back
-from tests.support.promotion_worker import promote, state
+from tests.support.promotion_worker import promote
 from tests.support.registry_toy import against, project, world  # noqa: F401  fixtures
 
 pytestmark = pytest.mark.services  # real packages and MLflow: `make test-services`
