@@ -53,7 +53,7 @@ def heeded() -> Iterator[None]:
 
 
 def _watch(run_id, over: threading.Event) -> None:
-    """End what this process does once its run is cancelled, as SIGTERM does: align stops its stages, Prefect the rest."""
+    """Once its run is cancelled, end what this process does by SIGTERM: align stops its stages, Prefect the rest."""
     with get_client(sync_client=True) as client:
         while not over.wait(POLL_SECONDS):
             if _who_cancelled(client, run_id) is not None and not over.is_set():

@@ -1,6 +1,10 @@
 """What went wrong outside our own code: a server, a network, a disk, a setting of the user's."""
 
 
+def in_one_line(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
 class Failure(ValueError):
     """One line for the user. `may_pass` when it can pass by itself, so that trying again can help."""
 

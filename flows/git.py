@@ -30,14 +30,12 @@ def git(folder: Path, *arguments: str, **more: str) -> str:
         slow = f"`git {arguments[0]}` in {folder} took longer than {SECONDS} s; check the network"
         raise GitError(slow, may_pass=True) from None
     if answer.returncode != 0:
-        said = redact(" ".join(answer.stderr.split()))[-500:] or f"exit code {answer.returncode}"
-        full = "No space left" in said or "Disk quota" in said
-        message = (
-            f"no space left for git in {folder}: free some, then run again"
-            if full
-            else (f"`git {arguments[0]}` in {folder} said: {said}")
-        )
-        raise GitError(message, may_pass=arguments[0] in OVER_THE_NETWORK and "rejected]" not in said)
+        complaint = redact(" ".join(answer.stderr.split()))[-500:] or f"exit code {answer.returncode}"
+        full = "No space left" in complaint or "Disk quota" in complaint
+        message = f"`git {arguments[0]}` in {folder} said: {complaint}"
+        if full:
+            message = f"no space left for git in {folder}: free some, then run again"
+        raise GitError(message, may_pass=arguments[0] in OVER_THE_NETWORK and "rejected]" not in complaint)
     return answer.stdout.rstrip("\n")
 
 

@@ -28,8 +28,8 @@ def redact(text: str) -> str:
 
 def secrets_in(content: bytes) -> list[str]:
     """The names of the secret variables whose values stand in it. Short values are not sought: they may be words."""
-    found = {name: value.encode() for value, name in _secrets().items() if len(value) >= SURELY_SECRET}
-    return sorted(name for name, value in found.items() if value in content)
+    secrets = {name: value.encode() for value, name in _secrets().items() if len(value) >= SURELY_SECRET}
+    return sorted(name for name, value in secrets.items() if value in content)
 
 
 @contextlib.contextmanager
@@ -41,18 +41,18 @@ def redacted_errors() -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        whole, said = "".join(traceback.format_exception(error)), " ".join(str(error).split())
+        whole, message = "".join(traceback.format_exception(error)), " ".join(str(error).split())
         if redact(whole) == whole:
             raise
-        if redact(said) == said:
+        if redact(message) == message:
             raise error from None
-        raise Failure(redact(said), getattr(error, "may_pass", False)) from None
+        raise Failure(redact(message), getattr(error, "may_pass", False)) from None
 
 
 def _secrets() -> dict[str, str]:
     """Value to name."""
-    found = {value: name for name, value in os.environ.items() if SECRET_NAME.search(name)}
-    return {value: name for value, name in found.items() if len(value) >= SHORTEST_SECRET}
+    secrets = {value: name for name, value in os.environ.items() if SECRET_NAME.search(name)}
+    return {value: name for value, name in secrets.items() if len(value) >= SHORTEST_SECRET}
 
 
 def without_login(text: str) -> str:

@@ -1,7 +1,7 @@
 """The flow that runs a list of stages on the machine of a work pool, and the calls of it that make up a whole graph.
 
-A segment (flows/graph/pools.py) is one run of a deployment of `stages`. What its stages read is restored from the DVC remote
-where this machine's cache lacks it; what they made is pushed there. MLflow is told by whoever ran a stage.
+A segment (flows/graph/pools.py) is one run of a deployment of `stages`. What its stages read is restored from the DVC
+remote where this machine's cache lacks it; what they made is pushed there. MLflow is told by whoever ran a stage.
 Import this module after `flows.environment.prepare`: Prefect reads its settings when it is imported.
 """
 
@@ -78,8 +78,8 @@ def _run_and_push(root: Path, errand: Errand, share: Share) -> str:
 def run_segments(root: Path, place: Path, errand: Errand, deployments: Mapping[str, str]) -> None:
     """Run the whole graph, each segment where its pool is; the artifacts are then in the DVC remote.
 
-    deployments: flow.pools of params.yaml. What each cost is entered here, and told to the next, so that flow.budget holds
-    for all together. Raises StageError for a segment that failed.
+    deployments: flow.pools of params.yaml. What each cost is entered here, and told to the next, so that flow.budget
+    holds for all together. Raises StageError for a segment that failed.
     """
     from mlflow import MlflowClient
 
@@ -92,5 +92,5 @@ def run_segments(root: Path, place: Path, errand: Errand, deployments: Mapping[s
         run = cancelling.run_elsewhere(name, parameters)
         book.append(segment_cost.of(MlflowClient(), str(run.id), name, this))
         if run.state is None or not run.state.is_completed():
-            said = (run.state.message or run.state.name) if run.state else "it was not started"
-            raise StageError(segment.stages[0], "internal", f"{name} failed (run {run.name}): {said}", place)
+            ended = (run.state.message or run.state.name) if run.state else "it was not started"
+            raise StageError(segment.stages[0], "internal", f"{name} failed (run {run.name}): {ended}", place)

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
-from flows.environment import state_dir
 from flows.failure import Failure
 from flows.history.registry import now
 from flows.history.row_lineage import Traced
@@ -52,17 +52,8 @@ def forget(root: Path, traced: Traced, step: Step = lambda name: None) -> Buried
     Raises ValueError with one line for what the user can put right, among it a row that nobody knows.
     """
     rules = intake.read_rules(root)
-    place = intake.clone_place(state_dir(root))
-    with intake.alone(place), intake.full_disk_in_one_line():
-        step("locked")
-        try:
-            for _ in range(intake.ROUNDS):
-                found = _round(root, place, rules, traced, step)
-                if found is not None:
-                    return found
-        finally:
-            shutil.rmtree(place, ignore_errors=True)
-    raise Failure(f"intakes were first {intake.ROUNDS} times; {traced.row!r} is not forgotten: run again", True)
+    beaten = f"intakes were first {intake.ROUNDS} times; {traced.row!r} is not forgotten: run again"
+    return intake.until_first(root, lambda place: _round(root, place, rules, traced, step), step, beaten)
 
 
 def _round(root: Path, place: Path, rules: Rules, traced: Traced, step: Step) -> Buried | None:
@@ -87,8 +78,8 @@ def _round(root: Path, place: Path, rules: Rules, traced: Traced, step: Step) ->
         data.push(clone.path, clone.path / pointer, rules.intake.remote)
         step("stored")
     tainted = tuple(f"models:/{version['name']}/{version['version']}" for version in traced.versions)
-    found = [stone for held in stones.values() for stone in held] or [Tombstone(row, None)]
-    buried = [replace(stone, tainted=tainted) for stone in found]
+    marks = [stone for held in stones.values() for stone in held] or [Tombstone(row, None)]
+    buried = [replace(stone, tainted=tainted) for stone in marks]
     ledger.bury(buried, now(), before, intake.md5_of(clone.path / pointer))
     step("buried")
     pushed = intake.publish(root, clone, pointer, f"Forget {len(buried)} rows on request", step)
@@ -99,21 +90,21 @@ def _round(root: Path, place: Path, rules: Rules, traced: Traced, step: Step) ->
 
 def _take_out(folder: Path, rules: Rules, row: str, step: Step) -> dict[str, list[Tombstone]]:
     """The tombstones by file."""
-    found = {}
+    taken = {}
     for name, readers in readers_of(rules.data, rules.intake).items():
         stones = take_out(folder / name, readers, row, rules.data) if (folder / name).is_file() else []
         if stones:
-            found[name] = stones
+            taken[name] = stones
             step(f"took it out of {name}")
-    return found
+    return taken
 
 
-def _with_home(root: Path, clone: data_line.Clone, pointer: str, found: Buried) -> Buried:
+def _with_home(root: Path, clone: data_line.Clone, pointer: str, buried: Buried) -> Buried:
     """Give the working tree the data without the row, where what it holds is known and was not changed by hand."""
     names = [pointer, intake.ledger_of(pointer)]
     if not _went_this_way(root, clone, *names) or data.missing(root, [root / pointer]):
         remedy = f"the data of the working tree was changed by hand or is not here: {pointer} was left as it is"
-        return replace(found, home=False, remedy=remedy)
+        return replace(buried, home=False, remedy=remedy)
     for name in names:
         source, target = clone.path / name, root / name
         if source.is_dir():
@@ -121,7 +112,7 @@ def _with_home(root: Path, clone: data_line.Clone, pointer: str, found: Buried) 
         elif source.exists():
             shutil.copy2(source, target)
     data.pull(root, [root / pointer])
-    return found
+    return buried
 
 
 def _went_this_way(root: Path, clone: data_line.Clone, pointer: str, ledger: str) -> bool:
@@ -138,26 +129,23 @@ def _text(path: Path) -> str:
 # --- as text ---
 
 
-def show(found: Buried, traced: Traced, console) -> None:
+def show(buried: Buried, traced: Traced, console) -> None:
     """Print what was done, and what the row went into."""
-
-    def say(text: str, style: str = "") -> None:
-        console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
-
-    if found.files:
-        say(f"Forgotten: {found.row}, from {', '.join(found.files)}; pushed to {found.branch} and plumb/data")
-    elif found.branch:
-        say(f"Forgotten: {found.row}, which only older versions of the data hold; pushed to {found.branch}")
+    say = partial(console.print, soft_wrap=True)
+    if buried.files:
+        say(f"Forgotten: {buried.row}, from {', '.join(buried.files)}; pushed to {buried.branch} and plumb/data")
+    elif buried.branch:
+        say(f"Forgotten: {buried.row}, which only older versions of the data hold; pushed to {buried.branch}")
     else:
-        say(f"{found.row} was forgotten before")
-    if found.remedy:
-        say(f"{found.remedy}; take the newest (git checkout {found.commit or 'plumb/data'} -- data, dvc checkout data)",
-            "yellow")  # fmt: skip
-    for origin in found.origins:
-        say(f"The inbox still holds it: {origin}", "yellow")
+        say(f"{buried.row} was forgotten before")
+    if buried.remedy:
+        newest = f"git checkout {buried.commit or 'plumb/data'} -- data, dvc checkout data"
+        say(f"{buried.remedy}; take the newest ({newest})", style="yellow")
+    for origin in buried.origins:
+        say(f"The inbox still holds it: {origin}", style="yellow")
     for version in traced.versions:
         marks = "".join(f" @{alias}" for alias in version["aliases"])
-        say(f"Tainted: models:/{version['name']}/{version['version']}{marks} ({version['use']} by it)", "yellow")
+        say(f"Tainted: models:/{version['name']}/{version['version']}{marks} ({version['use']} by it)", style="yellow")
     say(f"It went into {len(traced.models)} models of {len(traced.comparisons)} sets of comparisons: "
-        f"plumb lineage --row {found.row}")  # fmt: skip
+        f"plumb lineage --row {buried.row}")  # fmt: skip
     say("plumb gc purges it from caches and records; plumb align trains without it.")

@@ -9,6 +9,7 @@ import contextlib
 import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -178,10 +179,7 @@ def _models(folder: Path, kept: Kept) -> Iterator[Item]:
 
 def show(plan: Plan, console) -> None:
     """Print what is kept and what would go."""
-
-    def say(text: str, style: str = "") -> None:
-        console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
-
+    say = partial(console.print, soft_wrap=True)
     say("Kept: " + "; ".join(plan.kept.reasons))
     if plan.shared_cache:
         say("The cache lies outside this project: only what its recorded runs made is freed there.")
@@ -189,7 +187,7 @@ def show(plan: Plan, console) -> None:
         if items:
             say(f"{len(items)} {kind}: {_size(sum(item.bytes for item in items))}")
             for item in items if kind not in (RUN_CACHE, OBJECTS) else ():  # their names are hashes
-                say(f"  {item.path}", "dim")
+                say(f"  {item.path}", style="dim")
     if plan.purge is not None and not plan.purge.empty:
         _show_purge(plan.purge, say)
     if plan.empty:

@@ -75,8 +75,8 @@ def _keep_versions(kept: Kept, client, name: str, runs: Mapping[str, Recorded]) 
             kept.reasons.append(f"{word} v{version.number}, which no run of this project made")
         elif run not in runs:
             raise ValueError(
-                f"{version.uri} ({word}) was made in MLflow run {run}, which has no dvc.lock: what it needs is not known, "
-                "so nothing is freed; restore the run, or move the alias"
+                f"{version.uri} ({word}) was made in MLflow run {run}, which has no dvc.lock: what it needs is not "
+                "known, so nothing is freed; restore the run, or move the alias"
             )
         else:
             kept.add(f"{word} v{version.number}", runs[run].lock)
@@ -95,16 +95,16 @@ def _keep_runs(kept: Kept, runs: list[Recorded], last: int) -> None:
 
 
 def _keep_evaluation_sets(kept: Kept, runs: list[Recorded]) -> None:
-    found = {
+    sets = {
         md5
         for run in runs
         for stage in made_stages(run.lock)
         for path, md5 in stage.outputs.items()
         if Path(path).name.split(".")[0] in EVALUATION_SETS
     }
-    kept.hashes |= found
-    if found:
-        kept.reasons.append(f"{len(found)} evaluation sets of {len(runs)} runs")
+    kept.hashes |= sets
+    if sets:
+        kept.reasons.append(f"{len(sets)} evaluation sets of {len(runs)} runs")
 
 
 def _keep_tree(kept: Kept, root: Path, reason: str) -> None:
@@ -153,10 +153,10 @@ def _pointed(text: str) -> set[str]:
 
 def _yaml(text: str) -> dict[str, Any]:
     try:
-        found = yaml.safe_load(text)
+        document = yaml.safe_load(text)
     except yaml.YAMLError:
         return {}
-    return found if isinstance(found, dict) else {}
+    return document if isinstance(document, dict) else {}
 
 
 def expanded(hashes: Iterable[str], objects: Objects) -> Iterator[str]:

@@ -24,22 +24,11 @@ class Logged:
 
 def find_logged(client, search: RowSearch, rows: set[str], since_ms: int) -> list[Logged]:
     """In the runs that went on after `since_ms`, and in all traces."""
-    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
-    found: list[Logged] = []
-    for run in _runs(client, experiments):
+    logged: list[Logged] = []
+    for run in experiments.all_runs(client):
         if not run.info.end_time or run.info.end_time >= since_ms:
-            found += [Logged(run.info.run_id, path) for path in _holding(client, run.info.run_id, "", search)]
-    return found + list(_traces(client, experiments, rows))
-
-
-def _runs(client, experiments: list[str]) -> Iterator:
-    token = None
-    while experiments:
-        page = client.search_runs(experiments, page_token=token)
-        yield from page
-        token = page.token
-        if not token:
-            return
+            logged += [Logged(run.info.run_id, path) for path in _holding(client, run.info.run_id, "", search)]
+    return logged + list(_traces(client, rows))
 
 
 def _holding(client, run: str, folder: str, search: RowSearch) -> Iterator[str]:
@@ -53,22 +42,17 @@ def _holding(client, run: str, folder: str, search: RowSearch) -> Iterator[str]:
                 yield artifact.path
 
 
-def _traces(client, experiments: list[str], rows: set[str]) -> Iterator[Logged]:
-    token = None
-    while experiments and rows:
-        page = client.search_traces(locations=experiments, page_token=token)
-        for trace in page:
-            asked = {str(span.attributes.get("prompt_id")) for span in trace.data.spans}
-            if asked & rows:
-                yield Logged(experiment=trace.info.experiment_id, trace=trace.info.trace_id)
-        token = page.token
-        if not token:
-            return
+def _traces(client, rows: set[str]) -> Iterator[Logged]:
+    ids = experiments.all_ids(client)
+    for trace in experiments.pages(client.search_traces, locations=ids) if ids and rows else ():
+        prompts = {str(span.attributes.get("prompt_id")) for span in trace.data.spans}
+        if prompts & rows:
+            yield Logged(experiment=trace.info.experiment_id, trace=trace.info.trace_id)
 
 
-def remove_logged(client, found: list[Logged]) -> None:
+def remove_logged(client, logged: list[Logged]) -> None:
     """What is gone already is no error."""
-    for one in found:
+    for one in logged:
         if one.trace:
             client.delete_traces(one.experiment, trace_ids=[one.trace])
         else:

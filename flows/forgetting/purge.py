@@ -77,24 +77,24 @@ class Purge:
         columns = data.get("columns")
         stay = _current_texts(root / data.get("path", "data"), RowSearch(stones, columns=columns))
         search = RowSearch(stones, stay, columns)
-        found = cls(state, stones, client=client, begun_ms=round(1000 * time.time()))
+        purge = cls(state, stones, client=client, begun_ms=round(1000 * time.time()))
         cache = {md5: objects.cache_path(md5) for md5 in objects.all() if not md5.endswith(FOLDER_ENDING)}
         readable = {md5: path for md5, path in cache.items() if not _is_weights(path)}
         for path in readable.values():
             search.learn(path.read_bytes())
         hits = [md5 for md5, path in readable.items() if search.holds(path.read_bytes())]
         hits.sort(key=lambda md5: _rank(readable[md5].read_bytes(), search))
-        found.cached = [Item(cache[md5], cache[md5].stat().st_size) for md5 in hits]
-        found.objects = sorted({*record["objects"], *hits})
-        found.remotes = {name: objects.remote(name) for name in remotes}
-        known = set(found.objects)
-        found.far = {name: _in_remote(store, search, known) for name, store in found.remotes.items()}
-        found.files = [*_in_trees(root, trees, search), *_in_state(state, search)]
-        found.answers = _count_answers(state, stones)
+        purge.cached = [Item(cache[md5], cache[md5].stat().st_size) for md5 in hits]
+        purge.objects = sorted({*record["objects"], *hits})
+        purge.remotes = {name: objects.remote(name) for name in remotes}
+        known = set(purge.objects)
+        purge.far = {name: _in_remote(store, search, known) for name, store in purge.remotes.items()}
+        purge.files = [*_in_trees(root, trees, search), *_in_state(state, search)]
+        purge.answers = _count_answers(state, stones)
         since = min((record["searched"].get(_name(stone), 0) for stone in stones), default=0)
-        found.logged = find_logged(client, search, {stone.row for stone in stones if stone.row}, since)
-        found.shown = find_shown(prefect, search) if prefect else []
-        return found
+        purge.logged = find_logged(client, search, {stone.row for stone in stones if stone.row}, since)
+        purge.shown = find_shown(prefect, search) if prefect else []
+        return purge
 
     def carry_out(self) -> None:
         """Remove it all. Repeated after a kill, it ends the same."""
@@ -146,8 +146,11 @@ def _rank(content: bytes, search: RowSearch) -> int:
 
 def _is_weights(path: Path) -> bool:
     with path.open("rb") as file:
-        head = file.read(WEIGHTS_HEAD)
-    return len(head) == WEIGHTS_HEAD and head[8:9] == JSON_START and head[5:8] == b"\0\0\0"
+        return _starts_weights(file.read(WEIGHTS_HEAD))
+
+
+def _starts_weights(head: bytes) -> bool:
+    return head[8:9] == JSON_START and head[5:8] == b"\0\0\0"
 
 
 def _data_params(root: Path) -> dict[str, Any]:
@@ -165,20 +168,18 @@ def _current_texts(folder: Path, search: RowSearch) -> set[str]:
 
 def _in_remote(store, search: RowSearch, known: set[str]) -> list[str]:
     """Known by hash, or found by reading: every object of the remote but weights is read once."""
-    found = []
+    hashes = []
     for md5 in store.all():
         if md5.endswith(FOLDER_ENDING):
             continue
         if md5 in known:
-            found.append(md5)
+            hashes.append(md5)
             continue
         with store.fs.open(store.oid_to_path(md5), "rb") as file:
             head = file.read(WEIGHTS_HEAD)
-            if head[8:9] == JSON_START and head[5:8] == b"\0\0\0":
-                continue
-            if search.holds(head + file.read()):
-                found.append(md5)
-    return found
+            if not _starts_weights(head) and search.holds(head + file.read()):
+                hashes.append(md5)
+    return hashes
 
 
 def _in_trees(root: Path, trees: Iterable[Path], search: RowSearch) -> Iterator[Item]:

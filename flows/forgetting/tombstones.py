@@ -19,5 +19,5 @@ def tombstones(root: Path) -> list[Tombstone]:
         if answers(root, "rev-parse", "--verify", "--quiet", f"{ref}^{{commit}}"):
             names = git(root, "ls-tree", "-r", "--name-only", ref, "--", "data").splitlines()
             texts += [git(root, "show", f"{ref}:./{name}") for name in names if name.endswith(f".intake/{OBJECTS}")]
-    found = [stone for text in texts for stone in tombstones_in(parse_jsonl(text.split("\n"), OBJECTS))]
-    return list(dict.fromkeys(found))
+    stones = [stone for text in texts for stone in tombstones_in(parse_jsonl(text.split("\n"), OBJECTS))]
+    return list(dict.fromkeys(stones))

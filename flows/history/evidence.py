@@ -121,18 +121,14 @@ def copy_path(gate_hash: str) -> str:
 # --- MLflow ---
 
 
-def _experiments(client) -> list[str]:
-    return [experiment.experiment_id for experiment in client.search_experiments()]
-
-
 def _stage_run(client, stage: str, tags: Mapping[str, str]):
     """The latest complete run of a stage with these tags."""
     where = " AND ".join(f"tags.`{key}` = '{value}'" for key, value in {STAGE: stage, COMPLETE: "true", **tags}.items())
-    found = client.search_runs(_experiments(client), filter_string=where, max_results=1)
-    if not found:
+    run = next(experiments.all_runs(client, where), None)
+    if run is None:
         what = ", ".join(f"{key.removeprefix('plumb.')} {value[:12]}" for key, value in tags.items())
         raise ValueError(f"MLflow has no complete run of {stage} with {what}; plumb align logs it")
-    return found[0]
+    return run
 
 
 def _gate_document(client, run, gate_hash: str) -> dict[str, Any]:
@@ -162,11 +158,11 @@ def _logged_model(client, run):
 def _parent_run(client, gate_run: str, package_run: str):
     where = f"tags.`{KIND}` = 'flow' AND attributes.status = 'FINISHED'"
     where += f" AND tags.`plumb.run.gate` = '{gate_run}' AND tags.`plumb.run.package` = '{package_run}'"
-    found = client.search_runs(_experiments(client), filter_string=where, max_results=1)
-    if not found:
+    run = next(experiments.all_runs(client, where), None)
+    if run is None:
         runs = f"gate {gate_run} and package {package_run}"
         raise ValueError(f"no finished plumb align in MLflow points to {runs}; run it again")
-    return found[0]
+    return run
 
 
 def _report(client, parent, pages: str | None) -> str:

@@ -9,7 +9,7 @@ import json
 import os
 import sqlite3
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -53,8 +53,8 @@ def state_in_sqlite(file: Path, name: str) -> tuple[str, str, str] | None:
 def moved_from(name: str) -> Path | None:
     """Where the experiment still keeps its artifacts, if that is beside the store of a project that was moved."""
     file = store_file(os.environ["MLFLOW_TRACKING_URI"])
-    found = state_in_sqlite(file, name) if file else None
-    old = local_path(found[2]) if found else None
+    state = state_in_sqlite(file, name) if file else None
+    old = local_path(state[2]) if state else None
     return old if old and old.name == FOLDER and old.resolve() != artifact_root() else None
 
 
@@ -98,6 +98,27 @@ def if_there(get: Callable[[str], Any], name: str) -> Any:
         if error.error_code == "RESOURCE_DOES_NOT_EXIST":
             return None
         raise
+
+
+def pages(search: Callable[..., Any], *where, **how) -> Iterator[Any]:
+    """What a search of MLflow's client gives, page by page."""
+    token = None
+    while True:
+        page = search(*where, **how, page_token=token)
+        yield from page
+        token = page.token
+        if not token:
+            return
+
+
+def all_ids(client) -> list[str]:
+    return [one.experiment_id for one in client.search_experiments()]
+
+
+def all_runs(client, where: str = "", order: str = "attributes.start_time DESC") -> Iterator[Any]:
+    """The runs of all experiments, the newest first."""
+    ids = all_ids(client)
+    return pages(client.search_runs, ids, where, order_by=[order]) if ids else iter(())
 
 
 def in_place(client) -> list[str]:

@@ -14,7 +14,7 @@ from typing import Any
 from flows.graph.stages import flatten
 from flows.history import experiments, records, registry
 from flows.history.evidence import copy_path
-from flows.history.recorded import read_lock
+from flows.history.recorded import owner, read_lock
 from flows.history.registry import Version
 from tasks.runner.pipeline import is_code
 
@@ -118,11 +118,7 @@ def _merged(stages: Mapping[str, Mapping[str, Any]], part: str) -> dict[str, str
 def outside_inputs(stages: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     """Path to md5 of what was given and not made: data and base model."""
     made = {path for stage in stages.values() for path in stage["outputs"]}
-    return {path: md5 for path, md5 in _merged(stages, "inputs").items() if not any(_within(path, out) for out in made)}
-
-
-def _within(path: str, folder: str) -> bool:
-    return path == folder or path.startswith(f"{folder}/")
+    return {path: md5 for path, md5 in _merged(stages, "inputs").items() if not owner(path, made)}
 
 
 def _judges(stages: Mapping[str, Mapping[str, Any]], params: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -150,25 +146,25 @@ JUDGE_DETAILS = ("weights", "training")  # left to --json
 COUNTS = ("pairs", "train", "heldout", "verdicts")
 
 
-def show(found: Mapping[str, Any], console) -> None:
+def show(lineage: Mapping[str, Any], console) -> None:
     """Print the lineage as a tree."""
     from rich.tree import Tree
 
-    model, run, code = found["model"], found["run"], found["code"]
+    model, run, code = lineage["model"], lineage["run"], lineage["code"]
     marks = "".join(f" @{alias}" for alias in model["aliases"])
     tree = Tree(_text(f"models:/{model['name']}/{model['version']}{marks}", "bold"))
     _add_facts(tree, {name: model[name] for name in MODEL_FACTS})
-    _add_evidence(tree, found["evidence"])
+    _add_evidence(tree, lineage["evidence"])
     branch = tree.add(_text(f"run {run['name']}"))
     _add_facts(branch, {"MLflow run": run["id"], "Prefect flow run": run["prefect_flow_run"], "host": run["host"]})
     dirty = ", with uncommitted changes" if code["uncommitted"] else ""
     tree.add(_text(f"code: commit {code['commit']}{dirty}, {len(code['files'])} files by hash"))
-    _add_facts(tree.add("data"), found["data"])
+    _add_facts(tree.add("data"), lineage["data"])
     branch = tree.add("judges")
-    for judge in found["judges"]:
+    for judge in lineage["judges"]:
         branch.add(_text(", ".join(f"{key} {value}" for key, value in judge.items() if key not in JUDGE_DETAILS)))
-    _add_comparisons(tree, found["comparisons"])
-    _add_stages(tree.add("stages"), found["stages"])
+    _add_comparisons(tree, lineage["comparisons"])
+    _add_stages(tree.add("stages"), lineage["stages"])
     console.print(tree, soft_wrap=True)
 
 

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from flows.history import experiments
+
 GATE_FILE = "metrics/gate.json"
 GATE_SET, GATE_LOOK, CANDIDATE = "plumb.gate_set", "plumb.gate_look", "plumb.candidate_hash"
 STAGE, COMPLETE = "plumb.stage", "plumb.complete"
@@ -30,10 +32,10 @@ def tags(model: str, gate: Mapping[str, Any]) -> dict[str, str]:
 
     model: the name in the registry for which was gated, as everywhere here.
     """
-    asked = gate.get("set")
-    if not asked:
+    part = gate.get("set")
+    if not part:
         return {}
-    return {GATE_SET: version_of(model, asked["set"], asked["sets"]), GATE_LOOK: str(asked["look"])}
+    return {GATE_SET: version_of(model, part["set"], part["sets"]), GATE_LOOK: str(part["look"])}
 
 
 def version_of(model: str, part: int, parts: int) -> str:
@@ -44,16 +46,9 @@ def version_of(model: str, part: int, parts: int) -> str:
 def taken(client, version: str) -> list[Look]:
     """The looks at a version of the prompts, one for each candidate, the oldest first."""
     where = f"tags.`{STAGE}` = 'gate' AND tags.`{COMPLETE}` = 'true' AND tags.`{GATE_SET}` = '{version}'"
-    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
-    found: dict[Look, None] = {}
-    token = None
-    while True:
-        page = client.search_runs(experiments, where, order_by=["attributes.start_time ASC"], page_token=token)
-        for run in page:
-            found.setdefault(Look(run.data.tags.get(CANDIDATE, ""), int(run.data.tags[GATE_LOOK])))
-        token = page.token
-        if not token:
-            return list(found)
+    runs = experiments.all_runs(client, where, "attributes.start_time ASC")
+    looks = (Look(run.data.tags.get(CANDIDATE, ""), int(run.data.tags[GATE_LOOK])) for run in runs)
+    return list(dict.fromkeys(looks))
 
 
 def spent_by(client, version: str, look: int, candidate: str) -> Look | None:
@@ -83,10 +78,10 @@ def other_look(client, model: str, gate: Mapping[str, Any]) -> dict[str, int] | 
     """
     if objection(client, model, gate) is None:
         return None
-    asked = gate["set"]
-    for part in range(asked["set"], asked["sets"]):
-        look = look_of(client, version_of(model, part, asked["sets"]), gate["candidate_hash"])
-        if look <= asked["looks"]:
+    prompts = gate["set"]
+    for part in range(prompts["set"], prompts["sets"]):
+        look = look_of(client, version_of(model, part, prompts["sets"]), gate["candidate_hash"])
+        if look <= prompts["looks"]:
             return {"gate.set": part, "gate.look": look}
     return None
 
@@ -96,20 +91,20 @@ def objection(client, model: str, gate: Mapping[str, Any]) -> str | None:
     known = tags(model, gate)
     if not known:
         return None
-    asked, version = gate["set"], known[GATE_SET]
-    other = spent_by(client, version, asked["look"], gate["candidate_hash"])
+    prompts, version = gate["set"], known[GATE_SET]
+    other = spent_by(client, version, prompts["look"], gate["candidate_hash"])
     if other is None:
         return None
-    free = next_look(client, version)
-    if free <= asked["looks"]:
+    free, spent = next_look(client, version), f"all {prompts['looks']} looks are spent"
+    if free <= prompts["looks"]:
         way_out = f"gate again with gate.look={free}"
-    elif asked["set"] + 1 < asked["sets"]:
-        way_out = f"all {asked['looks']} looks are spent: take the next prompts with gate.set={asked['set'] + 1}"
+    elif prompts["set"] + 1 < prompts["sets"]:
+        way_out = f"{spent}: take the next prompts with gate.set={prompts['set'] + 1}"
     else:
-        way_out = f"all {asked['looks']} looks are spent: more prompts (data.splits.gate) in more gate.sets are needed"
+        way_out = f"{spent}: more prompts (data.splits.gate) in more gate.sets are needed"
     return (
-        f"look {asked['look']} at the gate's prompts (part {asked['set'] + 1} of {asked['sets']}) was spent on candidate "
-        f"{other.candidate[:12]}; {way_out}"
+        f"look {prompts['look']} at the gate's prompts (part {prompts['set'] + 1} of {prompts['sets']}) was spent on "
+        f"candidate {other.candidate[:12]}; {way_out}"
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,14 +49,15 @@ def made_stages(lock: Mapping[str, Any]) -> list[Made]:
     ordered: list[Made] = []
     while waiting:
         left = {path for stage in waiting for path in stage.outputs}
-        ready = [stage for stage in waiting if not any(_inside(path, left) for path in stage.inputs)]
+        ready = [stage for stage in waiting if not any(owner(path, left) for path in stage.inputs)]
         ordered += ready or waiting  # a circle there is none, but a torn file may say so
         waiting = [stage for stage in waiting if stage not in ordered]
     return ordered
 
 
-def _inside(path: str, folders: set[str]) -> bool:
-    return any(path == folder or path.startswith(f"{folder}/") for folder in folders)
+def owner(path: str, outputs: Iterable[str]) -> str | None:
+    """The output that `path` is, or lies in; None where it lies in none."""
+    return next((out for out in outputs if path == out or path.startswith(f"{out}/")), None)
 
 
 def _hashes(entries: list[Mapping[str, Any]]) -> dict[str, str]:
@@ -73,16 +74,7 @@ def read_lock(client, run_id: str) -> Mapping[str, Any] | None:
 
 def recorded_runs(client) -> Iterator[Recorded]:
     """The runs that logged a dvc.lock, the newest first."""
-    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
-    token = None
-    while experiments:
-        page = client.search_runs(
-            experiments, f"tags.`{KIND}` = 'flow'", order_by=["attributes.start_time DESC"], page_token=token
-        )
-        for run in page:
-            lock = read_lock(client, run.info.run_id)
-            if lock is not None:
-                yield Recorded(run.info.run_id, run.info.run_name, run.info.start_time, lock)
-        token = page.token
-        if not token:
-            return
+    for run in experiments.all_runs(client, f"tags.`{KIND}` = 'flow'"):
+        lock = read_lock(client, run.info.run_id)
+        if lock is not None:
+            yield Recorded(run.info.run_id, run.info.run_name, run.info.start_time, lock)

@@ -53,7 +53,7 @@ def write_inputs(client, run_id: str, dependencies: dict[str, str]) -> None:
 
     inputs = [
         DatasetInput(
-            dataset=Dataset(name=path, digest=md5[:36], source_type="dvc", source=json.dumps({"path": path, "md5": md5})),
+            dataset=Dataset(path, md5[:36], source_type="dvc", source=json.dumps({"path": path, "md5": md5})),
             tags=[InputTag("mlflow.data.context", "input"), InputTag("dvc.md5", md5)],
         )
         for path, md5 in dependencies.items()

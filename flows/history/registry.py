@@ -117,10 +117,12 @@ def read(client, name: str) -> State:
         return State(name, {}, {}, {})
     aliases = {alias: int(number) for alias, number in model.aliases.items()}
     # Asked after the aliases, so that whatever they name is among them.
-    found = {}
-    for entity in _all_versions(client, name):
-        found[int(entity.version)] = Version(name, int(entity.version), entity.source, dict(entity.tags))
-    return State(name, dict(sorted(found.items())), aliases, dict(model.tags))
+    versions = [
+        Version(name, int(one.version), one.source, dict(one.tags))
+        for one in experiments.pages(client.search_model_versions, f"name='{name}'")
+    ]
+    by_number = {version.number: version for version in sorted(versions, key=lambda one: one.number)}
+    return State(name, by_number, aliases, dict(model.tags))
 
 
 def find_model(client, name: str):
@@ -155,16 +157,6 @@ def champion_number(uri: str, name: str) -> int | None:
     return int(row[0]) if row else None
 
 
-def _all_versions(client, name: str):
-    token = None
-    while True:
-        page = client.search_model_versions(f"name='{name}'", page_token=token)
-        yield from page
-        token = page.token
-        if not token:
-            return
-
-
 def resolve(client, uri: str) -> Version:
     """The version that `models:/NAME@ALIAS` or `models:/NAME/3` names. Raises ValueError where there is none."""
     match = URI.fullmatch(uri)
@@ -174,11 +166,11 @@ def resolve(client, uri: str) -> Version:
     state = read(client, name)
     if not state.versions:
         raise ValueError(f"no model {name!r} is registered in MLflow; plumb promote registers one")
-    found = state.versions.get(state.aliases.get(alias, 0) if alias else int(number))
-    if found is None:
+    version = state.versions.get(state.aliases.get(alias, 0) if alias else int(number))
+    if version is None:
         there = ", ".join([*(f"@{a}" for a in sorted(state.aliases)), *(f"/{n}" for n in state.versions)])
         raise ValueError(f"{uri} does not exist; {name} has {there}")
-    return found
+    return version
 
 
 def local_files(client, version: Version) -> Path | None:

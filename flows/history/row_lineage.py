@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from flows.history import registry
-from flows.history.recorded import Made, Recorded
+from flows.history.recorded import Made, Recorded, owner
 from flows.storage.objects import TABLES, WEIGHTS, Objects, rows_of
 from tasks.runner.pipeline import is_code
 
@@ -47,8 +47,8 @@ class Traced:
         return {
             "row": self.row,
             "data": [{"path": path, "md5": md5, "files": files} for (path, md5), files in self.data.items()],
-            "comparisons": [{"path": path, "md5": md5, **found} for (path, md5), found in self.comparisons.items()],
-            "models": [{"path": path, "md5": md5, **found} for (path, md5), found in self.models.items()],
+            "comparisons": [{"path": path, "md5": md5, **entry} for (path, md5), entry in self.comparisons.items()],
+            "models": [{"path": path, "md5": md5, **entry} for (path, md5), entry in self.models.items()],
             "versions": self.versions,
             "unreadable": [{"path": path, "md5": md5} for path, md5 in sorted(self.unreadable)],
         }
@@ -60,10 +60,10 @@ def names(row: Mapping[str, Any], wanted: str) -> bool:
 
 
 class Tracer:
-    """Looks for one row in the runs that are recorded, the oldest first: what one made may be the base of a later one."""
+    """Looks for one row in recorded runs, the oldest first: what one made may be the base of a later one."""
 
     def __init__(self, objects: Objects, row: str):
-        self._objects, self.found = objects, Traced(row)
+        self._objects, self.traced = objects, Traced(row)
         self._mentions: dict[str, list[Mapping[str, Any]]] = {}
         self._made: dict[str, str] = {}  # md5 of what earlier runs made -> TRAINED or CHOSEN
 
@@ -81,24 +81,24 @@ class Tracer:
             for path, md5 in stage.outputs.items():
                 self._add_comparisons(path, md5, run)
                 # A table says by itself which rows it holds; whoever reads it looks into it.
-                found = inherited if self._is_table(path, md5) else inherited | mentioned
+                origins = inherited if self._is_table(path, md5) else inherited | mentioned
                 if stage.name == SELECT_STAGE:
                     # That a rival was trained on the row is no choice by it; that it was asked is.
-                    found = {CHOSEN} if mentioned else set()
-                if found:
-                    uses[path] = TRAINED if TRAINED in found else CHOSEN
+                    origins = {CHOSEN} if mentioned else set()
+                if origins:
+                    uses[path] = TRAINED if TRAINED in origins else CHOSEN
                     self._add_model(path, md5, uses[path], run)
-        found = {md5: uses[path] for stage in run.stages for path, md5 in stage.outputs.items() if path in uses}
-        self._made |= found
-        return found
+        made_of_it = {md5: uses[path] for stage in run.stages for path, md5 in stage.outputs.items() if path in uses}
+        self._made |= made_of_it
+        return made_of_it
 
     def _origins(self, stage: Made, uses: Mapping[str, str]) -> tuple[set[str], set[str]]:
         """(how what a stage read descends from the row, TRAINED if a table that it read names the row)."""
         inherited, mentioned = set(), set()
         for path, md5 in self._counted(stage).items():
-            owner = _owner(path, uses)
-            if owner is not None:
-                inherited.add(uses[owner])
+            source = owner(path, uses)
+            if source is not None:
+                inherited.add(uses[source])
             if self._mentioned(path, md5):
                 mentioned.add(TRAINED)
         return inherited, mentioned
@@ -107,7 +107,7 @@ class Tracer:
         """What a stage read; of several policies only the one that a selection among its inputs names."""
         inputs = {path: md5 for path, md5 in stage.inputs.items() if not is_code(path)}
         selections = (self._selection(path, md5) for path, md5 in inputs.items())
-        selection = next((found for found in selections if found), None)
+        selection = next((one for one in selections if one), None)
         if selection is None:
             return inputs
         losers = {candidate["method"] for candidate in selection["candidates"]} - {selection["method"]}
@@ -120,13 +120,13 @@ class Tracer:
 
     def _add_model(self, path: str, md5: str, use: str, run: Recorded) -> None:
         if self._is_model(path, md5):
-            self.found.models.setdefault((path, md5), {"use": use, "runs": []})["runs"].append(run.run)
+            self.traced.models.setdefault((path, md5), {"use": use, "runs": []})["runs"].append(run.run)
 
     def _given(self, path: str, md5: str) -> None:
         """A version of the data or the base."""
         hits = [name for name, file in self._tables(path, md5).items() if self._rows(name, file)]
         if hits:
-            self.found.data[path, md5] = hits
+            self.traced.data[path, md5] = hits
 
     def _mentioned(self, path: str, md5: str) -> bool:
         """Whether a table names the row. Of a folder that holds what trains, only that counts."""
@@ -148,7 +148,7 @@ class Tracer:
         untrained = [
             {key: pair.get(key) for key in ("a", "b", "outcome")} for pair in pairs if pair.get("outcome") != "kept"
         ]
-        entry = self.found.comparisons.setdefault(
+        entry = self.traced.comparisons.setdefault(
             (path, md5),
             {"train": ids.get(TRAINING, []), "heldout": ids.get(HELDOUT, []), "judged_only": untrained, "runs": []},
         )
@@ -157,7 +157,7 @@ class Tracer:
     def _tables(self, path: str, md5: str) -> dict[str, str]:
         files = self._objects.files(path, md5)
         if files is None:
-            self.found.unreadable.add((path, md5))
+            self.traced.unreadable.add((path, md5))
             return {}
         return {name: file for name, file in files.items() if name.endswith(TABLES)}
 
@@ -166,10 +166,10 @@ class Tracer:
         if md5 not in self._mentions:
             content = self._objects.read(md5)
             if content is None:
-                self.found.unreadable.add((name, md5))
-            quick = self.found.row.encode()
+                self.traced.unreadable.add((name, md5))
+            quick = self.traced.row.encode()
             hit = content is not None and (name.endswith((".gz", ".parquet")) or quick in content)
-            self._mentions[md5] = [row for row in rows_of(name, content) if names(row, self.found.row)] if hit else []
+            self._mentions[md5] = [row for row in rows_of(name, content) if names(row, self.traced.row)] if hit else []
         return self._mentions[md5]
 
     def _is_table(self, path: str, md5: str) -> bool:
@@ -177,11 +177,6 @@ class Tracer:
 
     def _is_model(self, path: str, md5: str) -> bool:
         return any(name.endswith(WEIGHTS) for name in self._objects.files(path, md5) or ())
-
-
-def _owner(path: str, folders: Mapping[str, str]) -> str | None:
-    """The output that `path` is, or lies in."""
-    return next((folder for folder in folders if path == folder or path.startswith(f"{folder}/")), None)
 
 
 def trace(client, name: str, objects: Objects, runs: Iterable[Recorded], row: str) -> Traced:
@@ -194,9 +189,9 @@ def trace(client, name: str, objects: Objects, runs: Iterable[Recorded], row: st
         use = uses.get(run, {}).get(package)
         if use is not None:
             aliases = sorted(alias for alias, number in state.aliases.items() if number == version.number)
-            found = {"name": name, "version": version.number, "aliases": aliases, "use": use, "run": run}
-            tracer.found.versions.append(found)
-    return tracer.found
+            entry = {"name": name, "version": version.number, "aliases": aliases, "use": use, "run": run}
+            tracer.traced.versions.append(entry)
+    return tracer.traced
 
 
 # --- as text ---

@@ -15,7 +15,7 @@ from botocore.config import Config
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
 from urllib3.exceptions import HTTPError
 
-from flows.failure import Failure
+from flows.failure import Failure, in_one_line
 from flows.redact import without_login
 from tasks.intake.inbound import printable
 
@@ -62,11 +62,11 @@ class Inbox:
     """
 
     def __init__(self, url: str, attempts: int):
-        found = re.fullmatch(r"s3://([^/]+)(?:/(.*))?", url)
-        if not found:
+        match = re.fullmatch(r"s3://([^/]+)(?:/(.*))?", url)
+        if not match:
             raise InboxError(f"{url!r} is no inbox; write it as s3://BUCKET/PREFIX, in intake.inbox or after --inbox")
-        self.url, self.bucket, self._attempts = url, found[1], attempts
-        folder = (found[2] or "").strip("/")
+        self.url, self.bucket, self._attempts = url, match[1], attempts
+        folder = (match[2] or "").strip("/")
         self._prefix = f"{folder}/" if folder else ""
         retries = {"total_max_attempts": attempts, "mode": "standard"}
         config = Config(connect_timeout=CONNECT_SECONDS, read_timeout=READ_SECONDS, retries=retries)
@@ -138,12 +138,12 @@ class Inbox:
         if isinstance(error, failures.ClientError):
             return self._refusal(error, place, endpoint)
         if isinstance(error, NOT_WHOLE):
-            what = f"did not arrive whole in {self._attempts} attempts ({_line(error)})"
+            what = f"did not arrive whole in {self._attempts} attempts ({in_one_line(error)})"
             return InboxError(f"{place} {what}; run again later", True)
         if isinstance(error, LOST):
             remedy = "check AWS_ENDPOINT_URL_S3 and the network, or run again later"
             return InboxError(f"{endpoint} does not answer ({type(error).__name__}) for {place}; {remedy}", True)
-        return InboxError(f"{place} cannot be read: {_line(error)}")
+        return InboxError(f"{place} cannot be read: {in_one_line(error)}")
 
     def _refusal(self, error: failures.ClientError, place: str, endpoint: str) -> InboxError:
         code = str(error.response["Error"].get("Code", ""))
@@ -160,7 +160,3 @@ class Inbox:
             what = f"throttles requests for {place} ({code}, {self._attempts} attempts)"
             return InboxError(f"{endpoint} {what}; run again later", True)
         return InboxError(f"{endpoint} answers {status} {code} for {place}", status >= 500)
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__

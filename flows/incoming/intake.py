@@ -14,11 +14,12 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import yaml
 
 from flows.environment import state_dir
-from flows.failure import Failure
+from flows.failure import Failure, in_one_line
 from flows.git import git
 from flows.incoming import intake_objects
 from flows.incoming.inbox import Inbox, Stored
@@ -35,6 +36,7 @@ from tasks.intake.rows import append_rows
 
 ROUNDS = 5
 Step = Callable[[str], None]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -66,17 +68,26 @@ def take_in(
     if url is None:
         raise Failure("intake.inbox in params.yaml is null; set it to s3://BUCKET/PREFIX, or give --inbox")
     reads = Reads(Inbox(url, rules.intake.attempts), rules.intake)
+    beaten = f"other intakes were first {ROUNDS} times; nothing was taken in here: run again"
+    return until_first(root, lambda place: _round(root, place, code, rules, reads, dry_run, step), step, beaten)
+
+
+def until_first(root: Path, attempt: Callable[[Path], T | None], step: Step, beaten: str) -> T:
+    """What `attempt` gives, told a place for its clone; begun again where it gives None: another intake was first.
+
+    Raises Failure saying `beaten` after some rounds.
+    """
     place = clone_place(state_dir(root))
-    with alone(place), full_disk_in_one_line():
+    with alone(place), _full_disk_in_one_line():
         step("locked")
         try:
             for _ in range(ROUNDS):
-                found = _round(root, place, code, rules, reads, dry_run, step)
-                if found is not None:
-                    return found
+                result = attempt(place)
+                if result is not None:
+                    return result
         finally:
             shutil.rmtree(place, ignore_errors=True)
-    raise Failure(f"other intakes were first {ROUNDS} times; nothing was taken in here: run again", may_pass=True)
+    raise Failure(beaten, may_pass=True)
 
 
 def clone_place(state: Path) -> Path:
@@ -100,7 +111,7 @@ def alone(place: Path) -> contextlib.AbstractContextManager:
 
 
 @contextlib.contextmanager
-def full_disk_in_one_line() -> Iterator[None]:
+def _full_disk_in_one_line() -> Iterator[None]:
     try:
         yield
     except Failure:
@@ -108,8 +119,8 @@ def full_disk_in_one_line() -> Iterator[None]:
     except Exception as error:
         if kind_of(error) != "disk":
             raise
-        text = " ".join(str(error).split())
-        raise Failure(f"no space left on the disk ({text}): free some, then run again; nothing was taken in") from error
+        disk = f"no space left on the disk ({in_one_line(error)}): free some, then run again"
+        raise Failure(f"{disk}; nothing was taken in") from error
 
 
 def _round(
@@ -225,7 +236,7 @@ def _store(clone: Clone, pointer: str, rows: Mapping[str, list[Row]], remote: st
 def publish(root: Path, clone: Clone, pointer: str, message: str, step: Step) -> tuple[str, str] | None:
     """Commit pointer and ledger as they are in the clone, and push; (commit, branch), None when another was first."""
     names = [pointer, ledger_of(pointer)]
-    line, run = data_line.commit_line(clone, names, message), data_line.commit_run(clone, names, message)
+    line, run = (data_line.commit(clone, names, message, parent) for parent in (clone.tip, clone.code))
     step("committed")
     branch = f"run/{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{run[:8]}"
     if not data_line.publish(clone, line, run, branch):
@@ -243,6 +254,6 @@ def _known_data(root: Path, clone: Clone, pointer: str) -> str:
     if not git(clone.path, "status", "--porcelain", "--", *names):
         return clone.code
     date = git(clone.path, "show", "--no-patch", "--format=%cI", clone.tip)
-    run = data_line.commit_run(clone, names, f"Data of plumb/data at {clone.tip[:12]}", date)
+    run = data_line.commit(clone, names, f"Data of plumb/data at {clone.tip[:12]}", clone.code, date)
     data_line.bring_home(root, clone, clone.tip, run)
     return run

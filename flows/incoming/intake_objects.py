@@ -54,33 +54,33 @@ class Reads:
                 waits = f"intake.max_total_mb={self._cfg.max_total_mb:g} was read; the next intake takes it"
                 yield Read(stored, waits=waits)
                 continue
-            found = self._done.get(stored) or read(stored, self.inbox, held, self._cfg)
-            self._done[stored] = found
-            size += found.parsed.size
-            yield found
+            read_now = self._done.get(stored) or read(stored, self.inbox, held, self._cfg)
+            self._done[stored] = read_now
+            size += read_now.parsed.size
+            yield read_now
 
 
 def read(stored: Stored, inbox: Inbox, held: HeldData, cfg: IntakeConfig) -> Read:
     """Read and parse one object. Raises InboxError when S3 does not give it."""
-    found = Read(stored)
+    read_now = Read(stored)
     try:
-        found.kind = kind_of(stored.name)
+        read_now.kind = kind_of(stored.name)
         check_size(stored.size, cfg)
-        found.file = held.file_for(found.kind)
-        if found.file is None:
-            found.waits = f"data.{found.kind} is null in params.yaml; name the file that they are added to"
-            return found
-        check_appendable(found.file)
-        content, found.version = inbox.read(stored)
-        found.sha256 = hashlib.sha256(content).hexdigest()
-        found.parsed = parse(stored.name, content, cfg)
+        read_now.file = held.file_for(read_now.kind)
+        if read_now.file is None:
+            read_now.waits = f"data.{read_now.kind} is null in params.yaml; name the file that they are added to"
+            return read_now
+        check_appendable(read_now.file)
+        content, read_now.version = inbox.read(stored)
+        read_now.sha256 = hashlib.sha256(content).hexdigest()
+        read_now.parsed = parse(stored.name, content, cfg)
     except Refused as reason:
-        found.refused, found.by = str(reason), reason.by
+        read_now.refused, read_now.by = str(reason), reason.by
     except DataError as reason:
-        found.waits = str(reason)
+        read_now.waits = str(reason)
     except Changed:
-        found.waits = "it changed while it was read; the next intake takes it"
-    return found
+        read_now.waits = "it changed while it was read; the next intake takes it"
+    return read_now
 
 
 def check(reads: list[Read], held: HeldData, bucket: str) -> tuple[list[Outcome], dict[str, list[Row]]]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import yaml
 
-from flows.failure import Failure
+from flows.failure import Failure, in_one_line
 
 NETWORK_ERRORS = {
     errno.ECONNREFUSED, errno.ECONNRESET, errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ENETUNREACH,
@@ -34,16 +34,16 @@ def missing(root: Path, among: list[Path] | None = None) -> list[Path]:
     from dvc.exceptions import DvcException
     from dvc.repo import Repo
 
-    found = pointers(root) if among is None else among
-    if not found:
+    candidates = pointers(root) if among is None else among
+    if not candidates:
         return []
     repo = Repo(str(root))
     wanted = []
-    for pointer in found:
+    for pointer in candidates:
         try:
             (stage,) = repo.stage.load_all(str(pointer))
         except DvcException as error:
-            raise PullError(f"{pointer}: {' '.join(str(error).split())}", may_pass=False) from error
+            raise PullError(f"{pointer}: {in_one_line(error)}", may_pass=False) from error
         if any(out.changed_checksum() if out.exists else True for out in stage.outs):
             wanted.append(pointer)
     return wanted
@@ -84,13 +84,13 @@ def track(root: Path, pointer: Path, remote: str) -> None:
         with _failed_transfers() as causes:
             repo.add([str(pointer.with_suffix(""))])
     except DvcException as error:
-        raise PushError(f"dvc cannot track {pointer.stem}: {_line(error)}") from error
+        raise PushError(f"dvc cannot track {pointer.stem}: {in_one_line(error)}") from error
     if causes:
         # dvc goes on, with a pointer to what is nowhere.
         place = repo.cache.local.path
         if _is_full_disk(causes):
             raise PushError(f"no space left in the DVC cache {place}: free some, then run again")
-        raise PushError(f"dvc cannot put {pointer.stem} into its cache {place}: {_line(causes[0])}")
+        raise PushError(f"dvc cannot put {pointer.stem} into its cache {place}: {in_one_line(causes[0])}")
     document = yaml.safe_load(pointer.read_text(encoding="utf-8"))
     for out in document["outs"]:
         out.pop("remote", None)
@@ -183,9 +183,9 @@ def _pull_error(error: Exception, names: str, remote: str, url: str) -> PullErro
         return PullError(text, may_pass=False)
     network = any(_is_network(cause) for cause in causes)
     if network:
-        text = f"the remote {remote!r} at {url} is not reachable ({_line(error)}); needed for {names}"
+        text = f"the remote {remote!r} at {url} is not reachable ({in_one_line(error)}); needed for {names}"
         return PullError(text, may_pass=True)
-    return PullError(f"cannot pull {names} from the remote {remote!r} at {url}: {_line(error)}", may_pass=False)
+    return PullError(f"cannot pull {names} from the remote {remote!r} at {url}: {in_one_line(error)}", may_pass=False)
 
 
 def _push_error(causes: list[BaseException], remote: str, url: str) -> PushError:
@@ -194,9 +194,10 @@ def _push_error(causes: list[BaseException], remote: str, url: str) -> PushError
         return PushError(f"no space left at the remote {remote!r} ({url}): free some, then run again")
     cause = next((cause for cause in causes if not type(cause).__name__.startswith("Upload")), causes[0])
     if any(_is_network(cause) for cause in causes):
-        text = f"the remote {remote!r} at {url} is not reachable or busy ({_line(cause)}); run again later"
+        text = f"the remote {remote!r} at {url} is not reachable or busy ({in_one_line(cause)}); run again later"
         return PushError(text, may_pass=True)
-    return PushError(f"cannot push to the remote {remote!r} at {url}: {_line(cause)}; check address and credentials")
+    place = f"the remote {remote!r} at {url}"
+    return PushError(f"cannot push to {place}: {in_one_line(cause)}; check address and credentials")
 
 
 def _is_full_disk(causes: list[BaseException]) -> bool:
@@ -214,12 +215,12 @@ def _causes(error: BaseException | None) -> list[BaseException]:
 @contextlib.contextmanager
 def _failed_transfers() -> Iterator[list[BaseException]]:
     """The errors of single files: dvc only logs them, and then says how many there were."""
-    found: list[BaseException] = []
+    causes: list[BaseException] = []
 
     class Keep(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
             if record.exc_info and record.exc_info[1]:
-                found.extend(_causes(record.exc_info[1]))
+                causes.extend(_causes(record.exc_info[1]))
 
     loggers = [logging.getLogger(name) for name in ("dvc", "dvc_data", "dvc_objects")]
     before = [logger.handlers for logger in loggers]
@@ -227,7 +228,7 @@ def _failed_transfers() -> Iterator[list[BaseException]]:
         # Not beside dvc's own handlers: what they print is in the error that follows.
         logger.handlers = [Keep(logging.WARNING)]
     try:
-        yield found
+        yield causes
     finally:
         for logger, handlers in zip(loggers, before, strict=True):
             logger.handlers = handlers
@@ -239,7 +240,3 @@ def _is_network(error: BaseException) -> bool:
     name = type(error).__name__
     words = ("Connect", "Timeout", "EndpointConnection", "ClientOSError", "Throttl", "SlowDown")
     return any(word in name for word in words)
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__

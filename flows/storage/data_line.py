@@ -87,17 +87,8 @@ def put(clone: Clone, commit: str, names: list[str]) -> None:
             git(clone.path, "checkout", "--quiet", commit, "--", name)
 
 
-def commit_run(clone: Clone, names: list[str], message: str, date: str | None = None) -> str:
-    """A commit on top of the code at hand, with the named files and folders as they are in the clone."""
-    return _commit(clone, names, clone.code, message, date)
-
-
-def commit_line(clone: Clone, names: list[str], message: str) -> str:
-    """The next commit of plumb/data: nothing but the named files and folders, as they are in the clone."""
-    return _commit(clone, names, clone.tip, message, None)
-
-
-def _commit(clone: Clone, names: list[str], parent: str | None, message: str, date: str | None) -> str:
+def commit(clone: Clone, names: list[str], message: str, parent: str | None, date: str | None = None) -> str:
+    """A commit on top of `parent`, with the named files and folders as they are in the clone; returns its hash."""
     index = {"GIT_INDEX_FILE": str(repository(clone.path) / ".git" / "intake.index")}
     git(clone.path, "read-tree", parent or "--empty", **index)
     git(clone.path, "add", "--force", "--", *[name for name in names if (clone.path / name).exists()], **index)

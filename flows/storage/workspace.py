@@ -125,10 +125,10 @@ def _value(name: str, text: str) -> Any:
     except (YAMLError, yaml.YAMLError, ValueError):
         problem = f"--set {name}={text}: {text} is not a YAML value"
         raise ValueError(f"{problem}; write a list as [1, 2], and text with special signs in quotes") from None
-    for found in two_readings(root) if root else ():
-        if not isinstance(found.older, str):
-            key = ".".join(part for part in (name, found.key) if part)
-            raise ValueError(f"--set {name}={text}: {replace(found, key=key)}")
+    for reading in two_readings(root) if root else ():
+        if not isinstance(reading.older, str):
+            key = ".".join(part for part in (name, reading.key) if part)
+            raise ValueError(f"--set {name}={text}: {replace(reading, key=key)}")
     return value
 
 

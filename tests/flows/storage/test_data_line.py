@@ -63,7 +63,7 @@ def advance(root, place, md5: str, *states: str, branch: str = "run/1"):
     """One commit more on plumb/data; returns the clone and whether the push counted."""
     clone = data_line.open_clone(root, place)
     write(clone.path, md5, *states)
-    line, run = data_line.commit_line(clone, NAMES, "more"), data_line.commit_run(clone, NAMES, "more")
+    line, run = (data_line.commit(clone, NAMES, "more", parent) for parent in (clone.tip, clone.code))
     return clone, line, run, data_line.publish(clone, line, run, branch)
 
 
@@ -89,7 +89,7 @@ def test_whoever_is_second_pushes_nothing(root, tmp_path):
     for start in (None, "a line"):
         slow = data_line.open_clone(root, tmp_path / "slow")
         write(slow.path, "mine")
-        line, run = data_line.commit_line(slow, NAMES, "mine"), data_line.commit_run(slow, NAMES, "mine")
+        line, run = (data_line.commit(slow, NAMES, "mine", parent) for parent in (slow.tip, slow.code))
         _, first, _, counted = advance(root, tmp_path / "quick", f"theirs {start}", branch=f"run/quick-{bool(start)}")
         assert counted and not data_line.publish(slow, line, run, "run/slow")
         assert git(origin, "rev-parse", "plumb/data") == first
