@@ -128,6 +128,9 @@ class Endpoint:
         failure = failure_of(self, status, {name.lower(): value for name, value in headers.items()}, document, error)
         if isinstance(failure, Passing) and failure.busy:
             self.pace.refused(failure.retry_after, started)
+        if isinstance(failure, (Passing, Refused)) and isinstance(document, Mapping):
+            failure.usage = document.get("usage")
+            failure.may_be_paid |= bool(document.get("choices"))
         return failure
 
     def shown(self, text: str) -> str:

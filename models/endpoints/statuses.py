@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 _UNAUTHORIZED, _PAYMENT_REQUIRED, _FORBIDDEN, _NOT_FOUND, _TOO_LARGE, _TOO_MANY = 401, 402, 403, 404, 413, 429
 _BUSY = (408, 409, 425, _TOO_MANY, 503, 529)
+_GAVE_UP_WAITING = (504, 524)  # proxies, whose server may have gone on
 _WHATEVER_IS_ASKED = (_NOT_FOUND, 405)  # the model or the address is wrong
 _NO_CREDIT = {"insufficient_quota", "billing_error", "billing_hard_limit_reached", "insufficient_balance"}
 _LARGE = re.compile(r"request (?:is )?too large|must be reduced|reduce your message size", re.IGNORECASE)
@@ -50,7 +51,7 @@ def failure_of(
         return EndpointError(f"{text}; {_way_out(endpoint, stated)}")
     large = stated == _TOO_LARGE or bool(_LARGE.search(words)) or _over_limit(words)
     if stated is None or (not large and (stated in _BUSY or stated >= 500)):
-        return Passing(text, pause_of(headers, document), busy=stated in _BUSY)
+        return Passing(text, pause_of(headers, document), busy=stated in _BUSY, may_be_paid=stated in _GAVE_UP_WAITING)
     for_its_text = large or bool(_FOR_ITS_TEXT.search(" ".join((words, *error.codes))))
     return Refused(text, _way_out(endpoint, stated), stated, error.field, for_its_text)
 

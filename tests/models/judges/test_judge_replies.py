@@ -171,6 +171,17 @@ def test_the_last_line_of_a_reply_that_was_cut_says_nothing(text):
         read_verdict(ESSAY + text, {"overall": 1.0}, cut=True)
 
 
+@pytest.mark.parametrize("reason", ["length", "model_length", "MAX_TOKENS", "content_filter"])
+def test_a_reply_is_cut_by_whatever_name_the_server_has_for_it(asked, reason):  # noqa: F811
+    """The first may go on: "A is worse"; it fails alone, as others are read."""
+    def mood(path, body):
+        return message(f"{ESSAY}Verdict: A", reason)(path, body) if "spoon 3 kept" in str(body) else None
+
+    with Moody(longer_wins) as server:
+        answers, _ = asked(server, mood, questions(5))
+    assert [answer.winner for answer in answers[6:8]] == ["invalid", "invalid"]
+
+
 def test_a_judge_that_may_write_one_letter_is_read():
     assert read_verdict("B", {"overall": 1.0}, cut=True).p_first == 0.0
     assert read_ratings("4", ["overall"], cut=True) == {"overall": 0.75}
