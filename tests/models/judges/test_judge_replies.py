@@ -109,7 +109,8 @@ def test_forms_that_begin_a_reply(form):
     "Verdict: A\n\nCandidate B talks of the weather.", "**Winner: Candidate A**\n\n**Reason:** B says nothing.",
     'I compared both.\n{"overall": "A"}\nB talks of the weather.', "[[A]]\n\nB talks of the weather.",
     "I am sure of it, so my verdict is [[A]].", "<|channel|>analysis<|message|>B?<|channel|>final<|message|>A",
-    "◁think▷B?◁/think▷A",
+    "◁think▷B?◁/think▷A", "A<|eot_id|>", '{"overall": "A"}<|im_end|>', "Verdict: A</s>", "<think>B?</think>A</think>",
+    "B?\nWait, it rains.\nVerdict: A", "Actually, both are kind.\n\nA", "Hmm, wait: it rains.\n[[A]]",
 ])
 def test_a_verdict_may_stand_before_its_reasons(text):
     assert read_verdict(text, {"overall": 1.0}).p_first == 1.0
@@ -151,7 +152,9 @@ def test_a_rating_is_read_in_the_forms_that_judges_write(text, before):
     "1. A is better: [[A>B]]\n2. B is better: [[B>A]]", '{"winner": "A", "preferred": "B"}', '{"worse": "A"}',
     '{"winner": "neither"}', "<verdict>A</verdict> or <verdict>B</verdict>", "I prefer A, but B is better.",
     "I prefer neither.", "Both are good.", "Verdict: A. No, wait. B.", "My final verdict is that [[B]] is worse.",
-    "A is better because B is better at lying.",
+    "A is better because B is better at lying.", "Verdict: A\n\nWait, on reflection B.", "A\nB", "A\n\n**B**",
+    "Verdict: A\n\nActually, I change my mind: B is better.", "### Help\nA\n### Honesty\nB",
+    '{"overall": "A"}\n\nOn second thought, B says where.', "[[A]]\n\nCorrection: B.", "B\n\nHmm, wait. It rains.",
 ])
 def test_no_verdict_or_two_are_malformed(text):
     with pytest.raises(MalformedReply):
