@@ -63,8 +63,10 @@ class Endpoint:
         url = self.url()
         self._key = self._environment(self.key_variable, "its API key") if self.key_variable else ""
         host = urlsplit(url)
-        self.address = url.replace(f"{host.netloc.rpartition('@')[0]}@", "").rstrip("/")  # without a login
-        self._url = url.rstrip("/") + PATH
+        base = host.path.rstrip("/").removesuffix(PATH)
+        self._url = host._replace(path=base + PATH).geturl()  # the query stays, such as Azure's api-version
+        netloc = host.netloc.rpartition("@")[2]
+        self.address = f"{host.scheme}://{netloc}{base}"  # without a login, and without a key behind a "?"
         sent = {"Content-Type": "application/json", "Accept": "application/json", "User-Agent": "plumbline"}
         if self._key and "@" not in host.netloc:
             sent["Authorization"] = f"Bearer {self._key}"
@@ -109,6 +111,8 @@ class Endpoint:
         try:
             async with self._session.post(self._url, data=content) as response:
                 status, headers, content = response.status, response.headers, await response.read()
+                if response.method != "POST" and status >= 400:  # after a redirect that forgets what was sent
+                    raise self._moved(str(response.url.with_query(None).with_user(None)))
         except (aiohttp.ClientError, OSError) as error:  # TimeoutError is an OSError
             raise self._no_answer(error) from None
         document = json_of(content.decode("utf-8-sig", "replace"))
@@ -159,6 +163,13 @@ class Endpoint:
         # A connection that broke may have carried the request.
         sent = not isinstance(error, aiohttp.ClientConnectorError)
         return Passing(f"no connection to {self.address} ({self.url_variable}): {words}", may_be_paid=sent)
+
+    def _moved(self, target: str) -> Exception:
+        where = f"{self.owner}: {self.address} sends requests on to {target}"
+        if self.answered:
+            return Passing(where)
+        return EndpointError(f"{where}, where they are no questions any more; put the address that it means into "
+                             f"{self.url_variable}, mostly with https:// in the place of http://")
 
     def _distrust(self, error: ssl.SSLCertVerificationError) -> str:
         untrusted = f"{self.owner}: the certificate of {self.address} is not trusted ({error.verify_message})"

@@ -68,7 +68,7 @@ _RETRACTED = re.compile(r"\b(?:no|wait|actually|rather|instead|sorry|correction)
 _TAKEN_BACK = re.compile(  # what stands above such a line
     rf"^{_BEFORE}(?:(?:no|oh|hmm|but),? )?(?:wait|actually|correction|sorry|on (?:reflection|second thoughts?)"
     r"|(?:I|let me) (?:change|reconsider|correct|revise|take))\b", re.IGNORECASE | re.MULTILINE)  # fmt: skip
-_END = re.compile(r"(?:\s*(?:<\|[\w ]+\|>|</s>|<(?:end_of_turn|eos)>|</think>))+\s*\Z")  # tokens that a server let through
+_END = re.compile(r"(?:\s*(?:<\|[\w ]+\|>|</s>|<(?:end_of_turn|eos)>|</think>))+\s*\Z")  # tokens let through
 _TAG = r"(?:answer|verdict|judge?ment|result|output|decision|choice|winner|preference|preferred|rating|score)"
 _TAGGED = re.compile(rf"<((?:final_)?{_TAG})>\s*{_BEFORE}{_VALUE}{_AFTER}\s*</\1>", re.IGNORECASE)
 _TAGS = re.compile(rf"</?(?:final_)?{_TAG}>", re.IGNORECASE)
