@@ -26,6 +26,8 @@ from models.endpoints.pace import Pace
 from models.endpoints.statuses import failure_of, is_error
 
 PATH = "/chat/completions"
+FILTERED = "content_filter"  # as finish_reason: the server took the answer away
+_INTERRUPTED = ("insufficient_system_resource", "error", "abort", "aborted")
 _TRUSTED = ("SSL_CERT_FILE", "SSL_CERT_DIR")  # read by OpenSSL
 _WRONG_HOST, _EXPIRED = (62, 64), 10  # of OpenSSL's X509_V_ERR
 _SHOWN = 300  # characters
@@ -192,6 +194,11 @@ def content_of(completion: Any) -> str | None:
     if isinstance(content, list) and all(isinstance(part, Mapping) for part in content):
         return "".join(part["text"] for part in content if isinstance(part.get("text"), str))
     return "" if content is None else content if isinstance(content, str) else None
+
+
+def is_interrupted(choice: Mapping[str, Any]) -> bool:
+    """Whether the server broke a choice off, and may finish it another time."""
+    return str(choice.get("finish_reason")).lower() in _INTERRUPTED
 
 
 def without(body: Mapping[str, Any], dropped: Mapping[str, str | None]) -> dict[str, Any]:

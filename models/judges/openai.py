@@ -10,21 +10,20 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from models.endpoints.endpoint import Endpoint, content_of
+from models.endpoints.endpoint import FILTERED, Endpoint, content_of, is_interrupted
 from models.endpoints.failures import Passing, Refused
 from models.judges.base import Answer, Question, Verdict, checked_weights
 from models.judges.remote import JudgeError, Reply, Unusable
 from models.judges.replies import READER, MalformedReply, is_unfinished, read_ratings, read_verdict
 from models.judges.template_fields import check_template
 from models.judges.templates import TEMPLATE, Template, answer_schema, messages, strip_role_tokens
-from models.judges.unreadable import is_cut, is_interrupted, refusal_of, why_unreadable
+from models.judges.unreadable import is_cut, refusal_of, why_unreadable
 from models.judges.usage import Usage, read_usage
 
 FORMATS = ("json_schema", "json_object", "text")
 _OPTIONAL = {"temperature": None, "seed": None, "max_tokens": "max_completion_tokens",
              "max_completion_tokens": "max_tokens"}  # fields that a server may refuse, and what takes their places
 _UNPROCESSABLE = (400, 422)  # of requests that a server cannot read
-_FILTERED = "content_filter"  # as finish_reason: the server took the answer away
 _MESSAGE_TOKENS = 16  # more than a chat template puts around one message
 _MILLION = 1_000_000
 _TOKENS_PER_CRITERION, _TOKENS_AROUND = 16, 64
@@ -189,7 +188,7 @@ class OpenAIJudge:
         try:
             answer = self._answer(question, text, cut_off)
         except MalformedReply:
-            if choice.get("finish_reason") == _FILTERED:
+            if choice.get("finish_reason") == FILTERED:
                 message = f"judge {self.name!r}: {self.endpoint.address} filtered its answer"
                 raise Refused(message, "use another model, or switch its filter off", 200, cost=cost,
                               tokens=tokens) from None

@@ -7,17 +7,11 @@ from models.judges.replies import SHOWN, is_unfinished
 
 _THOUGHTS = ("reasoning_content", "reasoning", "thinking")  # fields of a message, by server
 _CUT = ("length", "model_length", "max_tokens", "max_output_tokens", "content_filter")  # finish_reason, by server
-_INTERRUPTED = ("insufficient_system_resource", "error", "abort", "aborted")
 
 
 def is_cut(choice: Mapping[str, Any]) -> bool:
     """Whether a choice may end in the middle of a sentence."""
     return str(choice.get("finish_reason")).lower() in _CUT
-
-
-def is_interrupted(choice: Mapping[str, Any]) -> bool:
-    """Whether the server broke a choice off, and may finish it another time."""
-    return str(choice.get("finish_reason")).lower() in _INTERRUPTED
 
 
 def why_unreadable(choice: Mapping[str, Any], text: str, max_tokens: int, criteria: Sequence[str], paired: bool) -> str:
