@@ -220,9 +220,13 @@ class OpenAIJudge:
         """Something else than a model answered: a login page, a proxy. Says nothing about the question."""
         shown = self.endpoint.shown(body if isinstance(body, str) else json.dumps(body))[:100]
         where = f"judge {self.name!r}: {self.endpoint.address} answers with no completion, but with {shown!r}"
+        stated = body.get("usage") if isinstance(body, Mapping) else None
         if self.format is None:
-            return JudgeError(f"{where}; correct the address in {self.url_variable}, which mostly ends in /v1")
-        return Passing(where, cost=self.worst_cost(question))
+            cost, tokens = self._paid(question, stated) if read_usage(stated) else (0.0, (0, 0))
+            wrong = f"{where}; correct the address in {self.url_variable}, which mostly ends in /v1"
+            return JudgeError(wrong, cost, tokens)
+        cost, tokens = self._paid(question, stated)
+        return Passing(where, cost=cost, tokens=tokens)
 
 
 def _response_format(form: str, criteria: list[str], paired: bool) -> dict[str, Any]:

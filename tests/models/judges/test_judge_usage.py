@@ -158,6 +158,19 @@ def test_a_call_that_broke_off_is_charged_and_made_again(asked, status, document
     assert asker.tally.input_tokens == 100 + 100 * ("usage" in document)
 
 
+def test_what_is_no_completion_is_charged_as_it_says(asked):  # noqa: F811
+    """Without choices, but with usage; the first stops the run, a later one is asked again."""
+    nothing = response(200, {"choices": [], "usage": openai(100, 10, 110)})
+    with Moody(longer_wins) as server:
+        _, asker = asked(server, lambda path, body: nothing if len(server.seen) == 2 else None, questions(1), **PRICES)
+        assert asker.tally.cost == asker.budget.cost == pytest.approx(3 * 0.002) and asker.tally.input_tokens == 300
+        server.mood = lambda path, body: nothing
+        asker = Asker(settings=FAST)
+        with pytest.raises(JudgeError, match="no completion"):
+            asker.ask([(OpenAIJudge("j", "m", WEIGHTS, **PRICES), questions(1)[0])])
+    assert asker.tally.cost == pytest.approx(0.002)
+
+
 def test_a_question_refused_after_it_was_answered_is_charged(asked):  # noqa: F811
     refused = response(200, {"error": {"code": 400, "message": "flagged"}, "usage": openai(100, 10, 110)})
     with Moody(longer_wins) as server:
