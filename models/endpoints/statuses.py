@@ -13,13 +13,18 @@ if TYPE_CHECKING:
 
 _UNAUTHORIZED, _PAYMENT_REQUIRED, _FORBIDDEN, _NOT_FOUND, _TOO_LARGE, _TOO_MANY = 401, 402, 403, 404, 413, 429
 _BUSY = (408, 409, 425, _TOO_MANY, 503, 529)
+_GAVE_UP_WAITING = (504, 524)  # proxies, whose server may have gone on
 _WHATEVER_IS_ASKED = (_NOT_FOUND, 405)  # the model or the address is wrong
 _NO_CREDIT = {"insufficient_quota", "billing_error", "billing_hard_limit_reached", "insufficient_balance"}
+_USED_UP = re.compile(
+    r"credit balance is too low|insufficient (?:balance|credits?|funds)|out of credits|used all available credits|"
+    r"doesn't have any credits|monthly spending limit|budget has been exceeded", re.IGNORECASE,
+)  # Anthropic, xAI, LiteLLM: with status 400, 403 or 429
 _LARGE = re.compile(r"request (?:is )?too large|must be reduced|reduce your message size", re.IGNORECASE)
 _LIMIT = re.compile(r"\blimit:? (\d+)\b.{0,40}?\brequested:? (\d+)", re.IGNORECASE)  # of tokens
 _FOR_ITS_TEXT = re.compile(
-    r"context.(?:length|window)|maximum (?:context|model) length|too (?:long|large)|reduce the length|must be reduced|"
-    r"content.(?:policy|management|filter)|moderation|flagged|data_inspection|safety",
+    r"context.(?:length|window|size)|maximum (?:context|model) length|too (?:long|large)|reduce the length|"
+    r"must be reduced|content.(?:policy|management|filter)|moderation|flagged|data_inspection|safety",
     re.IGNORECASE,
 )
 
@@ -43,14 +48,14 @@ def failure_of(
     text = f"{endpoint.owner}: {endpoint.address} answers {status}{within} ({words})"
     if stated == _UNAUTHORIZED:
         return EndpointError(f"{text}; {_key(endpoint)}")
-    if stated == _PAYMENT_REQUIRED or error.codes & _NO_CREDIT:
+    if stated == _PAYMENT_REQUIRED or error.codes & _NO_CREDIT or _USED_UP.search(words):
         account = endpoint.key_variable or endpoint.url_variable
         return EndpointError(f"{text}; fill the account behind {account}, it is used up")
     if not endpoint.answered and (stated is None or stated in _WHATEVER_IS_ASKED):
         return EndpointError(f"{text}; {_way_out(endpoint, stated)}")
     large = stated == _TOO_LARGE or bool(_LARGE.search(words)) or _over_limit(words)
     if stated is None or (not large and (stated in _BUSY or stated >= 500)):
-        return Passing(text, pause_of(headers, document), busy=stated in _BUSY)
+        return Passing(text, pause_of(headers, document), busy=stated in _BUSY, may_be_paid=stated in _GAVE_UP_WAITING)
     for_its_text = large or bool(_FOR_ITS_TEXT.search(" ".join((words, *error.codes))))
     return Refused(text, _way_out(endpoint, stated), stated, error.field, for_its_text)
 

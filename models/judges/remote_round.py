@@ -41,9 +41,9 @@ class _Spent:
     latency: float = 0.0
     reserved: bool = True
 
-    def read(self, reply: Reply) -> None:
-        self.input_tokens += reply.input_tokens
-        self.output_tokens += reply.output_tokens
+    def read(self, input_tokens: int, output_tokens: int) -> None:
+        self.input_tokens += input_tokens
+        self.output_tokens += output_tokens
 
 
 class _Round:
@@ -175,16 +175,13 @@ class _Round:
                 paid, calls, began = worst, 1, time.monotonic()
                 reply = await judge.ask(question, count_another)
                 paid = reply.cost
-                spent.read(reply)
+                spent.read(reply.input_tokens, reply.output_tokens)
                 return reply
-        except Unusable as failure:
+        except (Passing, Refused, JudgeError) as failure:
             paid = failure.cost
-            spent.read(failure.reply)
+            spent.read(*failure.tokens)
             raise
-        except (Passing, Refused) as failure:
-            paid = failure.cost
-            raise
-        except (JudgeError, BudgetEnded):  # refused before any model read it
+        except BudgetEnded:  # refused before any model read it
             paid = 0.0
             raise
         finally:

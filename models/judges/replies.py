@@ -51,6 +51,7 @@ _OUTCOME = rf" (?:is {_BETTER}|wins)\b(?: (?:than|over|to) {_NAMED})?"
 _REASON = r"(?:,? (?:because|since)\b.*)?"
 _LABELLED = re.compile(rf"{_BEFORE}{_LABEL}{_IS}[ \t\"'*_`(\[]*{_VALUE}{_REASON}{_AFTER}", re.IGNORECASE)
 _BARE = re.compile(f"{_BEFORE}{_VALUE}{_AFTER}", re.IGNORECASE)
+_ALONE = re.compile(rf"{_BEFORE}(A|B|tie){_AFTER}", re.IGNORECASE)
 _WINS = re.compile(
     rf"{_BEFORE}{_SO}(?:I (?:choose|pick|prefer|select) ({_NAMED})(?: (?:over|to) {_NAMED})?|({_NAMED}){_OUTCOME})"
     rf"{_REASON}{_AFTER}", re.IGNORECASE,
@@ -64,6 +65,10 @@ _INTRODUCED = re.compile(
 )
 _GOES_ON = re.compile(r"[\"'*_`)$ \t]*(?:[.,;:!(\n–—-]|because\b|since\b|as\b)", re.IGNORECASE)
 _RETRACTED = re.compile(r"\b(?:no|wait|actually|rather|instead|sorry|correction)\b", re.IGNORECASE)
+_TAKEN_BACK = re.compile(  # what stands above such a line
+    rf"^{_BEFORE}(?:(?:no|oh|hmm|but),? )?(?:wait|actually|correction|sorry|on (?:reflection|second thoughts?)"
+    r"|(?:I|let me) (?:change|reconsider|correct|revise|take))\b", re.IGNORECASE | re.MULTILINE)  # fmt: skip
+_END = re.compile(r"(?:\s*(?:<\|[\w ]+\|>|</s>|<(?:end_of_turn|eos)>|</think>))+\s*\Z")  # tokens let through
 _TAG = r"(?:answer|verdict|judge?ment|result|output|decision|choice|winner|preference|preferred|rating|score)"
 _TAGGED = re.compile(rf"<((?:final_)?{_TAG})>\s*{_BEFORE}{_VALUE}{_AFTER}\s*</\1>", re.IGNORECASE)
 _TAGS = re.compile(rf"</?(?:final_)?{_TAG}>", re.IGNORECASE)
@@ -118,6 +123,9 @@ def read_values(
     """
     reply = _own_words(text)
     answers = [] if _UNFINISHED.search(reply) else _answers(reply, criteria, read, texts, cut)
+    *_, taken_back = [None, *_TAKEN_BACK.finditer(reply)]
+    if taken_back and not _answers(reply[taken_back.start() :], criteria, read, texts, cut):
+        raise MalformedReply(f"an answer that is taken back in the reply {text[:SHOWN]!r}")
     if any(values != answers[0][0] for values, _ in answers):
         raise MalformedReply(f"more than one answer for {', '.join(criteria)} in the reply {text[:SHOWN]!r}")
     if not any(reading.meant for _, reading in answers):
@@ -145,7 +153,7 @@ def is_unfinished(text: str) -> bool:
 
 def _own_words(text: str) -> str:
     """Without thoughts, quotations and fences, in plain brackets and letters."""
-    return _plain(_FENCE.sub("", _QUOTED.sub("", _REASONED.sub("", text, count=1)))).strip()
+    return _plain(_FENCE.sub("", _QUOTED.sub("", _REASONED.sub("", _END.sub("", text), count=1)))).strip()
 
 
 def _plain(text: str) -> str:
@@ -232,8 +240,10 @@ def _general(text: str, criteria: Sequence[str], ends: bool) -> Iterator[_Readin
     """A value for all criteria: on a line of its own that says what it is, as the last line, or in double brackets.
     ends: the text's last line is where the reply ends."""
     lines = text.strip().split("\n")
+    alone = {match[1].lower() for line in lines if (match := _ALONE.fullmatch(line))}  # "A", and below it "B": two
     for place, line in enumerate(lines):
-        for value, source in _of_line(line.strip(), ends and place == len(lines) - 1):
+        is_last = ends and place == len(lines) - 1 and not (_ALONE.fullmatch(line) and len(alone) > 1)
+        for value, source in _of_line(line.strip(), is_last):
             yield _Reading(dict.fromkeys(criteria, value), True, source, general=True)
     if _SCORES.fullmatch(lines[0]) or _REASON_BELOW.search(text):
         for value in (lines[0], f"response {lines[0]}"):

@@ -6,6 +6,12 @@ from typing import Any
 from models.judges.replies import SHOWN, is_unfinished
 
 _THOUGHTS = ("reasoning_content", "reasoning", "thinking")  # fields of a message, by server
+_CUT = ("length", "model_length", "max_tokens", "max_output_tokens", "content_filter")  # finish_reason, by server
+
+
+def is_cut(choice: Mapping[str, Any]) -> bool:
+    """Whether a choice may end in the middle of a sentence."""
+    return str(choice.get("finish_reason")).lower() in _CUT
 
 
 def why_unreadable(choice: Mapping[str, Any], text: str, max_tokens: int, criteria: Sequence[str], paired: bool) -> str:
@@ -32,7 +38,7 @@ def _what(message: Mapping[str, Any], text: str) -> str:
 
 
 def _way_out(choice: Mapping[str, Any], message: Mapping[str, Any], text: str, max_tokens: int) -> str:
-    cut = choice.get("finish_reason") == "length"
+    cut = is_cut(choice)
     if refusal_of(message):
         return "choose another model, or give the judge a template that says what the texts are for"
     if cut and (is_unfinished(text) or _thoughts(message)):

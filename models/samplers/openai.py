@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from models.chat.template import encode_example, stop_ids
-from models.endpoints.endpoint import Endpoint, content_of, run
+from models.endpoints.endpoint import FILTERED, Endpoint, content_of, is_interrupted, run
 from models.endpoints.failures import EndpointError, Passing, Refused, print_failures
 from models.endpoints.retries import FAILURES_ALLOWED, AskingSettings, attempts
 from models.samplers.base import Progress, Prompt, as_sample, request_seed
@@ -40,7 +40,7 @@ class OpenAISampler:
         self.model, self.tokenizer, self.requests_at_once, self.asking = model, tokenizer, requests_at_once, asking
         self.stop_ids = stop_ids(tokenizer)
         self.failures: list[str] = []
-        self.requested = 0
+        self.requested, self.heard = 0, False  # heard: whether it ever answered
         self.endpoint = Endpoint("sampler openai", model, URL_VARIABLE, KEY_VARIABLE, TIMEOUT_SECONDS, _OPTIONAL,
                                  key_optional=True)
         self.endpoint.url()
@@ -103,16 +103,28 @@ class OpenAISampler:
             async for attempt in attempts(self.asking):
                 with attempt:
                     await self.endpoint.pace.turn()
-                    completion = await self.endpoint.post(body)
+                    text, ended = self._read(await self.endpoint.post(body))
         except Passing as failure:
             message = f"{failure}; asked {attempt.retry_state.attempt_number} times"
             raise Passing(message, busy=failure.busy) from None
-        text = content_of(completion)
+        return text, ended == "stop"
+
+    def _read(self, completion: Any) -> tuple[str, Any]:
+        """The text, and why it ends. Raises Passing for what is no answer once there was one, and for one that was
+        broken off, Refused for one that was filtered, EndpointError for what is none."""
+        text, where = content_of(completion), f"sampler openai: {self.endpoint.address}"
         if text is None:
-            shown = self.endpoint.shown(str(completion))[:100]
-            raise EndpointError(f"sampler openai: {self.endpoint.address} answers with no completion, but with "
-                                f"{shown!r}; correct the address in {URL_VARIABLE}, which mostly ends in /v1")
-        return text, completion["choices"][0].get("finish_reason") == "stop"
+            none = f"{where} answers with no completion, but with {self.endpoint.shown(str(completion))[:100]!r}"
+            if self.heard:
+                raise Passing(none)
+            raise EndpointError(f"{none}; correct the address in {URL_VARIABLE}, which mostly ends in /v1")
+        self.heard, choice = True, completion["choices"][0]
+        reason = choice.get("finish_reason")
+        if is_interrupted(choice):
+            raise Passing(f"{where} broke its answer off ({reason})")
+        if reason == FILTERED:
+            raise Refused(f"{where} filtered its answer", "use another model, or switch its filter off", 200)
+        return text, reason
 
     async def _leave_out(self, prompt: Prompt, failure: Passing | Refused) -> None:
         """Note that a prompt has no answer, where it is the prompt that the server refuses or cannot answer.

@@ -329,6 +329,22 @@ def test_the_sampler_waits_and_asks_again_as_judges_do(stand_in, capsys):
         OpenAISampler("m", stand_in.tokenizer, 1, settings).sample(asked(1), 1, SETTINGS)
 
 
+def test_what_is_no_answer_between_answers_is_asked_again(stand_in):
+    """A page, a message without choices, and answers that the server broke off."""
+    stand_in.replies += [completion("Yes.", "stop"), (200, {"object": "page"}), completion("Ye", "error"),
+                         completion("", "insufficient_system_resource"), completion("Yes.", "stop")]
+    settings = AskingSettings(attempts=4, first_wait=0.01, longest_wait=0.02)
+    drawn = OpenAISampler("m", stand_in.tokenizer, 1, settings).sample(asked(2), 1, SETTINGS)
+    assert [decode_response(stand_in.tokenizer, one.response_ids) for one in drawn] == ["Yes.", "Yes."]
+
+
+def test_an_answer_that_was_filtered_is_left_out(stand_in, capsys):
+    stand_in.replies += [completion("Yes.", "stop"), completion("Ye", "content_filter")]
+    assert len(OpenAISampler("m", stand_in.tokenizer, 1, SHARE).sample(asked(2), 1, SETTINGS)) == 1
+    assert "left out an answer to prompt 'p1': sampler openai: http" in (out := capsys.readouterr().out)
+    assert "filtered its answer" in out
+
+
 def test_a_pause_of_more_than_two_minutes_is_waited_for(stand_in, monkeypatch):
     """Ten minutes, on a clock that is quick: OpenAI's client does not ask again then."""
     slept, sleep = [], asyncio.sleep
