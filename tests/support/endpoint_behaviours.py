@@ -205,6 +205,9 @@ def documented() -> str:
         "until `asking.patience_seconds` end, and after a\nfew refusals in a row calls start only as fast as the server "
         "was seen to answer; more than `asking.failed_share` of a judge's\nquestions without an answer end the run. "
         "`generate.sampler: openai` waits, asks again and leaves out in the same way.\n\n"
+        "A call that brought no answer is charged by the `usage` beside its error; where a server or a proxy may have "
+        "gone on\nwithout saying so (a time-out, 504, 524, a body or a choice that was broken off), at the most that "
+        "it can have cost.\n\n"
         "| the endpoint answers | as does | when | Plumbline |\n| --- | --- | --- | --- |\n"
         f"{rows}\n"
     )
