@@ -139,11 +139,17 @@ def _answers(
     cut &= len(reply) > 1  # a judge that may write one letter is always cut off after it
     whole = reply.rpartition("\n")[0] if cut else reply  # lines; the last one may say something else by its end
     readings = [*_objects(reply, criteria), *_lines(whole, criteria), *_general(whole, criteria, ends=not cut)]
-    readable = [({name: read(reading.values.get(name)) for name in criteria}, reading) for reading in readings]
+    readable = [({name: read(_value_in(one.values.get(name))) for name in criteria}, one) for one in readings]
     answers = [(values, reading) for values, reading in readable if None not in values.values()]
     own = [one for one in answers if not _is_quoted(*one, reply, texts)]
     by_criterion = [one for one in own if not one[1].general]
     return by_criterion if any(reading.meant for _, reading in by_criterion) else own
+
+
+def _value_in(value: Any) -> Any:
+    """Of {"winner": "A", "reason": …} its verdict; None where it has two."""
+    values = [one for key, one in value.items() if _KEY.fullmatch(key)] if isinstance(value, Mapping) else [value]
+    return values[0] if len(values) == 1 else None
 
 
 def is_unfinished(text: str) -> bool:

@@ -128,6 +128,12 @@ def test_ties_are_read(text):
 def test_one_verdict_counts_for_all_criteria_where_none_has_its_own():
     weights = {"honesty": 1.0, "helpfulness": 1.0}
     assert read_verdict(ESSAY + "Verdict: A", weights).criteria == {"honesty": 1.0, "helpfulness": 1.0}
+    nested = '{"honesty": {"winner": "A", "reason": "B"}, "helpfulness": {"reason": "", "verdict": "Candidate B"}}'
+    assert read_verdict(ESSAY + nested, weights).criteria == {"honesty": 1.0, "helpfulness": 0.0}
+    rated = '{"honesty": {"score": 4, "reason": "5"}, "helpfulness": {"rating": 2}}'
+    assert read_ratings(rated, list(weights)) == {"honesty": 0.75, "helpfulness": 0.25}
+    with pytest.raises(MalformedReply):
+        read_verdict('{"honesty": {"winner": "A", "verdict": "B"}, "helpfulness": "A"}', weights)
     own = read_verdict("honesty: A\nhelpfulness: B\n\nFinal verdict: A", weights)
     assert own.criteria == {"honesty": 1.0, "helpfulness": 0.0}
 
