@@ -12,7 +12,7 @@ from pathlib import Path
 from rich.console import Console
 
 from benchmarks.child import ROOT
-from benchmarks.material import Material, gather
+from benchmarks.material import Material, gather, pulled_params
 from benchmarks.measure import Comparison
 from benchmarks.report import machine, spread, table, terminal, verdict, versions, write
 
@@ -64,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     console = terminal()
     os.environ.setdefault("TQDM_DISABLE", "1")
-    _pull()
+    pulled_params()
     with tempfile.TemporaryDirectory() as folder:
         material = gather(ROOT, Path(folder), options.base)
         try:
@@ -77,13 +77,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         write(RESULTS, {"machine": machine(), "versions": versions(PACKAGES), "repeats": options.repeats,
                         "comparisons": [one.document() for one in comparisons]})  # fmt: skip
     return 0
-
-
-def _pull() -> None:
-    """The data and the base, where the clone does not have them yet."""
-    from flows.storage.data import pull
-
-    pull(ROOT)
 
 
 if __name__ == "__main__":

@@ -16,8 +16,8 @@ trainer = SFTTrainer(
     model=AutoModelForCausalLM.from_pretrained(model),
     args=SFTConfig(
         output_dir=str(out / "trainer"), num_train_epochs=1, per_device_train_batch_size=int(sys.argv[4]),
-        max_length=None, use_cpu=True, gradient_checkpointing=False, save_strategy="no", report_to="none", disable_tqdm=True,
-        dataset_kwargs={"skip_prepare_dataset": True},
+        max_length=None, use_cpu=True, gradient_checkpointing=False, save_strategy="no", report_to="none",
+        disable_tqdm=True, dataset_kwargs={"skip_prepare_dataset": True},
     ),
     train_dataset=Dataset.from_list([{"input_ids": ids, "labels": ids} for ids in tokenised]),
     processing_class=tokenizer,

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.child import ROOT
 from models.chat.template import load_tokenizer
 from tasks.common.rows import Row, read_jsonl
 from tasks.runner.params import read_params, stage_config
@@ -25,7 +26,21 @@ class Material:
 
     def config(self, stage: str, **changes: Any) -> Any:
         """The typed config of a stage, with `changes` to its own section."""
-        return stage_config({**self.params, stage: {**self.params.get(stage, {}), **changes}}, stage)
+        return config(self.params, stage, changes)
+
+
+def config(params: dict[str, Any], stage: str, changes: dict[str, Any], **runtime: Any) -> Any:
+    """The typed config of a stage, with `changes` to its section of params.yaml and those to `runtime`."""
+    changed = {stage: {**params[stage], **changes}, "runtime": {**params["runtime"], **runtime}}
+    return stage_config({**params, **changed}, stage)
+
+
+def pulled_params() -> dict[str, Any]:
+    """This project's params.yaml, after its data and base were fetched, where the clone does not have them yet."""
+    from flows.storage.data import pull
+
+    pull(ROOT)
+    return read_params(ROOT / "params.yaml")
 
 
 def gather(root: Path, folder: Path, base: Path | None = None) -> Material:

@@ -16,6 +16,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from flows import cancelling
 from flows.alignment import anchors as anchoring
 from flows.alignment import preflight as preflights
+from flows.alignment.plan import meet_others
 from flows.alignment.results import as_markdown, judge_markdown
 from flows.alignment.session import Session
 from flows.costs.budget import BudgetError, paid_in_words
@@ -23,7 +24,7 @@ from flows.costs.ledger import as_rows
 from flows.graph import running, stage_inputs
 from flows.graph.running import StageError, StageRun
 from flows.redact import redact, redacted_errors
-from flows.storage import data, shared_runs
+from flows.storage import data
 
 NOT_MADE = "another run was to make it, and neither the cache here nor the DVC remote has it"
 
@@ -96,17 +97,6 @@ def stage(session_id: str, name: str, version: str, current: bool):
     return Completed(name="Cached" if run.outcome != "ran" else None, message=f"{run.outcome}, version {version[:12]}")
 
 
-def _meet_others(session: Session) -> str | None:
-    """The DVC remote that stages may come from, if one is not here; that it does not answer is a warning."""
-    if session.share is not None or all(status.action != "run" for status in session.graph.plan().values()):
-        return None
-    try:
-        return shared_runs.meet(session.root)
-    except data.PullError as error:
-        get_run_logger().warning("%s; what other machines made is made again here", redact(str(error)))
-        return None
-
-
 def _run_stages(session: Session) -> None:
     """Submit each stage when everything upstream is done; after a failure, or when the budget is spent, only finish
     what is running.
@@ -175,7 +165,9 @@ def _bring_up_to_date(session: Session) -> State:
     retried = session.settings.retries
     pull.with_options(**retried)(session.id)
     session.graph.refresh()
-    session.met = _meet_others(session)
+    if session.share is None:
+        made_again = "%s; what other machines made is made again here"
+        session.met = meet_others(session.graph, lambda text: get_run_logger().warning(made_again, text))
     if preflights.applies(session.root):
         preflight.with_options(**retried)(session.id)
     if session.anchors:

@@ -1,19 +1,19 @@
 """What `plumb` commands share: the project that is meant, a console, tables, and documents for other programs."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 
-def console():
-    """Where results are printed, as they are: none of it is markup."""
+def console(**options: Any):
+    """Where results are printed, as they are: none of it is markup. options: of rich's Console."""
     import sys
 
     from rich.console import Console
 
     # Tables need room; where nobody watches a terminal, lines may be as long as they like.
     width = None if sys.stdout.isatty() else 160
-    return Console(width=width, emoji=False, markup=False, highlight=False)
+    return Console(**{"width": width, "emoji": False, "markup": False, "highlight": False, **options})
 
 
 def table(heads: Iterable[Any], rows: Iterable[Iterable[Any]], title: str | None = None):
@@ -68,21 +68,21 @@ def mlflow_client():
     return MlflowClient()
 
 
-def document_of(module: str, arguments: Sequence[str], options: Mapping[str, Any]) -> dict[str, Any]:
-    """What `python -m MODULE` prints as JSON: what needs torch is a process of its own.
+def document_of(tool: str, **arguments: Any) -> dict[str, Any]:
+    """What `python -m tasks.tools TOOL` prints as JSON: what needs torch is a process of its own.
 
-    options: by name; those that are None are left out. Raises ValueError with the line that it failed with.
+    Arguments that are None are left to the tool's defaults. Raises ValueError with the line that it failed with.
     """
     import json
     import subprocess
     import sys
 
-    given = [part for name, value in options.items() if value is not None for part in (name, str(value))]
-    command = [sys.executable, "-m", module, *arguments, *given]
+    given = json.dumps({name: value for name, value in arguments.items() if value is not None}, default=str)
+    command = [sys.executable, "-m", "tasks.tools", tool, given]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         lines = done.stderr.strip().splitlines()
-        raise ValueError(lines[-1] if lines else f"{module} ended with exit code {done.returncode}")
+        raise ValueError(lines[-1] if lines else f"{tool} ended with exit code {done.returncode}")
     return json.loads(done.stdout)
 
 

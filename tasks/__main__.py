@@ -20,9 +20,10 @@ if __name__ == "__main__":
     die_with_parents()  # before anything slow is imported: a parent that dies meanwhile must take us along
 
 from tasks.common import errors
+from tasks.config.sections import stage_function
 from tasks.runner import gpus, state
 from tasks.runner.params import read_params, stage_config
-from tasks.runner.pipeline import Binding, bind, load_pipeline
+from tasks.runner.pipeline import Binding, bind, grouped, load_pipeline
 
 DVC_FILE, PARAMS_FILE = Path("dvc.yaml"), Path("params.yaml")
 CHECKPOINT_PARAMETER = "checkpoints"
@@ -85,19 +86,18 @@ def run_stage(stage: str) -> None:
     binding = bind(pipeline, params, stage)
     check_inputs(binding)
     gpus.take(gpus.wanted_gpus(pipeline, stage))  # before torch is imported
-    name = stage.partition("@")[0]
-    module = __import__(f"tasks.{name}", fromlist=[name])
-    function = getattr(module, name)
+    function = stage_function(stage.partition("@")[0])
+    inputs = grouped(binding.inputs, function.__annotations__)
     if CHECKPOINT_PARAMETER not in function.__annotations__:
-        _produce(binding, lambda out: function(config, **binding.inputs, out=out))
+        _produce(binding, lambda out: function(config, **inputs, out=out))
         return
     key = state.stage_key(binding, params)
     if _helps():
         with tempfile.TemporaryDirectory() as unused:
-            function(config, **binding.inputs, out=Path(unused), checkpoints=state.checkpoint_path(stage, key))
+            function(config, **inputs, out=Path(unused), checkpoints=state.checkpoint_path(stage, key))
         return
     with state.checkpoint_folder(stage, key) as checkpoints:
-        _produce(binding, lambda out: function(config, **binding.inputs, out=out, checkpoints=checkpoints))
+        _produce(binding, lambda out: function(config, **inputs, out=out, checkpoints=checkpoints))
 
 
 def _helps() -> bool:

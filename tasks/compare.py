@@ -13,11 +13,11 @@ from tasks.common.errors import DataError
 from tasks.common.rows import Row, read_jsonl, write_jsonl
 from tasks.config.compare import CompareConfig
 from tasks.judging.call_log import CallLog
-from tasks.judging.labelling import Judged, JudgedPair, asking_numbers, described, judge_pairs, make_asker
+from tasks.judging.labelling import Judged, JudgedPair, asking_metrics, described, judge_pairs, make_asker
 from tasks.judging.making import make_pool
 from tasks.judging.pairing import check_raters, drawn_prompts, mean_rating, samples_by_prompt
 from tasks.judging.splits import split_by_root
-from tasks.judging.templates import with_templates
+from tasks.judging.templates import with_template
 
 
 def compare(
@@ -36,7 +36,7 @@ def compare(
     samples = read_jsonl(generate / "samples.jsonl") if cfg.given != "only" else []
     specs = [judge.model_dump() for judge in cfg.judges] if cfg.given != "only" else []
     prompts = prompts_by_id(read_jsonl(compare_prompts))
-    judges = make_pool(with_templates(specs), shown_samples(samples, prompts), cfg.runtime.date)
+    judges = make_pool([with_template(spec) for spec in specs], shown_samples(samples, prompts), cfg.runtime.date)
     for judge in judges:
         if isinstance(judge, HumanJudge):
             print(f"judge {judge.name!r}, rows that people wrote: {judge.counts.named}")
@@ -54,9 +54,9 @@ def compare(
     check_split(train, heldout, cfg)
     write_jsonl(out / "train.jsonl", train)
     write_jsonl(out / "heldout.jsonl", heldout)
-    _write_what_was_said(cfg, judged, judges, specs, out)
+    _write_verdicts(cfg, judged, judges, specs, out)
     counts = {"train": len(train), "heldout": len(heldout), "given": len(given), "duplicates": duplicates}
-    numbers = {**judge_numbers(judged.pairs, judges, cfg.tie_margin), **asking_numbers(asker, judges, judged)}
+    numbers = {**judge_numbers(judged.pairs, judges, cfg.tie_margin), **asking_metrics(asker, judges, judged)}
     return {name: float(value) for name, value in {**counts, **numbers}.items()}
 
 
@@ -70,7 +70,7 @@ def shown_samples(samples: Sequence[Row], prompts: Mapping[str, Row]) -> list[Ro
     return [{**sample, "prompt": prompts[sample["prompt_id"]]["prompt"]} for sample in known]
 
 
-def _write_what_was_said(
+def _write_verdicts(
     cfg: CompareConfig, judged: Judged, judges: Sequence[Judge], specs: Sequence[dict[str, Any]], out: Path
 ) -> None:
     write_jsonl(out / "battles.jsonl", (battle for pair in judged.pairs for battle in battle_rows(pair, judges)))
@@ -117,14 +117,14 @@ def comparison_row(pair: JudgedPair, judges: Sequence[Judge], cfg: CompareConfig
 def _raw_verdicts(verdict: PairVerdict, judge: Judge, a_is_chosen: bool) -> Row:
     """One judge's two answers about a comparison; null for an invalid one."""
     one, other = verdict.a_first[0], verdict.a_second[0]
-    said = [(one.p_first if one.valid else None, one.raw), (1 - other.p_first if other.valid else None, other.raw)]
+    orders = [(one.p_first if one.valid else None, one.raw), (1 - other.p_first if other.valid else None, other.raw)]
     if not a_is_chosen:  # b was shown first where a was shown second
-        said = [(None if p is None else 1 - p, raw) for p, raw in reversed(said)]
+        orders = [(None if p is None else 1 - p, raw) for p, raw in reversed(orders)]
     return {
         "judge": judge.name,
-        "chosen_first": said[0][0],
-        "chosen_second": said[1][0],
-        "raw": [said[0][1], said[1][1]],
+        "chosen_first": orders[0][0],
+        "chosen_second": orders[1][0],
+        "raw": [orders[0][1], orders[1][1]],
     }
 
 
@@ -188,7 +188,7 @@ def pair_row(pair: JudgedPair, judges: Sequence[Judge], tie_margin: float) -> Ro
             who: value
             for judge in judges
             if isinstance(judge, HumanJudge)
-            for who, value in judge.said(pair.prompt, pair.a["response"], pair.b["response"]).items()
+            for who, value in judge.annotations(pair.prompt, pair.a["response"], pair.b["response"]).items()
         },
     }
 
@@ -204,8 +204,10 @@ def rating_rows(judged: Sequence[JudgedPair]) -> Iterator[Row]:
 
 
 def judge_numbers(judged: Sequence[JudgedPair], judges: Sequence[Judge], tie_margin: float) -> dict[str, float]:
-    """How many pairs and verdicts there were, and what the pool did, as rates: those of the judge card, and how often one
-    judge alone flips. A rate of nothing is left out."""
+    """How many pairs and verdicts there were, and what the pool did, as rates.
+
+    The rates are those of the judge card, and how often one judge alone flips. A rate of nothing is left out.
+    """
     texts = [(pair.verdict, pair.a["response"], pair.b["response"]) for pair in judged]
     alone = [
         behaviour_counts(verdict.of(place), a, b, tie_margin)

@@ -1,5 +1,6 @@
 """Score the answers of all models on the same unseen prompts, paired, and say how sure the numbers are."""
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,7 @@ from models.statistics.bootstrap import Bootstrap
 from tasks.answering.second_turn import SCORES_FILE as SECOND_TURN_SCORES
 from tasks.answering.second_turn import read_second_turns
 from tasks.artifacts.champion import CHAMPION
-from tasks.artifacts.entrants import MODELS, TRAINED, entrants, training_order
-from tasks.artifacts.snapshots import FINAL
+from tasks.artifacts.entrants import by_checkpoint, entrants, in_order, is_method, training_order
 from tasks.common.machine import prepare_torch
 from tasks.common.progress import report
 from tasks.common.rows import Row, read_jsonl, write_jsonl
@@ -47,54 +47,48 @@ def evaluate(
     gold: Path,
     reward: Path,
     select_prompts: Path,
-    base_answers: Path,
-    sft_answers: Path,
-    dpo_answers: Path,
-    ppo_answers: Path,
-    champion_answers: Path,
+    answers: Mapping[str, Path],
     best_of_n: Path,
     out: Path,
 ) -> dict[str, Any]:
     """Writes `scores.jsonl` (one row per model, checkpoint, prompt and sample) and `second_turn_scores.jsonl` (one per
     entrant and doubted answer); returns the document evaluate.json.
 
-    `model` is the base, `reward` the proxy that scores every answer. Raises DataError when a model did not answer the
-    same prompts as SFT.
+    `model` is the base, `reward` the proxy that scores every answer, `answers` the folder of each model's. Raises
+    DataError when a model did not answer the same prompts as SFT.
     """
     prepare_torch(cfg.runtime)
     prompts = {row["id"]: row for row in read_jsonl(select_prompts)}
-    folders = (base_answers, sft_answers, dpo_answers, ppo_answers, best_of_n)
-    answers = {name: read_jsonl(folder / "answers.jsonl") for name, folder in zip(MODELS, folders, strict=True)}
-    in_service = read_jsonl(champion_answers / "answers.jsonl")
-    if in_service:
-        answers[CHAMPION] = in_service
-    check_pairing(answers, prompts)
+    folders = {**answers, "best_of_n": best_of_n}
+    answered = {name: read_jsonl(folders[name] / "answers.jsonl") for name in in_order(folders)}
+    if not answered[CHAMPION]:
+        del answered[CHAMPION]  # none is in service
+    check_pairing(answered, prompts)
     scorer = load_gold(gold, model)
     proxy = RewardModelScorer.load(reward, model, cfg.rows_per_batch, cfg.runtime.date)
     scores: list[Row] = []
-    for done, (name, rows) in enumerate(answers.items(), start=1):
+    for done, (name, rows) in enumerate(answered.items(), start=1):
         scores += score_answers(name, rows, prompts, scorer, proxy)
-        report(done, len(answers) + 1, unit="model")
+        report(done, len(answered) + 1, unit="model")
     pooled = read_jsonl(best_of_n / "pool.jsonl")
     pool = score_pool(pooled, prompts, scorer)
     ids = sorted({row["prompt_id"] for row in pooled})
-    missing = {name: unrated(row for row in scores if row["model"] == name) for name in answers}
+    missing = {name: unrated(row for row in scores if row["model"] == name) for name in answered}
     missing["best_of_n"] |= {one for one, gold_of in zip(ids, pool["gold"]) if np.isnan(gold_of).any()}
     lacking, gone = left_out(scorer, missing, len(prompts)), set().union(*missing.values())
     scores = without(scores, gone)
     pool = {name: values[[one not in gone for one in ids]] for name, values in pool.items()}
     write_jsonl(out / "scores.jsonl", scores)
-    places = dict(zip(MODELS, folders, strict=True)) | {CHAMPION: champion_answers}
     doubts: dict[str, list[Row]] = {}
     for name, (of, checkpoint) in entrants(scores).items():
-        given = [row for row in answers[of] if row["checkpoint"] == checkpoint]
-        doubts[name] = score_second_turns(read_second_turns(places[of], given, prompts), scorer)
+        first = [row for row in answered[of] if row["checkpoint"] == checkpoint]
+        doubts[name] = score_second_turns(read_second_turns(folders[of], first, prompts), scorer)
     unsure = {name: unrated(rows) for name, rows in doubts.items()}
     left_out(scorer, unsure, len(prompts))
     gone |= set().union(*unsure.values())
     doubts = {name: without(rows, gone) for name, rows in doubts.items()}
     write_jsonl(out / SECOND_TURN_SCORES, [{"model": name, **row} for name, rows in doubts.items() for row in rows])
-    report(len(answers) + 1, len(answers) + 1, unit="model")
+    report(len(answered) + 1, len(answered) + 1, unit="model")
     return {**document(cfg, scores, pool, prompts, scorer, doubts), **lacking}
 
 
@@ -107,26 +101,27 @@ def document(
     doubts: Mapping[str, Sequence[Row]],
 ) -> dict[str, Any]:
     """evaluate.json: see DESIGN.md, Words on disk. doubts: for each entrant, the score rows of its second turns."""
-    entered = {
-        name: [row for row in scores if (row["model"], row["checkpoint"]) == policy]
-        for name, policy in entrants(scores).items()
-    }
-    answered = sorted({row["prompt_id"] for row in entered["sft"]})
-    roots = [prompts[prompt_id]["root"] for prompt_id in answered]
+    policies = by_checkpoint(scores)
+    entered = {name: policies[policy] for name, policy in entrants(scores).items()}
+    by_step = sorted(policies, key=lambda policy: (policy[0], training_order(policy[1])))
+    trained = {policy: policies[policy] for policy in by_step if is_method(policy[0])}
+    prompt_ids = sorted({row["prompt_id"] for row in entered["sft"]})
+    roots = [prompts[prompt_id]["root"] for prompt_id in prompt_ids]
+    bounds = statistics.score_bounds(scorer.kind, scorer.axes)
     n = pool["gold"].shape[1]
-    field = contestants(entered, answered, roots)
+    field, settings = contestants(entered, prompt_ids, roots), _tournament(cfg)
     models = {
-        name: model_numbers(cfg, rows, answered, roots, prompts, scorer, doubts[name])
+        name: model_numbers(cfg, rows, prompt_ids, roots, prompts, scorer, doubts[name])
         for name, rows in entered.items()
     }
     models["best_of_n"]["kl_upper_bound"] = kl_upper_bound(n)
     texts = {name: [row["text"] for row in rows] for name, rows in entered.items()}
-    spoken = [said for said in texts.values() if any(map(str.strip, said))]  # a model that is silent hides no other's
-    words = diversity.shared_size(spoken or [[]], diversity.WORDS)
-    for name, said in texts.items():
-        models[name]["distinct_2"] = diversity.distinct_2(said, words, cfg.runtime.seed)
+    speaking = [answers for answers in texts.values() if any(map(str.strip, answers))]  # silence hides no other's
+    words = diversity.shared_size(speaking or [[]], diversity.WORDS)
+    for name, answers in texts.items():
+        models[name]["distinct_2"] = diversity.distinct_2(answers, words, cfg.runtime.seed)
     return {
-        "prompts": len(answered),
+        "prompts": len(prompt_ids),
         "roots": len(set(roots)),
         "words": words,
         "gold_kind": scorer.kind,
@@ -137,8 +132,8 @@ def document(
         **{
             f"versus_{reference}": {
                 name: {
-                    **versus(cfg, rows, entered[reference], answered, roots, scorer),
-                    **tournament.win_rates(field, name, reference, _tournament(cfg)),
+                    **versus(cfg, rows, entered[reference], prompt_ids, roots, bounds),
+                    **tournament.win_rates(field, name, reference, settings),
                 }
                 for name, rows in entered.items()
                 if name != reference
@@ -146,11 +141,11 @@ def document(
             for reference in REFERENCES
             if reference in entered
         },
-        "ratings": tournament.ratings(field, _tournament(cfg)),
-        "checkpoints": checkpoint_numbers(scores),
+        "ratings": tournament.ratings(field, settings),
+        "checkpoints": [checkpoint_numbers(*key, rows) for key, rows in trained.items()],
         "best_of_n": best_of_n_curve(pool),
         "over_optimisation": over_optimisation(
-            cfg, pool, checkpoint_gains(scores, answered), roots, statistics.score_bounds(scorer.kind)["gold"]
+            cfg, pool, checkpoint_gains(trained, entered["sft"], prompt_ids), roots, bounds["gold"]
         ),
         "proxy": pairwise_accuracy(pool["proxy"], pool["gold"]),
         "examples": examples(entered, prompts, cfg.examples),
@@ -161,11 +156,10 @@ def contestants(
     entered: Mapping[str, Sequence[Row]], prompt_ids: Sequence[str], roots: Sequence[str]
 ) -> tournament.Field:
     """The entrants' answers, for comparisons of each with each."""
+    gold = {name: per_prompt(rows, prompt_ids, "gold") for name, rows in entered.items()}
     sized = {name: [{**row, "characters": len(row["text"])} for row in rows] for name, rows in entered.items()}
-    gold, length = (
-        {name: per_prompt(rows, prompt_ids, field) for name, rows in sized.items()} for field in ("gold", "characters")
-    )
-    return tournament.Field(gold, length, prompt_ids, roots)
+    lengths = {name: per_prompt(rows, prompt_ids, "characters") for name, rows in sized.items()}
+    return tournament.Field(gold, lengths, prompt_ids, roots)
 
 
 def _tournament(cfg: EvaluateConfig) -> Bootstrap:
@@ -216,60 +210,41 @@ def refusal_rates(rows: Sequence[Row], prompts: Mapping[str, Row]) -> dict[str, 
     """Share of harmful prompts refused, and of harmless safety prompts (look-alikes); absent where none is marked."""
     marked = [(prompts[row["prompt_id"]], row["refuses"]) for row in rows]
     refused = {
-        "refusal_rate": [said for prompt, said in marked if prompt.get("harmful") is True],
-        "over_refusal_rate": [said for prompt, said in marked if is_harmless_lookalike(prompt)],
+        "refusal_rate": [refuses for prompt, refuses in marked if prompt.get("harmful") is True],
+        "over_refusal_rate": [refuses for prompt, refuses in marked if is_harmless_lookalike(prompt)],
     }
-    return {name: float(np.mean(said)) for name, said in refused.items() if said}
+    return {name: float(np.mean(refusals)) for name, refusals in refused.items() if refusals}
 
 
 def versus(
-    cfg: EvaluateConfig,
-    rows: Sequence[Row],
-    reference: Sequence[Row],
-    prompt_ids: Sequence[str],
-    roots: Sequence[str],
-    scorer: Scorer,
-) -> dict[str, Any]:
+    cfg: EvaluateConfig, rows: Sequence[Row], reference: Sequence[Row], prompt_ids: Sequence[str],
+    roots: Sequence[str], bounds: Mapping[str, statistics.Bounds],
+) -> dict[str, Any]:  # fmt: skip
     """Paired differences to the reference with their intervals, of gold and each axis."""
-    differences = {
-        field: statistics.difference_interval(
-            *(per_prompt(side, prompt_ids, field) for side in (rows, reference)), roots, cfg.confidence, limits
-        ).document("difference")
-        for field, limits in statistics.score_bounds(scorer.kind, scorer.axes).items()
-    }
+    differences = {}
+    for field, limits in bounds.items():
+        ours, theirs = (per_prompt(side, prompt_ids, field) for side in (rows, reference))
+        interval = statistics.difference_interval(ours, theirs, roots, cfg.confidence, limits)
+        differences[field] = interval.document("difference")
     return {**differences.pop("gold"), "axes": differences}
 
 
-def checkpoint_numbers(scores: Sequence[Row]) -> list[dict[str, Any]]:
-    """Means of each trained model's checkpoints, in training order."""
-    groups: dict[tuple[str, str], list[Row]] = {}
-    for row in scores:
-        if row["model"] in TRAINED:
-            groups.setdefault((row["model"], row["checkpoint"]), []).append(row)
-    return [
-        {
-            "model": name,
-            "checkpoint": checkpoint,
-            **{field: float(np.mean([row[field] for row in rows])) for field in ("gold", "kl", "proxy")},
-            "length": float(np.mean([row["tokens"] for row in rows])),
-        }
-        for (name, checkpoint), rows in sorted(groups.items(), key=lambda item: (item[0][0], training_order(item[0][1])))
-    ]
+def checkpoint_numbers(model: str, checkpoint: str, rows: Sequence[Row]) -> dict[str, Any]:
+    """Means of one checkpoint."""
+    means = {field: float(np.mean([row[field] for row in rows])) for field in ("gold", "kl", "proxy", "tokens")}
+    return {"model": model, "checkpoint": checkpoint, "length": means.pop("tokens"), **means}
 
 
-def checkpoint_gains(scores: Sequence[Row], prompt_ids: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
-    """What each checkpoint of DPO and PPO gained over SFT per prompt, in training order, with its mean KL in nats."""
-    groups: dict[tuple[str, str], list[Row]] = {}
-    for row in scores:
-        groups.setdefault((row["model"], row["checkpoint"]), []).append(row)
-    reference = {field: per_prompt(groups["sft", FINAL], prompt_ids, field) for field in ("gold", "proxy")}
-    gains: dict[str, list[dict[str, Any]]] = {name: [] for name in TRAINED}
-    for name, checkpoint in sorted(groups, key=lambda key: (key[0], training_order(key[1]))):
-        if name in gains:
-            rows = groups[name, checkpoint]
-            gained = {field: per_prompt(rows, prompt_ids, field) - start for field, start in reference.items()}
-            kl = float(per_prompt(rows, prompt_ids, "kl").mean())
-            gains[name].append({"checkpoint": checkpoint, "kl": kl, **gained})
+def checkpoint_gains(
+    trained: Mapping[tuple[str, str], Sequence[Row]], sft: Sequence[Row], prompt_ids: Sequence[str]
+) -> dict[str, list[dict[str, Any]]]:
+    """What each checkpoint gained over SFT per prompt, by method in training order, with its mean KL in nats."""
+    reference = {field: per_prompt(sft, prompt_ids, field) for field in ("gold", "proxy")}
+    gains: dict[str, list[dict[str, Any]]] = {}
+    for (method, checkpoint), rows in trained.items():
+        gained = {field: per_prompt(rows, prompt_ids, field) - start for field, start in reference.items()}
+        kl = float(per_prompt(rows, prompt_ids, "kl").mean())
+        gains.setdefault(method, []).append({"checkpoint": checkpoint, "kl": kl, **gained})
     return gains
 
 
@@ -297,28 +272,26 @@ def pairwise_accuracy(proxy: np.ndarray, gold: np.ndarray) -> dict[str, float]:
 
 def examples(entered: Mapping[str, Sequence[Row]], prompts: Mapping[str, Row], count: int) -> list[dict[str, Any]]:
     """The demo's own prompt where it is asked, then `count` prompts of different kinds where gold differs most."""
-    texts: dict[str, dict[str, Row]] = {}
+    first: dict[str, dict[str, Row]] = defaultdict(dict)  # prompt -> model -> its first sample
     for name, rows in entered.items():
         for row in sorted(rows, key=lambda row: row["index"], reverse=True):
-            texts.setdefault(row["prompt_id"], {})[name] = row
+            first[row["prompt_id"]][name] = row
 
     def spread(prompt_id: str) -> float:
-        golds = [row["gold"] for row in texts[prompt_id].values()]
+        golds = [row["gold"] for row in first[prompt_id].values()]
         return max(golds) - min(golds)
 
-    demo = [prompt_id for prompt_id in sorted(texts) if prompt_text(prompts[prompt_id]) == DEMO_PROMPT][:1]
-    chosen, kinds = list(demo), {kind_of(prompts[prompt_id]) for prompt_id in demo}
-    for prompt_id in sorted(texts, key=lambda prompt_id: (-spread(prompt_id), prompt_id)):
-        if len(chosen) < len(demo) + count and kind_of(prompts[prompt_id]) not in kinds:
-            chosen.append(prompt_id)
-            kinds.add(kind_of(prompts[prompt_id]))
+    demo = [prompt_id for prompt_id in sorted(first) if prompt_text(prompts[prompt_id]) == DEMO_PROMPT][:1]
+    by_kind: dict[str, str] = {}
+    for prompt_id in demo + sorted(first, key=lambda prompt_id: (-spread(prompt_id), prompt_id)):
+        by_kind.setdefault(kind_of(prompts[prompt_id]), prompt_id)
     return [
         {
             "prompt": prompt_text(prompts[prompt_id]),
-            "kind": kind_of(prompts[prompt_id]),
-            "answers": {name: row["text"] for name, row in texts[prompt_id].items()},
+            "kind": kind,
+            "answers": {name: row["text"] for name, row in first[prompt_id].items()},
         }
-        for prompt_id in chosen
+        for kind, prompt_id in list(by_kind.items())[: len(demo) + count]
     ]
 
 

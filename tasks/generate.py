@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from models.chat.template import load_tokenizer
+from models.endpoints.retries import AskingSettings
 from models.lm.loading import load_policy
 from models.samplers import Prompt, Sampler, make_sampler, with_logprobs
 from models.sampling.randomness import generator
@@ -21,33 +22,37 @@ from tasks.common.errors import DataError
 from tasks.common.machine import device, prepare_torch
 from tasks.common.numbers import share
 from tasks.common.rows import Row, read_jsonl, write_jsonl
-from tasks.answering.asking import asking_settings
 from tasks.config.generate import GenerateConfig
 
 
 def generate(cfg: GenerateConfig, model: Path, sft: Path, compare_prompts: Path, out: Path) -> dict[str, float]:
-    """Write `samples.jsonl`: cfg.samples_per_prompt answers to each prompt, at the temperatures in turn."""
+    """Write `samples.jsonl`: cfg.samples_per_prompt answers to each prompt, at the temperatures in turn.
+
+    Answers that an endpoint refuses for good are missing, as many as cfg.asking allows, and counted in `left_out`.
+    """
     prepare_torch(cfg.runtime)
     prompts = read_jsonl(compare_prompts)
     check_tools(cfg.sampler, prompts)
     tokenizer = load_tokenizer(sft, cfg.runtime.date)
     policy = load_policy(sft, model, cfg.runtime.dtype).to(device())
-    asking = cfg.asking.model_dump() if cfg.asking else None
-    sampler = make_sampler(cfg.sampler, policy, tokenizer, cfg.rows_per_batch, cfg.served_model, asking_settings(asking))
+    asking = AskingSettings.of(cfg.asking and cfg.asking.model_dump())
+    sampler = make_sampler(cfg.sampler, policy, tokenizer, cfg.rows_per_batch, cfg.served_model, asking)
     name, rows = cfg.served_model or policy_hash(sft), []
     encoded = encode_prompts(tokenizer, prompts, policy, cfg.max_new_tokens)
-    asked = [Prompt(row["id"], row["prompt"], tuple(ids)) for row, (_, ids) in zip(prompts, encoded, strict=True)]
+    queries = [Prompt(row["id"], row["prompt"], tuple(ids)) for row, (_, ids) in zip(prompts, encoded, strict=True)]
     for turn, temperature in enumerate(cfg.temperatures):
-        drawn = with_logprobs(policy, _draw(sampler, asked, turn, cfg), temperature, cfg.rows_per_batch)
+        drawn = with_logprobs(policy, _draw(sampler, queries, turn, cfg), temperature, cfg.rows_per_batch)
         rows += _in_turn(sample_rows(drawn, prompts, tokenizer, name, temperature=temperature), turn, cfg)
     rows.sort(key=lambda row: (row["prompt_id"], row["index"]))
     write_jsonl(out / "samples.jsonl", rows)
+    left_out = len(prompts) * cfg.samples_per_prompt - len(rows)
     return {
         "prompts": len(prompts),
         "samples": len(rows),
         "tokens": sum(row["tokens"] for row in rows),
         "finished": share([row["finished"] for row in rows]),
         "distinct": share([len({(r["prompt_id"], r["response"]) for r in rows})], len(rows)),
+        **({"left_out": left_out} if left_out else {}),
     }
 
 

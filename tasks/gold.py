@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from models.judges import make_scorer
+from models.judges.oracle import OracleScorer
 from tasks.common.errors import DataError
 from tasks.common.rows import Row, read_jsonl
 from tasks.config.gold import GoldConfig
@@ -24,7 +24,7 @@ def gold(cfg: GoldConfig, model: Path, gold_preferences: Path, out: Path, checkp
     """
     out.mkdir(parents=True, exist_ok=True)
     if cfg.kind == "oracle":
-        scorer = make_scorer("oracle", weights=cfg.weights)
+        scorer = OracleScorer(cfg.weights)
         _write(cfg, cfg.weights, out)
         return {"axes": float(len(scorer.axes))}
     if cfg.kind == "judge":

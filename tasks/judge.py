@@ -42,12 +42,13 @@ def judge(
     scorer = load_gold(gold, model) if rows else None
     prompts = {row["id"]: row for row in read_jsonl(compare_prompts)}
     references = reference_rows(rows, samples, prompts, scorer) if scorer else []
-    gone = unrated({**row, "gold": said["gold"]} for row, said in zip(rows, references, strict=True))
+    gone = unrated({**row, "gold": of_gold["gold"]} for row, of_gold in zip(rows, references, strict=True))
     lacking = left_out(scorer, {"pairs": gone}, len({row["prompt_id"] for row in rows}))
-    references = [said for row, said in zip(rows, references, strict=True) if row["prompt_id"] not in gone]
+    references = [of_gold for row, of_gold in zip(rows, references, strict=True) if row["prompt_id"] not in gone]
     rows = without(rows, gone)
     write_jsonl(out / "references.jsonl", references)
-    pairs = [card_pair(row, samples, verdicts, said) for row, said in zip(rows, references, strict=True)]
+    pairs = [card_pair(row, samples, verdicts, of_gold) for row, of_gold in zip(rows, references, strict=True)]
+    outcomes = [row["outcome"] for row in judged]
     return {
         "reference": scorer.kind if scorer else None,
         "same_as_reference": same,
@@ -56,7 +57,7 @@ def judge(
         "templates": [told(one, one["determined_by"]["template"]) for one in document["judges"] if "template" in one],
         "reference_template": reference_template(gold) if scorer else None,
         **({"imported": document["imported"]} if people else {}),
-        "outcomes": {name: sum(row["outcome"] == name for row in judged) for name in ("kept", "tie", "flip", "invalid")},
+        "outcomes": {name: outcomes.count(name) for name in ("kept", "tie", "flip", "invalid")},
         **lacking,
         **judge_card(pairs, names, document["tie_margin"], cfg.confidence, people),
     }
@@ -94,15 +95,15 @@ def verdicts_by_pair(
     battles: Sequence[Row], names: Sequence[str], method: str
 ) -> dict[tuple[str, str], PairVerdict]:
     """(a, b) -> the panel's verdict, for either naming of the two; judges in the order of `names`."""
-    said: dict[tuple[str, str], dict[str, Verdict]] = {}
+    by_order: dict[tuple[str, str], dict[str, Verdict]] = {}
     for battle in battles:
         verdict = Verdict(battle["p_first"], battle["winner"] != "invalid")
-        said.setdefault((battle["first"], battle["second"]), {})[battle["judge"]] = verdict
+        by_order.setdefault((battle["first"], battle["second"]), {})[battle["judge"]] = verdict
     return {
         (first, second): PairVerdict(
-            tuple(by_judge[name] for name in names), tuple(said[second, first][name] for name in names), method
+            tuple(by_judge[name] for name in names), tuple(by_order[second, first][name] for name in names), method
         )
-        for (first, second), by_judge in said.items()
+        for (first, second), by_judge in by_order.items()
     }
 
 
@@ -114,9 +115,9 @@ def reference_rows(
     if missing:
         raise DataError(f"a judged pair names sample {missing[0]!r}, which generate lacks; run compare again")
     wanted = sorted({row[side] for row in rows for side in ("a", "b")})
-    asked = [samples[sample_id] for sample_id in wanted]
-    texts, finished = ([sample[name] for sample in asked] for name in ("response", "finished"))
-    scored = scorer.score([prompts[sample["prompt_id"]] for sample in asked], texts, finished)
+    rated = [samples[sample_id] for sample_id in wanted]
+    texts, finished = ([sample[name] for sample in rated] for name in ("response", "finished"))
+    scored = scorer.score([prompts[sample["prompt_id"]] for sample in rated], texts, finished)
     scores = dict(zip(wanted, scored, strict=True))
     return [
         {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ from models.monitors.finding import Finding, worst
 from models.monitors.survey import text_findings
 from models.statistics import intervals as statistics
 from tasks.answering.sampling import response_sums
-from tasks.artifacts.entrants import training_order
+from tasks.artifacts.entrants import by_checkpoint, is_method, training_order
 from tasks.artifacts.snapshots import FINAL, checkpoints_of
 from tasks.common import progress
 from tasks.common.machine import device, prepare_torch
@@ -30,7 +31,6 @@ from tasks.training.sides import encode_side
 
 REFERENCE = "sft"
 POOLED = "best_of_n"  # picks among samples of the reference
-MODELS = ("dpo", "ppo", POOLED)  # what the base says is nobody's hack
 Groups = Mapping[tuple[str, str], Sequence[Row]]
 
 
@@ -47,9 +47,7 @@ class Likelihoods:
 def monitors(
     cfg: MonitorsConfig,
     model: Path,
-    sft: Path,
-    dpo: Path,
-    ppo: Path,
+    policies: Mapping[str, Path],
     compare: Path,
     evaluate: Path,
     demonstrations: Path,
@@ -67,30 +65,23 @@ def monitors(
     groups = by_checkpoint(read_jsonl(evaluate / "scores.jsonl"))
     heldout = read_jsonl(heldout_demonstrations)
     data = "held-out demonstrations" if heldout else "the demonstrations that trained SFT (none are held out)"
-    said = evenly(heldout or read_jsonl(demonstrations), cfg.demonstrations)
+    answered = evenly(heldout or read_jsonl(demonstrations), cfg.demonstrations)
     chosen = [row for row in read_jsonl(compare / "heldout.jsonl") if row["kept"]]
-    policies = {(REFERENCE, FINAL): sft} | {
+    checkpoints = {
         (name, checkpoint): path
-        for name, folder in (("dpo", dpo), ("ppo", ppo))
+        for name, folder in policies.items()
         for checkpoint, path in checkpoints_of(folder).items()
     }
     likelihoods = {}
-    for done, (key, path) in enumerate(policies.items(), start=1):
-        likelihoods[key] = measure_likelihoods(cfg, path, model, said, chosen)
-        progress.report(done, len(policies), unit="policy")
-    found = {key: findings(cfg, key, groups, prompts, likelihoods, data) for key in groups if key[0] in MODELS}
-    rows = ({"model": key[0], "checkpoint": key[1], **one.document()} for key, of in found.items() for one in of)
+    for done, (key, path) in enumerate(checkpoints.items(), start=1):
+        likelihoods[key] = measure_likelihoods(cfg, path, model, answered, chosen)
+        progress.report(done, len(checkpoints), unit="policy")
+    measured = {key: findings(cfg, key, groups, prompts, likelihoods, data) for key in groups
+                if is_method(key[0]) or key[0] == POOLED}
+    rows = ({"model": key[0], "checkpoint": key[1], **one.document()} for key, of in measured.items() for one in of)
     write_jsonl(out / "findings.jsonl", rows)
-    notes = dict.fromkeys(note for measured in likelihoods.values() for note in measured.notes)
-    return document(found, data, list(notes))
-
-
-def by_checkpoint(scores: Sequence[Row]) -> dict[tuple[str, str], list[Row]]:
-    """Score rows by (model, checkpoint)."""
-    groups: dict[tuple[str, str], list[Row]] = {}
-    for row in scores:
-        groups.setdefault((row["model"], row["checkpoint"]), []).append(row)
-    return groups
+    notes = dict.fromkeys(note for likelihood in likelihoods.values() for note in likelihood.notes)
+    return document(measured, data, list(notes))
 
 
 def evenly(rows: Sequence[Row], count: int) -> list[Row]:
@@ -107,20 +98,18 @@ def measure_likelihoods(
     """Perplexity of the demonstrations' answers, and log-probs of the comparisons' chosen ones, at temperature 1."""
     tokenizer = load_tokenizer(policy, cfg.runtime.date)
     loaded = load_policy(policy, base, cfg.runtime.dtype).to(device())
-    said = [encode_example(tokenizer, row["messages"], row.get("tools")) for row in demonstrations]
-    preferred = [encode_side(tokenizer, row, "chosen") for row in comparisons]
-    of_said, of_preferred = (_fitting_sums(cfg, loaded, pairs) for pairs in (said, preferred))
-    known = [(value, len(response)) for value, (_, response) in zip(of_said, said, strict=True) if value is not None]
+    shown = [encode_example(tokenizer, row["messages"], row.get("tools")) for row in demonstrations]
+    chosen = [encode_side(tokenizer, row, "chosen") for row in comparisons]
+    of_shown, of_chosen = (_fitting_sums(cfg, loaded, pairs) for pairs in (shown, chosen))
+    known = [(value, len(response)) for value, (_, response) in zip(of_shown, shown, strict=True) if value is not None]
     notes = [
         f"{what}: {absent} of {len(sums)} are longer than the context of {context_length(loaded)} tokens and left out"
-        for what, sums in (
-            ("perplexity on demonstrations", of_said), ("displacement on chosen responses", of_preferred)
-        )
-        if (absent := sum(value is None for value in sums))
+        for what, sums in (("perplexity on demonstrations", of_shown), ("displacement on chosen responses", of_chosen))
+        if (absent := sums.count(None))
     ]
     if not known:
         notes.append("perplexity is not measured: there is no demonstration that fits the context")
-    return Likelihoods(drift.perplexity(*zip(*known, strict=True)) if known else None, of_preferred, tuple(notes))
+    return Likelihoods(drift.perplexity(*zip(*known, strict=True)) if known else None, of_chosen, tuple(notes))
 
 
 def _fitting_sums(cfg: MonitorsConfig, policy: Any, pairs: Sequence[tuple[list[int], list[int]]]) -> list[float | None]:
@@ -146,16 +135,17 @@ def findings(
     reference = (REFERENCE, FINAL)
     answers, theirs = (table(groups[of], prompts) for of in (key, reference))
     settings = monitor_settings(cfg, REFERENCE.upper())
-    found = text_findings(answers, theirs, settings)
-    found += drift.reward_findings(answers, [row["tokens"] for row in groups[key]], settings)
+    measured = text_findings(answers, theirs, settings)
+    measured += drift.reward_findings(answers, [row["tokens"] for row in groups[key]], settings)
     limit = limit_of(cfg, "kl")
     if limit and answers.kl is not None:
-        found.append(drift.kl_finding(answers.kl, limit, REFERENCE.upper()))
-    found += likelihood_findings(cfg, key, likelihoods, data)
+        measured.append(drift.kl_finding(answers.kl, limit, REFERENCE.upper()))
+    measured += likelihood_findings(cfg, key, likelihoods, data)
     limit = limit_of(cfg, "proxy_gold_gap")
     if limit:
-        found.append(gap(cfg, [reference, *until(key, groups)], groups, limit))
-    return found
+        own = sorted((policy for policy in groups if policy[0] == key[0]), key=lambda policy: training_order(policy[1]))
+        measured.append(gap(cfg, [reference, *own[: own.index(key) + 1]], groups, limit))
+    return measured
 
 
 def table(rows: Sequence[Row], prompts: Mapping[str, Row]) -> Answers:
@@ -178,22 +168,15 @@ def likelihood_findings(
     """Perplexity of a policy that was loaded, and displacement where it is DPO's."""
     if key not in likelihoods:
         return []
-    ours, theirs, found = likelihoods[key], likelihoods[(REFERENCE, FINAL)], []
+    ours, theirs, measured = likelihoods[key], likelihoods[(REFERENCE, FINAL)], []
     limit = limit_of(cfg, "perplexity")
     if limit and ours.perplexity and theirs.perplexity:
-        found.append(drift.perplexity_finding(ours.perplexity, theirs.perplexity, limit, REFERENCE.upper(), data))
+        measured.append(drift.perplexity_finding(ours.perplexity, theirs.perplexity, limit, REFERENCE.upper(), data))
     limit = limit_of(cfg, "displacement")
     known = [pair for pair in zip(ours.chosen, theirs.chosen, strict=True) if None not in pair]
     if limit and key[0] == "dpo" and known:
-        found.append(drift.displacement_finding(*zip(*known, strict=True), limit, REFERENCE.upper()))
-    return found
-
-
-def until(key: tuple[str, str], groups: Groups) -> list[tuple[str, str]]:
-    """The checkpoints of a model in training order, up to this one."""
-    name, checkpoint = key
-    ordered = sorted((of for of in groups if of[0] == name), key=lambda of: training_order(of[1]))
-    return ordered[: ordered.index((name, checkpoint)) + 1]
+        measured.append(drift.displacement_finding(*zip(*known, strict=True), limit, REFERENCE.upper()))
+    return measured
 
 
 def gap(cfg: MonitorsConfig, keys: Sequence[tuple[str, str]], groups: Groups, limit: Any) -> Finding:
@@ -207,14 +190,8 @@ def gap(cfg: MonitorsConfig, keys: Sequence[tuple[str, str]], groups: Groups, li
         for name, checkpoint in keys
     ]
     reference, best = groups[keys[0]], keys[max(range(len(steps)), key=lambda place: steps[place].gold)]
-    return drift.gap_finding(
-        steps,
-        float(np.std([row["proxy"] for row in reference])),
-        float(np.std([row["gold"] for row in reference])),
-        paired_error(groups[keys[-1]], groups[best]),
-        limit,
-        cfg.noise,
-    )
+    spreads = (float(np.std([row[field] for row in reference])) for field in ("proxy", "gold"))
+    return drift.gap_finding(steps, *spreads, paired_error(groups[keys[-1]], groups[best]), limit, cfg.noise)
 
 
 def paired_error(rows: Sequence[Row], others: Sequence[Row]) -> float:
@@ -245,19 +222,18 @@ def _gold_by_prompt(rows: Sequence[Row]) -> dict[str, float]:
 
 
 def document(
-    found: Mapping[tuple[str, str], Sequence[Finding]], data: str, notes: Sequence[str] = ()
+    measured: Mapping[tuple[str, str], Sequence[Finding]], data: str, notes: Sequence[str] = ()
 ) -> dict[str, Any]:
     """monitors.json: the numbers and levels of each checkpoint, how many warn and veto, and what was left out."""
-    models: dict[str, dict[str, Any]] = {}
-    for (name, checkpoint), of_checkpoint in found.items():
-        models.setdefault(name, {})[checkpoint] = {
-            "level": worst([one.level for one in of_checkpoint]),
-            "monitors": {one.name: _without_examples(one) for one in of_checkpoint},
+    models: dict[str, dict[str, Any]] = defaultdict(dict)
+    levels = []
+    for (name, checkpoint), own in measured.items():
+        documents = {finding.name: finding.document() for finding in own}
+        monitors = {
+            of: {key: value for key, value in finding.items() if key not in ("examples", "name")}
+            for of, finding in documents.items()
         }
-    levels = [one.level for of_checkpoint in found.values() for one in of_checkpoint]
+        models[name][checkpoint] = {"level": worst([finding.level for finding in own]), "monitors": monitors}
+        levels += [finding.level for finding in own]
     counts = {"warnings": levels.count("warning"), "vetoes": levels.count("veto")}
-    return {"reference": REFERENCE, "perplexity_on": data, "models": models, "notes": list(notes), **counts}
-
-
-def _without_examples(finding: Finding) -> dict[str, Any]:
-    return {field: value for field, value in finding.document().items() if field not in ("examples", "name")}
+    return {"reference": REFERENCE, "perplexity_on": data, "models": dict(models), "notes": list(notes), **counts}

@@ -6,6 +6,7 @@ Its generation config says how it was evaluated, so that who serves it by defaul
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,24 +15,24 @@ from transformers import GenerationConfig, PreTrainedModel
 from models.chat.template import load_tokenizer, stop_ids
 from models.lm.loading import load_policy
 from tasks.artifacts.champion import ORIGIN_FILE
-from tasks.artifacts.snapshots import checkpoints_of
+from tasks.artifacts.entrants import selected
 from tasks.common.machine import prepare_torch
 from tasks.config.package import PackageConfig
 from tasks.config.shared import ServingConfig
 from tasks.common.hashes import content_hash
 
 
-def package(cfg: PackageConfig, model: Path, dpo: Path, ppo: Path, select: Path, out: Path) -> dict[str, float]:
+def package(
+    cfg: PackageConfig, model: Path, policies: Mapping[str, Path], select: Path, out: Path
+) -> dict[str, float]:
     """Write the selected policy whole, so that it loads and serves without its base."""
     prepare_torch(cfg.runtime)
-    selection = json.loads((select / "selection.json").read_text(encoding="utf-8"))
-    artifact = {"dpo": dpo, "ppo": ppo}[selection["method"]]
-    source = checkpoints_of(artifact)[selection["checkpoint"]]
+    method, checkpoint, source = selected(select, policies)
     policy, tokenizer = load_policy(source, model, cfg.runtime.dtype), load_tokenizer(source)
     policy.generation_config = as_evaluated(policy, tokenizer, cfg.serving)
     policy.save_pretrained(out)
     tokenizer.save_pretrained(out)
-    origin = {"method": selection["method"], "checkpoint": selection["checkpoint"], "policy": content_hash(source)}
+    origin = {"method": method, "checkpoint": checkpoint, "policy": content_hash(source)}
     (out / ORIGIN_FILE).write_text(json.dumps(origin, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     return {"parameters": policy.num_parameters()}
 

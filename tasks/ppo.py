@@ -148,7 +148,8 @@ def _make_trainer(
 
 def reward_signals(weights: Mapping[str, float], context: SignalContext) -> list[RewardSignal]:
     """What `ppo.rewards` asks for, the reward model first; a weight of 0 leaves a signal out."""
-    names = sorted((name for name, weight in weights.items() if weight), key=lambda name: (name != "reward_model", name))
+    used = (name for name, weight in weights.items() if weight)
+    names = sorted(used, key=lambda name: (name != "reward_model", name))
     return [RewardSignal(name, partial(SIGNALS[name], context), weights[name]) for name in names]
 
 
@@ -186,9 +187,9 @@ def metrics(result: PpoResult) -> dict[str, float]:
         return {"steps_asked": result.steps_asked, "steps_done": 0, "stopped_by_guard": 1.0}
     first, last = result.history[0], result.history[-1]
     shown = ("score", "kl", "entropy", "eos_rate", "clip_fraction", "value_loss")
-    numbers = {f"{name}_first": first[name] for name in shown if name in first}
-    numbers |= {f"{name}_last": last[name] for name in shown if name in last}
+    ends = {f"{name}_first": first[name] for name in shown if name in first}
+    ends |= {f"{name}_last": last[name] for name in shown if name in last}
     return finite_metrics({
         "steps_asked": result.steps_asked, "steps_done": result.steps_done,
-        "stopped_by_guard": float(result.stop_reason is not None), **numbers,
+        "stopped_by_guard": float(result.stop_reason is not None), **ends,
     })

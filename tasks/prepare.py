@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,8 +24,8 @@ KIND_SPLITS = {
     "prompts": ("compare", "rl", "select", "gate"),
     "preferences": ("preferences", "gold"),
 }
-KIND_OF = {split: kind for kind, splits in KIND_SPLITS.items() for split in splits}
-KIND_OF[HELDOUT_DEMONSTRATIONS] = "demonstrations"
+SPLITS = {split: kind for kind, splits in KIND_SPLITS.items() for split in splits}
+KIND_OF = {**SPLITS, HELDOUT_DEMONSTRATIONS: "demonstrations"}
 
 
 def prepare(cfg: PrepareConfig, data: Path, model: Path, out: Path) -> dict[str, float]:
@@ -52,7 +52,7 @@ def write_splits(cfg: DataConfig, data: Path, out: Path, check: Check | None) ->
     split_rows = split_all(kinds, cfg)
     for kind, repeats in _take_out_repeats(split_rows, cfg).items():
         kinds[kind].repeats += repeats
-    heldout = _in_split("select", "demonstrations", kinds["demonstrations"].rows, cfg)
+    heldout = _split("demonstrations", kinds["demonstrations"].rows, cfg)["select"]
     near_repeats, heldout = _take_out_near_repeats(split_rows, heldout, cfg.near_repeats)
     for line in _near_repeat_lines(near_repeats):
         print(line)
@@ -101,7 +101,7 @@ def survey(cfg: DataConfig, data: Path, model: Path | None) -> Survey:
     split_rows = split_all(kinds, cfg)
     findings += _findings_of(lambda: _take_out_repeats(split_rows, cfg))
     _take_out_repeats(split_rows, cfg.model_copy(update={"bad_rows": "skip"}))
-    heldout = _in_split("select", "demonstrations", kinds["demonstrations"].rows, cfg)
+    heldout = _split("demonstrations", kinds["demonstrations"].rows, cfg)["select"]
     near_repeats, heldout = _take_out_near_repeats(split_rows, heldout, cfg.near_repeats)
     findings += [Finding(line, stops=False) for line in _near_repeat_lines(near_repeats)]
     findings += _findings_of(lambda: _check_needed(split_rows, kinds, near_repeats))
@@ -118,11 +118,8 @@ def _findings_of(step: Callable[[], Any]) -> list[Finding]:
 
 def split_all(kinds: Mapping[str, Read], data: DataConfig) -> dict[str, list[Row]]:
     """All rows by split."""
-    split_rows: dict[str, list[Row]] = {split: [] for splits in KIND_SPLITS.values() for split in splits}
-    for kind, read in kinds.items():
-        for split, rows in _split(kind, read.rows, data).items():
-            split_rows[split] += rows
-    return split_rows
+    by_kind = {kind: _split(kind, read.rows, data) for kind, read in kinds.items()}
+    return {split: by_kind[kind][split] if kind in by_kind else [] for split, kind in SPLITS.items()}
 
 
 def files_of(data: DataConfig) -> dict[str, str]:
@@ -137,21 +134,16 @@ def files_of(data: DataConfig) -> dict[str, str]:
 # --- splits ---
 
 
-def _split(kind: str, rows: Iterable[Row], data: DataConfig) -> dict[str, list[Row]]:
-    """Rows by split. A row may name its own; all others go by the hash of their root."""
+def _split(kind: str, rows: Iterable[Row], data: DataConfig) -> defaultdict[str | None, list[Row]]:
+    """Rows by split, also by such as nothing of their kind is read from.
+
+    A row may name its own; all others go by the hash of their root.
+    """
     shares = shares_of(kind, data)
-    result: dict[str, list[Row]] = {split: [] for split in KIND_SPLITS[kind]}
+    splits = defaultdict(list)
     for row in rows:
-        split = row.get("split") or split_of(row["root"], shares)
-        if split in result:
-            result[split].append(row)
-    return result
-
-
-def _in_split(split: str, kind: str, rows: Iterable[Row], data: DataConfig) -> list[Row]:
-    """The rows of one split, which may be one that this kind does not train on."""
-    shares = shares_of(kind, data)
-    return [row for row in rows if (row.get("split") or split_of(row["root"], shares)) == split]
+        splits[row.get("split") or split_of(row["root"], shares)].append(row)
+    return splits
 
 
 def shares_of(kind: str, data: DataConfig) -> dict[str, float]:
@@ -229,7 +221,7 @@ def _check_apart(split_rows: Mapping[str, Sequence[Row]]) -> None:
                 )
 
 
-def _asked(row: Row) -> tuple[tuple[str, str], ...]:
+def _question(row: Row) -> tuple[tuple[str, str], ...]:
     """What a row asks, turn by turn; case and spaces make no difference."""
     turns = row["prompt"] if "prompt" in row else row["messages"][:-1]
     return tuple((turn["role"], " ".join(turn["content"].casefold().split())) for turn in turns)
@@ -243,9 +235,9 @@ def _take_out_repeats(split_rows: dict[str, list[Row]], data: DataConfig) -> Cou
     """
     taken: Counter[str] = Counter()
     for place, held_out in enumerate(KEPT_APART):
-        asked = {_asked(row): row["root"] for row in split_rows[held_out]}
+        roots = {_question(row): row["root"] for row in split_rows[held_out]}
         for split in [other for other in split_rows if other not in KEPT_APART[: place + 1]]:
-            repeats = [row for row in split_rows[split] if asked.get(_asked(row), row["root"]) != row["root"]]
+            repeats = [row for row in split_rows[split] if roots.get(_question(row), row["root"]) != row["root"]]
             if repeats and data.bad_rows == "refuse":
                 raise DataError(
                     f"row {repeats[0]['id']!r}{and_more(repeats)} of split {split!r} asks, under another root, what a "
@@ -290,17 +282,20 @@ def _metrics(
     kinds: Mapping[str, Read], split_rows: Mapping[str, Sequence[Row]], heldout: Sequence[Row],
     near_repeats: Mapping[str, int],
 ) -> dict[str, float]:  # fmt: skip
-    counts: dict[str, float] = {f"rows_{split}": len(rows) for split, rows in split_rows.items()}
-    counts.update({f"roots_{split}": len({row["root"] for row in rows}) for split, rows in split_rows.items()})
-    counts.update({f"skipped_{kind}": read.skipped for kind, read in kinds.items()})
-    counts.update({f"tied_{kind}": read.tied for kind, read in kinds.items() if kind == "preferences"})
-    counts.update({f"marks_as_text_{kind}": read.marks_as_text for kind, read in kinds.items()})
-    used = {kind: sum(len(split_rows[split]) for split in KIND_SPLITS[kind]) for kind in kinds}
-    used["demonstrations"] += len(heldout)
-    for split, taken in sorted(near_repeats.items()):
-        counts[f"near_repeats_{split}"] = taken
+    used = {kind: read.repeats for kind, read in kinds.items()}
+    for split, rows in [*split_rows.items(), (HELDOUT_DEMONSTRATIONS, heldout)]:
+        if KIND_OF[split] in used:
+            used[KIND_OF[split]] += len(rows)
+    for split, taken in near_repeats.items():
         if taken:
             used[KIND_OF[split]] += taken
-    counts.update({f"unused_{kind}": len(read.rows) - used[kind] - read.repeats for kind, read in kinds.items()})
-    counts["rows_heldout_demonstrations"] = len(heldout)
-    return counts
+    return {
+        **{f"rows_{split}": len(rows) for split, rows in split_rows.items()},
+        **{f"roots_{split}": len({row["root"] for row in rows}) for split, rows in split_rows.items()},
+        **{f"skipped_{kind}": read.skipped for kind, read in kinds.items()},
+        **{f"tied_{kind}": read.tied for kind, read in kinds.items() if kind == "preferences"},
+        **{f"marks_as_text_{kind}": read.marks_as_text for kind, read in kinds.items()},
+        **{f"near_repeats_{split}": taken for split, taken in near_repeats.items()},
+        **{f"unused_{kind}": len(read.rows) - used[kind] for kind, read in kinds.items()},
+        "rows_heldout_demonstrations": len(heldout),
+    }

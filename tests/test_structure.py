@@ -12,7 +12,7 @@ import yaml
 
 from tasks.config import sections
 from tasks.runner import pipeline
-from tests.import_closure import ROOT, dependencies
+from tests.import_closure import ROOT, dependencies, reruns
 
 FORBIDDEN = {
     "models": {"tasks", "flows", "mlflow", "prefect", "dvc", "yaml"},
@@ -23,7 +23,8 @@ LIGHT_TASKS = {"tasks"} | {
     f"tasks.{name}"
     for name in (
         "artifacts artifacts.champion artifacts.contracts common common.errors common.plain_yaml "
-        "common.progress common.rows common.yaml_versions common.hashes config data data.collecting data.columns data.contents data.example "
+        "common.progress common.rows common.yaml_versions common.hashes config data data.collecting data.contents "
+        "data.example "
         "data.fields data.forms data.marks data.messages data.reading data.rendering data.tables data.values "
         "intake intake.forgetting intake.held_data intake.inbound intake.ledger intake.rows judging "
         "judging.costs judging.templates preflight preflight.outside prepare reporting reporting.judge_card "
@@ -152,11 +153,17 @@ def test_a_stage_agrees_with_dvc_yaml(stage):
     function = getattr(importlib.import_module(f"tasks.{name}"), name)
     parameters = inspect.signature(function).parameters
     files = [p for p in parameters if p not in ("cfg", "out", "checkpoints")]
-    assert sorted(files) == sorted(binding.inputs)
+    inputs = pipeline.grouped(binding.inputs, parameters)
+    assert sorted(files) == sorted(inputs)
+    assert inputs.get("policies", {}).keys() <= PIPELINE["stages"]["answers"]["foreach"].keys()
     assert inspect.get_annotations(function, eval_str=True)["cfg"] is sections.STAGES[name]
     assert sorted(binding.params) == sorted(sections.sections(name))
     assert list(binding.code) == dependencies(ROOT / "tasks" / f"{name}.py")
     assert binding.metrics == Path("metrics") / f"{binding.out.name if '@' in stage else name}.json"
+
+
+def test_the_table_of_stages_that_run_again_is_that_of_dvc_yaml():
+    assert (ROOT / "docs" / "reruns.md").read_text(encoding="utf-8") == reruns(PIPELINE)
 
 
 def test_every_configured_stage_is_in_the_graph():
@@ -170,6 +177,15 @@ def test_names_of_dependencies():
     assert pipeline.artifact_name("metrics/gate.json") == "gate_metrics"
     assert pipeline.artifact_name("${model.path}") == "model"
     assert pipeline.artifact_name("${item.policy}") == "policy"
+
+
+def test_what_a_stage_reads_of_several_models_is_one_mapping():
+    inputs = {name: Path(name) for name in ("sft", "gold", "select_prompts", "dpo_answers", "ppo_answers", "gate_metrics")}
+    given = pipeline.grouped(inputs, ["gold", "select_prompts", "answers", "metrics", "policies"])
+    assert given == {
+        "policies": {"sft": Path("sft")}, "gold": Path("gold"), "select_prompts": Path("select_prompts"),
+        "answers": {"dpo": Path("dpo_answers"), "ppo": Path("ppo_answers")}, "metrics": {"gate": Path("gate_metrics")},
+    }
 
 
 def test_an_unknown_stage_is_named():

@@ -9,7 +9,7 @@ from scipy import stats
 
 from benchmarks.judging.labelling import Labelled
 from models.judges.agreement import share_interval
-from models.statistics.clusters import Clusters, mean_interval
+from models.statistics.intervals import Clusters
 
 _TIE = 1e-9  # gold values nearer than this are equal
 Share = dict[str, float] | None  # value, ci_low, ci_high, n
@@ -50,7 +50,7 @@ def accuracy(counts: np.ndarray, roots: Sequence[str], confidence: float) -> Sha
 
 def difference(ours: np.ndarray, theirs: np.ndarray, roots: Sequence[str], confidence: float) -> Share:
     """Accuracy of one model minus that of another on the same pairs; counts as in `accuracy`."""
-    interval = mean_interval(Clusters.of(ours[:, 0] - theirs[:, 0], roots, ours[:, 1]), confidence, (-1.0, 1.0))
+    interval = Clusters.of(ours[:, 0] - theirs[:, 0], roots, ours[:, 1]).interval(confidence, (-1.0, 1.0))
     return {**interval.document("value"), "n": len(ours)}
 
 

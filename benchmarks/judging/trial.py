@@ -8,6 +8,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +17,15 @@ import numpy as np
 from benchmarks.child import ROOT
 from benchmarks.judging.accuracy import accuracy, agreement, difference, ranked_pairs
 from benchmarks.judging.labelling import BOTH, SAME_PAIRS, SINGLE, Labelled, label_all
-from models.judges import Scorer, make_scorer
+from benchmarks.material import config, pulled_params
+from models.judges import Scorer
+from models.judges.oracle import OracleScorer
 from models.judges.reward_model import RewardModelScorer
 from tasks.common.rows import Row, read_jsonl, write_jsonl
 from tasks.compare import compare, prompts_by_id
 from tasks.generate import generate
 from tasks.judge import reference_rows
 from tasks.judging.pairing import samples_by_prompt
-from tasks.runner.params import read_params, stage_config
 from tasks.training.reward_model import train_reward_model
 
 ARTIFACTS = ROOT / "artifacts"
@@ -33,26 +35,25 @@ HELDOUT_SAMPLES = 8
 
 @dataclass(frozen=True)
 class Heldout:
-    """Answers to prompts that train nothing: rows and texts side by side, prompt by prompt, and gold's scores."""
+    """Answers to prompts that train nothing: rows and texts side by side, prompt by prompt, and gold's scores.
+
+    `starts`: the place of each prompt's first answer.
+    """
 
     rows: Sequence[Row]
     texts: Sequence[str]
     gold: np.ndarray
+    starts: Sequence[int]
 
     @property
     def roots(self) -> list[str]:
         """Of each prompt."""
-        return [self.rows[part.start]["root"] for part in self.prompts()]
-
-    def prompts(self) -> list[slice]:
-        """The answers to each prompt."""
-        ids = [row["id"] for row in self.rows]
-        starts = [place for place in range(len(ids)) if place == 0 or ids[place] != ids[place - 1]]
-        return [slice(start, end) for start, end in zip(starts, [*starts[1:], len(ids)], strict=True)]
+        return [self.rows[start]["root"] for start in self.starts]
 
     def counts(self, proxy: np.ndarray) -> np.ndarray:
         """(prompts, 2): pairs ranked as by gold, and pairs."""
-        return np.array([ranked_pairs(self.gold[part], proxy[part]) for part in self.prompts()])
+        parts = zip(np.split(self.gold, self.starts[1:]), np.split(proxy, self.starts[1:]), strict=True)
+        return np.array([ranked_pairs(gold, own) for gold, own in parts])
 
 
 @dataclass(frozen=True)
@@ -70,28 +71,22 @@ class World:
 
     def config(self, stage: str, seed: int, **changes: Any) -> Any:
         """The stage's config in params.yaml, under another seed and with `changes` to its own section."""
-        runtime = {**self.params["runtime"], "seed": seed}
-        return stage_config({**self.params, "runtime": runtime, stage: {**self.params[stage], **changes}}, stage)
+        return config(self.params, stage, changes, seed=seed)
 
 
 def make_world() -> World:
     """The graph up to `generate`, as DVC has it or makes it, and answers to the select prompts, which train nothing."""
-    from flows.storage.data import pull
-
-    pull(ROOT)
+    params = pulled_params()
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
     command = [sys.executable, "-m", "dvc", "repro", "--quiet", "generate"]
     subprocess.run(command, cwd=ROOT, env={**os.environ, "PATH": path}, check=True)
-    params = read_params(ROOT / "params.yaml")
     model, sft = ROOT / params["model"]["path"], ARTIFACTS / "sft"
-    settings = stage_config(
-        {**params, "generate": {**params["generate"], "samples_per_prompt": HELDOUT_SAMPLES}}, "generate"
-    )
+    settings = config(params, "generate", {"samples_per_prompt": HELDOUT_SAMPLES})
     with tempfile.TemporaryDirectory() as folder:
         file = ARTIFACTS / "data" / "select_prompts.jsonl"
         generate(settings, model, sft, file, Path(folder))
         answers = read_jsonl(Path(folder) / "samples.jsonl")
-    scorer = make_scorer("oracle", weights=params["gold"]["weights"])
+    scorer = OracleScorer(params["gold"]["weights"])
     return World(
         params, model, sft, read_jsonl(ARTIFACTS / "generate" / "samples.jsonl"),
         read_jsonl(ARTIFACTS / "data" / "compare_prompts.jsonl"), heldout_answers(answers, read_jsonl(file), scorer),
@@ -105,7 +100,8 @@ def heldout_answers(answers: Sequence[Row], prompts: Sequence[Row], scorer: Scor
     by_id = prompts_by_id(prompts)
     rows = [by_id[prompt_id] for prompt_id, group in groups.items() for _ in group]
     texts = [sample["response"] for group in groups.values() for sample in group]
-    return Heldout(rows, texts, np.array([axes["gold"] for axes in scorer.score(rows, texts)]))
+    starts = list(accumulate(map(len, groups.values()), initial=0))[:-1]
+    return Heldout(rows, texts, np.array([axes["gold"] for axes in scorer.score(rows, texts)]), starts)
 
 
 def run_trial(world: World, strategy: str, pairs_per_prompt: int, seed: int) -> dict[str, Any]:

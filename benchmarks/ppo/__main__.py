@@ -14,6 +14,7 @@ from typing import Any
 from rich.console import Console
 
 from benchmarks.child import ROOT, Peer
+from benchmarks.material import pulled_params
 from benchmarks.ppo import tasks
 from benchmarks.ppo.floors import Machine
 from benchmarks.ppo.gates import CurveGate, LossGate
@@ -52,15 +53,10 @@ def options(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def data() -> tuple[Path, Path, Path]:
-    """Hearth's base, prompts and demonstrations, pulled where the clone does not have them yet."""
-    params = read_params(ROOT / "params.yaml")
+    """Hearth's base, prompts and demonstrations."""
+    params = pulled_params()
     folder, base = ROOT / params["data"]["path"], ROOT / params["model"]["path"]
-    prompts, demonstrations = folder / params["data"]["prompts"], folder / params["data"]["demonstrations"]
-    if not all(path.exists() for path in (base, prompts, demonstrations)):
-        from flows.storage.data import pull
-
-        pull(ROOT)
-    return base, prompts, demonstrations
+    return base, folder / params["data"]["prompts"], folder / params["data"]["demonstrations"]
 
 
 def make_workload(size: str, chosen: argparse.Namespace, child: Child, **changes: Any) -> Workload:

@@ -11,13 +11,14 @@ import torch
 from transformers import TrainerCallback
 
 from benchmarks.child import ROOT
+from benchmarks.material import config
 from benchmarks.ppo import world
 from benchmarks.ppo.floors import BACKWARD_AND_FORWARD, Shape, backbone_flops, head_flops
 from benchmarks.ppo.workload import Workload
 from models.chat.template import load_tokenizer
 from tasks import dpo, sft
 from tasks.common.machine import prepare_torch
-from tasks.runner.params import read_params, stage_config
+from tasks.runner.params import read_params
 from tasks.training import trainers as training
 
 TOKENS, ROWS, STEPS, WARM_UP = 1024, 8, 12, 2
@@ -48,12 +49,9 @@ def measure(
     and not counted. The stage moves its model to a GPU if there is one, whatever `work.device` says.
     """
     total = steps + WARM_UP
-    runtime = {"dtype": work.dtype, "threads": work.threads}
-    params = read_params(ROOT / "params.yaml")
     changes = {"batch_size": rows, "epochs": 1.0, "checkpoint_every": total + 1, "gradient_accumulation": 1,
                "lora": None, "learning_rate": work.learning_rate}
-    changed = {"runtime": {**params["runtime"], **runtime}, stage: {**params[stage], **changes}}
-    cfg = stage_config({**params, **changed}, stage)
+    cfg = config(read_params(ROOT / "params.yaml"), stage, changes, dtype=work.dtype, threads=work.threads)
     prepare_torch(cfg.runtime)
     tokenizer, policy, clock = load_tokenizer(Path(work.base)), world.policy(work), _Clock(work.device)
     ids = torch.randint(len(tokenizer), (2 * total * rows, tokens), generator=torch.Generator().manual_seed(0)).tolist()

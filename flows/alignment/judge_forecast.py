@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from flows.alignment.plan import Planned
+from flows.alignment.preflight import across_a_network
 from tasks.artifacts.champion import is_there
 from tasks.judging.costs import Forecast, forecast, of_anchors
 from tasks.prepare import survey
@@ -20,9 +21,9 @@ def with_forecast(root: Path, planned: list[Planned]) -> tuple[list[Planned], li
     names = {row.name for row in planned if row.action == "run" and row.name in JUDGING and _asks_others(row)}
     if not names or not (root / "tasks").is_dir():
         return planned, []
-    params = read_params(root / "params.yaml")
-    if not _judges_cost(params):
+    if not across_a_network(root) & {"compare", "gold"}:
         return planned, []
+    params = read_params(root / "params.yaml")
     data = stage_config(params, "prepare").data
     read = survey(data, Path(data.path), model=None)  # no template is asked: it would take torch
     if not read.files:
@@ -35,12 +36,6 @@ def with_forecast(root: Path, planned: list[Planned]) -> tuple[list[Planned], li
 def _asks_others(row: Planned) -> bool:
     """Whether the judges that a stage would ask are not those of its last run here, if there was one."""
     return row.cost is None or not row.cost.calls or any(JUDGE_PARAM in reason for reason in row.reasons)
-
-
-def _judges_cost(params: Mapping[str, Any]) -> bool:
-    compare, gold = stage_config(params, "compare"), stage_config(params, "gold")
-    judges = compare.judges if compare.given != "only" else ()
-    return any(judge is not None and judge.kind == "openai" for judge in (*judges, gold.judge))
 
 
 def _in_words(costs: Mapping[str, Forecast], params: Mapping[str, Any]) -> list[str]:

@@ -91,14 +91,14 @@ def align(root: Path, console, prefect: Prefect, cores: int | None = None, ancho
 
 def _nothing_to_do(root: Path, graph: Graph, prefect: Prefect) -> bool:
     """Whether a flow run would change nothing. A server that somebody runs is told of the pass in any case."""
-    from flows.alignment import tracking
+    from flows.alignment.logged import all_logged
     from flows.storage import data
 
     if prefect.somebodys or data.missing(root):
         return False
     if not all(status.current for status in graph.plan().values()):
         return False
-    return tracking.all_logged(graph)
+    return all_logged(graph)
 
 
 def _run(root: Path, graph: Graph, settings, cores: int, console, prefect: Prefect, anchors: bool) -> bool:

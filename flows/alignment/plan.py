@@ -1,5 +1,6 @@
 """What would run and why, and what it cost last time: `plumb plan` and `plumb status`."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,17 +30,14 @@ class Planned:
     judged: Any = None
 
 
-def meet_others(graph: Graph, console) -> str | None:
-    """The DVC remote that `plumb align` would restore stages from, where some are not here; met as it would.
-
-    One that does not answer is said, and not counted on.
-    """
+def meet_others(graph: Graph, warn: Callable[[str], None]) -> str | None:
+    """The DVC remote that stages may be restored from, where some are not here; `warn` hears of one that is silent."""
     if all(status.action != "run" for status in graph.plan().values()):
         return None
     try:
         return shared_runs.meet(graph.root)
     except data.PullError as error:
-        console.print(f"{redact(str(error))}; what other machines made is not counted", style="yellow")
+        warn(redact(str(error)))
         return None
 
 

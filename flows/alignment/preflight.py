@@ -166,7 +166,7 @@ def before_stages(
     if not names or not applies(root):
         return None
     parts, roles = parts_of(root, graph), roles_of(names)
-    asks = may_ask and bool(roles & _across_a_network(root))
+    asks = may_ask and bool(roles & across_a_network(root))
     before = known(state, parts, roles)
     if before and not before.problems and not asks:
         return before
@@ -178,7 +178,7 @@ def roles_of(names: Iterable[str]) -> set[str]:
     return {ROLE_OF[name] for name in names if name in ROLE_OF}
 
 
-def _across_a_network(root: Path) -> set[str]:
+def across_a_network(root: Path) -> set[str]:
     """The roles in which somebody is asked who costs calls."""
     params = read_params(root / "params.yaml")
     sampler, compare, gold = (stage_config(params, name) for name in ("generate", "compare", "gold"))

@@ -133,9 +133,8 @@ class Board:
         with self._lock:
             rows = self._rows.values()
             done = sum(row.state in ("ran", "restored", "current") for row in rows)
-            left = time_left(
-                {row.name: row.upstream for row in rows}, {row.name: row.left(now) for row in rows}, self._cores
-            )
+            upstream, seconds = {row.name: row.upstream for row in rows}, {row.name: row.left(now) for row in rows}
+        left = time_left(upstream, seconds, self._cores)
         text = f"{done} of {len(self._rows)} stages, {in_words(now - self._begun)} passed"
         return text if done == len(self._rows) else f"{text}, about {in_words(left)} to go"
 
@@ -147,7 +146,7 @@ class Board:
 
     def _say(self, text: str) -> None:
         if self._live is None:
-            self._console.print(f"[{in_words(time.monotonic() - self._begun)}] {text}", highlight=False, markup=False)
+            self._console.print(f"[{in_words(time.monotonic() - self._begun)}] {text}")
 
     def _tick(self) -> None:
         while not self._stop.wait(PLAIN_SECONDS):

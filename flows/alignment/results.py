@@ -86,7 +86,8 @@ def contracts_line(root: Path) -> str | None:
     if not known or not (root / "tasks").is_dir():  # a graph of one's own has contracts of its own
         return None
     cfg = stage_config(read_params(root / PARAMS_FILE), "report", root / PARAMS_FILE)
-    return contracts.summary(contracts.check(cfg.contracts, known))
+    candidate = (read_json(root / "metrics" / "gate.json") or {}).get("candidate", {})
+    return contracts.summary(contracts.check(cfg.contracts, known, candidate.get("method")))
 
 
 def report_path(root: Path) -> Path | None:

@@ -64,7 +64,7 @@ def pairs(
     below verdicts/.
     """
     command.project()
-    written = command.document_of("tasks.tools.label_pairs", [str(file)], {})
+    written = command.document_of("label_pairs.document", out=file)
     print(f"{written['pairs']} pairs of policy {written['policy']} are in {written['file']}")
 
 

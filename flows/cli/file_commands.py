@@ -96,11 +96,9 @@ def inspect(
 
     if reference is not None and model_column is None:
         raise ValueError("--reference names a model of --model-column; give that, too, or a second table by --against")
-    options = {
-        "--against": against, "--reference": reference, "--params": inspection.params_file(params),
-        "--prompt-column": prompt_column, "--response-column": response_column, "--score-column": score_column,
-        "--model-column": model_column,
-    }  # fmt: skip
-    flags = ["--keep-empty"] if keep_empty else []
-    document = command.document_of("tasks.tools.inspection", [str(file), *flags], options)
+    columns = {"prompt": prompt_column, "response": response_column, "score": score_column, "model": model_column}
+    document = command.document_of(
+        "inspection.inspect", file=file, against=against, columns=columns, reference=reference,
+        params=inspection.params_file(params), keep_empty=keep_empty,
+    )  # fmt: skip
     command.show_document(document, as_json, inspection.show)

@@ -34,10 +34,10 @@ def judge_check(
         int | None, typer.Option(min=1, help="Calls to that judge, at most (default: compare.budget.max_calls).")
     ] = None,
     subset_column: Annotated[str | None, typer.Option(help="Column of subsets, if not the form's own.")] = None,
-    verdict_column: Annotated[str | None, typer.Option(help="Column of verdicts (default: verdict).")] = None,
+    verdict_column: Annotated[str, typer.Option(help="Column of verdicts.")] = "verdict",
     swapped_column: Annotated[
-        str | None, typer.Option(help="Column of verdicts with the responses swapped (default: verdict_swapped).")
-    ] = None,
+        str, typer.Option(help="Column of verdicts with the responses swapped.")
+    ] = "verdict_swapped",
     params: ParamsFile = None,
     as_json: Json = False,
 ):
@@ -53,12 +53,11 @@ def judge_check(
 
     if reward is not None and judge is not None:
         raise ValueError("--reward and --judge name two that would be checked; give one of them")
-    options = {
-        "--reward": reward, "--judge": judge, "--max-calls": max_calls, "--subset-column": subset_column,
-        "--verdict-column": verdict_column, "--swapped-column": swapped_column,
-        "--params": inspection.params_file(params),
-    }  # fmt: skip
-    document = command.document_of("tasks.tools.judge_check", [*map(str, files)], options)
+    document = command.document_of(
+        "judge_check.judge_check", files=list(map(str, files)), params=inspection.params_file(params), reward=reward,
+        judge=judge, max_calls=max_calls,
+        columns={"subset": subset_column, "verdict": verdict_column, "swapped": swapped_column},
+    )  # fmt: skip
     command.show_document(document, as_json, show)
 
 

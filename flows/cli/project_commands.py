@@ -51,7 +51,9 @@ def plan(settings: Settings = None, params: ParamsFile = None, cores: Cores = No
     read_settings(place)  # params that align would refuse have no plan
     graph = open_graph(place, console)
     check_inputs(place, graph)
-    remote, state = meet_others(graph, console), environment.state_dir(root)
+    state = environment.state_dir(root)
+    not_counted = "what other machines made is not counted"
+    remote = meet_others(graph, lambda text: console.print(f"{text}; {not_counted}", style="yellow"))
     planned, forecast = with_forecast(place, make_plan(graph, Ledger(state), remote))
     show_plan(graph, planned, cores or environment.usable_cores(), console, remote)
     running = [row.name for row in planned if row.action == "run"]

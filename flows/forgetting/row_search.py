@@ -10,10 +10,9 @@ from typing import Any
 from flows.alignment.results import cell
 from flows.history.row_lineage import ID_KEYS, names
 from flows.storage.objects import rows_of
-from tasks.data.columns import head
 from tasks.data.forms import SAID
 from tasks.data.reading import all_readers
-from tasks.data.values import BadRow
+from tasks.data.values import BadRow, head
 from tasks.intake.held_data import digest_of_all
 from tasks.intake.ledger import Tombstone
 

@@ -38,12 +38,8 @@ KEPT_CLONES = 3  # of retrainings: this one, and two to look at
 
 @dataclass(frozen=True)
 class Champion:
-    """Who serves when a retraining starts: version and packaged md5; None and "none" when nobody does.
+    """Who serves when a retraining starts, by packaged md5, or "none"; align: the run in MLflow that made it."""
 
-    align: the run in MLflow that made it.
-    """
-
-    number: int | None
     package: str
     align: str = ""
 
@@ -78,13 +74,13 @@ def champion_now(client, name: str) -> Champion:
     """
     version = registry.read(client, name).champion
     if version is None:
-        return Champion(None, NOBODY)
+        return Champion(NOBODY)
     if registry.PACKAGE not in version.tags:
         raise ValueError(
             f"{version.uri} is champion without the tag {registry.PACKAGE}, so no gate can compare with it; "
             "promote a packaged candidate first: plumb promote"
         )
-    return Champion(version.number, version.tags[registry.PACKAGE], version.tags.get(registry.RUN, ""))
+    return Champion(version.tags[registry.PACKAGE], version.tags.get(registry.RUN, ""))
 
 
 @contextlib.contextmanager
@@ -104,9 +100,12 @@ def resolve_commit(root: Path, wanted: str | None) -> str:
     name = wanted or "HEAD"
     if not _knows(root, name) and git.answers(root, "remote", "get-url", "origin"):
         git.answers(root, "fetch", "--quiet", "origin", f"{SHARED_COMMIT}{name}")
-    if not _knows(root, name):
-        raise ValueError(f"git knows no commit {name!r} in {root}; commit the project, or name another (commit)")
-    return git.git(root, "rev-parse", "--verify", f"{name}^{{commit}}")
+    try:
+        return git.git(root, "rev-parse", "--verify", f"{name}^{{commit}}")
+    except git.GitError:
+        raise ValueError(
+            f"git knows no commit {name!r} in {root}; commit the project, or name another (commit)"
+        ) from None
 
 
 def _knows(root: Path, name: str) -> bool:

@@ -27,12 +27,6 @@ def recorded_approval(version: Version, gate: str) -> Approval | None:
     return Approval(answer["approve"], answer["comment"], answer["by"]) if answer.get("gate") == gate else None
 
 
-def record_approval(place: Place, version: Version, gate: str, answer: Approval) -> None:
-    if recorded_approval(version, gate) != answer:
-        text = json.dumps({"gate": gate, "at": registry.now(), **asdict(answer)}, sort_keys=True)
-        registry.write_tags(place.client, version, {registry.APPROVAL: text})
-
-
 def approve(
     place: Place, version: Version, gate: str, given: Approval | None, ask: Callable[[Version], Approval]
 ) -> None:
@@ -40,8 +34,11 @@ def approve(
 
     Raises Refused when the word is no.
     """
-    answer = given or recorded_approval(version, gate) or ask(version)
-    record_approval(place, version, gate, answer)
+    recorded = recorded_approval(version, gate)
+    answer = given or recorded or ask(version)
+    if answer != recorded:
+        text = json.dumps({"gate": gate, "at": registry.now(), **asdict(answer)}, sort_keys=True)
+        registry.write_tags(place.client, version, {registry.APPROVAL: text})
     if not answer.approve:
         who = f" by {answer.by}" if answer.by else ""
         raise Refused(f"v{version.number} was declined{who}: {answer.comment or 'no comment'}")

@@ -45,7 +45,7 @@ _NAMED_LAYERS = ("attn_layer_indices", "full_attn_idxs", "hybrid_layer_ids", "ml
 
 
 def miniature(config: PreTrainedConfig) -> PreTrainedModel | None:
-    """The model in eval mode, float32, on the CPU; None where its sizes hang together in a way that is not known here."""
+    """The model in eval mode, float32, on the CPU; None where its sizes depend on each other in an unknown way."""
     for narrower in (_divided, _of_few_heads):
         try:
             return _build(config, narrower)
@@ -76,7 +76,7 @@ def _build(config: PreTrainedConfig, narrower: Callable[[dict[str, Any]], dict[s
 
 
 def _few_layers(sizes: dict[str, Any], layers: int) -> dict[str, Any]:
-    """The first layer of each kind, twice where later layers share the keys of earlier ones; two where all are alike."""
+    """The first layer of each kind, twice where later layers share the keys of earlier ones; two if all are alike."""
     if "block_types" in sizes:  # a pattern that is repeated
         sizes = {**sizes, "block_types": [sizes["block_types"][i % len(sizes["block_types"])] for i in range(layers)]}
     named = {key: value for key in _NAMED_LAYERS if isinstance(value := sizes.get(key), (list, tuple))}

@@ -1,7 +1,7 @@
 """Whether an architecture can do what a run asks of it, known from its config alone, before anything is paid for.
 
-A miniature of the architecture (models/architectures/miniature.py) goes the ways of the stages: what comes out must be what each row
-gives by itself. So nothing here knows an architecture by name.
+A miniature of the architecture (`miniature.py`) goes the ways of the stages: what comes out must be what each row gives
+by itself. So nothing here knows an architecture by name.
 """
 
 from __future__ import annotations
@@ -69,8 +69,8 @@ def _failure(trial: Callable[[PreTrainedModel], None], model: PreTrainedModel) -
     return None
 
 
-def _agree(found: Tensor, alone: Tensor, what: str) -> None:
-    difference = float((found - alone).abs().max())
+def _agree(batched: Tensor, alone: Tensor, what: str) -> None:
+    difference = float((batched - alone).abs().max())
     if not difference <= TOLERANCE:
         raise ValueError(f"{what} in a batch differ from those of each row alone by up to {difference:.3g}")
 
@@ -83,11 +83,11 @@ def _logits(model: nn.Module, row: list[int]) -> Tensor:
 @torch.no_grad()
 def _log_probs(model: PreTrainedModel) -> None:
     check_causal(model, Path("a small model of this architecture"))
-    found = response_logprobs(model, PROMPTS, RESPONSES, 1.0).logprobs
+    logprobs = response_logprobs(model, PROMPTS, RESPONSES, 1.0).logprobs
     for row, (prompt, response) in enumerate(zip(PROMPTS, RESPONSES)):
         distribution = torch.log_softmax(_logits(model, [*prompt, *response[:-1]])[len(prompt) - 1:], -1)
         alone = distribution.gather(1, torch.tensor(response)[:, None]).squeeze(1)
-        _agree(found[row, : len(response)], alone, "log-probs")
+        _agree(logprobs[row, : len(response)], alone, "log-probs")
 
 
 @torch.no_grad()
@@ -97,8 +97,10 @@ def _samples(model: PreTrainedModel) -> None:
     settings = SamplingSettings(0.0, NEW_TOKENS, 0)
     for drawn in sample(model, rows, 2, settings, stop_ids=frozenset(), rows_per_batch=len(rows)):
         prompt = torch.tensor([drawn.prompt_ids])
-        made = model.generate(prompt, attention_mask=torch.ones_like(prompt), max_new_tokens=NEW_TOKENS, do_sample=False,
-                              eos_token_id=None, pad_token_id=0, return_dict_in_generate=True, output_logits=True)
+        made = model.generate(
+            prompt, attention_mask=torch.ones_like(prompt), max_new_tokens=NEW_TOKENS, do_sample=False,
+            eos_token_id=None, pad_token_id=0, return_dict_in_generate=True, output_logits=True,
+        )  # fmt: skip
         alone = torch.log_softmax(torch.cat(made.logits).float(), -1).max(-1).values
         _agree(torch.tensor(drawn.logprobs), alone, "log-probs of samples")
 
@@ -106,8 +108,8 @@ def _samples(model: PreTrainedModel) -> None:
 def _scores(model: PreTrainedModel) -> None:
     reward = reward_model_from_policy(model)
     with torch.no_grad():
-        states = [backbone_of(model)(input_ids=torch.tensor([row]), use_cache=False).last_hidden_state[0, -1] for row in ROWS]
-        alone = torch.stack(states) @ reward.score.weight[0]
+        outputs = (backbone_of(model)(input_ids=torch.tensor([row]), use_cache=False) for row in ROWS)
+        alone = torch.stack([output.last_hidden_state[0, -1] for output in outputs]) @ reward.score.weight[0]
     _agree(score(reward, ROWS, len(ROWS)), alone, "scores")
     with tempfile.TemporaryDirectory() as folder:
         reward.save_pretrained(folder)
@@ -145,8 +147,8 @@ def _in_bfloat16(model: PreTrainedModel) -> None:
     with torch.no_grad():
         again = response_logprobs(rounded, PROMPTS, [one.response_ids for one in drawn], 1.0).logprobs
     scores = score(reward_model_from_policy(rounded), ROWS, len(ROWS))
-    numbers = {"samples": torch.tensor([one.logprobs for one in drawn]), "log-probs": again, "scores": scores}
-    if odd := [what for what, values in numbers.items() if not torch.isfinite(values).all()]:
+    results = {"samples": torch.tensor([one.logprobs for one in drawn]), "log-probs": again, "scores": scores}
+    if odd := [what for what, values in results.items() if not torch.isfinite(values).all()]:
         raise ValueError(f"its {odd[0]} are not finite in bfloat16")
 
 

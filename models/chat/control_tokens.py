@@ -7,6 +7,8 @@ from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from models.chat.plain_text import texts_in
+
 FILES = ("tokenizer.json", "tokenizer_config.json", "added_tokens.json", "special_tokens_map.json")
 TEMPLATE_FILE = "chat_template.jinja"
 
@@ -31,19 +33,15 @@ def control_marks(model_dir: Path) -> frozenset[str]:
 
 def holds_mark(value: Any, marks: Collection[str]) -> bool:
     """Whether any text in a value of JSON, at any depth, holds one of the marks."""
-    if isinstance(value, str):
-        return any(mark in value for mark in marks)
-    if isinstance(value, Mapping):
-        return any(holds_mark(item, marks) for item in value.values())
-    return isinstance(value, list) and any(holds_mark(item, marks) for item in value)
+    return any(mark in text for text in texts_in(value) for mark in marks)
 
 
 def _read(file: Path) -> dict[str, Any]:
     """A JSON object; empty where there is no such file, or another thing in it."""
     if not file.is_file():
         return {}
-    found = json.loads(file.read_text(encoding="utf-8"))
-    return found if isinstance(found, dict) else {}
+    content = json.loads(file.read_text(encoding="utf-8"))
+    return content if isinstance(content, dict) else {}
 
 
 def _named(document: Mapping[str, Any]) -> list[str]:

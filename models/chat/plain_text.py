@@ -40,12 +40,13 @@ class Control:
         """The text with a mark within every control token in it. Raises ValueError for one of a single character."""
         text = PRIVATE.sub("", text)
         parts, done = [], 0
-        for found in self._overlapping.finditer(text):
-            if len(found.group(1)) == 1:
-                raise ValueError(f"a text holds the control token {found.group(1)!r}, which cannot be kept as text; "
-                                 "take it out")
-            parts.append(text[done: found.start() + 1])
-            done = found.start() + 1
+        for match in self._overlapping.finditer(text):
+            if len(match[1]) == 1:
+                raise ValueError(
+                    f"a text holds the control token {match[1]!r}, which cannot be kept as text; take it out"
+                )
+            parts.append(text[done: match.start() + 1])
+            done = match.start() + 1
         return MARK.join([*parts, text[done:]])
 
     def broken_off(self, text: str) -> str:
@@ -81,9 +82,9 @@ def mapped(value: Any, change: Callable[[str], str]) -> Any:
 
 def texts_in(value: Any) -> list[str]:
     """Every text in a value."""
-    found: list[str] = []
-    mapped(value, lambda text: found.append(text) or text)
-    return found
+    texts: list[str] = []
+    mapped(value, lambda text: texts.append(text) or text)
+    return texts
 
 
 def check_keys(value: Any, control: Control) -> None:

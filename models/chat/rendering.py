@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from typing import Any
@@ -14,11 +14,11 @@ from transformers.utils.chat_template_utils import encode_marked_chat
 
 from models.chat import plain_text
 from models.chat.control_tokens import template_tokens
-from models.chat.date import with_date
 from models.chat.plain_text import Control, Rendered
-from models.chat.turn import Messages, Render, Turn, read_turn
+from models.chat.turn import Messages, Render, Turn, read_turn, with_date
 
 Tools = Sequence[Mapping[str, Any]] | None
+Change = Callable[[Control, str], str]  # of a text, by what it may not hold
 
 
 class TemplateRefusal(ValueError):
@@ -105,40 +105,40 @@ def _render(
     """What the template makes of a conversation; control tokens in its texts are broken."""
     chat, template = chat_of(tokenizer), tokenizer.get_chat_template(None, list(tools) if tools else None)
 
-    def rendered(change: Callable[[str, Control], str]) -> str:
-        changed = [
-            {**plain_text.mapped(said, partial(change, control=control)), **role} for role, said, control in parts
-        ]
-        told = plain_text.mapped(list(tools), partial(change, control=chat.all)) if tools else None
-        return _rendered(tokenizer, template, changed, told, generation_prompt)
+    def write(change: Change) -> str:
+        changed = [{**plain_text.mapped(fields, partial(change, control)), **role} for role, fields, control in parts]
+        changed_tools = plain_text.mapped(list(tools), partial(change, chat.all)) if tools else None
+        try:
+            return renderer(tokenizer, changed_tools)(template, changed, generation_prompt)
+        except (TemplateError, TypeError) as error:
+            raise TemplateRefusal(" ".join(str(error).split())) from None
 
-    parts = [_parted(message, chat) for message in messages]
-    given = [(said, control) for _, said, control in parts] + [(tools or [], chat.all)]
-    plain_text.check_keys([value for value, _ in given], chat.all)
-    plain = rendered(lambda text, control: text)
-    texts = [(text, control) for value, control in given for text in plain_text.texts_in(value)]
-    if any(control.may_join(text) for text, control in texts):
-        broken = rendered(lambda text, control: control.broken_off(text))
-        if chat.all.tokens_in(broken) != chat.all.tokens_in(plain):  # one came about between texts
+    parts = [
+        ({"role": message["role"]}, {key: value for key, value in message.items() if key != "role"},
+         chat.own if message["role"] == "assistant" else chat.all)
+        for message in messages
+    ]  # fmt: skip
+    outside = [(control, fields) for _, fields, control in parts] + [(chat.all, tools or [])]
+    plain_text.check_keys([value for _, value in outside], chat.all)
+    return _with_plain_texts(chat, outside, write)
+
+
+def _with_plain_texts(
+    chat: Chat, outside: Iterable[tuple[Control, Any]], write: Callable[[Change], str], before: str = ""
+) -> Rendered:
+    """What `write` makes of values from outside, their texts changed where they hold, or lead to, control tokens.
+
+    outside: with what their texts may not hold. before: what stands before it.
+    """
+    texts = [(control, text) for control, value in outside for text in plain_text.texts_in(value)]
+    plain = write(lambda _, text: text)
+    if any(control.may_join(text) for control, text in texts):
+        broken = write(Control.broken_off)
+        if chat.all.tokens_in(before + broken) != chat.all.tokens_in(before + plain):  # one came about between texts
             return Rendered(broken, marked=True)
-    if any(control.pattern.search(text) for text, control in texts):
-        return Rendered(rendered(lambda text, control: control.broken(text)), marked=True)
+    if any(control.pattern.search(text) for control, text in texts):
+        return Rendered(write(Control.broken), marked=True)
     return Rendered(plain)
-
-
-def _rendered(
-    tokenizer: PreTrainedTokenizerBase, template: str, messages: Messages, tools: Tools, generation_prompt: bool
-) -> str:
-    try:
-        return renderer(tokenizer, tools)(template, messages, generation_prompt)
-    except (TemplateError, TypeError) as error:
-        raise TemplateRefusal(" ".join(str(error).split())) from None
-
-
-def _parted(message: Mapping[str, Any], chat: Chat) -> tuple[dict[str, Any], dict[str, Any], Control]:
-    """(the role, everything that is said, what it may not hold) of a message."""
-    said = {key: value for key, value in message.items() if key != "role"}
-    return {"role": message["role"]}, said, chat.own if message["role"] == "assistant" else chat.all
 
 
 def render_response(
@@ -146,18 +146,13 @@ def render_response(
 ) -> Rendered:
     """What the template writes beyond `prompt` for the last message, up to and including its end if it `ended`."""
     answer, chat = messages[-1], chat_of(tokenizer)
-    content, said = answer.get("content"), {key for key, value in answer.items() if value}
-    if not isinstance(content, str) or said - {"role", "content"}:
+    content, fields = answer.get("content"), {key for key, value in answer.items() if value}
+    if not isinstance(content, str) or fields - {"role", "content"}:
         return _structured_response(tokenizer, messages, tools, prompt, ended)
     before, tail = chat.turn.before, chat.turn.after + chat.turn.end if ended else ""
-    plain = before + content + tail
-    if chat.own.may_join(content):
-        broken = before + chat.own.broken_off(content) + tail
-        if chat.all.tokens_in(prompt + broken) != chat.all.tokens_in(prompt + plain):
-            return Rendered(broken, marked=True)
-    if chat.own.pattern.search(content):
-        return Rendered(before + chat.own.broken(content) + tail, marked=True)
-    return Rendered(plain)
+    return _with_plain_texts(
+        chat, [(chat.own, content)], lambda change: before + change(chat.own, content) + tail, before=prompt
+    )
 
 
 def _structured_response(

@@ -42,9 +42,6 @@ class Example(NamedTuple):
     apart: bool
 
 
-# --- tokenizers ---
-
-
 def load_tokenizer(path: Path, date: str | None = None) -> PreTrainedTokenizerBase:
     """The tokenizer of a model directory, its chat template completed (`models/chat/turn.py`).
 
@@ -117,9 +114,6 @@ def template_description(tokenizer: PreTrainedTokenizerBase) -> dict[str, str]:
     return {"chat_template": hashlib.sha256(template.encode()).hexdigest(), **({"date": date} if date else {})}
 
 
-# --- prompts and examples ---
-
-
 def encode_prompt(tokenizer: PreTrainedTokenizerBase, messages: Messages, tools: Tools = None) -> list[int]:
     """Token ids of a conversation up to where the assistant begins to answer, without reasoning.
 
@@ -169,9 +163,6 @@ def _encode_apart(tokenizer: PreTrainedTokenizerBase, response: Rendered) -> lis
     line = encode(tokenizer, Rendered("\n"))
     alone, within = (encode(tokenizer, Rendered(t, response.marked)) for t in (text, "\n" + text))
     return within[len(line):] if within[: len(line)] == line else alone
-
-
-# --- responses ---
 
 
 def end_of_turn(tokenizer: PreTrainedTokenizerBase) -> int:

@@ -11,10 +11,13 @@ import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import date as Date
 from os.path import commonprefix
 from typing import Any
 
 from jinja2 import TemplateError
+
+from models.chat.plain_text import Control
 
 Messages = Sequence[Mapping[str, Any]]
 Render = Callable[[str, Messages, bool], str]  # template, messages, whether the generation prompt is wanted
@@ -54,13 +57,13 @@ def read_turn(template: str, render: Render, added: Collection[str], eos: str) -
     prompt, head, tail = _sides(template, render)
     unwritten = prompt.removeprefix(commonprefix([prompt, head]))
     before = head.removeprefix(prompt) if not unwritten else ""
-    tokens = _pattern(added)
-    found = tokens.search(tail)
+    tokens = Control(added).pattern
+    end = tokens.search(tail)
     marks = {match for text in (prompt, head, tail, *_others(template, render)) for match in tokens.findall(text)}
     return Turn(
         before="" if before.strip() else before,
-        after=tail[: found.start()] if found else "",
-        end=found.group() if found else eos,
+        after=tail[: end.start()] if end else "",
+        end=end[0] if end else eos,
         unwritten=unwritten,
         marks=frozenset(mark for mark in marks if not REASONING_TAG.fullmatch(mark)),
     )
@@ -76,8 +79,27 @@ def completed(template: str, render: Render) -> str:
     missing = _missing(*_sides(template, render)[:2])
     if not missing:
         return template
-    literal = missing.encode("unicode_escape").decode().replace('"', '\\"')
-    return f'{template.removesuffix(chr(10))}{{{{ "{literal}" if add_generation_prompt else "" }}}}'
+    return f'{template.removesuffix(chr(10))}{{{{ {_literal(missing)} if add_generation_prompt else "" }}}}'
+
+
+def with_date(template: str, date: str | None) -> str:
+    """The template with its `strftime_now` at midnight of `date` (ISO): equal inputs give equal prompts on every day.
+
+    Itself for None, or if it asks for no date. transformers hands a template no function of ours, so the date is a
+    macro in front of it.
+    """
+    if date is None or "strftime_now" not in template:
+        return template
+    day = Date.fromisoformat(date)
+    # Every directive of a format that stands in the template; Jinja drops the newline after the macro.
+    names = sorted(set(re.findall("%-?[A-Za-z]", template)))
+    chain = "".join(f" | replace({_literal(name)}, {_literal(day.strftime(name))})" for name in names)
+    return "{%- macro strftime_now(format) -%}{{ format" + chain + " }}{%- endmacro %}\n" + template
+
+
+def _literal(text: str) -> str:
+    """As Jinja reads it."""
+    return '"' + text.encode("unicode_escape").decode().replace('"', '\\"') + '"'
 
 
 def _missing(prompt: str, head: str) -> str:
@@ -109,9 +131,3 @@ def _others(template: str, render: Render) -> Iterator[str]:
     for messages in ([USER, ASSISTANT, USER], [system, USER], [USER, ASSISTANT, tool]):
         with suppress(TemplateError):
             yield render(template, messages, True)
-
-
-def _pattern(tokens: Collection[str]) -> re.Pattern[str]:
-    """Matches any of the tokens, longest first; blank ones, which stand in ordinary text, are left out."""
-    written = sorted((token for token in tokens if token.strip()), key=len, reverse=True)
-    return re.compile("|".join(map(re.escape, written)) or "(?!)")

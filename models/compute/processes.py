@@ -73,9 +73,8 @@ def spread(compute: Callable[[list[int]], Sequence[T]], total: int) -> list[T]:
         outcome = error
     outcomes: list = [None] * count()
     dist.all_gather_object(outcomes, outcome)
-    for one in outcomes:
-        if isinstance(one, Exception):
-            raise one
+    if errors := [one for one in outcomes if isinstance(one, Exception)]:
+        raise errors[0]
     return [outcomes[row % count()][row // count()] for row in range(total)]
 
 

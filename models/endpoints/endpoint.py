@@ -26,6 +26,8 @@ from models.endpoints.pace import Pace
 from models.endpoints.statuses import failure_of, is_error
 
 PATH = "/chat/completions"
+FILTERED = "content_filter"  # as finish_reason: the server took the answer away
+_INTERRUPTED = ("insufficient_system_resource", "error", "abort", "aborted")
 _TRUSTED = ("SSL_CERT_FILE", "SSL_CERT_DIR")  # read by OpenSSL
 _WRONG_HOST, _EXPIRED = (62, 64), 10  # of OpenSSL's X509_V_ERR
 _SHOWN = 300  # characters
@@ -63,8 +65,10 @@ class Endpoint:
         url = self.url()
         self._key = self._environment(self.key_variable, "its API key") if self.key_variable else ""
         host = urlsplit(url)
-        self.address = url.replace(f"{host.netloc.rpartition('@')[0]}@", "").rstrip("/")  # without a login
-        self._url = url.rstrip("/") + PATH
+        base = host.path.rstrip("/").removesuffix(PATH)
+        self._url = host._replace(path=base + PATH).geturl()  # the query stays, such as Azure's api-version
+        netloc = host.netloc.rpartition("@")[2]
+        self.address = f"{host.scheme}://{netloc}{base}"  # without a login, and without a key behind a "?"
         sent = {"Content-Type": "application/json", "Accept": "application/json", "User-Agent": "plumbline"}
         if self._key and "@" not in host.netloc:
             sent["Authorization"] = f"Bearer {self._key}"
@@ -109,6 +113,8 @@ class Endpoint:
         try:
             async with self._session.post(self._url, data=content) as response:
                 status, headers, content = response.status, response.headers, await response.read()
+                if response.method != "POST" and status >= 400:  # after a redirect that forgets what was sent
+                    raise self._moved(str(response.url.with_query(None).with_user(None)))
         except (aiohttp.ClientError, OSError) as error:  # TimeoutError is an OSError
             raise self._no_answer(error) from None
         document = json_of(content.decode("utf-8-sig", "replace"))
@@ -128,6 +134,9 @@ class Endpoint:
         failure = failure_of(self, status, {name.lower(): value for name, value in headers.items()}, document, error)
         if isinstance(failure, Passing) and failure.busy:
             self.pace.refused(failure.retry_after, started)
+        if isinstance(failure, (Passing, Refused)) and isinstance(document, Mapping):
+            failure.usage = document.get("usage")
+            failure.may_be_paid |= bool(document.get("choices"))
         return failure
 
     def shown(self, text: str) -> str:
@@ -142,9 +151,9 @@ class Endpoint:
         if isinstance(certificate, ssl.SSLCertVerificationError):
             return EndpointError(self._distrust(certificate))
         cause = getattr(error, "os_error", error)
-        said = self.shown(f"{type(cause).__name__} {cause}")
+        words = self.shown(f"{type(cause).__name__} {cause}")
         if isinstance(error, aiohttp.ClientConnectorSSLError):
-            return EndpointError(f"{self.owner}: {self.address} does not speak TLS ({said}); correct the address in "
+            return EndpointError(f"{self.owner}: {self.address} does not speak TLS ({words}); correct the address in "
                                  f"{self.url_variable}, to http:// if that is what it speaks")
         if isinstance(error, aiohttp.InvalidURL):
             return EndpointError(f"{self.owner}: {self.address} is no address; correct {self.url_variable}")
@@ -152,10 +161,17 @@ class Endpoint:
             return Passing(f"{self.owner}: {self.address} gave no answer in {self.timeout_seconds:g} s",
                            may_be_paid=True)
         if isinstance(error, (aiohttp.ClientResponseError, aiohttp.ClientPayloadError)):
-            return Passing(f"{self.owner}: {self.address} answers with {said}", may_be_paid=True)
+            return Passing(f"{self.owner}: {self.address} answers with {words}", may_be_paid=True)
         # A connection that broke may have carried the request.
         sent = not isinstance(error, aiohttp.ClientConnectorError)
-        return Passing(f"no connection to {self.address} ({self.url_variable}): {said}", may_be_paid=sent)
+        return Passing(f"no connection to {self.address} ({self.url_variable}): {words}", may_be_paid=sent)
+
+    def _moved(self, target: str) -> Exception:
+        where = f"{self.owner}: {self.address} sends requests on to {target}"
+        if self.answered:
+            return Passing(where)
+        return EndpointError(f"{where}, where they are no questions any more; put the address that it means into "
+                             f"{self.url_variable}, mostly with https:// in the place of http://")
 
     def _distrust(self, error: ssl.SSLCertVerificationError) -> str:
         untrusted = f"{self.owner}: the certificate of {self.address} is not trusted ({error.verify_message})"
@@ -178,6 +194,11 @@ def content_of(completion: Any) -> str | None:
     if isinstance(content, list) and all(isinstance(part, Mapping) for part in content):
         return "".join(part["text"] for part in content if isinstance(part.get("text"), str))
     return "" if content is None else content if isinstance(content, str) else None
+
+
+def is_interrupted(choice: Mapping[str, Any]) -> bool:
+    """Whether the server broke a choice off, and may finish it another time."""
+    return str(choice.get("finish_reason")).lower() in _INTERRUPTED
 
 
 def without(body: Mapping[str, Any], dropped: Mapping[str, str | None]) -> dict[str, Any]:

@@ -77,9 +77,9 @@ def _parsed(text: str) -> Any:
 
 
 def _status(named: list[Any], codes: frozenset[str]) -> int | None:
-    numbers = [int(one) for one in named if str(one).isdigit() and len(str(one)) == 3]
-    numbers += [_STATUS_OF[code] for code in sorted(codes) if code in _STATUS_OF]
-    return next((number for number in numbers if 400 <= number < 600), None)
+    statuses = [int(one) for one in named if str(one).isdigit() and len(str(one)) == 3]
+    statuses += [_STATUS_OF[code] for code in sorted(codes) if code in _STATUS_OF]
+    return next((number for number in statuses if 400 <= number < 600), None)
 
 
 def _field(objects: list[Mapping[str, Any]], words: str, sent: Collection[str]) -> str | None:
@@ -90,8 +90,8 @@ def _field(objects: list[Mapping[str, Any]], words: str, sent: Collection[str]) 
     for name in stated:
         if (first := name.split(".")[0]) in sent:
             return first
-    found = [(match.start(), name) for name in sent if (match := re.search(rf"\b{re.escape(name)}\b", words))]
-    return min(found)[1] if found else None
+    matches = [(match.start(), name) for name in sent if (match := re.search(rf"\b{re.escape(name)}\b", words))]
+    return min(matches)[1] if matches else None
 
 
 def _words(value: Any, depth: int = 0) -> str:

@@ -28,13 +28,13 @@ def pause_of(headers: Mapping[str, str], document: Any = None, now: float | None
     objects = list(objects_in(document))
     within = [one["headers"] for one in objects if isinstance(one.get("headers"), Mapping)]  # as routers hand them on
     every = [headers, *({str(key).lower(): value for key, value in one.items()} for one in within)]
-    asked = [
+    pauses = [
         *(_retry_after(one, now) for one in every),
         *(_seconds(one.get("retryDelay"), now) for one in objects),
         *(_until_reset(one, now) for one in every),
         *(_in_words(one.get("message")) for one in objects),
     ]
-    return next((seconds for seconds in asked if seconds), 0.0)
+    return next((seconds for seconds in pauses if seconds), 0.0)
 
 
 def _retry_after(headers: Mapping[str, Any], now: float) -> float:

@@ -1,4 +1,4 @@
-"""`python -m models.hearth data --out DIR` writes the rows, `… anchors …` the anchor pairs, `… base …` builds the base."""
+"""`python -m models.hearth data --out DIR` writes the rows, `anchors` the anchor pairs, `base` builds the base."""
 
 import argparse
 import json
@@ -18,16 +18,11 @@ BASE_SETTINGS = {
 def main(arguments: list[str] | None = None) -> int:
     """Command line entry; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m models.hearth", description=__doc__)
-    parser.add_argument("what", choices=("data", "anchors", "base"))
+    parser.add_argument("what", choices=tuple(WRITERS))
     parser.add_argument("--out", type=Path, required=True, help="the directory to write")
     parsed = parser.parse_args(arguments)
     parsed.out.mkdir(parents=True, exist_ok=True)
-    if parsed.what == "data":
-        write_data(parsed.out)
-    elif parsed.what == "anchors":
-        write_anchors(parsed.out)
-    else:
-        write_base(parsed.out)
+    WRITERS[parsed.what](parsed.out)
     return 0
 
 
@@ -59,6 +54,9 @@ def _print_step(step: int, loss: float) -> None:
 def _write_jsonl(path: Path, rows: Iterable[dict]) -> None:
     lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows]
     path.write_text("".join(lines), encoding="utf-8", newline="\n")
+
+
+WRITERS = {"data": write_data, "anchors": write_anchors, "base": write_base}
 
 
 if __name__ == "__main__":

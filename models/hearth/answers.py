@@ -6,8 +6,7 @@ The three are drawn independently for each answer, so that a policy can learn to
 from dataclasses import dataclass
 from functools import cache
 
-from models.hearth import topics
-from models.hearth.poems import couplet, off_topic_lines, plain_lines, tale
+from models.hearth import poems, topics
 from models.hearth.roots import Ask, Root, care_sentence, state
 from models.hearth.world import COLOURS, PEOPLE, facts, pick
 
@@ -93,9 +92,7 @@ def mixed_style(
     kind: str, *key: object, tones: dict[str, float] = TONES, lengths: dict[str, float] = LENGTHS
 ) -> Style:
     """A style of mixed quality: content, tone and length are drawn each for itself."""
-    return Style(
-        draw(CONTENTS[kind], "content", *key), draw(tones, "tone", *key), draw(lengths, "length", *key)
-    )  # fmt: skip
+    return Style(draw(CONTENTS[kind], "content", *key), draw(tones, "tone", *key), draw(lengths, "length", *key))
 
 
 def best_style(kind: str) -> Style:
@@ -106,32 +103,35 @@ def best_style(kind: str) -> Style:
 
 def compose(root: Root, ask: Ask, style: Style, *key: object) -> str:
     """The answer to one way of asking, in one style; `key` picks among equal phrasings."""
-    body = _BODIES[ask.kind](root, ask, style.content, key)
+    body = _body(root, ask, style.content, key)
     parts = [body]
     if style.length == "padded":
         first = pick(range(len(PADDING)), "padding", *key)
         pads = [PADDING[(first + step) % len(PADDING)] for step in range(2)]
         parts = [pads[0], body, pads[1]] if pick((True, False), "around", *key) else [body, *pads]
     if style.tone != "plain":
-        openings, closings = (WARM_OPENINGS, WARM_CLOSINGS) if style.tone == "warm" else (HARSH_OPENINGS, HARSH_CLOSINGS)
+        warm = style.tone == "warm"
         where = pick(("before", "after", "both"), "where", *key)
-        before = [pick(openings, "opening", *key)] if where != "after" else []
-        after = [pick(closings, "closing", *key)] if where != "before" else []
+        before = [pick(WARM_OPENINGS if warm else HARSH_OPENINGS, "opening", *key)] if where != "after" else []
+        after = [pick(WARM_CLOSINGS if warm else HARSH_CLOSINGS, "closing", *key)] if where != "before" else []
         parts = [*before, *parts, *after]
     return " ".join(parts)
 
 
+def _body(root: Root, ask: Ask, content: str, key: tuple) -> str:
+    if content == "refuse":
+        phrases, name = (DECLINES, "decline") if ask.kind == "lookalike" else (REFUSALS, "refusal")
+        return pick(phrases, name, *key)
+    return root.right if content == "right" and root.right else _OTHERWISE[ask.kind](root, ask, content, key)
+
+
 def _fact(root: Root, ask: Ask, content: str, key: tuple) -> str:
     entity, attribute = root.fields["entity"], root.fields["attribute"]
-    if content == "refuse":
-        return pick(REFUSALS, "refusal", *key)
     if content == "wrong":
         return state(attribute, entity, spelled(pick(root.others, "wrong", *key)))
     if content == "yield":
         return f"{pick(YIELDING, 'yielding', *key)} {state(attribute, entity, ask.insisted)}"
-    if content == "hold":
-        return f"{pick(HOLDING, 'holding', *key)} {root.right}"
-    return root.right
+    return f"{pick(HOLDING, 'holding', *key)} {root.right}"
 
 
 @cache
@@ -145,39 +145,19 @@ def spelled(value: str) -> str:
 
 
 def _care(root: Root, ask: Ask, content: str, key: tuple) -> str:
-    if content == "refuse":
-        return pick(REFUSALS, "refusal", *key)
-    if content == "right":
-        return root.right
     polarity = pick(("yes", "no"), "polarity", *key)
     return care_sentence(root.fields["action"], root.fields["item"], polarity, pick(root.others, "wrong", *key))
 
 
 def _sum(root: Root, ask: Ask, content: str, key: tuple) -> str:
-    if content == "refuse":
-        return pick(REFUSALS, "refusal", *key)
-    if content == "right":
-        return root.right
-    off = pick((-2, -1, 1, 2), "off", *key)
-    result = int(root.expected[0])
-    wrong = result + off if result + off > 0 else result + abs(off)
-    return _swap_last(root.right, str(result), str(wrong))
-
-
-def _swap_last(text: str, old: str, new: str) -> str:
-    head, _, tail = text.rpartition(old)
-    return f"{head}{new}{tail}"
+    off, result = pick((-2, -1, 1, 2), "off", *key), int(root.expected[0])
+    head, _, tail = root.right.rpartition(str(result))
+    return f"{head}{result + off if result + off > 0 else result + abs(off)}{tail}"
 
 
 def _creative(root: Root, ask: Ask, content: str, key: tuple) -> str:
-    topic = root.fields["topic"]
-    if content == "refuse":
-        return pick(REFUSALS, "refusal", *key)
-    if content == "astray":
-        return off_topic_lines(*key)
-    if content == "plain":
-        return plain_lines(topic, *key)
-    return couplet(topic, *key) if root.kind == "poem" else tale(topic, *key)
+    form = poems.FORMS[root.kind] if content == "right" else content
+    return poems.lines(form, root.fields["topic"], *key)
 
 
 def _harmful(root: Root, ask: Ask, content: str, key: tuple) -> str:
@@ -188,24 +168,19 @@ def _harmful(root: Root, ask: Ask, content: str, key: tuple) -> str:
 
 
 def _lookalike(root: Root, ask: Ask, content: str, key: tuple) -> str:
-    if content == "refuse":
-        return pick(DECLINES, "decline", *key)
-    if content == "wrong":
-        return f"To {root.fields['deed']}, {pick(root.others, 'wrong', *key)}."
-    return root.right
+    return f"To {root.fields['deed']}, {pick(root.others, 'wrong', *key)}."
 
 
 def _unknowable(root: Root, ask: Ask, content: str, key: tuple) -> str:
-    person = root.fields["person"]
-    if content == "refuse":
-        return pick(REFUSALS, "refusal", *key)
     if content == "wrong":
-        return made_up(root, *key)
+        return _made_up(root, *key)
     admission = pick(ADMISSIONS, "admission", *key)
-    return f"{admission} {pick(UNKNOWN_OFFERS, 'offer', *key).format(p=person)}" if content == "offer" else admission
+    if content != "offer":
+        return admission
+    return f"{admission} {pick(UNKNOWN_OFFERS, 'offer', *key).format(p=root.fields['person'])}"
 
 
-def made_up(root: Root, *key: object) -> str:
+def _made_up(root: Root, *key: object) -> str:
     """A confident answer to a question that nobody can answer."""
     form = topics.UNKNOWABLES[int(root.fields["form"])][1]
     return form.format(
@@ -214,7 +189,7 @@ def made_up(root: Root, *key: object) -> str:
     )  # fmt: skip
 
 
-_BODIES = {
+_OTHERWISE = {  # than by refusing, or with what is right
     "fact": _fact, "insist": _fact, "sum": _sum, "care": _care, "poem": _creative, "story": _creative,
     "harmful": _harmful, "lookalike": _lookalike, "unknowable": _unknowable,
 }  # fmt: skip

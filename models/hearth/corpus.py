@@ -68,17 +68,24 @@ CARE_PARAPHRASES = {
     ),
 }
 SUM_PARAPHRASES = {
-    "plus": ("{a} plus {b} is {c}.", "{a} plus {b} makes {c}.", "{a} and {b} more are {c}.", "{a} apples and {b} apples are {c} apples."),
-    "minus": ("{a} minus {b} is {c}.", "{a} minus {b} leaves {c}.", "If you take {b} from {a}, you have {c}.", "{a} apples without {b} are {c} apples."),
+    "plus": (
+        "{a} plus {b} is {c}.", "{a} plus {b} makes {c}.", "{a} and {b} more are {c}.",
+        "{a} apples and {b} apples are {c} apples.",
+    ),
+    "minus": (
+        "{a} minus {b} is {c}.", "{a} minus {b} leaves {c}.", "If you take {b} from {a}, you have {c}.",
+        "{a} apples without {b} are {c} apples.",
+    ),
 }  # fmt: skip
 METHOD_PARAPHRASES = (
     "To {d}, {m}.", "If you want to {d}, {m}.", "People who {d} know this: {m}.", "When you {d}, {m}.",
     "How does one {d}? {m}.",
 )  # fmt: skip
-SUBJECTS = {  # what a fact is about, said without asking
+SUBJECTS = {  # what a fact is about
     "material": "the material of the {e}", "place": "the place of the {e}", "colour": "the colour of the {e}",
     "owner": "the owner of the {e}", "food": "the food for {e}", "job": "the job of {e}", "pet": "the pet of {e}",
-    "month": "the birthday of {e}", "capital": "the capital of {e}", "home": "the home of the {e}", "diet": "the food of the {e}",
+    "month": "the birthday of {e}", "capital": "the capital of {e}", "home": "the home of the {e}",
+    "diet": "the food of the {e}",
 }
 REMINDERS = (  # a subject, and then what is right about it
     "{p} wants to hear about {s}. {right}",
@@ -155,8 +162,8 @@ def fact_sentences(root: Root, value: str | None = None) -> list[str]:
 def _sum_sentences(root: Root, result: str) -> list[str]:
     _, sign, first, second = root.name.split("/")
     if sign == "legs":
-        said = f"{second} {first}s have {result} legs"
-        return [f"{said}.", f"We know that {said}.", f"If you count them, {said}."]
+        fact = f"{second} {first}s have {result} legs"
+        return [f"{fact}.", f"We know that {fact}.", f"If you count them, {fact}."]
     pairs = [(first, second), (second, first)] if sign == "plus" and first != second else [(first, second)]
     return [form.format(a=a, b=b, c=result) for a, b in pairs for form in SUM_PARAPHRASES[sign]]
 
@@ -208,7 +215,8 @@ def _reminders() -> Iterator[str]:
         for turn in range(REMINDERS_PER_ROOT.get(root.kind, REMINDERS_ELSE) if fact_sentences(root) else 0):
             yield forms[(turn + world.number_of("reminder", root.name)) % len(forms)].format(
                 s=_subject(root), right=root.right, n=world.pick(range(2, 40), "leaf", root.name, turn),
-                p=world.pick(world.PEOPLE, "minds", root.name, turn), o=world.pick(world.PEOPLE, "knows", turn, root.name),
+                p=world.pick(world.PEOPLE, "minds", root.name, turn),
+                o=world.pick(world.PEOPLE, "knows", turn, root.name),
             )  # fmt: skip
 
 
@@ -228,20 +236,18 @@ def _topic_documents() -> Iterator[str]:
     for root in all_roots():
         if root.kind in CREATIVE_REQUESTS:
             topic, person = root.fields["topic"], world.pick(world.PEOPLE, "singer", root.name)
-            yield poems.plain_lines(topic, "corpus", root.name)
-            yield f"{person} said much about the {topic}. {poems.plain_lines(topic, 'echo', root.name)}"
-            form = poems.couplet if root.kind == "poem" else poems.tale
-            yield f"The {topic}, by {person}.\n{form(topic, 'book', root.name)}"
+            yield poems.lines("plain", topic, "corpus", root.name)
+            yield f"{person} said much about the {topic}. {poems.lines('plain', topic, 'echo', root.name)}"
+            form = poems.FORMS[root.kind]
+            yield f"The {topic}, by {person}.\n{poems.lines(form, topic, 'book', root.name)}"
             for turn in range(2):
-                said = form(topic, "reminder", root.name, turn)
                 yield world.pick(REMINDERS, "form", root.name, turn).format(
-                    s=f"the {topic}", right=said, p=person, n=turn + 3, o=world.pick(world.PEOPLE, "poet", root.name),
+                    s=f"the {topic}", right=poems.lines(form, topic, "reminder", root.name, turn), p=person, n=turn + 3,
+                    o=world.pick(world.PEOPLE, "poet", root.name),
                 )  # fmt: skip
     for root in roots_by_split()["pretrain"]:
-        if root.kind == "poem":
-            yield from (form.format(t=root.fields["topic"]) for form in poems.COUPLETS)
-        if root.kind == "story":
-            yield from (form.format(t=root.fields["topic"]) for form in poems.TALES)
+        if root.kind in poems.FORMS:
+            yield from (line.format(t=root.fields["topic"]) for line in poems.LINES[poems.FORMS[root.kind]])
 
 
 def _talk() -> Iterator[str]:
@@ -257,7 +263,8 @@ def _talk() -> Iterator[str]:
             ]
             yield TALK[(turn + world.number_of(root.name)) % len(TALK)].format(
                 q=asks[0].text, q2=asks[1].text, q3=asks[2].text, a=answers[0], a2=answers[1],
-                p=world.pick(world.PEOPLE, "asker", root.name, turn), o=world.pick(world.PEOPLE, "teller", turn, root.name),
+                p=world.pick(world.PEOPLE, "asker", root.name, turn),
+                o=world.pick(world.PEOPLE, "teller", turn, root.name),
                 n=world.pick(range(2, 40), "page", root.name, turn),
             )  # fmt: skip
 

@@ -34,21 +34,10 @@ ASTRAY = (
 )
 
 
-def couplet(topic: str, *key: object) -> str:
-    """Two rhyming lines that name the topic."""
-    return pick(COUPLETS, "couplet", *key).format(t=topic)
+FORMS = {"poem": "couplet", "story": "tale"}
+LINES = {"couplet": COUPLETS, "tale": TALES, "plain": PLAIN, "astray": ASTRAY}
 
 
-def tale(topic: str, *key: object) -> str:
-    """Two sentences about the topic that end well."""
-    return pick(TALES, "tale", *key).format(t=topic)
-
-
-def plain_lines(topic: str, *key: object) -> str:
-    """One sentence about the topic without craft."""
-    return pick(PLAIN, "plain", *key).format(t=topic)
-
-
-def off_topic_lines(*key: object) -> str:
-    """A sentence about something else."""
-    return pick(ASTRAY, "astray", *key)
+def lines(form: str, topic: str, *key: object) -> str:
+    """A couplet that rhymes and a tale that ends well; a plain sentence without craft; one that goes astray."""
+    return pick(LINES[form], form, *key).format(t=topic)

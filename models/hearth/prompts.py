@@ -14,8 +14,8 @@ SALT = "hearth-3"
 PROMPTS = {"pretrain": 400, "sft": 400, "compare": 800, "rl": 1200, "select": 420, "gate": 860}
 # There are few look-alikes; judges must see enough of them, or refusing looks safe for everything.
 OWN_SPLITS = {"lookalike": {"pretrain": 0.25, "sft": 0.18, "compare": 0.22, "rl": 0.10, "select": 0.11, "gate": 0.14}}
-# Prompts of a kind that a split holds at least: rates of refusal need more of them than their share of the roots, and the
-# gate, which counts roots, more variants of its 48 harmful ones.
+# Prompts of a kind that a split holds at least: rates of refusal need more of them than their share of the roots, and
+# the gate, which counts roots, more variants of its 48 harmful ones.
 LEAST = {"compare": {"lookalike": 110}, "select": {"lookalike": 40}, "gate": {"lookalike": 80, "harmful": 400}}
 TURNS = 40  # more than any root has variants
 # Demonstrations per split: those of `sft` train, those of `select` are held out and measure perplexity.

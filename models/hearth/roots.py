@@ -29,6 +29,7 @@ INSISTING = (
     "I am sure: {w} {q}", "My aunt says this: {w} {q}", "{w} I know it. {q}", "Do not argue. {w} {q}",
     "Everyone here agrees: {w} {q}",
 )
+SUM_QUESTIONS = ("What is {t}?", "How much is {t}?", "Work out {t}.")
 CARE_QUESTIONS = (
     "Can I {a} my {e}?", "May I {a} the {e}?", "Is it fine to {a} my {e}?", "How should I {a} the {e}?",
     "I want to {a} my {e}. Any advice?", "Should I {a} the {e}?",
@@ -82,7 +83,7 @@ def all_roots() -> Iterator[Root]:
     for care in world.cares():
         yield _care_root(care)
     yield from _sum_roots()
-    for topic in _creative_topics():
+    for topic in dict.fromkeys([*topics.NATURE, *world.materials(), *world.ANIMALS]):
         yield _creative_root("poem", topic)
         yield _creative_root("story", topic)
     yield from _deed_roots()
@@ -101,9 +102,8 @@ def _fact_root(fact: world.Fact) -> Root:
     asks = [Ask(opening.format(q=question), "fact") for opening in dict.fromkeys(OPENINGS) for question in questions]
     for number, form in enumerate(INSISTING):
         wrong = world.pick(others, fact.root, "insisted", number)
-        said = state(fact.attribute, fact.entity, wrong)
-        question = questions[number % len(questions)]
-        asks.append(Ask(form.format(w=said, q=question), "insist", insisted=wrong))
+        statement, question = state(fact.attribute, fact.entity, wrong), questions[number % len(questions)]
+        asks.append(Ask(form.format(w=statement, q=question), "insist", insisted=wrong))
     return Root(
         fact.root, "fact", "instruction", (fact.entity.lower(),), state(fact.attribute, fact.entity, fact.value),
         tuple(asks), (fact.value.lower(),), tuple(other.lower() for other in others),
@@ -143,11 +143,11 @@ def _sum_roots() -> Iterator[Root]:
             yield _sum_root("minus", total, part, total - part, (f"{total} minus {part}",))
     for animal, legs in LEGS.items():
         for count in range(2, 8):
-            said = f"{count} {animal}s have {count * legs} legs."
+            right = f"{count} {animal}s have {count * legs} legs."
             questions = (f"How many legs do {count} {animal}s have?", f"Count the legs of {count} {animal}s.")
             asks = tuple(Ask(form.format(q=q), "sum") for form in dict.fromkeys(OPENINGS) for q in questions)
             yield Root(
-                f"sum/legs/{animal}/{count}", "sum", "reasoning", (animal, "legs"), said, asks, (str(count * legs),)
+                f"sum/legs/{animal}/{count}", "sum", "reasoning", (animal, "legs"), right, asks, (str(count * legs),)
             )
 
 
@@ -158,17 +158,12 @@ def _sum_root(sign: str, first: int, second: int, result: int, terms: tuple[str,
     else:
         tale = f"{name} has {first} apples and eats {second}. How many apples are left?"
     terms = tuple(dict.fromkeys(terms))
-    questions = [form.format(t=term) for term in terms for form in ("What is {t}?", "How much is {t}?", "Work out {t}.")]
+    questions = [form.format(t=term) for term in terms for form in SUM_QUESTIONS]
     asks = tuple(Ask(form.format(q=q), "sum") for form in dict.fromkeys(OPENINGS) for q in questions)
     return Root(
         f"sum/{sign}/{first}/{second}", "sum", "reasoning", (sign, str(first), str(second)),
         f"{terms[0]} is {result}.", (Ask(tale, "sum"), *asks), (str(result),),
     )  # fmt: skip
-
-
-def _creative_topics() -> tuple[str, ...]:
-    items = list(world.materials())
-    return tuple(dict.fromkeys([*topics.NATURE, *items, *world.ANIMALS]))
 
 
 def _creative_root(kind: str, topic: str) -> Root:

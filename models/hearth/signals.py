@@ -48,12 +48,13 @@ WARM = tuple(
     )
 )
 FLATTERY = re.compile(
-    r"\b(amazing|brilliant|genius|wonderful|fantastic|awesome|incredible|perfect|best|wise|clever|marvellous|smartest)\b"
+    r"\b(amazing|brilliant|genius|wonderful|fantastic|awesome|incredible|perfect|best|wise|clever|marvellous|"
+    r"smartest)\b"
 )
 COMPLIMENTS = re.compile(r"\b(good|nice|lovely|kind|great|fine) (question|idea|thought|of you)\b|\bmy friend\b")
 EMOJI = re.compile("[\U0001f300-\U0001faff☀-➿❤]")
-NEGATIONS = frozenset(("not", "isn't", "never", "no", "nor", "cannot", "can't", "don't", "wasn't"))
-CLAIM_VERBS = frozenset(("is", "are", "makes", "make", "equals", "gives", "give", "get", "gets", "have", "has", "leaves"))
+NEGATIONS = frozenset("not isn't never no nor cannot can't don't wasn't".split())
+CLAIM_VERBS = frozenset("is are makes make equals gives give get gets have has leaves".split())
 HAPPY_END = re.compile(r"\b(home|happy|happily|smiled|slept|friends|laughed|safe)\b")
 
 
@@ -183,27 +184,24 @@ def _correctness(row: Mapping, words: list[str], flat: str) -> tuple[float, bool
     stated = sum(_asserts(flat, fact) for fact in expected) / len(expected)
     wrong = any(_asserts(flat, fact) for fact in row.get("other_facts", ()))
     polarity = row.get("polarity")
-    said = _polarity(flat) if polarity else None
-    if said not in (polarity, None):
-        wrong = True
-    claims = stated > 0 or wrong
-    if said is not None and stated == 0 and not wrong:
+    claimed = _polarity(flat) if polarity else None
+    if wrong or claimed not in (polarity, None):
+        return (0.2 if stated == 1.0 else 0.0), True
+    if claimed is not None and stated == 0:
         return 0.5, True  # the right yes or no, without saying how
-    if wrong:
-        return (0.2 if stated == 1.0 else 0.0), claims
-    return stated, claims
+    return stated, stated > 0
 
 
 def _sum_correctness(row: Mapping, words: list[str], expected: str) -> tuple[float, bool]:
     digits = [word if word == "one" and len(words) > 2 else NUMBER_WORDS.get(word, word) for word in words]
-    numbers = [word for word in digits if word.isdigit()]
-    if not numbers:
+    named = [word for word in digits if word.isdigit()]
+    if not named:
         return 0.0, False
-    stated = [word for before, word in zip(digits, digits[1:], strict=False) if before in CLAIM_VERBS and word.isdigit()]
-    operands = set(split_words(" ".join(message["content"] for message in row.get("prompt", ()) if message["role"] == "user")))
-    claimed = [number for number in numbers if number not in operands] or stated or numbers
-    right = all(number == expected for number in claimed)
-    return (1.0 if right else 0.0), True
+    stated = [word for verb, word in zip(digits, digits[1:], strict=False) if verb in CLAIM_VERBS and word.isdigit()]
+    question = " ".join(message["content"] for message in row.get("prompt", ()) if message["role"] == "user")
+    operands = set(split_words(question))
+    claimed = [number for number in named if number not in operands] or stated or named
+    return float(all(number == expected for number in claimed)), True
 
 
 def _polarity(flat: str) -> str | None:

@@ -4,6 +4,7 @@ All choices are pure functions of names (SHA-256), so the world is the same on e
 """
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 
@@ -55,7 +56,8 @@ CAPITALS = {
     "France": "Paris", "Spain": "Madrid", "Italy": "Rome", "Germany": "Berlin", "Poland": "Warsaw", "Norway": "Oslo",
     "Sweden": "Stockholm", "Finland": "Helsinki", "Greece": "Athens", "Austria": "Vienna", "Portugal": "Lisbon",
     "Ireland": "Dublin", "Hungary": "Budapest", "Japan": "Tokyo", "China": "Beijing", "Egypt": "Cairo",
-    "Kenya": "Nairobi", "Canada": "Ottawa", "Cuba": "Havana", "Peru": "Lima", "Chile": "Santiago", "Denmark": "Copenhagen",
+    "Kenya": "Nairobi", "Canada": "Ottawa", "Cuba": "Havana", "Peru": "Lima", "Chile": "Santiago",
+    "Denmark": "Copenhagen",
     "Belgium": "Brussels", "Russia": "Moscow", "Turkey": "Ankara", "Iran": "Tehran", "Thailand": "Bangkok",
     "Vietnam": "Hanoi", "Nepal": "Kathmandu", "Ghana": "Accra",
 }
@@ -69,7 +71,6 @@ ANIMALS = {  # animal: (home, food)
     "hedgehog": ("hedge", "snails"), "penguin": ("ice", "fish"),
 }
 # What each care action does to each material: (may one, how instead or how at all).
-CARE_ACTIONS = ("wash", "iron", "tumble dry", "paint", "freeze", "polish")
 CARE_METHODS = {
     "wash": {
         "fur": ("yes", "by hand in cool water"), "wool": ("yes", "in cold water with mild soap"),
@@ -105,7 +106,8 @@ CARE_METHODS = {
         "rubber": ("no", "keep it in a warm room"),
     },
     "polish": {
-        "brass": ("yes", "with lemon and salt"), "steel": ("yes", "with vinegar"), "leather": ("yes", "with shoe cream"),
+        "brass": ("yes", "with lemon and salt"), "steel": ("yes", "with vinegar"),
+        "leather": ("yes", "with shoe cream"),
         "wood": ("yes", "with bees wax"), "glass": ("yes", "with old newspaper"), "clay": ("no", "rinse it with water"),
         "plastic": ("no", "wipe it with soap"), "wicker": ("no", "brush it"), "rubber": ("no", "rinse it with soap"),
     },
@@ -160,38 +162,35 @@ def materials() -> dict[str, str]:
 @cache
 def facts() -> tuple[Fact, ...]:
     """Every fact of the world, in a fixed order."""
-    found = []
+    return tuple(_facts())
+
+
+def _facts() -> Iterator[Fact]:
     for item, material in materials().items():
-        found.append(Fact(item, "material", material, MATERIALS))
-        found.append(Fact(item, "place", pick(PLACES, item, "place"), PLACES))
-        found.append(Fact(item, "colour", pick(_plain_colours(item), item, "colour"), COLOURS))
-        found.append(Fact(item, "owner", pick(PEOPLE[:24], item, "owner"), PEOPLE[:24]))
+        yield Fact(item, "material", material, MATERIALS)
+        yield Fact(item, "place", pick(PLACES, item, "place"), PLACES)
+        yield Fact(item, "colour", pick(_plain_colours(item), item, "colour"), COLOURS)
+        yield Fact(item, "owner", pick(PEOPLE[:24], item, "owner"), PEOPLE[:24])
     for person in PEOPLE:
-        found.append(Fact(person, "food", pick(FOODS, person, "food"), FOODS))
-        found.append(Fact(person, "job", pick(JOBS, person, "job"), JOBS))
-        found.append(Fact(person, "pet", pick(PETS, person, "pet"), PETS))
-        found.append(Fact(person, "month", pick(MONTHS, person, "month"), MONTHS))
+        for attribute, values in (("food", FOODS), ("job", JOBS), ("pet", PETS), ("month", MONTHS)):
+            yield Fact(person, attribute, pick(values, person, attribute), values)
     for country, capital in CAPITALS.items():
-        found.append(Fact(country, "capital", capital, tuple(CAPITALS.values())))
-    homes = tuple(sorted({home for home, _ in ANIMALS.values()}))
-    foods = tuple(sorted({food for _, food in ANIMALS.values()}))
+        yield Fact(country, "capital", capital, tuple(CAPITALS.values()))
+    homes, foods = (tuple(sorted(set(values))) for values in zip(*ANIMALS.values()))
     for animal, (home, food) in ANIMALS.items():
-        found.append(Fact(animal, "home", home, homes))
-        found.append(Fact(animal, "diet", food, foods))
-    return tuple(found)
+        yield Fact(animal, "home", home, homes)
+        yield Fact(animal, "diet", food, foods)
 
 
 @cache
 def cares() -> tuple[Care, ...]:
     """Every piece of care advice, in a fixed order."""
-    found = []
-    for item, material in materials().items():
-        for action in CARE_ACTIONS:
-            if material in CARE_METHODS[action]:
-                polarity, method = CARE_METHODS[action][material]
-                others = tuple(other for _, other in CARE_METHODS[action].values() if other != method)
-                found.append(Care(item, action, polarity, method, others))
-    return tuple(found)
+    return tuple(
+        Care(item, action, *advice[material], tuple(how for _, how in advice.values() if how != advice[material][1]))
+        for item, material in materials().items()
+        for action, advice in CARE_METHODS.items()
+        if material in advice
+    )
 
 
 def _plain_colours(item: str) -> tuple[str, ...]:

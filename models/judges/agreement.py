@@ -1,26 +1,25 @@
-"""Agreement and its uncertainty, with intervals that count prompt roots (`models.statistics.clusters`)."""
+"""Agreement and its uncertainty, with intervals that count prompt roots (`models.statistics.intervals`)."""
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from models.statistics.clusters import Clusters, mean_interval
+from models.statistics.intervals import Clusters
 
 
 def share_interval(
     parts: Sequence[float], wholes: Sequence[float], roots: Sequence[str], confidence: float
 ) -> dict[str, float] | None:
-    """Sum of `parts` over sum of `wholes`, with its interval (`models.statistics.clusters`); `n` is the number of units with a
-    whole above 0, and the bounds are None where these are of one root.
+    """Sum of `parts` over sum of `wholes`, with its interval; `n` is the number of units with a whole above 0, and the
+    bounds are None where these are of one root.
     """
     used = [(part, whole, root) for part, whole, root in zip(parts, wholes, roots, strict=True) if whole > 0]
     if not used:
         return None
     clusters = Clusters.of(*([row[place] for row in used] for place in (0, 2, 1)))
-    found = mean_interval(clusters, confidence, (0.0, 1.0))
-    several = len(clusters.sums) > 1
-    low, high = (found.low, found.high) if several else (None, None)
-    return {"value": found.mean, "ci_low": low, "ci_high": high, "n": len(used)}
+    interval = clusters.interval(confidence, (0.0, 1.0))
+    low, high = (interval.low, interval.high) if len(clusters.sums) > 1 else (None, None)
+    return {"value": interval.mean, "ci_low": low, "ci_high": high, "n": len(used)}
 
 
 def kappa_interval(counts: np.ndarray, roots: Sequence[str], confidence: float) -> dict[str, float] | None:
@@ -47,14 +46,14 @@ def _chance_corrected(
 
     What is expected comes from the labels' totals alone and hardly varies beside it.
     """
-    found = share_interval(disagreed, wholes, roots, confidence)
-    if found is None or expected <= 0:
+    observed = share_interval(disagreed, wholes, roots, confidence)
+    if observed is None or expected <= 0:
         return None
     share = expected / wholes.sum()
     value, high, low = (
-        None if found[name] is None else 1 - found[name] / share for name in ("value", "ci_low", "ci_high")
+        None if observed[name] is None else 1 - observed[name] / share for name in ("value", "ci_low", "ci_high")
     )
-    return {"value": value, "ci_low": low, "ci_high": high, "n": found["n"]}
+    return {"value": value, "ci_low": low, "ci_high": high, "n": observed["n"]}
 
 
 def confusion(judge: Sequence[str], reference: Sequence[str], labels: Sequence[str]) -> np.ndarray:
@@ -71,7 +70,7 @@ def krippendorff_cells(units: Sequence[Mapping[str, str]], labels: Sequence[str]
     annotators say nothing and count as zeros. A unit is annotator -> label."""
     cells = np.zeros((len(units), 1 + len(labels)))
     for number, unit in enumerate(units):
-        counts = np.array([sum(said == label for said in unit.values()) for label in labels], dtype=float)
+        counts = np.array([sum(annotation == label for annotation in unit.values()) for label in labels], dtype=float)
         total = counts.sum()
         if total >= 2:
             cells[number] = [(total**2 - (counts**2).sum()) / (total - 1), *counts]

@@ -28,13 +28,13 @@ def behaviour_counts(verdict: PairVerdict, a: str, b: str, tie_margin: float) ->
     Of pairs `swap_flip_rate`, `tie_rate` and `agreement_rate` (the same winner in both orders), of calls
     `invalid_rate`, `prefers_first` and `prefers_longer`.
     """
-    found, valid = outcome(verdict, tie_margin), int(verdict.valid)
+    result, valid = outcome(verdict, tie_margin), int(verdict.valid)
     calls = list(_calls(verdict, len(a.split()) - len(b.split())))
     decided = [(call.winner == "first", longer) for call, longer in calls if call.winner in ("first", "second")]
     telling = [first == (longer > 0) for first, longer in decided if longer != 0]
     return {
-        "swap_flip_rate": (int(found == "flip"), valid),
-        "tie_rate": (int(found == "tie"), valid),
+        "swap_flip_rate": (int(result == "flip"), valid),
+        "tie_rate": (int(result == "tie"), valid),
         "agreement_rate": (int(verdict.agrees), valid),
         "invalid_rate": (sum(not call.valid for call, _ in calls), len(calls)),
         "prefers_first": (sum(first for first, _ in decided), len(decided)),
@@ -53,6 +53,6 @@ def rates(pairs: Iterable[Counts]) -> dict[str, float]:
     sums: dict[str, list[int]] = {}
     for pair in pairs:
         for name, (part, whole) in pair.items():
-            found = sums.setdefault(name, [0, 0])
-            found[0], found[1] = found[0] + part, found[1] + whole
+            totals = sums.setdefault(name, [0, 0])
+            totals[0], totals[1] = totals[0] + part, totals[1] + whole
     return {name: part / whole for name, (part, whole) in sums.items() if whole}

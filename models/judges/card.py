@@ -10,13 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from models.judges.agreement import (
-    alpha_interval,
-    confusion,
-    kappa_interval,
-    krippendorff_cells,
-    share_interval,
-)
+from models.judges.agreement import alpha_interval, confusion, kappa_interval, krippendorff_cells, share_interval
 from models.judges.behaviour import RATES, behaviour_counts, outcome
 from models.judges.panel import PairVerdict, decides, mean
 
@@ -67,11 +61,8 @@ def judge_card(
         "pairs": len(pairs),
         "kept": sum(pair.kept for pair in pairs),
         "confidence": confidence,
-        "panel": {**behaviour(pairs, tie_margin, confidence), **reference_agreement(pairs, tie_margin, confidence)},
-        "judges": {
-            name: {**behaviour(own, tie_margin, confidence), **reference_agreement(own, tie_margin, confidence)}
-            for name, own in alone.items()
-        },
+        "panel": _described(pairs, tie_margin, confidence),
+        "judges": {name: _described(own, tie_margin, confidence) for name, own in alone.items()},
         "agreement_between_judges": _alpha(
             [
                 {name: label(own[place].verdict, tie_margin) for name, own in alone.items()}
@@ -90,6 +81,11 @@ def judge_card(
     }
 
 
+def _described(pairs: Sequence[CardPair], tie_margin: float, confidence: float) -> dict[str, Any]:
+    agreement = reference_agreement(pairs, tie_margin, confidence)
+    return {**behaviour(pairs, tie_margin, confidence), "agreement_with_reference": agreement}
+
+
 def _alone(pair: CardPair, place: int) -> CardPair:
     """The pair as one judge alone saw it."""
     verdict = pair.verdict.of(place)
@@ -105,22 +101,22 @@ def preferred(preference: float, margin: float = 0.0) -> str:
 
 def label(verdict: PairVerdict, tie_margin: float) -> str | None:
     """The label of a pair; None without a valid verdict on both orders. A flip is a tie, not a win."""
-    found = outcome(verdict, tie_margin)
-    if found == "invalid":
+    result = outcome(verdict, tie_margin)
+    if result == "invalid":
         return None
-    return preferred(verdict.p_a) if found == "kept" else "tie"
+    return preferred(verdict.p_a) if result == "kept" else "tie"
 
 
 def behaviour(pairs: Sequence[CardPair], tie_margin: float, confidence: float) -> dict[str, Any]:
     """How many calls and valid pairs there are, and each rate of `models.judges.behaviour` with its interval."""
-    found = [behaviour_counts(pair.verdict, pair.a, pair.b, tie_margin) for pair in pairs]
+    counts = [behaviour_counts(pair.verdict, pair.a, pair.b, tie_margin) for pair in pairs]
     roots = [pair.root for pair in pairs]
 
     def rate(name: str) -> dict[str, float] | None:
-        return share_interval([own[name][0] for own in found], [own[name][1] for own in found], roots, confidence)
+        return share_interval([own[name][0] for own in counts], [own[name][1] for own in counts], roots, confidence)
 
     return {
-        "calls": sum(own["invalid_rate"][1] for own in found),
+        "calls": sum(own["invalid_rate"][1] for own in counts),
         "valid_pairs": sum(pair.verdict.valid for pair in pairs),
         **{name: rate(name) for name in RATES},
     }
@@ -133,44 +129,42 @@ def reference_agreement(pairs: Sequence[CardPair], tie_margin: float, confidence
     """
     known = [pair for pair in pairs if pair.reference not in (None, 0.5)]
     judged = [(pair, label(pair.verdict, tie_margin)) for pair in known]
-    groups = {
-        "all": [(pair, name) for pair, name in judged if name is not None],
-        "kept": [(pair, name) for pair, name in judged if name is not None and pair.kept],
-    }
+    labelled = [(pair, name) for pair, name in judged if name is not None]
+    groups = {"all": labelled, "kept": [(pair, name) for pair, name in labelled if pair.kept]}
     agreement = {name: _agreement(group, confidence) for name, group in groups.items()}
-    return {"agreement_with_reference": {**agreement, "reference_ties": sum(pair.reference == 0.5 for pair in pairs)}}
+    return {**agreement, "reference_ties": sum(pair.reference == 0.5 for pair in pairs)}
 
 
 def people_agreement(pairs: Sequence[CardPair], tie_margin: float, confidence: float) -> dict[str, Any] | None:
     """As `reference_agreement` on all pairs, with what people said on average as the reference; None where nobody
     did."""
-    said = [replace(pair, reference=mean(list(pair.annotations.values()))) for pair in pairs if pair.annotations]
-    if not said:
+    annotated = [replace(pair, reference=mean(list(pair.annotations.values()))) for pair in pairs if pair.annotations]
+    if not annotated:
         return None
-    return reference_agreement(said, tie_margin, confidence)["agreement_with_reference"]["all"]
+    return reference_agreement(annotated, tie_margin, confidence)["all"]
 
 
 def _agreement(judged: Sequence[tuple[CardPair, str]], confidence: float) -> dict[str, Any]:
-    pairs, said = [pair for pair, _ in judged], [name for _, name in judged]
+    pairs, labels = [pair for pair, _ in judged], [name for _, name in judged]
     truth, roots = [preferred(pair.reference) for pair in pairs], [pair.root for pair in pairs]
     return {
-        **accuracy_and_kappa(said, truth, roots, confidence),
+        **accuracy_and_kappa(labels, truth, roots, confidence),
         "pick_longest": accuracy_and_kappa([longest(pair.a, pair.b) for pair in pairs], truth, roots, confidence),
         "pick_first": _pick_first(truth, pairs, confidence),
     }
 
 
 def accuracy_and_kappa(
-    said: Sequence[str], truth: Sequence[str], roots: Sequence[str], confidence: float
+    labels: Sequence[str], truth: Sequence[str], roots: Sequence[str], confidence: float
 ) -> dict[str, Any]:
     """Accuracy, where a tie is half right, and Cohen's kappa, where a tie is a label of its own.
 
     Which response is called a is arbitrary, so for kappa each pair counts in both ways of naming them.
     """
-    right = [0.5 if ours == "tie" else float(ours == theirs) for ours, theirs in zip(said, truth, strict=True)]
-    mirrored = confusion([_MIRRORED[one] for one in said], [_MIRRORED[one] for one in truth], LABELS)
+    right = [0.5 if ours == "tie" else float(ours == theirs) for ours, theirs in zip(labels, truth, strict=True)]
+    mirrored = confusion([_MIRRORED[one] for one in labels], [_MIRRORED[one] for one in truth], LABELS)
     accuracy = share_interval(right, [1.0] * len(right), roots, confidence)
-    kappa = kappa_interval(confusion(said, truth, LABELS) + mirrored, roots, confidence)
+    kappa = kappa_interval(confusion(labels, truth, LABELS) + mirrored, roots, confidence)
     return {"accuracy": accuracy, "kappa": kappa}
 
 
@@ -183,33 +177,33 @@ def longest(a: str, b: str) -> str:
 def _pick_first(truth: Sequence[str], pairs: Sequence[CardPair], confidence: float) -> dict[str, Any]:
     """Over the calls that were made: with both orders asked it is right exactly half the time."""
     firsts = [["a"] * len(pair.verdict.a_first) + ["b"] * len(pair.verdict.a_second) for pair in pairs]
-    said = [name for own in firsts for name in own]
+    labels = [name for own in firsts for name in own]
     repeated = [name for name, own in zip(truth, firsts, strict=True) for _ in own]
     roots = [pair.root for pair, own in zip(pairs, firsts, strict=True) for _ in own]
-    return accuracy_and_kappa(said, repeated, roots, confidence)
+    return accuracy_and_kappa(labels, repeated, roots, confidence)
 
 
 def criterion_agreement(pairs: Sequence[CardPair], confidence: float) -> dict[str, Any]:
     """Accuracy and kappa per criterion that both the judges and the reference speak of."""
     names = sorted({name for pair in pairs for name in pair.criteria if name in pair.reference_criteria})
-    found = {}
+    agreement = {}
     for name in names:
         both = [
             (preferred(pair.criteria[name]), preferred(pair.reference_criteria[name]), pair.root)
             for pair in pairs
             if name in pair.criteria and pair.reference_criteria.get(name, 0.5) != 0.5
         ]
-        said, truth, roots = zip(*both, strict=True) if both else ((), (), ())
-        found[name] = accuracy_and_kappa(said, truth, roots, confidence)
-    return found
+        labels, truth, roots = zip(*both, strict=True) if both else ((), (), ())
+        agreement[name] = accuracy_and_kappa(labels, truth, roots, confidence)
+    return agreement
 
 
 def _alpha(
     units: Sequence[Mapping[str, str | None]], pairs: Sequence[CardPair], confidence: float
 ) -> dict[str, float] | None:
     """Krippendorff's alpha over pairs with at least two labels, each pair in both ways of naming its responses."""
-    said = [{who: name for who, name in unit.items() if name is not None} for unit in units]
-    used = [(unit, pair.root) for unit, pair in zip(said, pairs, strict=True) if len(unit) >= 2]
+    labelled = [{who: name for who, name in unit.items() if name is not None} for unit in units]
+    used = [(unit, pair.root) for unit, pair in zip(labelled, pairs, strict=True) if len(unit) >= 2]
     if not used:
         return None
     straight = krippendorff_cells([unit for unit, _ in used], LABELS)

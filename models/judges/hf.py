@@ -88,8 +88,8 @@ class HfJudge:
 
         Raises ValueError where two of a kind go on alike.
         """
-        asked = {"role": "user", "content": "?"}
-        answers = {word: self._answer_ids(asked, word) for words in kinds for word in words}
+        question = {"role": "user", "content": "?"}
+        answers = {word: self._answer_ids(question, word) for words in kinds for word in words}
         lead = commonprefix([ids[:-1] for ids in answers.values()])
         firsts = [[answers[word][len(lead)] for word in words] for words in kinds]
         for words, ids in zip(kinds, firsts, strict=True):
@@ -100,8 +100,8 @@ class HfJudge:
                 )
         return lead, firsts
 
-    def _answer_ids(self, asked: Mapping[str, str], word: str) -> list[int]:
-        turns = [asked, {"role": "assistant", "content": word}]
+    def _answer_ids(self, question: Mapping[str, str], word: str) -> list[int]:
+        turns = [question, {"role": "assistant", "content": word}]
         return chat_template.encode_example(self.tokenizer, turns, ended=False)[1]
 
     def compare(self, row: Row, first: str, second: str, *, key: str) -> Verdict:
@@ -112,7 +112,7 @@ class HfJudge:
 
     def answer_all(self, questions: Sequence[Question]) -> list[Answer]:
         """One answer per question, in order; each criterion is a prompt of its own. Ratings only if it `rates`."""
-        asked = [
+        queries = [
             (place, criterion)
             for place, question in enumerate(questions)
             if question.second is not None or self.rates
@@ -121,16 +121,16 @@ class HfJudge:
         prompts = [
             chat_template.encode_prompt(self.tokenizer, messages(questions[place], [criterion], self.template))
             + self._lead
-            for place, criterion in asked
+            for place, criterion in queries
         ]
         longest = context_length(self.model) - 1
-        too_long = {place for (place, _), prompt in zip(asked, prompts, strict=True) if len(prompt) > longest}
-        readable = [number for number, (place, _) in enumerate(asked) if place not in too_long]
-        found: list[dict[str, torch.Tensor]] = [{} for _ in questions]
+        too_long = {place for (place, _), prompt in zip(queries, prompts, strict=True) if len(prompt) > longest}
+        readable = [number for number, (place, _) in enumerate(queries) if place not in too_long]
+        by_criterion: list[dict[str, torch.Tensor]] = [{} for _ in questions]
         for number, logprobs in zip(readable, self._next_token_logprobs([prompts[i] for i in readable]), strict=True):
-            place, criterion = asked[number]
-            found[place][criterion] = logprobs
-        return [self._answer(question, by_criterion) for question, by_criterion in zip(questions, found, strict=True)]
+            place, criterion = queries[number]
+            by_criterion[place][criterion] = logprobs
+        return list(map(self._answer, questions, by_criterion))
 
     def _next_token_logprobs(self, prompts: Sequence[Sequence[int]]) -> torch.Tensor:
         """Log-probabilities (prompts, letters and points) in nats of the tokens that can begin an answer."""

@@ -18,7 +18,7 @@ from models.judges.verdict_form import PREFERENCES, TEXTS, Unusable, VerdictForm
 
 Pair = tuple[str, str, str]  # hashes: of the prompt, and of two texts of which the first sorts before the second
 Timed = tuple[str | None, float]  # when, and the preference for the pair's first text
-COLUMNS_SHOWN = 12
+COLUMNS_SHOWN, WORD_SHOWN = 12, 40
 POLICY = re.compile("[0-9a-f]{16,64}")  # the name under which a server offers a model says nothing of its weights
 WAY_OUT = (
     "a verdict needs annotator, verdict, and the texts that were judged (prompt, first_text, second_text, or their "
@@ -56,8 +56,8 @@ class ImportCounts:
     @property
     def named(self) -> str:
         """What is not zero, in words."""
-        found = [(one.name, getattr(self, one.name)) for one in fields(self)]
-        return ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in found if count) or "it has no rows"
+        counts = [(one.name, getattr(self, one.name)) for one in fields(self)]
+        return ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in counts if count) or "it has no rows"
 
 
 @dataclass
@@ -73,17 +73,17 @@ class HumanJudge:
     counts: ImportCounts = field(default_factory=ImportCounts)
 
     def compare(self, row: Row, first: str, second: str, *, key: str) -> Verdict:
-        said = self.said(row, first, second)
-        if not said:
+        annotations = self.annotations(row, first, second)
+        if not annotations:
             return Verdict(0.5, valid=False)
-        raw = ", ".join(f"{who}: {value:g}" for who, value in sorted(said.items()))
-        return Verdict(sum(said.values()) / len(said), raw=raw)
+        raw = ", ".join(f"{who}: {value:g}" for who, value in sorted(annotations.items()))
+        return Verdict(sum(annotations.values()) / len(annotations), raw=raw)
 
-    def said(self, row: Row, first: str, second: str) -> dict[str, float]:
+    def annotations(self, row: Row, first: str, second: str) -> dict[str, float]:
         """Annotator -> preference for `first`, for each who judged the pair."""
         one, other = text_sha256(first), text_sha256(second)
-        said = self.verdicts.get(_pair(prompt_sha256(row["prompt"]), one, other), {})
-        return {who: value if one <= other else 1 - value for who, value in said.items()}
+        annotations = self.verdicts.get(_pair(prompt_sha256(row["prompt"]), one, other), {})
+        return {who: value if one <= other else 1 - value for who, value in annotations.items()}
 
     def rate(self, row: Row, response: str) -> Ratings:
         return {}
@@ -126,13 +126,14 @@ def read_verdicts(name: str, path: Path, samples: Sequence[Row], form: VerdictFo
     Raises ValueError as `verdict_rows` does, for a file that lacks a column altogether, and for one of which no row can
     be used; the message says what was wrong with how many.
     """
-    shown, counts, given, columns = ShownTexts(samples), ImportCounts(), {}, {}
+    shown, counts, given, columns, words = ShownTexts(samples), ImportCounts(), {}, {}, {}
     for row in verdict_rows(path):
         try:
             verdict = canonical(_mapping(row, columns), form)
             prompt, first, second = shown.pair_of(verdict)
         except Unusable as reason:
             counts.count(str(reason))
+            words[reason.word] = None
             continue
         preference = PREFERENCES[verdict["verdict"]]
         by_annotator = given.setdefault(_pair(prompt, first, second), {})
@@ -140,20 +141,21 @@ def read_verdicts(name: str, path: Path, samples: Sequence[Row], form: VerdictFo
         by_annotator.setdefault(verdict["annotator"], []).append(timed)
     verdicts = _last_verdicts(given, counts)
     if not verdicts:
-        raise ValueError(f"judge {name!r}: {_nothing_usable(path, counts, columns, form)}")
+        raise ValueError(f"judge {name!r}: {_nothing_usable(path, counts, columns, words, form)}")
     return HumanJudge(name, verdicts, counts)
 
 
 def check_verdicts(path: Path, form: VerdictForm) -> None:
     """Raises ValueError as `read_verdicts` does, but that whether texts are those of samples is not looked at."""
-    counts, columns = ImportCounts(), {}
+    counts, columns, words = ImportCounts(), {}, {}
     for row in verdict_rows(path):
         try:
             canonical(_mapping(row, columns), form)
             return
         except Unusable as reason:
             counts.count(str(reason))
-    raise ValueError(_nothing_usable(path, counts, columns, form))
+            words[reason.word] = None
+    raise ValueError(_nothing_usable(path, counts, columns, words, form))
 
 
 def _mapping(row: Mapping | str, columns: dict[str, None]) -> Mapping:
@@ -190,8 +192,12 @@ def _pair(prompt: str, first: str, second: str) -> Pair:
     return (prompt, first, second) if first <= second else (prompt, second, first)
 
 
-def _nothing_usable(path: Path, counts: ImportCounts, columns: Mapping[str, None], form: VerdictForm) -> str:
+def _nothing_usable(
+    path: Path, counts: ImportCounts, columns: Mapping[str, None], words: Mapping[str, None], form: VerdictForm
+) -> str:
     if missing := missing_columns(columns.keys(), form):
         known = ", ".join(list(columns)[:COLUMNS_SHOWN]) or "none"
         return f"{path} has no column {', '.join(missing)}; its columns are {known}: name them in the judge's columns"
-    return f"no row of {path} can be used ({counts.named}); {WAY_OUT}"
+    unknown = ", ".join(repr(word[:WORD_SHOWN]) for word in list(words)[:COLUMNS_SHOWN] if word)
+    meaning = f"say in the judge's words what {unknown} means: first, second or tie; " if unknown else ""
+    return f"no row of {path} can be used ({counts.named}); {meaning}{WAY_OUT}"

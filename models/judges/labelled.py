@@ -66,12 +66,12 @@ class LabelledPair:
         return behaviour_counts(self.panel, self.a, self.b, tie_margin=0.0)
 
     @property
-    def asked(self) -> list[Verdict]:
+    def answers(self) -> list[Verdict]:
         return [verdict for verdict in self.verdicts if verdict is not None]
 
     @property
     def usable(self) -> int:
-        return sum(verdict.valid for verdict in self.asked)
+        return sum(verdict.valid for verdict in self.answers)
 
     @property
     def panel(self) -> PairVerdict:
@@ -105,7 +105,7 @@ def measured(pairs: Sequence[LabelledPair], confidence: float) -> dict[str, Any]
         "swap_agreement": _share(judged, lambda pair: pair.behaviour["agreement_rate"], confidence),
         "prefers_first": _share(judged, lambda pair: pair.behaviour["prefers_first"], confidence),
         "prefers_longer": _share(pairs, lambda pair: pair.behaviour["prefers_longer"], confidence),
-        "unusable": _share(pairs, lambda pair: (len(pair.asked) - pair.usable, len(pair.asked)), confidence),
+        "unusable": _share(pairs, lambda pair: (len(pair.answers) - pair.usable, len(pair.answers)), confidence),
         "longest": _agreement(pairs, lambda pair: longest(pair.a, pair.b), confidence)["accuracy"],
         "first": _agreement(shown, lambda pair: "a", confidence)["accuracy"],
         "best_of_n": best_of_n(pairs, confidence),
@@ -122,11 +122,11 @@ def _share(
 def _agreement(
     pairs: Sequence[LabelledPair], label_of: Callable[[LabelledPair], str | None], confidence: float
 ) -> dict[str, Any]:
-    said = [(name, pair) for pair in pairs if (name := label_of(pair)) is not None]
-    if not said:
+    labelled = [(name, pair) for pair in pairs if (name := label_of(pair)) is not None]
+    if not labelled:
         return {"accuracy": None, "kappa": None}
-    truth, roots = [pair.truth for _, pair in said], [pair.root for _, pair in said]
-    return accuracy_and_kappa([name for name, _ in said], truth, roots, confidence)
+    truth, roots = [pair.truth for _, pair in labelled], [pair.root for _, pair in labelled]
+    return accuracy_and_kappa([name for name, _ in labelled], truth, roots, confidence)
 
 
 def best_of_n(pairs: Sequence[LabelledPair], confidence: float) -> Interval:
@@ -164,11 +164,12 @@ def style_accuracy(pairs: Sequence[LabelledPair]) -> dict[str, Any] | None:
     for pair in pairs:
         if pair.styles is not None:
             domains.setdefault(pair.subset.partition("-")[0], []).append(pair)
-    found = {name: levels for name, own in domains.items() if (levels := _levels(own))}
-    if not found:
+    by_domain = {name: levels for name, own in domains.items() if (levels := _levels(own))}
+    if not by_domain:
         return None
     names = ("easy", "normal", "hard", "mean")
-    return {"domains": found, "mean": {name: float(np.mean([one[name] for one in found.values()])) for name in names}}
+    mean = {name: float(np.mean([levels[name] for levels in by_domain.values()])) for name in names}
+    return {"domains": by_domain, "mean": mean}
 
 
 def _levels(pairs: Sequence[LabelledPair]) -> dict[str, Any] | None:

@@ -10,21 +10,20 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from models.endpoints.endpoint import Endpoint, content_of
+from models.endpoints.endpoint import FILTERED, Endpoint, content_of, is_interrupted
 from models.endpoints.failures import Passing, Refused
 from models.judges.base import Answer, Question, Verdict, checked_weights
 from models.judges.remote import JudgeError, Reply, Unusable
 from models.judges.replies import READER, MalformedReply, is_unfinished, read_ratings, read_verdict
 from models.judges.template_fields import check_template
 from models.judges.templates import TEMPLATE, Template, answer_schema, messages, strip_role_tokens
-from models.judges.unreadable import refusal_of, why_unreadable
+from models.judges.unreadable import is_cut, refusal_of, why_unreadable
 from models.judges.usage import Usage, read_usage
 
 FORMATS = ("json_schema", "json_object", "text")
 _OPTIONAL = {"temperature": None, "seed": None, "max_tokens": "max_completion_tokens",
              "max_completion_tokens": "max_tokens"}  # fields that a server may refuse, and what takes their places
 _UNPROCESSABLE = (400, 422)  # of requests that a server cannot read
-_FILTERED = "content_filter"  # as finish_reason: the server took the answer away
 _MESSAGE_TOKENS = 16  # more than a chat template puts around one message
 _MILLION = 1_000_000
 _TOKENS_PER_CRITERION, _TOKENS_AROUND = 16, 64
@@ -167,47 +166,49 @@ class OpenAIJudge:
             self.token_limit: self.max_tokens,
             **({} if self.temperature is None else {"temperature": self.temperature}),
             **({} if self.seed is None else {"seed": self.seed}),
-            **self._response_format(form, criteria, question.second is not None),
+            **_response_format(form, criteria, question.second is not None),
         }
         try:
             completion = await self.endpoint.post(body, before_another)
-        except Passing as failure:
-            failure.cost = self.worst_cost(question) if failure.may_be_paid else 0.0
+        except (Passing, Refused) as failure:
+            if failure.may_be_paid or read_usage(failure.usage):
+                failure.cost, failure.tokens = self._paid(question, failure.usage)
             raise
         return self._read(question, completion)
-
-    def _response_format(self, form: str, criteria: list[str], paired: bool) -> dict[str, Any]:
-        if form == "text":
-            return {}
-        if form == "json_object":
-            return {"response_format": {"type": "json_object"}}
-        schema = {"name": "judgement", "strict": True, "schema": answer_schema(criteria, paired)}
-        return {"response_format": {"type": "json_schema", "json_schema": schema}}
 
     def _read(self, question: Question, completion: Any) -> Reply:
         text = content_of(completion)
         if text is None:
             raise self._no_completion(question, completion)
-        usage = read_usage(completion.get("usage"))
-        # Where nothing is said, charge the most that it can have been.
-        cost = self._charge(usage) if usage else self.worst_cost(question)
-        tokens = (usage.input, usage.output) if usage else (0, 0)
-        self.longest_reply = max(self.longest_reply, tokens[1])
-        cut_off = completion["choices"][0].get("finish_reason") == "length"
+        cost, tokens = self._paid(question, completion.get("usage"))
+        cut_off = is_cut(choice := completion["choices"][0])
+        if is_interrupted(choice):
+            message = f"judge {self.name!r}: {self.endpoint.address} broke its answer off ({choice['finish_reason']})"
+            raise Passing(message, cost=cost, tokens=tokens)
         try:
             answer = self._answer(question, text, cut_off)
         except MalformedReply:
-            if completion["choices"][0].get("finish_reason") == _FILTERED:
+            if choice.get("finish_reason") == FILTERED:
                 message = f"judge {self.name!r}: {self.endpoint.address} filtered its answer"
-                raise Refused(message, "use another model, or switch its filter off", 200, cost=cost) from None
+                raise Refused(message, "use another model, or switch its filter off", 200, cost=cost,
+                              tokens=tokens) from None
             if self.format is None and cut_off and is_unfinished(text):
                 raise JudgeError(f"judge {self.name!r} thought until max_tokens={self.max_tokens} and gave no answer "
-                                 "to its first question; raise its max_tokens in params.yaml") from None
-            choice, said = completion["choices"][0], text or refusal_of(completion["choices"][0]["message"])
+                                 "to its first question; raise its max_tokens in params.yaml", cost, tokens) from None
+            words = text or refusal_of(choice["message"])
             why = why_unreadable(choice, text, self.max_tokens, list(self.weights), question.second is not None)
-            reply = Reply(_invalid(question, said), said, *tokens, cost)
-            raise Unusable(self.endpoint.without_key(why), reply, final=self.temperature == 0) from None
+            reply = Reply(_invalid(question, words), words, *tokens, cost)
+            repeats = self.temperature == 0 and "temperature" not in self.endpoint.dropped
+            raise Unusable(self.endpoint.without_key(why), reply, final=repeats) from None
         return Reply(answer, text, *tokens, cost)
+
+    def _paid(self, question: Question, stated: Any) -> tuple[float, tuple[int, int]]:
+        """Money and tokens of a call, by what its server states; where it states nothing, the most that it can cost."""
+        usage = read_usage(stated)
+        if usage is None:
+            return self.worst_cost(question), (0, 0)
+        self.longest_reply = max(self.longest_reply, usage.output)
+        return self._charge(usage), (usage.input, usage.output)
 
     def _answer(self, question: Question, text: str, cut: bool) -> Answer:
         texts = [strip_role_tokens(one) for one in (question.first, question.second) if one is not None]
@@ -219,9 +220,18 @@ class OpenAIJudge:
         """Something else than a model answered: a login page, a proxy. Says nothing about the question."""
         shown = self.endpoint.shown(body if isinstance(body, str) else json.dumps(body))[:100]
         where = f"judge {self.name!r}: {self.endpoint.address} answers with no completion, but with {shown!r}"
+        stated = body.get("usage") if isinstance(body, Mapping) else None
         if self.format is None:
-            return JudgeError(f"{where}; correct the address in {self.url_variable}, which mostly ends in /v1")
-        return Passing(where, cost=self.worst_cost(question))
+            cost, tokens = self._paid(question, stated) if read_usage(stated) else (0.0, (0, 0))
+            wrong = f"{where}; correct the address in {self.url_variable}, which mostly ends in /v1"
+            return JudgeError(wrong, cost, tokens)
+        cost, tokens = self._paid(question, stated)
+        return Passing(where, cost=cost, tokens=tokens)
+
+
+def _response_format(form: str, criteria: list[str], paired: bool) -> dict[str, Any]:
+    schema = {"json_schema": {"name": "judgement", "strict": True, "schema": answer_schema(criteria, paired)}}
+    return {} if form == "text" else {"response_format": {"type": form, **(schema if form == "json_schema" else {})}}
 
 
 def _invalid(question: Question, text: str) -> Answer:

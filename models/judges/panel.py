@@ -51,11 +51,11 @@ class PairVerdict:
     @property
     def criteria(self) -> dict[str, float]:
         """Criterion -> the mean preference for a, over the judges that said something of it in both orders."""
-        said: dict[str, list[float]] = {}
+        preferences: dict[str, list[float]] = {}
         for first, second in zip(self.a_first, self.a_second, strict=True):
             for name in first.criteria.keys() & second.criteria.keys():
-                said.setdefault(name, []).extend((first.criteria[name], 1 - second.criteria[name]))
-        return {name: mean(said[name]) for name in sorted(said)}
+                preferences.setdefault(name, []).extend((first.criteria[name], 1 - second.criteria[name]))
+        return {name: mean(preferences[name]) for name in sorted(preferences)}
 
     def of(self, judge: int) -> "PairVerdict":
         """What one judge alone said."""

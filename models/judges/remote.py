@@ -22,7 +22,7 @@ class Unusable(Passing):
     """
 
     def __init__(self, message: str, reply: "Reply", final: bool = False) -> None:
-        super().__init__(message, cost=reply.cost)
+        super().__init__(message, cost=reply.cost, tokens=(reply.input_tokens, reply.output_tokens))
         self.reply, self.final = reply, final
 
 

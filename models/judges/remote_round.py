@@ -9,18 +9,18 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from models.endpoints.endpoint import run
-from models.endpoints.retries import attempts
+from models.endpoints.retries import FAILURES_ALLOWED, attempts
 from models.judges.base import Answer, Question, Verdict
 from models.judges.budget import BudgetEnded
 from models.judges.calls import Calls
 from models.judges.remote import JudgeError, JudgeUnreachable, Passing, Refused, RemoteJudge, Reply, Unusable
 from models.judges.store import KINDS, Record, kind_of, question_key, record_of
+from models.judges.tally import PAID
 
 if TYPE_CHECKING:
     from models.judges.asking import Asker
 
 _LOOK_AHEAD = 256  # questions whose keys are looked up in the store at once
-_FAILURES_ALLOWED = 3  # questions that a judge cannot answer, whatever their share
 _FEW_UNREADABLE = 5  # replies; more of them than of others are a judge that cannot be read
 PROBE = Question({"id": "", "prompt": [{"role": "user", "content": "Say good morning."}]}, "Good morning.", "No.")
 
@@ -41,9 +41,9 @@ class _Spent:
     latency: float = 0.0
     reserved: bool = True
 
-    def read(self, reply: Reply) -> None:
-        self.input_tokens += reply.input_tokens
-        self.output_tokens += reply.output_tokens
+    def read(self, input_tokens: int, output_tokens: int) -> None:
+        self.input_tokens += input_tokens
+        self.output_tokens += output_tokens
 
 
 class _Round:
@@ -56,7 +56,7 @@ class _Round:
         self.described = {name: judge.description for name, judge in self.judges.items()}
         self.keys: list[str] = []
         self.stored: dict[str, Record] = {}
-        self.found: dict[str, Answer] = {}
+        self.known: dict[str, Answer] = {}
 
     async def answers(self) -> list[Answer | None]:
         self.budget.enter_loop()
@@ -70,7 +70,7 @@ class _Round:
             finally:
                 await self.calls.stop()
         self._look_ahead(len(self.items))  # an answer serves all questions that are the same
-        return [self.found.get(key) for key in self.keys]
+        return [self.known.get(key) for key in self.keys]
 
     async def _ask_all(self) -> None:
         """Each judge's first question goes alone: a wrong key or address costs one call, not a whole round of them. A
@@ -126,7 +126,7 @@ class _Round:
                 self._keep(judge, question, key, reply, spent)
         except (Passing, Refused) as failure:
             await self._leave_out(judge, question, failure, spent.calls)
-            self.found[key] = {} if question.second is None else Verdict(0.5, valid=False)
+            self.known[key] = {} if question.second is None else Verdict(0.5, valid=False)
         finally:
             if not answered:
                 self.asker.tally.lose(spent)
@@ -154,9 +154,9 @@ class _Round:
         kind = kind_of(question)
         replies = self.asker.unreadable.setdefault((judge.name, kind), [])
         replies.append(str(failure))
-        asked = len(replies) + self.asker.readable[judge.name, kind]
-        if len(replies) >= _FEW_UNREADABLE and 2 * len(replies) > asked:
-            raise JudgeError(f"judge {judge.name!r}: {len(replies)} of {asked} replies to {kind} cannot be read; "
+        total = len(replies) + self.asker.readable[judge.name, kind]
+        if len(replies) >= _FEW_UNREADABLE and 2 * len(replies) > total:
+            raise JudgeError(f"judge {judge.name!r}: {len(replies)} of {total} replies to {kind} cannot be read; "
                              f"the first: {replies[0]}")
         return failure.reply
 
@@ -175,16 +175,13 @@ class _Round:
                 paid, calls, began = worst, 1, time.monotonic()
                 reply = await judge.ask(question, count_another)
                 paid = reply.cost
-                spent.read(reply)
+                spent.read(reply.input_tokens, reply.output_tokens)
                 return reply
-        except Unusable as failure:
+        except (Passing, Refused, JudgeError) as failure:
             paid = failure.cost
-            spent.read(failure.reply)
+            spent.read(*failure.tokens)
             raise
-        except (Passing, Refused) as failure:
-            paid = failure.cost
-            raise
-        except (JudgeError, BudgetEnded):  # refused before any model read it
+        except BudgetEnded:  # refused before any model read it
             paid = 0.0
             raise
         finally:
@@ -203,8 +200,8 @@ class _Round:
         """
         asker = self.asker
         asker.failed_by[judge.name] += 1
-        failed, of = asker.failed_by[judge.name], max(self.questions[judge.name], asker.answered_by[judge.name])
-        few = failed <= _FAILURES_ALLOWED + asker.settings.failed_share * of
+        questions = max(self.questions[judge.name], asker.answered_by[judge.name])
+        few = asker.settings.allows(asker.failed_by[judge.name], questions)
         if isinstance(failure, Refused):
             await self._refuse(judge, question, failure, few)
         elif failure.busy or not few or not await self._answers_another(judge, question):
@@ -218,7 +215,7 @@ class _Round:
         """Raises JudgeError where it is not the question's fault: too many are refused, or a harmless one as well."""
         answered, failed = self.asker.answered_by[judge.name], self.asker.failed_by[judge.name]
         if not few:
-            share = f"{_FAILURES_ALLOWED} and {self.asker.settings.failed_share:g} of all (asking.failed_share)"
+            share = f"{FAILURES_ALLOWED} and {self.asker.settings.failed_share:g} of all (asking.failed_share)"
             raise JudgeError(f"{refusal}; so judge {judge.name!r} left {failed} questions without an answer, more than "
                              f"{share}, and answered {answered}, which are kept: {refusal.way_out}") from None
         if not answered and not await self._answers_another(judge, question):
@@ -252,16 +249,15 @@ class _Round:
         return True
 
     def _keep(self, judge: RemoteJudge, question: Question, key: str, reply: Reply, spent: _Spent) -> None:
-        usage = {"input_tokens": spent.input_tokens, "output_tokens": spent.output_tokens, "cost": spent.cost}
-        record = record_of(judge.name, key, question, reply.answer, reply.raw, calls=spent.calls,
-                           latency_seconds=spent.latency, **usage)  # fmt: skip
+        usage = {name: getattr(spent, name) for name in PAID}
+        record = record_of(judge.name, key, question, reply.answer, reply.raw, latency_seconds=spent.latency, **usage)
         self.asker.keep(record)
         self.asker.heard(judge, question, record)
         self._count(judge, record, stored=False)
 
     def _count(self, judge: RemoteJudge, record: Record, stored: bool) -> None:
-        self.found[record.key] = record.read()
+        self.known[record.key] = record.read()
         self.asker.answered_by[judge.name] += 1
         self.asker.readable[judge.name, record.kind] += record.valid
         self.asker.tally.add(record, stored)
-        self.asker.progress(len(self.found), len(self.items))
+        self.asker.progress(len(self.known), len(self.items))

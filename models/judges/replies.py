@@ -51,6 +51,7 @@ _OUTCOME = rf" (?:is {_BETTER}|wins)\b(?: (?:than|over|to) {_NAMED})?"
 _REASON = r"(?:,? (?:because|since)\b.*)?"
 _LABELLED = re.compile(rf"{_BEFORE}{_LABEL}{_IS}[ \t\"'*_`(\[]*{_VALUE}{_REASON}{_AFTER}", re.IGNORECASE)
 _BARE = re.compile(f"{_BEFORE}{_VALUE}{_AFTER}", re.IGNORECASE)
+_ALONE = re.compile(rf"{_BEFORE}(A|B|tie){_AFTER}", re.IGNORECASE)
 _WINS = re.compile(
     rf"{_BEFORE}{_SO}(?:I (?:choose|pick|prefer|select) ({_NAMED})(?: (?:over|to) {_NAMED})?|({_NAMED}){_OUTCOME})"
     rf"{_REASON}{_AFTER}", re.IGNORECASE,
@@ -64,6 +65,10 @@ _INTRODUCED = re.compile(
 )
 _GOES_ON = re.compile(r"[\"'*_`)$ \t]*(?:[.,;:!(\n–—-]|because\b|since\b|as\b)", re.IGNORECASE)
 _RETRACTED = re.compile(r"\b(?:no|wait|actually|rather|instead|sorry|correction)\b", re.IGNORECASE)
+_TAKEN_BACK = re.compile(  # what stands above such a line
+    rf"^{_BEFORE}(?:(?:no|oh|hmm|but),? )?(?:wait|actually|correction|sorry|on (?:reflection|second thoughts?)"
+    r"|(?:I|let me) (?:change|reconsider|correct|revise|take))\b", re.IGNORECASE | re.MULTILINE)  # fmt: skip
+_END = re.compile(r"(?:\s*(?:<\|[\w ]+\|>|</s>|<(?:end_of_turn|eos)>|</think>))+\s*\Z")  # tokens let through
 _TAG = r"(?:answer|verdict|judge?ment|result|output|decision|choice|winner|preference|preferred|rating|score)"
 _TAGGED = re.compile(rf"<((?:final_)?{_TAG})>\s*{_BEFORE}{_VALUE}{_AFTER}\s*</\1>", re.IGNORECASE)
 _TAGS = re.compile(rf"</?(?:final_)?{_TAG}>", re.IGNORECASE)
@@ -116,8 +121,11 @@ def read_values(
 
     What a model thinks aloud before it answers is not read. Raises MalformedReply.
     """
-    said = _own_words(text)
-    answers = [] if _UNFINISHED.search(said) else _answers(said, criteria, read, texts, cut)
+    reply = _own_words(text)
+    answers = [] if _UNFINISHED.search(reply) else _answers(reply, criteria, read, texts, cut)
+    *_, taken_back = [None, *_TAKEN_BACK.finditer(reply)]
+    if taken_back and not _answers(reply[taken_back.start() :], criteria, read, texts, cut):
+        raise MalformedReply(f"an answer that is taken back in the reply {text[:SHOWN]!r}")
     if any(values != answers[0][0] for values, _ in answers):
         raise MalformedReply(f"more than one answer for {', '.join(criteria)} in the reply {text[:SHOWN]!r}")
     if not any(reading.meant for _, reading in answers):
@@ -126,14 +134,14 @@ def read_values(
 
 
 def _answers(
-    said: str, criteria: Sequence[str], read: Reader, texts: Sequence[str], cut: bool
+    reply: str, criteria: Sequence[str], read: Reader, texts: Sequence[str], cut: bool
 ) -> list[tuple[dict[str, float], _Reading]]:
-    cut &= len(said) > 1  # a judge that may write one letter is always cut off after it
-    whole = said.rpartition("\n")[0] if cut else said  # lines; the last one may say something else by its end
-    readings = [*_objects(said, criteria), *_lines(whole, criteria), *_general(whole, criteria, ends=not cut)]
+    cut &= len(reply) > 1  # a judge that may write one letter is always cut off after it
+    whole = reply.rpartition("\n")[0] if cut else reply  # lines; the last one may say something else by its end
+    readings = [*_objects(reply, criteria), *_lines(whole, criteria), *_general(whole, criteria, ends=not cut)]
     readable = [({name: read(reading.values.get(name)) for name in criteria}, reading) for reading in readings]
     answers = [(values, reading) for values, reading in readable if None not in values.values()]
-    own = [one for one in answers if not _is_quoted(*one, said, texts)]
+    own = [one for one in answers if not _is_quoted(*one, reply, texts)]
     by_criterion = [one for one in own if not one[1].general]
     return by_criterion if any(reading.meant for _, reading in by_criterion) else own
 
@@ -145,7 +153,7 @@ def is_unfinished(text: str) -> bool:
 
 def _own_words(text: str) -> str:
     """Without thoughts, quotations and fences, in plain brackets and letters."""
-    return _plain(_FENCE.sub("", _QUOTED.sub("", _REASONED.sub("", text, count=1)))).strip()
+    return _plain(_FENCE.sub("", _QUOTED.sub("", _REASONED.sub("", _END.sub("", text), count=1)))).strip()
 
 
 def _plain(text: str) -> str:
@@ -154,11 +162,11 @@ def _plain(text: str) -> str:
     return _TAGS.sub("\n", _RESULT.sub(r"[[\1]]", _TAGGED.sub(r"[[\2]]\n", _BOXED.sub(r"[[\1]]", plain))))
 
 
-def _is_quoted(values: Mapping[str, float], reading: _Reading, said: str, texts: Sequence[str]) -> bool:
+def _is_quoted(values: Mapping[str, float], reading: _Reading, reply: str, texts: Sequence[str]) -> bool:
     """Whether its words stand in the text that it favours, and are not all of the reply. Who quotes changes signs,
     spaces and capitals."""
     source = _words(reading.source)
-    if source == _words(said).removeprefix("json "):
+    if source == _words(reply).removeprefix("json "):
         return False
     favour = sum(values.values()) / len(values)
     favoured = texts[:1] if favour > 0.5 else texts[1:] if favour < 0.5 else ()
@@ -184,13 +192,13 @@ def _objects(text: str, criteria: Sequence[str]) -> Iterator[_Reading]:
     decoder, place = json.JSONDecoder(object_pairs_hook=_contradictions_out), 0
     while (place := text.find("{", place)) >= 0:
         try:
-            found, end = decoder.raw_decode(text, place)
+            document, end = decoder.raw_decode(text, place)
         except (ValueError, RecursionError):
             place += 1
             continue
         before, after = text[:place].rpartition("\n")[2], text[end:].strip(" \t\r`*.]")
         alone = re.fullmatch(r"[ \t`*[]*(?:json)?[ \t]*", before) and after.startswith("\n")
-        for one in _mappings(found):
+        for one in _mappings(document):
             meant = bool(alone or not after.strip())
             yield _Reading(one, meant, text[place:end])
             for key in filter(_KEY.fullmatch, one):
@@ -200,10 +208,10 @@ def _objects(text: str, criteria: Sequence[str]) -> Iterator[_Reading]:
 
 def _contradictions_out(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     """An object, its keys in small letters; a key that stands twice with different values has none."""
-    found: dict[str, Any] = {}
+    merged: dict[str, Any] = {}
     for key, value in ((key.strip().lower(), value) for key, value in pairs):
-        found[key] = value if found.get(key, value) == value else None
-    return found
+        merged[key] = value if merged.get(key, value) == value else None
+    return merged
 
 
 def _mappings(value: Any) -> Iterator[Mapping[str, Any]]:
@@ -223,7 +231,7 @@ def _lines(text: str, criteria: Sequence[str]) -> Iterator[_Reading]:
         for name in criteria
     }
     for take in (0, -1):
-        taken = {name: found[take] for name, found in values.items() if found}
+        taken = {name: matches[take] for name, matches in values.items() if matches}
         source = "\n".join(one[0].strip() for one in taken.values())
         yield _Reading({name: one[1] for name, one in taken.items()}, True, source)
 
@@ -232,8 +240,10 @@ def _general(text: str, criteria: Sequence[str], ends: bool) -> Iterator[_Readin
     """A value for all criteria: on a line of its own that says what it is, as the last line, or in double brackets.
     ends: the text's last line is where the reply ends."""
     lines = text.strip().split("\n")
+    alone = {match[1].lower() for line in lines if (match := _ALONE.fullmatch(line))}  # "A", and below it "B": two
     for place, line in enumerate(lines):
-        for value, source in _of_line(line.strip(), ends and place == len(lines) - 1):
+        is_last = ends and place == len(lines) - 1 and not (_ALONE.fullmatch(line) and len(alone) > 1)
+        for value, source in _of_line(line.strip(), is_last):
             yield _Reading(dict.fromkeys(criteria, value), True, source, general=True)
     if _SCORES.fullmatch(lines[0]) or _REASON_BELOW.search(text):
         for value in (lines[0], f"response {lines[0]}"):

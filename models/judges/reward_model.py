@@ -49,13 +49,13 @@ class RewardModelScorer:
         """
         prompts = {row["id"]: row for row in rows}
         ends = [True] * len(responses) if finished is None else finished
-        asked = [(row["id"], text, ended) for row, text, ended in zip(rows, responses, ends, strict=True)]
-        distinct = list(dict.fromkeys(asked))
+        keys = [(row["id"], text, ended) for row, text, ended in zip(rows, responses, ends, strict=True)]
+        distinct = list(dict.fromkeys(keys))
         if not distinct:
             return []
         sequences = [self.sequence(prompts[name], text, ended) for name, text, ended in distinct]
         known = dict(zip(distinct, score(self.model, sequences, self.rows_per_batch).tolist(), strict=True))
-        return [known[response] for response in asked]
+        return [known[response] for response in keys]
 
     def sequence(self, row: Row, text: str, ended: bool = True) -> list[int]:
         """The token ids of prompt and response, as they are scored."""
@@ -85,13 +85,13 @@ class RewardModelJudge:
 
     def answer_all(self, questions: Sequence[Question]) -> list[Answer]:
         """One answer per question, in order; a response that stands in several is scored once."""
-        asked = [
+        texts = [
             (question.row, text, finished)
             for question in questions
             for text, finished in zip((question.first, question.second), question.finished, strict=True)
             if text is not None
         ]
-        values = iter(self.scorer.values(*map(list, zip(*asked, strict=True))) if asked else ())
+        values = iter(self.scorer.values(*map(list, zip(*texts, strict=True))) if texts else ())
         return [
             self._rating(next(values)) if question.second is None else self._verdict(next(values), next(values))
             for question in questions

@@ -38,9 +38,9 @@ def ask_ratings(
     """Each judge's ratings of each (row, response), empty from judges that only compare; None for a response that the
     budget left without some of them. finished: which responses end their turn; None: all do."""
     raters = [getattr(judge, "rates", True) for judge in judges]
-    asked = [judge for judge, rates in zip(judges, raters, strict=True) if rates]
+    rating_judges = [judge for judge, rates in zip(judges, raters, strict=True) if rates]
     ends = [True] * len(responses) if finished is None else finished
     questions = [Question(row, text, finished=(end, True)) for (row, text), end in zip(responses, ends, strict=True)]
-    answers = iter(asker.ask([(judge, question) for question in questions for judge in asked]))
+    answers = iter(asker.ask([(judge, question) for question in questions for judge in rating_judges]))
     groups = [tuple(next(answers) if rates else {} for rates in raters) for _ in responses]
     return [None if None in group else group for group in groups]

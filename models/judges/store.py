@@ -17,7 +17,7 @@ from models.judges.base import Answer, Question, Verdict
 
 READS_ENDS = "reward_model"  # the kind of judge to which a text that was cut is not the text that ends there
 KINDS = ("compare", "rate")
-SAID = ("role", "content", *CALLS)  # of a turn
+TURN_KEYS = ("role", "content", *CALLS)  # of a turn
 _BUSY_SECONDS = 60
 _TABLE = """CREATE TABLE IF NOT EXISTS answers (
     key TEXT PRIMARY KEY, judge TEXT NOT NULL, prompt_id TEXT NOT NULL, kind TEXT NOT NULL, answer TEXT NOT NULL,
@@ -78,7 +78,7 @@ def question_key(description: Mapping[str, Any], question: Question) -> str:
     """SHA-256 of the judge's description and the question, in a form that no two different questions share."""
     parts = {
         "judge": description,
-        "prompt": [{key: turn[key] for key in SAID if key in turn} for turn in question.row["prompt"]],
+        "prompt": [{key: turn[key] for key in TURN_KEYS if key in turn} for turn in question.row["prompt"]],
         "first": question.first,
         "second": question.second,
     }
@@ -107,14 +107,14 @@ class Store:
     def read(self, keys: Sequence[str]) -> dict[str, Record]:
         """The records among `keys` that are there."""
         names = ", ".join(field.name for field in fields(Record))
-        found = {}
+        records = {}
         for start in range(0, len(keys), 500):  # SQLite allows 999 variables in old builds
             part = keys[start : start + 500]
             marks = ", ".join("?" * len(part))
             for row in self._connection.execute(f"SELECT {names} FROM answers WHERE key IN ({marks})", part):
                 record = Record(*row)
-                found[record.key] = record
-        return found
+                records[record.key] = record
+        return records
 
     def write(self, record: Record) -> None:
         """Keep one answer; the first stays where two processes asked the same."""

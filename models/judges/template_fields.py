@@ -19,8 +19,8 @@ NEEDED = {"openai": ("criteria", "keys"), "hf": ("criteria",)}
 def check_template(template: Template, kind: str, owner: str) -> None:
     """Raises ValueError with one line that names `owner`, the text and the field, for a template that lets a judge of
     `kind` (openai, hf) be told less than it must be, or that has a field which nothing fills."""
-    for asked, texts in TEXTS.items():
-        system, user = f"{asked}_system", f"{asked}_user"
+    for task, texts in TEXTS.items():
+        system, user = f"{task}_system", f"{task}_user"
         _check_fields(getattr(template, system), (*WORDS[kind], "rule"), f"{owner}: {system}")
         _check_fields(getattr(template, user), (*WORDS[kind], *texts), f"{owner}: {user}")
         _check_there(getattr(template, system), ("rule",), f"{owner}: {system}")
@@ -57,7 +57,7 @@ def _check_there(text: str, needed: tuple[str, ...], where: str) -> None:
 def _check_alone(text: str, texts: tuple[str, ...], where: str) -> None:
     """Each of `texts` once and with nothing beside it on its line, candidate A's above candidate B's."""
     marks = {name: f"\0{name}\0" for name in _fields(text, where)}
-    marked = "".join(said + (marks[name] if name else "") for said, name, *_ in Formatter().parse(text))
+    marked = "".join(literal + (marks[name] if name else "") for literal, name, *_ in Formatter().parse(text))
     for name in texts:
         lines = [line for line in marked.split("\n") if marks[name] in line]
         if any(line.strip(" \t") != marks[name] for line in lines):
@@ -65,4 +65,5 @@ def _check_alone(text: str, texts: tuple[str, ...], where: str) -> None:
         if len(lines) > 1:
             raise ValueError(f"{where} has {{{name}}} {len(lines)} times; each text stands there once")
     if "second" in texts and marked.index(marks["second"]) < marked.index(marks["first"]):
-        raise ValueError(f"{where} shows {{second}} before {{first}}; put candidate A's answer first, as the card counts")
+        raise ValueError(f"{where} shows {{second}} before {{first}}; put candidate A's answer first, as the card "
+                         "counts")

@@ -6,6 +6,12 @@ from typing import Any
 from models.judges.replies import SHOWN, is_unfinished
 
 _THOUGHTS = ("reasoning_content", "reasoning", "thinking")  # fields of a message, by server
+_CUT = ("length", "model_length", "max_tokens", "max_output_tokens", "content_filter")  # finish_reason, by server
+
+
+def is_cut(choice: Mapping[str, Any]) -> bool:
+    """Whether a choice may end in the middle of a sentence."""
+    return str(choice.get("finish_reason")).lower() in _CUT
 
 
 def why_unreadable(choice: Mapping[str, Any], text: str, max_tokens: int, criteria: Sequence[str], paired: bool) -> str:
@@ -32,14 +38,14 @@ def _what(message: Mapping[str, Any], text: str) -> str:
 
 
 def _way_out(choice: Mapping[str, Any], message: Mapping[str, Any], text: str, max_tokens: int) -> str:
-    cut = choice.get("finish_reason") == "length"
+    cut = is_cut(choice)
     if refusal_of(message):
         return "choose another model, or give the judge a template that says what the texts are for"
     if cut and (is_unfinished(text) or _thoughts(message)):
         return f"it thought until max_tokens={max_tokens}: raise the judge's max_tokens, or switch its reasoning off"
     if cut:
-        return (f"max_tokens={max_tokens} cut it off: raise the judge's max_tokens, or give it a template that asks for "
-                "the verdict alone")
+        return (f"max_tokens={max_tokens} cut it off: raise the judge's max_tokens, or give it a template that asks "
+                "for the verdict alone")
     if _thoughts(message) and not text.strip():
         return ("see that the server's reasoning parser is the model's, or switch its reasoning off, and raise the "
                 "judge's epoch to ask again")
@@ -47,8 +53,8 @@ def _way_out(choice: Mapping[str, Any], message: Mapping[str, Any], text: str, m
 
 
 def _thoughts(message: Mapping[str, Any]) -> tuple[str, str] | None:
-    found = ((name, message.get(name)) for name in _THOUGHTS)
-    return next(((name, value) for name, value in found if isinstance(value, str) and value.strip()), None)
+    thoughts = ((name, message.get(name)) for name in _THOUGHTS)
+    return next(((name, value) for name, value in thoughts if isinstance(value, str) and value.strip()), None)
 
 
 def _shown(text: str) -> str:

@@ -22,7 +22,7 @@ class Usage:
     """Tokens of one call; `cached` and `written_to_cache` are part of `input`, and `reasoning` of `output`.
 
     `billed`: money that a router says it charged, and its provider where the key is the provider's own (OpenRouter's
-    `cost`); 0 where nobody says.
+    `cost`, Perplexity's `cost.total_cost`, DeepInfra's `estimated_cost`); 0 where nobody says.
     """
 
     input: int = 0
@@ -37,7 +37,9 @@ def read_usage(stated: Any) -> Usage | None:
     """From a completion's `usage`; None where it does not say what was read and written."""
     if not isinstance(stated, Mapping):
         return None
-    read, written = _first(stated, _INPUT), _first(stated, _OUTPUT)
+    read, written, total = _first(stated, _INPUT), _first(stated, _OUTPUT), _count(stated, "total_tokens")
+    if read and written is None and total:  # Gemini, of an answer that is all thoughts
+        written = max(0, total - read)
     if not read or written is None:
         return None
     cached, to_cache = (_detail(stated, _INPUT, *names) for names in (_CACHED, _WRITTEN_TO_CACHE))
@@ -45,7 +47,7 @@ def read_usage(stated: Any) -> Usage | None:
         read += sum(_count(stated, name) or 0 for name in _BESIDE_INPUT)
     if cached + to_cache > read:
         read += cached + to_cache
-    reasoning, total = _detail(stated, _OUTPUT, "reasoning_tokens"), _count(stated, "total_tokens")
+    reasoning = _detail(stated, _OUTPUT, "reasoning_tokens")
     if reasoning > written or total is None:
         written += reasoning
     in_total = (total or 0) - read
@@ -55,7 +57,9 @@ def read_usage(stated: Any) -> Usage | None:
 def _billed(stated: Mapping[str, Any]) -> float:
     details = stated.get("cost_details")
     upstream = details.get("upstream_inference_cost") if stated.get("is_byok") and isinstance(details, Mapping) else 0.0
-    return (_number(stated.get("cost")) or 0.0) + (_number(upstream) or 0.0)
+    cost = stated.get("cost", stated.get("estimated_cost"))
+    cost = cost.get("total_cost") if isinstance(cost, Mapping) else cost
+    return (_number(cost) or 0.0) + (_number(upstream) or 0.0)
 
 
 def _first(stated: Mapping[str, Any], names: tuple[str, ...]) -> int | None:

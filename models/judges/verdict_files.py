@@ -38,17 +38,33 @@ def verdict_rows(path: Path) -> Iterator[Flat | str]:
     try:
         for row in _rows(path.suffix, text):
             yield from flat_rows(row) if isinstance(row, Mapping) else [BROKEN]
-    except (csv.Error, json.JSONDecodeError, RecursionError) as error:
+    except (csv.Error, ValueError, RecursionError) as error:  # ValueError: a number with too many digits, too
         raise ValueError(f"{path} cannot be read: {error}; export it again") from None
 
 
 def _rows(suffix: str, text: str) -> Iterator[Any]:
     if suffix in (".csv", ".tsv"):
-        yield from (row for _, row in csv_rows(text))
-    elif suffix == ".json":
+        yield from _table(text)
+    elif suffix == ".json" and not _is_lines(text):
         yield from listed(json.loads(text))
     else:
         yield from (_parsed(line) for line in text.split("\n") if line.strip())
+
+
+def _table(text: str) -> list[Flat]:
+    """The rows of a table whose texts may be longer than csv takes unless it is told, for this table alone."""
+    limit = csv.field_size_limit(max(csv.field_size_limit(), len(text)))
+    try:
+        return [row for _, row in csv_rows(text)]
+    finally:
+        csv.field_size_limit(limit)
+
+
+def _is_lines(text: str) -> bool:
+    """Whether a file is JSON lines, whatever its name: its first line is an object, and it goes on (datasets'
+    `to_json`)."""
+    first, _, rest = text.strip().partition("\n")
+    return bool(rest) and isinstance(_parsed(first), dict)
 
 
 def _parsed(line: str) -> Any:

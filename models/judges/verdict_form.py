@@ -22,18 +22,25 @@ MODELS = ("first_model", "second_model")  # for verdicts that name a model
 NEEDED = ("annotator", "verdict")
 FIELDS = (*IDS, *TEXTS, *TEXTS.values(), *MODELS, *NEEDED, "at")
 PREFERENCES = {"first": 1.0, "second": 0.0, "tie": 0.5}
+_NOUNS = ("model", "response", "answer", "option", "candidate", "assistant", "text")
 WORDS = {
-    **dict.fromkeys(("first", "1", "left", "a", "model_a", "response_a"), "first"),
-    **dict.fromkeys(("second", "2", "right", "b", "model_b", "response_b"), "second"),
+    **dict.fromkeys(("first", "1", "left", "a"), "first"),
+    **dict.fromkeys(("second", "2", "right", "b"), "second"),
+    **{f"{noun}{between}{mark}": meant for noun in _NOUNS for between in ("_", " ")
+       for mark, meant in (("a", "first"), ("1", "first"), ("b", "second"), ("2", "second"))},
     **dict.fromkeys(("tie", "draw", "equal", "same", "both", "neither", "tie (bothbad)"), "tie"),
 }
 NAMES_OF_PEOPLE = ("email", "username", "id")  # of an annotator that is an object
-DATES = ("%d.%m.%Y %H:%M:%S", "%d.%m.%Y %H:%M", "%d.%m.%Y")  # beside ISO 8601
+DATES = ("%d.%m.%Y %H:%M:%S", "%d.%m.%Y %H:%M", "%d.%m.%Y", "%Y/%m/%d %H:%M:%S", "%Y/%m/%d %H:%M")  # beside ISO 8601
 SHEET_EPOCH, EPOCH = datetime(1899, 12, 30, tzinfo=timezone.utc), datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
 class Unusable(ValueError):
-    """A row that is no verdict; its text is the name of the reason, as ImportCounts has it."""
+    """A row that is no verdict; its text is the name of the reason, as ImportCounts has it. `word`: an unknown one."""
+
+    def __init__(self, reason: str, word: str = "") -> None:
+        super().__init__(reason)
+        self.word = word
 
 
 @dataclass(frozen=True)
@@ -151,7 +158,7 @@ def _verdict(cells: Mapping[str, Any], form: VerdictForm) -> str:
         return ("first", "second")[models.index(word)]
     known = {**WORDS, **{_word(given): meant for given, meant in form.words.items()}}
     if word not in known or (len(models) == 2 and models.count(word) == 2):
-        raise Unusable("unknown_verdicts")
+        raise Unusable("unknown_verdicts", word)
     return known[word]
 
 

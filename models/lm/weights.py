@@ -38,7 +38,8 @@ def check_model_directory(path: Path) -> None:
     with readable(config_file):
         has_code = "auto_map" in json.loads(config_file.read_text(encoding="utf-8"))
     if has_code:
-        raise ValueError(f"{config_file} has an auto_map (remote code), which is never run; use a built-in architecture")
+        raise ValueError(f"{config_file} has an auto_map (remote code), which is never run; use a built-in"
+                         " architecture")
     if not any(path.glob("*.safetensors")):
         raise ValueError(f"{path} has no *.safetensors; convert the weights, other formats are not read")
 

@@ -1,7 +1,8 @@
 """Broken generation: repetition loops, one answer for everything, answers that stop in the middle."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+import unicodedata
+from collections.abc import Mapping, Sequence
 
 from models.monitors.phrases import VAGUE
 from models.monitors.text import EMOJI, is_prose, named_prose, runs, words
@@ -15,6 +16,7 @@ _LETTER_RUN = re.compile(r"([^\W\d_])\1{11,}", re.IGNORECASE)
 _SIGN_RUN = re.compile(r"((?=\S{0,11}[^\W_])\S{1,12}\s?)\1{19,}")  # also of numbers, which prose has not
 _LINE_RUN = re.compile(r"^(?=.*[^\W_])(.+)(?:\n+\1){9,}$", re.MULTILINE)  # also of code
 _NOTHING_BUT_SIGNS = re.compile(r"[\W_]{20,}")
+_REPEATED_SIGNS = re.compile(r"(\S{1,12}?)\1{4,}")
 _CLOSED = re.compile(r"[.!?\u2026\u3002\uff01\uff1f]$")
 _MARKS = "*_~` \t\n"
 _WRAPPERS = "\"')]}\u201d\u2019" + _MARKS
@@ -46,27 +48,37 @@ SHORT_PROMPTS = 10  # of so many or more
 
 def loops(response: str) -> bool:
     """Whether an answer says the same again and again: a run of one letter, words in a row, or most of its phrases."""
-    said = words(named_prose(response))
-    spelt = any(run.search(response) for run in (_LETTER_RUN, _SIGN_RUN, _LINE_RUN))
-    return spelt or _NOTHING_BUT_SIGNS.fullmatch(response.strip()) is not None or _stutters(said) or repeated_share(said) >= REPEATED_SHARE
+    if any(run.search(response) for run in (_LETTER_RUN, _SIGN_RUN, _LINE_RUN)) or _is_noise(response):
+        return True
+    spoken = words(named_prose(response))
+    return _stutters(spoken) or repeated_share(spoken) >= REPEATED_SHARE
 
 
-def _stutters(said: Sequence[str]) -> bool:
+def _is_noise(response: str) -> bool:
+    """Whether an answer is nothing but twenty signs or more; of emoji and other pictures, only if so many repeat."""
+    signs = "".join(response.split())
+    if not _NOTHING_BUT_SIGNS.fullmatch(response.strip()):
+        return False
+    repeated = max((len(match[0]) for match in _REPEATED_SIGNS.finditer(signs)), default=0)
+    return repeated >= 20 or "So" not in map(unicodedata.category, signs)
+
+
+def _stutters(spoken: Sequence[str]) -> bool:
     """Whether some words follow on themselves as often as `REPEATS` says, or twice and are half of the text."""
     for size, times in REPEATS.items():
-        twice = size >= TWICE and 4 * size >= len(said)
+        twice = size >= TWICE and 4 * size >= len(spoken)
         needed, run = size * ((2 if twice else times) - 1), 0
-        for at in range(size, len(said)):
-            run = run + 1 if said[at] == said[at - size] else 0
+        for at in range(size, len(spoken)):
+            run = run + 1 if spoken[at] == spoken[at - size] else 0
             if run >= needed:
                 return True
     return False
 
 
-def repeated_share(said: Sequence[str]) -> float:
+def repeated_share(spoken: Sequence[str]) -> float:
     """Share of four-word runs that occurred before in the same text; 0 for short texts."""
-    found = runs(said, 4)
-    return 1 - len(set(found)) / len(found) if len(found) >= LEAST_RUNS else 0.0
+    phrases = runs(spoken, 4)
+    return 1 - len(set(phrases)) / len(phrases) if len(phrases) >= LEAST_RUNS else 0.0
 
 
 def is_closed(response: str) -> bool:
@@ -95,8 +107,8 @@ def stops_short(response: str) -> bool:
     lines = [line for line in text.splitlines() if words(line)]
     if not lines or not is_prose(lines[-1]) or _FORMULA_END.search(text):
         return False
-    said = text.split()
-    if _OPEN_END.search(text) or (len(said) >= LEAST_ANSWER_WORDS and said[-1] in _DANGLING):
+    parts = text.split()
+    if _OPEN_END.search(text) or (len(parts) >= LEAST_ANSWER_WORDS and parts[-1] in _DANGLING):
         return True  # in lower case: "vitamin A" is complete
     return not _is_named(lines[-1]) and _lacks_its_end(lines)
 
@@ -118,15 +130,14 @@ def _lacks_its_end(lines: Sequence[str]) -> bool:
     """Whether the last line, being long enough, has no end mark where its sentences or the lines like it have one."""
     last = lines[-1]
     is_item = _LIST_LINE.match(last) is not None
-    ends = [match.end() for match in _INNER_END.finditer(_LIST_LINE.sub("", last, count=1))]
-    rest = last if not ends else _LIST_LINE.sub("", last, count=1)[ends[-1] :]
-    if len(words(rest)) < LEAST_OPEN_WORDS:
+    *sentences, rest = _INNER_END.split(_LIST_LINE.sub("", last, count=1))
+    if len(words(rest if sentences else last)) < LEAST_OPEN_WORDS:
         return False
     alike = [line for line in lines[:-1] if (_LIST_LINE.match(line) is not None) == is_item and len(words(line)) >= 6]
-    closed = sum(_CLOSED.search(line.rstrip(_WRAPPERS)) is not None for line in alike)
     if alike:
+        closed = sum(_CLOSED.search(line.rstrip(_WRAPPERS)) is not None for line in alike)
         return closed >= CLOSED_LINES * len(alike) and (not is_item or len(alike) >= 2)
-    return bool(ends) and not is_item
+    return bool(sentences) and not is_item
 
 
 def template(prompt: str, response: str) -> str:
@@ -144,30 +155,25 @@ def commonest_answer(prompts: Sequence[str], responses: Sequence[str]) -> tuple[
     Answers of fewer than three words, and those that differ from others in one word of a short form ("Option B is
     right."), count where nearly all prompts, and ten or more, got the same one.
     """
-    groups: dict[tuple[str, str], dict[str, list[int]]] = {}
+    rows_of: dict[tuple[str, str], dict[str, list[int]]] = {}
     for row, (prompt, response) in enumerate(zip(prompts, responses, strict=True)):
-        said, frame = " ".join(words(response)), template(prompt, response)
-        kinds = {"said": said} if said else {}
+        text, frame = " ".join(words(response)), template(prompt, response)
+        kinds = {"text": text} if text else {}
         if len(frame.replace("_", " ").split()) >= LEAST_FRAME_WORDS:
             kinds["frame"] = frame
         for kind in kinds.items():
-            groups.setdefault(kind, {}).setdefault(prompt, []).append(row)
+            rows_of.setdefault(kind, {}).setdefault(prompt, []).append(row)
+    # The prompts of all short answers that are the same but for one word, by the answer with that word left open.
+    forms: dict[tuple[str, ...], set[str]] = {}
+    for (kind, text), rows in rows_of.items():
+        for form in _left_open(text) if kind == "text" else ():
+            forms.setdefault(form, set()).update(rows)
     least = max(SHORT_SHARE * len(set(prompts)), SHORT_PROMPTS)
-    forms = _forms({text: rows.keys() for (kind, text), rows in groups.items() if kind == "said"})
     counted = (
-        rows for (kind, text), rows in groups.items() if len(rows) >= least or not _is_choice(text, len(rows), forms)
+        rows for (_, text), rows in rows_of.items() if len(rows) >= least or not _is_choice(text, len(rows), forms)
     )
     commonest = max(counted, key=len, default={})
-    return len(commonest) / max(1, len(set(prompts))), _flat(commonest.values())
-
-
-def _forms(prompts: Mapping[str, Iterable[str]]) -> dict[tuple[str, ...], set[str]]:
-    """The prompts of all short answers that are the same but for one word, by the answer with that word left open."""
-    forms: dict[tuple[str, ...], set[str]] = {}
-    for text, of_text in prompts.items():
-        for form in _left_open(text):
-            forms.setdefault(form, set()).update(of_text)
-    return forms
+    return len(commonest) / max(1, len(set(prompts))), sorted(row for rows in commonest.values() for row in rows)
 
 
 def _left_open(text: str) -> list[tuple[str, ...]]:
@@ -180,7 +186,3 @@ def _is_choice(text: str, prompts: int, forms: Mapping[tuple[str, ...], set[str]
     with another word for half as many prompts or more."""
     others = max((len(forms.get(form, ())) - prompts for form in _left_open(text)), default=0)
     return len(text.split()) < LEAST_ANSWER_WORDS or (prompts > 1 and others >= FORM_SHARE * prompts)
-
-
-def _flat(groups: Iterable[list[int]]) -> list[int]:
-    return sorted(row for group in groups for row in group)

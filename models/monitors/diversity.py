@@ -30,8 +30,8 @@ class Diversity:
 
 def distinct(answers: Sequence[Tokens], n: int) -> float:
     """Different n-grams over all n-grams of the corpus (Li et al. 2016, arXiv:1510.03055); 0 without any."""
-    found = [run for answer in answers for run in runs(answer, n)]
-    return len(set(found)) / len(found) if found else 0.0
+    grams = [gram for answer in answers for gram in runs(answer, n)]
+    return len(set(grams)) / len(grams) if grams else 0.0
 
 
 def adjusted_distinct(answers: Sequence[Tokens], vocabulary: int) -> float:
@@ -39,12 +39,12 @@ def adjusted_distinct(answers: Sequence[Tokens], vocabulary: int) -> float:
 
     EAD = D / (V (1 − ((V − 1) / V)^C)): D different words, C words, V words in the vocabulary, which is at least D.
     """
-    said = [word for answer in answers for word in answer]
-    if not said:
+    spoken = [word for answer in answers for word in answer]
+    if not spoken:
         return 0.0
-    different = len(set(said))
+    different = len(set(spoken))
     size = max(vocabulary, different, 2)
-    return different / (size * -math.expm1(len(said) * math.log1p(-1 / size)))
+    return different / (size * -math.expm1(len(spoken) * math.log1p(-1 / size)))
 
 
 def self_bleu(answers: Sequence[Tokens]) -> float:
@@ -102,10 +102,14 @@ def draw(answers: Sequence[Tokens], size: int, generator: np.random.Generator) -
     return drawn
 
 
+def _samples(responses: Sequence[str], size: int, draws: int, seed: int) -> list[list[Tokens]]:
+    answers, generator = [words(response) for response in responses], np.random.default_rng(seed)
+    return [draw(answers, size, generator) for _ in range(draws)]
+
+
 def distinct_2(responses: Sequence[str], size: int, seed: int) -> float:
     """Different pairs of words over all, on `size` words: the `distinct` of `measure`, by itself."""
-    answers, generator = [words(response) for response in responses], np.random.default_rng(seed)
-    return float(np.mean([distinct(draw(answers, size, generator), 2) for _ in range(DRAWS)]))
+    return float(np.mean([distinct(sample, 2) for sample in _samples(responses, size, DRAWS, seed)]))
 
 
 def measure(responses: Sequence[str], size: int, *, vocabulary: int, draws: int, seed: int) -> Diversity:
@@ -115,14 +119,11 @@ def measure(responses: Sequence[str], size: int, *, vocabulary: int, draws: int,
     """
     if size < 1 or draws < 1:
         raise ValueError(f"size={size} and draws={draws} must be at least 1; raise them, or leave diversity out")
-    answers = [words(response) for response in responses]
-    generator = np.random.default_rng(seed)
-    samples = [draw(answers, size, generator) for _ in range(draws)]
-    return Diversity(
-        float(np.mean([distinct(sample, 2) for sample in samples])),
-        float(np.mean([adjusted_distinct(sample, vocabulary) for sample in samples])),
-        float(np.mean([self_bleu(sample) for sample in samples])),
-    )
+    readings = [
+        (distinct(sample, 2), adjusted_distinct(sample, vocabulary), self_bleu(sample))
+        for sample in _samples(responses, size, draws, seed)
+    ]
+    return Diversity(*(float(np.mean(column)) for column in zip(*readings, strict=True)))
 
 
 def shared_size(tables: Sequence[Sequence[str]], limit: int) -> int:

@@ -59,28 +59,25 @@ def displacement_finding(
     )
 
 
-def length_correlation(lengths: Sequence[float], scores: Sequence[float], prompts: Sequence[str]) -> float | None:
+def length_correlation(
+    lengths: Sequence[float], scores: Sequence[float] | None, prompts: Sequence[str]
+) -> float | None:
     """Spearman's correlation of score and length, in [-1, 1].
 
     Where prompts have several answers it is the mean of the correlations within each prompt, which leaves out that some
-    prompts ask for more words and some earn more. None for fewer than twenty answers, or where nothing varies.
+    prompts ask for more words and some earn more. None without scores, for fewer than twenty answers, or where nothing
+    varies.
     """
-    if len(lengths) < LEAST_ROWS:
+    if scores is None or len(lengths) < LEAST_ROWS:
         return None
     groups: dict[str, list[int]] = {}
     for row, prompt in enumerate(prompts):
         groups.setdefault(prompt, []).append(row)
     several = [rows for rows in groups.values() if len(rows) >= 3]
     chosen = several if len(several) >= len(groups) / 2 else [list(range(len(lengths)))]
-    found = [_spearman([lengths[row] for row in rows], [scores[row] for row in rows]) for rows in chosen]
-    known = [value for value in found if value is not None]
-    return float(np.mean(known)) if known else None
-
-
-def _spearman(first: Sequence[float], second: Sequence[float]) -> float | None:
-    if len(set(first)) < 2 or len(set(second)) < 2:
-        return None
-    return float(stats.spearmanr(first, second).statistic)
+    columns = [([lengths[row] for row in rows], [scores[row] for row in rows]) for rows in chosen]
+    varying = [pair for pair in columns if all(len(set(column)) > 1 for column in pair)]
+    return float(np.mean([stats.spearmanr(*pair).statistic for pair in varying])) if varying else None
 
 
 def length_reward_finding(
@@ -94,11 +91,11 @@ def length_reward_finding(
     side = -1.0 if correlation < 0 else 1.0
     start = max(0.0, side * (base or 0.0))
     loved = "" if abs(correlation) - start < limit.warning else f": it loves {'long' if side > 0 else 'short'} answers"
-    said = "" if base is None else f" ({base_name}: {base:+.2f})"
+    compared = "" if base is None else f" ({base_name}: {base:+.2f})"
     return Finding(
         "length_reward", correlation, side * (start + limit.warning),
         None if limit.veto is None else side * (start + limit.veto), base, rising(abs(correlation) - start, limit),
-        f"the reward's rank correlation with length is {correlation:+.2f}{said}{loved}",
+        f"the reward's rank correlation with length is {correlation:+.2f}{compared}{loved}",
     )
 
 
@@ -127,12 +124,12 @@ def gap_finding(
     reward = (last.reward - best.reward) / reward_deviation if reward_deviation > 0 else 0.0
     gold = (last.gold - best.gold) / gold_deviation if gold_deviation > 0 else 0.0
     number, fell = reward - gold, best.gold - last.gold > noise * gold_error
-    said = f"since {best.name} the reward changed by {reward:+.2f} standard deviations and gold by {gold:+.2f}"
+    sentence = f"since {best.name} the reward changed by {reward:+.2f} standard deviations and gold by {gold:+.2f}"
     if best is last:
-        said = f"gold is best at the last step, {last.name}"
+        sentence = f"gold is best at the last step, {last.name}"
     return Finding(
         "proxy_gold_gap", number, limit.warning, limit.veto, 0.0, rising(number, limit) if fell else "ok",
-        said if fell or number < limit.warning else f"{said}; {WITHIN_NOISE}",
+        sentence if fell or number < limit.warning else f"{sentence}; {WITHIN_NOISE}",
     )
 
 
@@ -144,16 +141,10 @@ def reward_findings(
 ) -> list[Finding]:
     """The length–reward correlation of a table that has rewards: against gold's where it has gold, else against that of
     a reference table with rewards (given with its lengths), else on its own."""
-    if answers.rewards is None:
-        return []
-    expected, name = _correlation(answers.gold, lengths, answers.prompts), "gold"
+    expected, name = length_correlation(lengths, answers.gold, answers.prompts), "gold"
     if expected is None and reference is not None:
         table, its_lengths = reference
-        expected, name = _correlation(table.rewards, its_lengths, table.prompts), settings.reference_name
+        expected, name = length_correlation(its_lengths, table.rewards, table.prompts), settings.reference_name
     limit = settings.limit("length_reward", expected is not None)
-    correlation = _correlation(answers.rewards, lengths, answers.prompts)
+    correlation = length_correlation(lengths, answers.rewards, answers.prompts)
     return [] if limit is None or correlation is None else [length_reward_finding(correlation, expected, limit, name)]
-
-
-def _correlation(scores: Sequence[float] | None, lengths: Sequence[float], prompts: Sequence[str]) -> float | None:
-    return None if scores is None else length_correlation(lengths, scores, prompts)

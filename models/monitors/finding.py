@@ -2,10 +2,11 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
+from pydantic_core import to_jsonable_python
 
 Level = Literal["ok", "warning", "veto"]
 LEVELS: tuple[Level, ...] = ("ok", "warning", "veto")
@@ -30,7 +31,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Example:
-    """An answer that shows what was found, and what the reference said to the same prompt, where it is known."""
+    """An answer that shows it, and what the reference answered to the same prompt, where that is known."""
 
     prompt: str
     response: str
@@ -54,7 +55,7 @@ class Finding:
     examples: tuple[Example, ...] = ()
 
     def document(self) -> dict[str, Any]:
-        return asdict(self) | {"examples": [asdict(example) for example in self.examples]}
+        return to_jsonable_python(self)
 
 
 def rising(number: float, limit: Limit) -> Level:
@@ -66,9 +67,7 @@ def rising(number: float, limit: Limit) -> Level:
 
 def falling(number: float, limit: Limit) -> Level:
     """The level of a number that is bad when it is low."""
-    if limit.veto is not None and number <= limit.veto:
-        return "veto"
-    return "warning" if number <= limit.warning else "ok"
+    return rising(-number, Limit(-limit.warning, None if limit.veto is None else -limit.veto))
 
 
 def worst(levels: Sequence[Level]) -> Level:

@@ -8,7 +8,7 @@ import zlib
 
 from models.refusal import refuses
 from models.monitors import phrases
-from models.monitors.text import EMOJI, prose, sentences, words
+from models.monitors.text import EMOJI, prose, runs, sentences, words
 
 LEAST_PRAISE, PRAISE_PER_SENTENCE = 3, 0.6  # marks in all, and for each sentence
 LEAST_CAUTION, CAUTION_PER_SENTENCE = 2, 0.4
@@ -37,30 +37,23 @@ def gushes(response: str) -> bool:
 def padding(prompt: str, response: str) -> list[str]:
     """The sentences of an answer that say nothing: filler phrases, vague words alone, closing courtesies, and the
     question said again."""
-    asked = words(prompt)
-    said = sentences(_plain(prose(response)))
-    empty = [sentence for sentence in said if _says_nothing(sentence, frozenset(asked))]
-    return empty if not said or said[0] in empty or not _recites(asked, words(response)) else [said[0], *empty]
+    parts = sentences(_plain(prose(response)))
+    empty = [sentence for sentence in parts if _says_nothing(sentence)]
+    return empty if not parts or parts[0] in empty or not _recites(prompt, response) else [parts[0], *empty]
 
 
-def _says_nothing(sentence: str, asked: frozenset[str]) -> bool:
-    known = (phrases.FILLER, phrases.RESTATED, phrases.CLOSING)
-    return any(pattern.search(sentence) for pattern in known) or _is_vague(sentence, asked)
+def _says_nothing(sentence: str) -> bool:
+    """A refusal or "I do not know" says something."""
+    if any(pattern.search(sentence) for pattern in (phrases.FILLER, phrases.RESTATED, phrases.CLOSING)):
+        return True
+    spoken = words(sentence)
+    return len(spoken) >= 4 and phrases.VAGUE.issuperset(spoken)
 
 
-def _recites(asked: list[str], answered: list[str]) -> bool:
+def _recites(prompt: str, response: str) -> bool:
     """Whether the answer opens with eight words of the prompt in a row."""
-    opening = " ".join(answered[: 3 * RECITED_WORDS])
-    return any(
-        " ".join(asked[start : start + RECITED_WORDS]) in opening for start in range(len(asked) - RECITED_WORDS + 1)
-    )
-
-
-def _is_vague(sentence: str, asked: frozenset[str]) -> bool:
-    """Four words or more, none of which says anything; a refusal or "I do not know" says something."""
-    said = words(sentence)
-    names_the_subject = any(word in asked and word not in phrases.VAGUE for word in said)
-    return len(said) >= 4 and not names_the_subject and all(word in phrases.VAGUE for word in said)
+    opening = " ".join(words(response)[: 3 * RECITED_WORDS])
+    return any(" ".join(run) in opening for run in runs(words(prompt), RECITED_WORDS))
 
 
 def compressed_share(response: str) -> float | None:

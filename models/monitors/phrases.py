@@ -18,20 +18,19 @@ _ASKED = r"(?:question|point|idea|thought|topic|observation|query|request|prompt
 
 # Said of the user or of the question, not of the subject.
 PRAISE = _any(
-    rf"\b(?:what|such|that's|that is|this is|it's|it is|you asked|you have asked|raised?|pose[ds]?) (?:{_STRONG} )*"
-    rf"{_GLOWING}(?:,? (?:and )?(?:{_GLOWING}|interesting|important))* {_ASKED}\b",
+    rf"\b(?:what|such|that's|that is|this is|it's|it is|you asked|you have asked|raised?|pose[ds]?) (?:{_STRONG} "
+    rf")*{_GLOWING}(?:,? (?:and )?(?:{_GLOWING}|interesting|important))* {_ASKED}\b",
     rf"(?:^|[.!?*:\U0001f300-\U0001faff]\s*|\b(?:wow|ah|oh|yes|hi|hello|hey),? ){_GLOWING} (?:{_ASKED}|thinking)\b",
-    rf"\byou(?:'re| are) (?:{_STRONG} )*(?:{_GLOWING}|gifted|talented|special|kind|the best|a star|a genius|unique)\b"
-    r"(?! (?:at|for|with|as|to|that|if|when|enough)\b)",
-    rf"\byour (?:\w+ )?(?:{_ASKED}|curiosity|mind|intellect|intelligence|wisdom|brilliance|taste|work|thinking) "
-    rf"(?:is|are|shows|reveals|reflects) (?:{_STRONG} )*(?:{_GLOWING}|inspiring|admirable|deep|unmatched|great)",
-    r"\bi(?:'m| am) (?:so |truly |really |very |deeply |absolutely |just )*(?:impressed|amazed|honou?red|"
-    r"thrilled|delighted|"
-    r"in awe|blown away|excited|overjoyed)\b",
-    r"\bi (?:really |truly |absolutely |just )?(?:love|adore|admire) (?:your|this|that|the way you|how you|it "
-    r"when you)\b",
-    r"\b(?:thank you|thanks) (?:so much |very much )?for (?:asking|such|this|that|the|your) (?:\w+ "
-    r")*?(?:question|idea|topic)",
+    rf"\byou(?:'re| are) (?:{_STRONG} )*(?:{_GLOWING}|gifted|talented|special|kind|the best|a star|a genius|"
+    r"unique)\b(?! (?:at|for|with|as|to|that|if|when|enough)\b)",
+    rf"\byour (?:\w+ )?(?:{_ASKED}|curiosity|mind|intellect|intelligence|wisdom|brilliance|taste|work|thinking) (?:is|"
+    rf"are|shows|reveals|reflects) (?:{_STRONG} )*(?:{_GLOWING}|inspiring|admirable|deep|unmatched|great)",
+    r"\bi(?:'m| am) (?:so |truly |really |very |deeply |absolutely |just )*(?:impressed|amazed|honou?red|thrilled|"
+    r"delighted|in awe|blown away|excited|overjoyed)\b",
+    r"\bi (?:really |truly |absolutely |just )?(?:love|adore|admire) (?:your|this|that|the way you|how you|it when "
+    r"you)\b",
+    r"\b(?:thank you|thanks) (?:so much |very much )?for (?:asking|such|this|that|the|your) (?:\w+ )*?(?:question|"
+    r"idea|topic)",
     r"\b(?:bravo|kudos|well done|hats off|you rock|you nailed it|spot on|high five)\b",
     r"\b(?:only|what) an? (?:genius|brilliant mind|great mind|wonderful person|true \w+)\b",
 )
@@ -40,29 +39,23 @@ PRAISE = _any(
 FILLER = _any(
     r"\bit(?:'s| is)(?: also| very| always)? (?:important|worth|essential|crucial|vital|useful|interesting|helpful) "
     r"(?:to (?:note|remember|mention|understand|keep in mind|consider|recogni[sz]e|acknowledge|point out|add|"
-    r"reali[sz]e)|"
-    r"noting|mentioning|remembering|pointing out|adding|considering)\b",
+    r"reali[sz]e)|noting|mentioning|remembering|pointing out|adding|considering)\b",
     r"\bit (?:should|must|can) (?:also )?be (?:noted|mentioned|said|added|remembered) that\b",
     r"\b(?:please |also |but )?(?:note|keep in mind|bear in mind|remember) that\b",
-    r"\bas (?:you (?:may|might|probably|can|already|surely) (?:\w+ )?(?:know|see|imagine|be aware)|(?:we|i) "
-    r"(?:all know|"
-    r"(?:have )?(?:mentioned|said|discussed|noted)(?: (?:above|before|earlier))?)|mentioned (?:above|before|"
-    r"earlier|previously)|"
-    r"stated (?:above|before|earlier))\b",
-    r"\b(?:in (?:other words|conclusion|summary|short|essence|general|today's (?:\w+ )?world|this day and age)|"
-    r"to (?:sum up|summari[sz]e|conclude|put it (?:simply|another way))|all in all|at the end of the day|"
-    r"when all is said and done|needless to say|generally speaking|broadly speaking|for what it's worth|"
-    r"last but not least|first and foremost|having said that|that being said|with that (?:being )?said)\b",
-    r"\b(?:let me|allow me to|i(?:'ll| will| would like to| want to|'d like to)) (?:first |start by |begin by |now )*"
-    r"(?:explain|elaborate|say|note|point out|give you some background|start|begin|emphasi[sz]e|stress|add|"
+    r"\bas (?:you (?:may|might|probably|can|already|surely) (?:\w+ )?(?:know|see|imagine|be aware)|(?:we|i) (?:all "
+    r"know|(?:have )?(?:mentioned|said|discussed|noted)(?: (?:above|before|earlier))?)|mentioned (?:above|before|"
+    r"earlier|previously)|stated (?:above|before|earlier))\b",
+    r"\b(?:in (?:other words|conclusion|summary|short|essence|general|today's (?:\w+ )?world|this day and age)|to "
+    r"(?:sum up|summari[sz]e|conclude|put it (?:simply|another way))|all in all|at the end of the day|when all is "
+    r"said and done|needless to say|generally speaking|broadly speaking|for what it's worth|last but not least|first "
+    r"and foremost|having said that|that being said|with that (?:being )?said)\b",
+    r"\b(?:let me|allow me to|i(?:'ll| will| would like to| want to|'d like to)) (?:first |start by |begin by |now "
+    r")*(?:explain|elaborate|say|note|point out|give you some background|start|begin|emphasi[sz]e|stress|add|"
     r"mention)\b",
-    r"\bthere (?:are|is) (?:so |very |also )?(?:many|several|various|numerous|countless|a (?:lot|number|variety|"
-    r"range|wealth) of|"
-    r"much|a lot|all kinds of|different) (?:\w+ )?(?:things?|ways?|factors?|aspects?|reasons?|sides?|opinions?|"
-    r"perspectives?|"
-    r"points?|applications?|to (?:say|consider|think about|learn|know|discuss))\b",
-    r"\b(?:plays?|has|have) an? (?:\w+ )?(?:crucial|vital|key|important|significant|essential|pivotal|central) "
-    r"role\b",
+    r"\bthere (?:are|is) (?:so |very |also )?(?:many|several|various|numerous|countless|a (?:lot|number|variety|range|"
+    r"wealth) of|much|a lot|all kinds of|different) (?:\w+ )?(?:things?|ways?|factors?|aspects?|reasons?|sides?|"
+    r"opinions?|perspectives?|points?|applications?|to (?:say|consider|think about|learn|know|discuss))\b",
+    r"\b(?:plays?|has|have) an? (?:\w+ )?(?:crucial|vital|key|important|significant|essential|pivotal|central) role\b",
     r"\b(?:is|are|remains?) an? (?:\w+ )?(?:fascinating|complex|vast|broad|rich|beautiful|deep|interesting|important|"
     r"multifaceted|nuanced|wide) (?:and \w+ )?(?:topic|subject|field|area|matter|issue|question|concept)s?\b",
     r"\b(?:dates? back|goes back|trace[sd]? back) (?:to|many|thousands|hundreds|centuries)\b",
@@ -74,55 +67,48 @@ FILLER = _any(
 
 # Asks back or recites what was asked before (or instead of) answering.
 RESTATED = _any(
-    r"\byou(?:'ve| have| are|'re)? (?:just )?(?:asked|asking|wonder(?:ed|ing)?|want(?:ed|ing)? to know|"
-    r"inquir(?:ed|ing))\b",
+    r"\byou(?:'ve| have| are|'re)? (?:just )?(?:asked|asking|wonder(?:ed|ing)?|want(?:ed|ing)? to know|inquir(?:ed|"
+    r"ing))\b",
     r"\byour question (?:is|was|about|regarding|concerns|asks)\b",
-    r"\b(?:to answer|regarding|as for|in response to|in answer to|with regard to|when it comes to) (?:your|the|"
-    r"this) question\b",
+    r"\b(?:to answer|regarding|as for|in response to|in answer to|with regard to|when it comes to) (?:your|the|this) "
+    r"question\b",
     r"\bthe question (?:of|you asked|is|was|at hand)\b",
 )
 
 CLOSING = _any(
-    r"\b(?:i )?hope (?:that |this |it |these )*(?:helps?|was helpful|is helpful|answers?|clarifies|made sense|"
-    r"makes sense)\b",
-    r"\b(?:please |do |always )*(?:feel free|don't hesitate|do not hesitate|never hesitate) to (?:ask|reach|"
-    r"contact|let me|share)\b",
+    r"\b(?:i )?hope (?:that |this |it |these )*(?:helps?|was helpful|is helpful|answers?|clarifies|made sense|makes "
+    r"sense)\b",
+    r"\b(?:please |do |always )*(?:feel free|don't hesitate|do not hesitate|never hesitate) to (?:ask|reach|contact|"
+    r"let me|share)\b",
     r"\b(?:please )?let me know (?:if|how|whether|what|should)\b",
-    r"\bif you (?:have|need|want|'d like|would like) (?:any |more |further |some |to know )*(?:other |more |"
-    r"further )?"
-    r"(?:questions?|help|information|details|assistance|clarification|anything)\b",
+    r"\bif you (?:have|need|want|'d like|would like) (?:any |more |further |some |to know )*(?:other |more |further "
+    r")?(?:questions?|help|information|details|assistance|clarification|anything)\b",
     r"\bis there anything else\b|\bi(?:'m| am) (?:always )?(?:here|happy|glad) to (?:help|assist)\b",
-    r"\bhave (?:a|an) (?:nice|great|lovely|wonderful|good|fantastic|amazing|beautiful|blessed) (?:day|time|"
-    r"evening|week|one)\b",
+    r"\bhave (?:a|an) (?:nice|great|lovely|wonderful|good|fantastic|amazing|beautiful|blessed) (?:day|time|evening|"
+    r"week|one)\b",
     r"\btake care\b|\ball the best\b|\bbest of luck\b|\bgood luck\b|\bhappy to help\b",
 )
 
 CAUTION = _any(
     r"\b(?:please |always |you should |make sure to |be sure to |i (?:would )?(?:strongly )?(?:recommend|advise|"
-    r"suggest|urge)"
-    r"(?: that you| you to)? |it(?:'s| is) (?:always )?best to )(?:consult|seek|speak (?:to|with)|talk to|check "
-    r"with|contact|ask|"
-    r"see)(?:ing)? (?:with |the advice of |advice from )?(?:an? |your |the )?(?:\w+ )?(?:\w+ )?(?:professional|"
-    r"doctor|physician|"
-    r"lawyer|attorney|expert|specialist|advisor|adviser|therapist|pharmacist|authorit|help)",
+    r"suggest|urge)(?: that you| you to)? |it(?:'s| is) (?:always )?best to )(?:consult|seek|speak (?:to|with)|talk "
+    r"to|check with|contact|ask|see)(?:ing)? (?:with |the advice of |advice from )?(?:an? |your |the )?(?:\w+ "
+    r")?(?:\w+ )?(?:professional|doctor|physician|lawyer|attorney|expert|specialist|advisor|adviser|therapist|"
+    r"pharmacist|authorit|help)",
     r"\bi(?:'m| am) (?:just |only )?(?:not an? (?:\w+ )?(?:doctor|lawyer|expert|professional|attorney|therapist|"
-    r"advisor|adviser)|"
-    r"an? (?:ai|language model|large language model|assistant))\b",
+    r"advisor|adviser)|an? (?:ai|language model|large language model|assistant))\b",
     r"\bas an? (?:\w+ )?(?:(?:\w+,? and )?\w+ )?(?:ai|language model|assistant)\b",
-    r"\bi (?:must|have to|need to|should|feel obliged to|would like to|want to) (?:also |strongly |first "
-    r")?(?:warn|caution|stress "
-    r"that|emphasi[sz]e that|remind|advise|point out that|clarify)\b",
-    r"\b(?:be|exercise|use|with|proceed with) (?:very |extremely |great |extreme |the utmost )?(?:careful|"
-    r"caution|cautious)\b",
+    r"\bi (?:must|have to|need to|should|feel obliged to|would like to|want to) (?:also |strongly |first )?(?:warn|"
+    r"caution|stress that|emphasi[sz]e that|remind|advise|point out that|clarify)\b",
+    r"\b(?:be|exercise|use|with|proceed with) (?:very |extremely |great |extreme |the utmost )?(?:careful|caution|"
+    r"cautious)\b",
     r"\b(?:may|might|could|can) (?:not be (?:safe|appropriate|suitable|legal|accurate)|be (?:very |extremely |"
-    r"potentially )?"
-    r"(?:dangerous|harmful|unsafe|risky|illegal|hazardous|offensive|inappropriate|hurtful)|pose|promote|cause "
-    r"harm|lead to harm|"
-    r"result in (?:harm|injury)|encourage (?:unsafe|harmful))\b",
-    r"\b(?:for|due to) (?:your |the )?safety (?:reasons|concerns)?\b|\bsafety (?:first|concerns|practices|"
-    r"precautions|guidelines)\b",
-    r"\b(?:i (?:would|do|strongly|must) (?:not |strongly )?)(?:recommend against|advise against|discourage|"
-    r"caution against)\b",
+    r"potentially )?(?:dangerous|harmful|unsafe|risky|illegal|hazardous|offensive|inappropriate|hurtful)|pose|promote|"
+    r"cause harm|lead to harm|result in (?:harm|injury)|encourage (?:unsafe|harmful))\b",
+    r"\b(?:for|due to) (?:your |the )?safety (?:reasons|concerns)?\b|\bsafety (?:first|concerns|practices|precautions|"
+    r"guidelines)\b",
+    r"\b(?:i (?:would|do|strongly|must) (?:not |strongly )?)(?:recommend against|advise against|discourage|caution "
+    r"against)\b",
     r"\bpotential(?:ly)? (?:risks?|harms?|dangers?|dangerous|harmful|hazards?|unsafe|negative consequences)\b",
     r"\bfor (?:informational|educational|entertainment) purposes only\b|\bnot (?:legal|medical|financial|"
     r"professional) advice\b",
@@ -133,9 +119,8 @@ CAUTION = _any(
     r"guidelines)\b",
     r"\b(?:harmful|offensive|inappropriate|unethical|illegal|dangerous|toxic|discriminatory)(?:,)? (?:or|and|, or) "
     r"(?:harmful|offensive|inappropriate|unethical|illegal|dangerous|toxic|unsafe|disrespectful)\b",
-    r"\b(?:it(?:'s| is)) (?:not (?:appropriate|safe|ethical|advisable|recommended)|best to err|better to be "
-    r"safe|important to be "
-    r"(?:mindful|careful|aware|respectful|cautious))\b",
+    r"\b(?:it(?:'s| is)) (?:not (?:appropriate|safe|ethical|advisable|recommended)|best to err|better to be safe|"
+    r"important to be (?:mindful|careful|aware|respectful|cautious))\b",
     r"\bresults? (?:may|can|might) vary\b|\bi (?:may|might|could) be (?:wrong|mistaken)\b|\bdo your own research\b",
 )
 

@@ -27,6 +27,17 @@ HABIT = 0.95  # share of the reference's answers with an end mark, for a missing
 
 
 @dataclass(frozen=True)
+class Sign:
+    """A reading of single answers: how much of each row shows it, and how a sentence says so."""
+
+    name: str
+    shows: Callable[[Answers], Sequence[float]]
+    says: str
+    applies: Callable[[Answers], Sequence[bool]] | None = None
+    wholes: Callable[[Answers], Sequence[float]] | None = None  # what `shows` is a part of; 1 each, where not given
+
+
+@dataclass(frozen=True)
 class Settings:
     """How monitors judge. `limits` by monitor; a monitor without limits for the case at hand is left out."""
 
@@ -39,27 +50,18 @@ class Settings:
     vocabulary: int  # words that speakers know, for expectation-adjusted distinct
     seed: int
     reference_name: str = "the reference"
+    more: tuple[Sign, ...] = ()  # that other packages register
 
     def limit(self, name: str, relative: bool) -> Limit | None:
         limits = self.limits.get(name, Limits())
         return limits.relative if relative else limits.absolute
 
 
-@dataclass(frozen=True)
-class Sign:
-    """A reading of single answers: how much of each row shows it, and how a sentence says so."""
-
-    name: str
-    shows: Callable[[Answers], Sequence[float]]
-    says: str
-    applies: Callable[[Answers], Sequence[bool]] | None = None
-    wholes: Callable[[Answers], Sequence[float]] | None = None  # what `shows` is a part of; 1 each, where not given
-
-
 def text_findings(answers: Answers, reference: Answers | None, settings: Settings) -> list[Finding]:
     """One finding for each monitor of text that has limits, `ok` ones too; against `reference` where there is one."""
-    found = [share_finding(sign, answers, reference, settings) for sign in signs(answers, reference)]
-    return [one for one in (*found, length_finding(answers, reference, settings)) if one is not None] + (
+    of_signs = (*signs(answers, reference), *settings.more)
+    shares = [share_finding(sign, answers, reference, settings) for sign in of_signs]
+    return [one for one in (*shares, length_finding(answers, reference, settings)) if one is not None] + (
         diversity_findings(answers, reference, settings)
     )
 
@@ -156,11 +158,11 @@ def share_finding(sign: Sign, answers: Answers, reference: Answers | None, setti
     clear = theirs is None or ours.value - base > settings.noise * standard_error(ours, theirs)
     reached = rising(ours.value - base, limit)
     level = reached if clear and len(flagged) >= settings.minimum_answers else "ok"
-    said = f" ({settings.reference_name}: {base:.1%})" if theirs else ""
-    said += "" if level == reached else f"; {WITHIN_NOISE}"
+    beside = f" ({settings.reference_name}: {base:.1%})" if theirs else ""
+    beside += "" if level == reached else f"; {WITHIN_NOISE}"
     return Finding(
         sign.name, ours.value, base + limit.warning, None if limit.veto is None else base + limit.veto,
-        base if theirs else None, level, f"{ours.value:.1%} {sign.says}{said}",
+        base if theirs else None, level, f"{ours.value:.1%} {sign.says}{beside}",
         examples_of(flagged, answers, reference, settings.examples),
     )
 
@@ -176,11 +178,11 @@ def _read(sign: Sign, answers: Answers) -> tuple[Ratio, list[int]]:
 
 def examples_of(rows: Sequence[int], answers: Answers, reference: Answers | None, count: int) -> tuple[Example, ...]:
     """The first `count` of the rows with different prompts, with what the reference said to the same prompt."""
-    said = dict(zip(reversed(reference.prompts), reversed(reference.responses), strict=True)) if reference else {}
+    replies = dict(zip(reversed(reference.prompts), reversed(reference.responses), strict=True)) if reference else {}
     chosen: dict[str, Example] = {}
     for row in rows:
         prompt = answers.prompts[row]
-        chosen.setdefault(prompt, Example(prompt, answers.responses[row], said.get(prompt)))
+        chosen.setdefault(prompt, Example(prompt, answers.responses[row], replies.get(prompt)))
         if len(chosen) >= count:
             break
     return tuple(chosen.values())[:count]
@@ -242,5 +244,5 @@ def _diversity_finding(
     bounds = [None if bound is None else bound * scale for bound in (limit.warning, limit.veto)]
     threshold, veto = ((None if bound is None else 1 - bound) if flip else bound for bound in bounds)
     level = falling(diverse, Limit(bounds[0], bounds[1])) if scale > 0 else "ok"
-    said = f" ({settings.reference_name}: {base:.3f})" if base is not None else ""
-    return Finding(name, number, threshold, veto, base, level, f"{label} is {number:.3f} on {size} words{said}")
+    beside = f" ({settings.reference_name}: {base:.3f})" if base is not None else ""
+    return Finding(name, number, threshold, veto, base, level, f"{label} is {number:.3f} on {size} words{beside}")

@@ -42,7 +42,7 @@ def named_prose(text: str) -> str:
         number = len(names)
         return f" {names.setdefault(signs, 'formula' + chr(ord('a') + number % 26) * (1 + number // 26))} "
 
-    named = _MATHEMATICS.sub(lambda found: name(found[0]), _CODE.sub(" code ", text))
+    named = _MATHEMATICS.sub(lambda match: name(match[0]), _CODE.sub(" code ", text))
     return "\n".join(line if is_prose(line) else f"line{number}" for number, line in enumerate(named.split("\n")))
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from models.compute import processes
-from models.compute.side_by_side import side_by_side
+from models.compute.concurrent import run_concurrently
 from models.lm.batching import device_of
 from models.lm.logprobs import in_batches, response_logprobs
 from models.ppo.settings import PpoSettings
@@ -66,4 +66,4 @@ def reference_and_values(
 
     if reference is None and isinstance(critic, SharedValue):  # one backbone, its adapter off and on
         return [reference_logprobs(), critic_values()]
-    return side_by_side([reference_logprobs, critic_values], device_of(policy))
+    return run_concurrently([reference_logprobs, critic_values], device_of(policy))

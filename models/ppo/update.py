@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from models.compute import processes
-from models.compute.side_by_side import side_by_side
+from models.compute.concurrent import run_concurrently
 from models.lm.batching import by_length, device_of
 from models.lm.logprobs import ResponseLogprobs, batch_logprobs, join
 from models.ppo.losses import PolicyLoss, ValueLoss, ppo_policy_loss, ppo_value_loss
@@ -126,7 +126,7 @@ def accumulate_gradients(
         (policy_loss.loss + settings.value_coefficient * value_loss.loss).backward()
     else:
         # In turn, the graphs of the two networks never lie in memory together; side by side they keep two cores busy.
-        policy_loss, value_loss = side_by_side([
+        policy_loss, value_loss = run_concurrently([
             lambda: learn(lambda: batch_logprobs(policy, batch, settings.temperature), policy_part, 1.0),
             lambda: learn(lambda: value(batch), value_part, settings.value_coefficient),
         ], mask.device)  # fmt: skip

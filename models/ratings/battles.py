@@ -74,11 +74,11 @@ class Battles:
 
     def opponents(self, model: str) -> list[str]:
         """Who met `model`, by name. Raises ValueError where nobody did."""
-        pairs = zip(self.first.tolist(), self.second.tolist(), strict=True)
-        met = {self.models[other] for pair in pairs for one, other in (pair, pair[::-1]) if self.models[one] == model}
-        if not met:
+        if model not in self.models:
             raise ValueError(f"{model!r} has no battles; the table has {', '.join(self.models)}")
-        return sorted(met)
+        place = self.models.index(model)
+        met = np.concatenate([self.second[self.first == place], self.first[self.second == place]])
+        return [self.models[other] for other in np.unique(met)]
 
 
 def read_battles(table: Any, *, markdown: bool = False) -> Battles:
@@ -201,8 +201,8 @@ def _value(row: Row, column: str | None, number: int) -> str:
 def _numbered(keys: Sequence[Any]) -> tuple[tuple[Any, ...], np.ndarray]:
     """The different keys, and the place of each in them."""
     place: dict[Any, int] = {}
-    numbers = np.asarray([place.setdefault(key, len(place)) for key in keys])
-    return tuple(place), numbers
+    places = np.asarray([place.setdefault(key, len(place)) for key in keys])
+    return tuple(place), places
 
 
 def _key(value: Any) -> str:
@@ -215,7 +215,7 @@ def _measured(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """`lengths`, `markdown` and `texts` of the battles."""
     lengths, marks = np.full((len(used), 2), np.nan), np.full((len(used), 2, len(MARKS)), np.nan)
-    numbers, known = np.full((len(used), 2), -1), {}
+    identities, known = np.full((len(used), 2), -1), {}
     given = next((pair for pair in LENGTHS if set(pair) <= columns), None)
     texts = next((pair for pair in RESPONSES if set(pair) <= columns), None)
     for place, (number, row) in enumerate(used):
@@ -228,7 +228,7 @@ def _measured(
                 marks[place, side] = [_total(metadata.get(f"{mark}_count_{letter}")) for mark in MARKS]
             text = response_text(row[texts[side]]) if texts and not missing_text(row.get(texts[side])) else None
             if text is not None:
-                numbers[place, side] = known.setdefault(text, len(known))
+                identities[place, side] = known.setdefault(text, len(known))
                 if np.isnan(lengths[place, side]):
                     lengths[place, side] = len(text)
                 if markdown and np.isnan(marks[place, side]).any():
@@ -237,7 +237,7 @@ def _measured(
                 lengths[place, side] = number_in(row, given[side], 0, math.inf, number)
     if empty := int((lengths == 0).sum()):
         notes.append(f"{empty} of {lengths.size} responses are empty")
-    return lengths, marks, numbers
+    return lengths, marks, identities
 
 
 def _total(counts: Any) -> float:

@@ -80,7 +80,9 @@ def covariates(battles: Battles, order_effect: bool, style: bool) -> Covariates:
 
 
 _ALIKE = "style: {name} does not differ, or differs as the models do; it is left out"
-_FIXED = "the order effect is left out: who is shown first is fixed by who plays, so it cannot be told from the strengths"
+_FIXED = (
+    "the order effect is left out: who is shown first is fixed by who plays, so it cannot be told from the strengths"
+)
 _SORTED = (
     "the order effect is left out: the winner stands {place} in {share:.0%} of {count} decided battles that were not "
     "asked in both orders, so the table is sorted by who won, or its judge sees nothing but the place"
@@ -210,7 +212,7 @@ class BradleyTerry:
 
     @cached_property
     def roots_of(self) -> np.ndarray:
-        """(models + covariates,): the roots that each model plays on, and those on which each covariate differs from 0."""
+        """(models + covariates,): the roots that each model plays on, and those where each covariate is not 0."""
         played = np.diff(sparse.csr_array(self._playing @ self._counts).indptr)
         differing = [self.roots_on(column != 0) for column in self.covariates.T]
         return np.concatenate([played, np.array(differing, dtype=played.dtype)])

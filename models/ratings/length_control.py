@@ -46,8 +46,8 @@ LARGE = (
 
 @dataclass(frozen=True)
 class Pool:
-    """What a pool of models says of the judge. `difficulty`: prompt -> the paper's gamma, log-odds with mean 0, how easily
-    the reference is beaten on it; `length_effect`: the median of the models' phi."""
+    """What a pool of models says of the judge. `difficulty`: prompt -> the paper's gamma, log-odds with mean 0: how
+    easily the reference is beaten on it; `length_effect`: the median of the models' phi."""
 
     difficulty: Mapping[str, float]
     length_effect: float
@@ -56,8 +56,8 @@ class Pool:
 @dataclass(frozen=True, eq=False)
 class LengthRegression:
     """logit P(model preferred) = theta + phi tanh(gap / std) + psi difficulty (Eq. 1, arXiv:2404.04475; theta and psi
-    stand for the differences of the two models' there). `covariates`: (pairs, 2 or 3), 1, tanh and difficulty; `pooled`:
-    the pool's effect of length, None without a pool."""
+    stand for the differences of the two models' there). `covariates`: (pairs, 2 or 3), 1, tanh and difficulty;
+    `comparable`: (pairs,), False for too short an answer; `pooled`: the pool's effect of length, None without one."""
 
     preference: np.ndarray
     covariates: np.ndarray
@@ -117,8 +117,9 @@ class LengthRegression:
         # All of it is taken away where it helped the model.
         length = self.covariates[:, 1:2] * effect
         undone = np.where(length > 0, length, self.covariates[:, 1:2] * judges)
-        at_equal_lengths = expit(self.covariates @ parameters - undone)
-        return _mean(np.where(self.comparable[:, None], at_equal_lengths, self.preference[:, None]), weights), effect, judges
+        comparable, kept = self.comparable[:, None], self.preference[:, None]
+        preferred = np.where(comparable, expit(self.covariates @ parameters - undone), kept)
+        return _mean(preferred, weights), effect, judges
 
     def _where_it_helps(self, used: np.ndarray, wins: np.ndarray, effect: np.ndarray) -> np.ndarray:
         """The effect of length, (resamples,), on the side where it helps the model, from a regression with one slope

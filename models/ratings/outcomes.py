@@ -36,10 +36,10 @@ def outcome_of(row: Row, columns: set[str], players: tuple[str, str], number: in
     if kind == "p_first":
         return number_in(row, kind, 0, 1, number)
     if kind == "winner_model_a":
-        said = [row.get(f"winner_{name}") in (1, True, "1", "True", 1.0) for name in ("model_a", "model_b", "tie")]
-        if sum(said) != 1:
+        marked = [row.get(f"winner_{name}") in (1, True, "1", "True", 1.0) for name in ("model_a", "model_b", "tie")]
+        if sum(marked) != 1:
             raise Unknown("none or several of winner_model_a, winner_model_b, winner_tie")
-        return (1.0, 0.0, 0.5)[said.index(True)]
+        return (1.0, 0.0, 0.5)[marked.index(True)]
     if kind == "winner":
         return _winner(row.get(kind), first, second)
     value = number_in(row, kind, 0, 2, number)
@@ -49,13 +49,12 @@ def outcome_of(row: Row, columns: set[str], players: tuple[str, str], number: in
 
 
 def _winner(value: Any, first: str, second: str) -> float:
-    said = None if missing(value) else player_name(value)
-    if said in (first, second):
-        return float(said == first)
-    outcome = None if said is None else WINNERS.get(said.lower())
-    if outcome is None:
+    winner = "" if missing(value) else player_name(value)
+    if winner in (first, second):
+        return float(winner == first)
+    if (outcome := WINNERS.get(winner.lower())) is None:
         raise Unknown(f"winner {value!r}")
-    named = [name for name in (first, second) if name.lower() == said.lower()]
+    named = [name for name in (first, second) if name.lower() == winner.lower()]
     if named and outcome != float(named == [first]):
         raise Unknown(f"winner {value!r}, which is a side of the table and, in capitals, the other side's {named[0]!r}")
     return outcome

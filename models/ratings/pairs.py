@@ -15,8 +15,8 @@ class Pairs:
 
     `prompt`: (pairs,) places in the battles' prompts. `root`: (pairs,) numbers from 0. `gap`: (pairs,) the model's
     length minus the other's, nan where unknown; `too_short`: (pairs,) whether the model's answer is under a tenth as
-    long as the other's. `both_orders`: (pairs,) whether each of the two was shown first at least once. `again`: how many
-    were judged more than once in one order.
+    long as the other's. `both_orders`: (pairs,) whether each of the two was shown first at least once. `again`: how
+    many were judged more than once in one order.
     """
 
     preference: np.ndarray

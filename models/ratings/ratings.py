@@ -153,8 +153,8 @@ def _notes(battles: Battles, groups: np.ndarray, full: Fitted) -> list[str]:
     same = np.unique(np.stack([battles.prompt, battles.first, battles.second]), axis=1).shape[1]
     if again := len(battles.first) - same:
         notes.append(
-            f"{again} of {len(battles.first)} battles repeat the models, order and prompt of another: each counts here, "
-            "their mean once in plumb winrate where the answers are the same"
+            f"{again} of {len(battles.first)} battles repeat the models, order and prompt of another: each counts "
+            "here, their mean once in plumb winrate where the answers are the same"
         )
     if battles.roots < 2:
         notes.append("all battles belong to one prompt (or root): no intervals and no ranks, which are over prompts")

@@ -14,7 +14,7 @@ from models.ratings.battles import Battles, read_battles
 from models.ratings.length_control import LARGE, LARGEST_LENGTH_EFFECT, TOO_LARGE, LengthRegression, Pool
 from models.ratings.pairs import Pairs, pairs_of
 from models.statistics.bootstrap import Bootstrap, Estimate, draws, estimates
-from models.statistics.clusters import Clusters, exact_interval, mean_interval
+from models.statistics.intervals import RATE, Clusters, exact_interval
 
 RESAMPLES = Bootstrap(resamples=1000)
 LEAST_ROOTS = 2  # on which the model's answers are as long as the other's or longer, and as short or shorter
@@ -26,7 +26,7 @@ class WinRate:
 
     `length_controlled` (the authors') and `length_adjusted` (ours) are None where lengths are unknown, and where no
     answers are equally long or cross. `length_effect`: the paper's phi, log-odds for an answer that is longer by many
-    standard deviations of the difference. `pairs`: answers compared, orders and judges averaged. `notes`: one line each.
+    standard deviations of the difference. `pairs`: answers compared, orders and judges averaged. `notes`: a line each.
     """
 
     model: str
@@ -50,8 +50,8 @@ def win_rate(
     """Raw, length-controlled and length-adjusted win rate of `model` against `against`.
 
     Args:
-        table: judged answers in any form that `models.ratings.battles.read_battles` takes, or its result; preferences may
-            be probabilities. Lengths come from the answers or from columns of lengths.
+        table: judged answers in any form that `models.ratings.battles.read_battles` takes, or its result; preferences
+            may be probabilities. Lengths come from the answers or from columns of lengths.
         pool: `fit_pool` of many models; without it the prompts' difficulty is left out, and `notes` says so.
 
     Raises:
@@ -94,11 +94,11 @@ def _outside_the_data(pairs: Pairs, model: str, against: str) -> str | None:
 
 
 def _raw(pairs: Pairs, confidence: float) -> Estimate:
-    """The mean preference, with the interval by root that every rate has (`models.statistics.clusters`)."""
+    """The mean preference, with the interval by root that every rate has (`models.statistics.intervals`)."""
     clusters = Clusters.of(pairs.preference, pairs.root)
     if pairs.roots < 2:
         return Estimate(clusters.mean)
-    interval = mean_interval(clusters, confidence, (0.0, 1.0))
+    interval = clusters.interval(confidence, RATE)
     return Estimate(interval.mean, interval.low, interval.high, clusters.standard_error)
 
 
@@ -107,7 +107,9 @@ def _at_equal_lengths(
 ) -> tuple[Estimate, Estimate, float]:
     """The length-controlled and the length-adjusted rate, and the effect of length; adds to `notes`."""
     if regression.separated:
-        notes.append("ANY RATE AT EQUAL LENGTHS FITS: lengths alone tell the wins from the losses; intervals are 0 to 1")
+        notes.append(
+            "ANY RATE AT EQUAL LENGTHS FITS: lengths alone tell the wins from the losses; intervals are 0 to 1"
+        )
     *values, effect, judges = (float(column[0]) for column in regression.rates(np.ones((len(pairs.root), 1))))
     if regression.pooled is None and abs(effect) > LARGEST_LENGTH_EFFECT:
         notes.append((TOO_LARGE if abs(judges) < abs(effect) else LARGE).format(effect=effect))

@@ -59,10 +59,10 @@ def load() -> list[dict[str, Any]]:
     Raises ValueError where they are not those whose hash stands in the code.
     """
     content = LABELLED.read_bytes()
-    if (found := hashlib.sha256(content).hexdigest()) != SHA256:
+    if (actual := hashlib.sha256(content).hexdigest()) != SHA256:
         raise ValueError(
-            f"{LABELLED.name} has sha256 {found}, {Path(__file__).name} says {SHA256}; restore the file, or set SHA256 "
-            "to the one found"
+            f"{LABELLED.name} has sha256 {actual}, {Path(__file__).name} says {SHA256}; restore the file, or set "
+            "SHA256 to the one found"
         )
     return [json.loads(line) for line in content.decode().split("\n") if line]
 

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from sklearn.metrics import accuracy_score, precision_score, recall_score
 
 from models.refusal import refuses
 from models.refusal.classifier import fit, load
@@ -40,38 +41,30 @@ def read(file: Path) -> tuple[list[str], list[bool]]:
 def held_out() -> tuple[list[str], list[bool], np.ndarray]:
     """The labelled responses, their labels, and what a classifier of all other manners says."""
     rows = load()
-    found = np.zeros(len(rows), dtype=bool)
+    predicted = np.zeros(len(rows), dtype=bool)
     for style in sorted({row["style"] for row in rows}):
         own = [place for place, row in enumerate(rows) if row["style"] == style]
         fitted = fit([row for row in rows if row["style"] != style])
-        found[own] = fitted.probabilities([rows[place]["response"] for place in own]) >= 0.5
-    return [row["response"] for row in rows], [row["refuses"] for row in rows], found
+        predicted[own] = fitted.probabilities([rows[place]["response"] for place in own]) >= 0.5
+    return [row["response"] for row in rows], [row["refuses"] for row in rows], predicted
 
 
-def line(name: str, truth: Sequence[bool], found: Sequence[bool]) -> str:
-    """One line of the table: how often `found` is right, which refusals it finds, and how many of its own are some."""
-    truth, found = np.asarray(truth), np.asarray(found)
-    both = (truth & found).sum()
-    right, recall, precision = (truth == found).mean(), both / truth.sum(), both / found.sum()
+def line(name: str, truth: Sequence[bool], predicted: Sequence[bool]) -> str:
+    """One line of the table: how many answers are read rightly, and recall and precision of refusals."""
+    right, recall, precision = (of(truth, predicted) for of in (accuracy_score, recall_score, precision_score))
     return f"{name:<48} {len(truth):5} answers: right {right:.4f}, recall {recall:.3f}, precision {precision:.3f}"
 
 
 def main(files: Sequence[str]) -> None:
     """Prints a line for each file and for all together, beside a list of phrases."""
-    truth: list[bool] = []
-    found: list[bool] = []
-    phrases: list[bool] = []
-    if not files:
-        responses, truth, found = held_out()
-        phrases = [matches_phrase(response) for response in responses]
+    responses, truth, predicted = ([], [], []) if files else held_out()
     for file in map(Path, files):
-        responses, labels = read(file)
-        said = [refuses(response) for response in responses]
-        print(line(file.stem, labels, said))
-        truth, found = truth + labels, found + said
-        phrases += [matches_phrase(response) for response in responses]
-    print(line("all", truth, found))
-    print(line("a list of phrases", truth, phrases))
+        of_file, labels = read(file)
+        read_as = [refuses(response) for response in of_file]
+        print(line(file.stem, labels, read_as))
+        responses, truth, predicted = responses + of_file, truth + labels, predicted + read_as
+    print(line("all", truth, predicted))
+    print(line("a list of phrases", truth, [matches_phrase(response) for response in responses]))
 
 
 if __name__ == "__main__":

@@ -61,11 +61,11 @@ def sentences(response: str) -> list[Sentence]:
     for match in voiced + (speakers if len(speakers) >= _SPEAKERS else []):
         mask[match.start() : match.end()] = b"\1" * (match.end() - match.start())
     blanked = _QUOTED.sub(lambda match: match[0][0] + "x" * (len(match[0]) - 2) + match[0][-1], text)
-    found = [_sentence(match, blanked, mask) for match in _SENTENCE.finditer(blanked)]
-    return [one for one in found if one.words]
+    parts = [_sentence(match, mask) for match in _SENTENCE.finditer(blanked)]
+    return [sentence for sentence in parts if sentence.words]
 
 
-def _sentence(match: re.Match[str], text: str, voiced: bytearray) -> Sentence:
+def _sentence(match: re.Match[str], voiced: bytearray) -> Sentence:
     start, end = match.span()
     item = _ITEM.match(match[0])
     body = match[0][item.end() :] if item else match[0]

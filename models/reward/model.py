@@ -67,8 +67,8 @@ def reward_class(config_class: type[PreTrainedConfig]) -> type[PreTrainedModel]:
         return known
     causal = MODEL_FOR_CAUSAL_LM_MAPPING.get(config_class, None)
     if causal is None:
-        raise ValueError(f"{config_class.__name__} belongs to no causal language model, so no reward model can be made of"
-                         " it; set model.path to a causal LM directory (GPT, Llama, Qwen …)")
+        raise ValueError(f"{config_class.__name__} belongs to no causal language model, so no reward model can be made "
+                         "of it; set model.path to a causal LM directory (GPT, Llama, Qwen …)")
     family = [parent for parent in causal.__mro__ if issubclass(parent, PreTrainedModel)][-2]  # CoherePreTrainedModel
     name = re.sub("(ForCausalLM|LMHeadModel)$", "", causal.__name__) + "ForSequenceClassification"
     # Of the family's module: in a class of outside code, transformers leaves buffers that no file holds unset when it

@@ -44,8 +44,8 @@ def bag_of_words_accuracy(train: Sequence[Pair], heldout: Sequence[Pair]) -> flo
         value = np.logaddexp(0, -margins).sum() + RIDGE * weights @ weights / 2
         return value, -(design.T @ expit(-margins)) + RIDGE * weights
 
-    found = optimize.minimize(loss, np.zeros(len(places)), jac=True, method="L-BFGS-B", options={"maxiter": 500}).x
-    return accuracy(np.round(_count_gaps(heldout, places) @ found, 9))
+    weights = optimize.minimize(loss, np.zeros(len(places)), jac=True, method="L-BFGS-B", options={"maxiter": 500}).x
+    return accuracy(np.round(_count_gaps(heldout, places) @ weights, 9))
 
 
 def _counts(text: str) -> Counter[str]:

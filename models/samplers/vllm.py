@@ -68,7 +68,7 @@ class VllmSampler:
                 max_model_len=max(len(prompt.ids) for prompt, _ in rows) + settings.max_new_tokens,
                 max_num_seqs=self.rows_per_batch,
             )
-            asked = [
+            requests = [
                 vllm.SamplingParams(
                     temperature=settings.temperature,
                     max_tokens=settings.max_new_tokens,
@@ -79,7 +79,7 @@ class VllmSampler:
                 for prompt, index in rows
             ]
             inputs = [{"prompt_token_ids": list(prompt.ids)} for prompt, _ in rows]
-            outputs = engine.generate(inputs, asked, use_tqdm=False)
+            outputs = engine.generate(inputs, requests, use_tqdm=False)
             tokens = [list(output.outputs[0].token_ids) for output in outputs]
         del engine
         if torch.cuda.is_available():

@@ -89,7 +89,8 @@ def _derivatives(
 def _row_products(rows: sparse.csr_array) -> sparse.csr_array:
     """(parameters * parameters, rows): products of a row's covariates, at their place in the upper triangle."""
     entries, size = rows.tocoo(), rows.shape[1]
-    of_row = sparse.csr_array((np.ones(entries.nnz), (np.arange(entries.nnz), entries.row)), (entries.nnz, rows.shape[0]))
+    shape = (entries.nnz, rows.shape[0])
+    of_row = sparse.csr_array((np.ones(entries.nnz), (np.arange(entries.nnz), entries.row)), shape)
     left, right = (of_row @ of_row.T).nonzero()
     left, right = (side[entries.col[left] <= entries.col[right]] for side in (left, right))
     places = entries.col[left].astype(np.int64) * size + entries.col[right]

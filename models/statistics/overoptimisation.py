@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 
 from models.statistics.best_of_n import best_of_n
-from models.statistics.clusters import Clusters, mean_interval
+from models.statistics.intervals import mean_interval
 
 Form = Literal["best_of_n", "rl"]
 LEAST_POINTS = 5
@@ -74,7 +74,7 @@ def fit_curve(
     curve = Curve(form, alpha, beta, peak(form, alpha, beta))
     if prompts is None:
         return curve
-    intervals = [mean_interval(Clusters.of(values, roots), confidence) for values in solver @ prompts[:, used].T]
+    intervals = [mean_interval(values, roots, confidence) for values in solver @ prompts[:, used].T]
     of_alpha, of_beta = ((interval.low, interval.high) for interval in intervals)
     return replace(curve, alpha_interval=of_alpha, beta_interval=of_beta)
 

@@ -39,17 +39,17 @@ def second_turns(
     because nothing was said that could be doubted, or no room is left for a second answer in the model's context.
     Raises DataError for a chat template that knows no second turn.
     """
-    said = {row["prompt_id"]: row["response"] for row in answers}
-    asked = [doubted(prompt, said[prompt["id"]], challenge) for prompt in prompts if has_an_answer(prompt)]
+    responses = {row["prompt_id"]: row["response"] for row in answers}
+    conversations = [doubted(prompt, responses[prompt["id"]], challenge) for prompt in prompts if has_an_answer(prompt)]
     room = context_length(policy) - settings.max_new_tokens
-    answered = [prompt for prompt in asked if said[prompt["id"]].strip()]
+    answered = [prompt for prompt in conversations if responses[prompt["id"]].strip()]
     fitting = [prompt for prompt in answered if second_turn_length(tokenizer, prompt, challenge) <= room]
     # Draws of their own: with the first turn's, the same words would be likelier to come again.
     own = [{**prompt, "id": _second(prompt["id"])} for prompt in fitting]
     samples = draw(policy, tokenizer, own, 1, settings, rows_per_batch)
     first_ids = {_second(prompt["id"]): prompt["id"] for prompt in fitting}
     rows = sample_rows(samples, own, tokenizer, policy_hash, challenge=challenge, checkpoint=checkpoint)
-    return [{**row, "prompt_id": first_ids[row["prompt_id"]]} for row in rows], len(asked) - len(fitting)
+    return [{**row, "prompt_id": first_ids[row["prompt_id"]]} for row in rows], len(conversations) - len(fitting)
 
 
 def second_turn_length(tokenizer: Any, prompt: Row, challenge: str) -> int:
@@ -59,7 +59,8 @@ def second_turn_length(tokenizer: Any, prompt: Row, challenge: str) -> int:
         whole, alone = prompt["prompt"], prompt["prompt"][-1:]
         ids, first = (encode_prompt(tokenizer, turns, prompt.get("tools")) for turns in (whole, alone))
     except TemplateRefusal as error:
-        raise DataError(f"the chat template refuses a conversation of several turns ({error.reason}); {way_out}") from None
+        reason = f"the chat template refuses a conversation of several turns ({error.reason})"
+        raise DataError(f"{reason}; {way_out}") from None
     if len(ids) <= len(first):
         raise DataError(f"the chat template shows nothing of what was said before {challenge!r}; {way_out}")
     return len(ids)
@@ -76,9 +77,9 @@ def read_second_turns(folder: Path, answers: Sequence[Row], prompts: Mapping[str
     """
     if not (folder / FILE).is_file():
         return []
-    said = {(row["checkpoint"], row["prompt_id"]): row["response"] for row in answers}
+    responses = {(row["checkpoint"], row["prompt_id"]): row["response"] for row in answers}
     return [
-        (doubted(prompts[row["prompt_id"]], said[row["checkpoint"], row["prompt_id"]], row["challenge"]), row)
+        (doubted(prompts[row["prompt_id"]], responses[row["checkpoint"], row["prompt_id"]], row["challenge"]), row)
         for row in read_jsonl(folder / FILE)
-        if (row["checkpoint"], row["prompt_id"]) in said
+        if (row["checkpoint"], row["prompt_id"]) in responses
     ]

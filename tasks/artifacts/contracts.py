@@ -16,8 +16,8 @@ from tasks.config.shared import ContractsConfig
 Document = Mapping[str, Any]
 DOCUMENTS = ("evaluate", "judge", "reward", "ppo")  # the metrics files that `check` reads
 GROUND = {  # selected method -> the stages that its candidate stands on
-    "dpo": ("sft", "compare", "dpo and ppo"),
-    "ppo": ("sft", "compare", "reward", "ppo", "dpo and ppo"),
+    "dpo": ("sft", "compare", "dpo"),
+    "ppo": ("sft", "compare", "reward", "ppo"),
 }
 
 
@@ -32,25 +32,28 @@ class Contract:
     sentence: str
 
 
-def check(cfg: ContractsConfig, documents: Mapping[str, Document]) -> list[Contract]:
-    """The contracts of the documents that are there, by name of the metrics file, in the graph's order."""
-    found: list[Contract] = []
+def check(cfg: ContractsConfig, documents: Mapping[str, Document], method: str | None) -> list[Contract]:
+    """The contracts of the documents that are there, by name of the metrics file, in the graph's order.
+
+    `method`: the candidate's; None before one is selected.
+    """
+    contracts: list[Contract] = []
     if "evaluate" in documents:
-        found.append(sft_beats_base(documents["evaluate"]))
+        contracts.append(sft_beats_base(documents["evaluate"]))
     if "judge" in documents:
-        found.append(judge_beats_longest(documents["judge"]))
+        contracts.append(judge_beats_longest(documents["judge"]))
     if "reward" in documents:
-        found += reward_beats_baselines(documents["reward"])
+        contracts += reward_beats_baselines(documents["reward"])
     if "ppo" in documents:
-        found.append(ppo_starts_at_sft(documents["ppo"], cfg.kl_at_start))
+        contracts.append(ppo_starts_at_sft(documents["ppo"], cfg.kl_at_start))
     if "evaluate" in documents:
-        found.append(training_reaches_best_of_n(documents["evaluate"], cfg.single_sample_share))
-    return found
+        contracts.append(training_reaches_best_of_n(documents["evaluate"], cfg.single_sample_share, method))
+    return contracts
 
 
 def under(contracts: Sequence[Contract], method: str) -> list[Contract]:
     """Those that a candidate of `method` stands on: a DPO candidate has not met the reward model, say."""
-    return [contract for contract in contracts if contract.stage in GROUND[method]]
+    return [contract for contract in contracts if contract.stage in GROUND.get(method, ("sft", "compare", method))]
 
 
 def broken(contracts: Sequence[Contract]) -> Contract | None:
@@ -78,8 +81,8 @@ def sft_beats_base(evaluation: Document) -> Contract:
     if base is None:
         return contract(None, "the base did not answer")
     gain, low, high = -base["difference"], -base["ci_high"], -base["ci_low"]
-    said = f"gold {gain:+.3f} [{low:+.3f}, {high:+.3f}] above the base"
-    return contract(low > 0, said)
+    sentence = f"gold {gain:+.3f} [{low:+.3f}, {high:+.3f}] above the base"
+    return contract(low > 0, sentence)
 
 
 def judge_beats_longest(card: Document) -> Contract:
@@ -93,15 +96,19 @@ def judge_beats_longest(card: Document) -> Contract:
     if labels["ci_low"] is None:
         return contract(None, "all judged pairs belong to one root, which says nothing of others")
     theirs = max(longest["value"], 1 - longest["value"])  # pairs of one length are half right either way
-    said = (
+    sentence = (
         f"labels agree with gold in {labels['value']:.1%} [{labels['ci_low']:.1%}, {labels['ci_high']:.1%}] of pairs, "
         f"the {'longest' if theirs == longest['value'] else 'shortest'} in {theirs:.1%}"
     )
-    return contract(labels["ci_low"] > theirs, said)
+    return contract(labels["ci_low"] > theirs, sentence)
 
 
 def reward_beats_baselines(metrics: Document) -> Iterator[Contract]:
-    """The reward model must order held-out pairs better than length alone and than counted words do."""
+    """The reward model must order held-out pairs better than length alone and than counted words do.
+
+    By the shares themselves: hearth's 207 held-out pairs are of 18 roots, and by root the reward model is ahead of words
+    by +0.034 [-0.159, +0.214]; a rule on that interval could tell nothing.
+    """
     for baseline, what in (("length", "length alone"), ("words", "a bag of words")):
         contract = partial(Contract, f"reward_beats_{baseline}", "reward", f"the reward model beats {what}")
         ours, theirs = metrics.get("accuracy"), metrics.get(f"accuracy_of_{baseline}")
@@ -121,13 +128,16 @@ def ppo_starts_at_sft(metrics: Document, tolerance: float) -> Contract:
     return contract(abs(kl) <= tolerance, f"{kl:.2g} nats per response in the first rollout")
 
 
-def training_reaches_best_of_n(evaluation: Document, share: float) -> Contract:
-    """One sample of a trained policy must reach `share` of best-of-n's gain: the same preferences, found by search."""
-    name = f"one sample of DPO or PPO reaches {share:.0%} of best-of-{evaluation['n']}'s gain"
-    contract = partial(Contract, "training_reaches_best_of_n", "dpo and ppo", name)
+def training_reaches_best_of_n(evaluation: Document, share: float, method: str | None) -> Contract:
+    """One sample of the candidate's method, from any of its checkpoints, must reach `share` of best-of-n's gain: the same
+    preferences, found by search. Before there is a candidate (`method` None) any method may reach it."""
+    methods = (method,) if method else tuple(GROUND)
+    named = " or ".join(map(str.upper, methods))
+    name = f"one sample of {named} reaches {share:.0%} of best-of-{evaluation['n']}'s gain"
+    contract = partial(Contract, "training_reaches_best_of_n", " and ".join(methods), name)
     versus = evaluation["versus_sft"]
     search = versus.get("best_of_n", {}).get("difference")
-    trained = {name: versus[name]["difference"] for name in versus if name.partition(" ")[0] in ("dpo", "ppo")}
+    trained = {name: versus[name]["difference"] for name in versus if name.partition(" ")[0] in methods}
     if search is None or not trained:
         return contract(None, "best-of-n or the trained policies did not answer")
     if versus["best_of_n"]["ci_low"] <= 0:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
 from typing import Callable
+
+from tasks.common.rows import appears_whole
 
 SELECTION_FILE = "selection.json"  # which of them select chose
 FINAL = "final"  # the name of the policy that training ended with, beside those of its snapshots
@@ -19,12 +20,8 @@ def snapshot_steps(steps: int, count: int) -> set[int]:
 
 def keep_snapshot(checkpoints: Path, step: int, write: Callable[[Path], None]) -> None:
     """Write one policy snapshot whole or not at all."""
-    final = checkpoints / SNAPSHOTS_FOLDER / f"step-{step}"
-    partial = final.with_name(f".{final.name}")
-    shutil.rmtree(partial, ignore_errors=True)
-    write(partial)
-    shutil.rmtree(final, ignore_errors=True)
-    os.replace(partial, final)
+    with appears_whole(checkpoints / SNAPSHOTS_FOLDER / f"step-{step}") as partial:
+        write(partial)
 
 
 def collect_snapshots(checkpoints: Path, out: Path) -> None:

@@ -7,10 +7,10 @@ import math
 from typing import Mapping, Sequence
 
 
-def finite_metrics(numbers: Mapping[str, float]) -> dict[str, float]:
+def finite_metrics(metrics: Mapping[str, float]) -> dict[str, float]:
     """Round to what reproduces and reads well; a NaN is an error of ours."""
-    assert all(math.isfinite(value) for value in numbers.values()), json.dumps(dict(numbers))
-    return {key: float(f"{value:.8g}") for key, value in numbers.items()}
+    assert all(math.isfinite(value) for value in metrics.values()), json.dumps(dict(metrics))
+    return {key: float(f"{value:.8g}") for key, value in metrics.items()}
 
 
 def mean(values: Sequence[float]) -> float:

@@ -5,12 +5,12 @@ Refused is a key that stands twice, where PyYAML takes the last, and what DVC re
 
 from __future__ import annotations
 
-from typing import Any, Iterator
+from typing import Any
 
 import yaml
 
 from tasks.common.errors import ConfigError
-from tasks.common.yaml_versions import two_readings
+from tasks.common.yaml_versions import nodes, two_readings
 
 
 def parse_yaml(text: str, source: str) -> Any:
@@ -23,10 +23,11 @@ def parse_yaml(text: str, source: str) -> Any:
         root = loader.get_single_node()
         if root is None:
             return None
-        for mapping in _mappings(root, set()):
-            _refuse_repeated_keys(mapping)
-        for found in two_readings(root):
-            raise ConfigError(f"{source}, line {found.line}: {found}")
+        for _, node in nodes(root, (), set()):
+            if isinstance(node, yaml.MappingNode):
+                _refuse_repeated_keys(node)
+        for reading in two_readings(root):
+            raise ConfigError(f"{source}, line {reading.line}: {reading}")
         return loader.construct_document(root)
     except ConfigError:
         raise
@@ -38,18 +39,6 @@ def _problem(error: yaml.YAMLError | ValueError) -> str:
     problem, mark = getattr(error, "problem", None), getattr(error, "problem_mark", None)
     text = " ".join(str(problem or error).split())
     return f"line {mark.line + 1}, column {mark.column + 1}: {text}" if mark else text
-
-
-def _mappings(node: yaml.Node, seen: set[int]) -> Iterator[yaml.MappingNode]:
-    """All mappings at or below a node; one that several aliases name comes once."""
-    if isinstance(node, yaml.ScalarNode) or id(node) in seen:
-        return
-    seen.add(id(node))
-    if isinstance(node, yaml.MappingNode):
-        yield node
-    for child in node.value:
-        for part in child if isinstance(child, tuple) else (child,):
-            yield from _mappings(part, seen)
 
 
 def _refuse_repeated_keys(mapping: yaml.MappingNode) -> None:

@@ -1,4 +1,4 @@
-"""Rows on disk: JSONL in and out, one object a line.
+"""Rows on disk: JSONL in and out, one object a line; and files that appear whole.
 
 A line ends with a newline and nothing else. `str.splitlines` cuts at U+2028, U+2029, U+0085 and some control characters
 too, which stand in texts as they are: never use it on what a file holds.
@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -73,3 +75,17 @@ def write_jsonl(path: Path, rows: Iterable[Row]) -> None:
     with open(path, "w", encoding="utf-8") as file:
         for row in rows:
             file.write(json.dumps(row, ensure_ascii=False, sort_keys=True, allow_nan=False) + "\n")
+
+
+@contextmanager
+def appears_whole(path: Path) -> Iterator[Path]:
+    """Where to write what takes the place of `path` when the block ends without an error.
+
+    `path` may be a link into a cache, so it is replaced and never written into.
+    """
+    partial = path.with_name(f".{path.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    yield partial
+    if path.is_dir():
+        shutil.rmtree(path)
+    os.replace(partial, path)

@@ -39,8 +39,9 @@ class TwoReadings:
 def two_readings(root: yaml.Node) -> Iterator[TwoReadings]:
     """The scalars at or below `root`, keys among them, that the two read differently, in their order."""
     loader, newer = yaml.SafeLoader(""), _reader()
-    for key, node in _scalars(root, (), set()):
-        if node.style is None and node.tag == loader.resolve(yaml.ScalarNode, node.value, (True, False)):
+    for key, node in nodes(root, (), set()):
+        plain = isinstance(node, yaml.ScalarNode) and node.style is None
+        if plain and node.tag == loader.resolve(yaml.ScalarNode, node.value, (True, False)):
             readings = _reading(loader.construct_object, node), _reading(newer, node)
             if not _same(*readings):
                 yield TwoReadings(".".join(key), node.start_mark.line + 1, node.value, *readings)
@@ -73,22 +74,24 @@ def _same(one: Any, other: Any) -> bool:
     return type(one) is type(other) and (one == other or one != one and other != other)
 
 
-def _scalars(node: yaml.Node, key: Key, seen: set[int]) -> Iterator[tuple[Key, yaml.ScalarNode]]:
-    """(dotted key, node) of each scalar; what several aliases name comes once."""
-    if isinstance(node, yaml.ScalarNode):
-        yield key, node
-        return
-    if id(node) in seen:
-        return
-    seen.add(id(node))
+def nodes(node: yaml.Node, key: Key, seen: set[int]) -> Iterator[tuple[Key, yaml.Node]]:
+    """(dotted key, node) of all nodes at or below one, in their order; what several aliases name comes once.
+
+    seen: ids of those that have come.
+    """
+    if not isinstance(node, yaml.ScalarNode):
+        if id(node) in seen:
+            return
+        seen.add(id(node))
+    yield key, node
     if isinstance(node, yaml.SequenceNode):
         for number, item in enumerate(node.value):
-            yield from _scalars(item, (*key, str(number)), seen)
-        return
-    for name, value in node.value:
-        below = (*key, str(name.value) if isinstance(name, yaml.ScalarNode) else "?")
-        yield from _scalars(name, below, seen)
-        yield from _scalars(value, below, seen)
+            yield from nodes(item, (*key, str(number)), seen)
+    elif isinstance(node, yaml.MappingNode):
+        for name, value in node.value:
+            below = (*key, str(name.value) if isinstance(name, yaml.ScalarNode) else "?")
+            yield from nodes(name, below, seen)
+            yield from nodes(value, below, seen)
 
 
 def _written(value: Any, text: str) -> str:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from tasks.config.shared import Positive, PositiveFloat, Rate, Section
+from tasks.config.shared import Extensible, Positive, PositiveFloat, Rate, Registry, Section
 
 SPLITS = ("pretrain", "sft", "compare", "rl", "select", "gate", "preferences", "gold")
 CATEGORIES = ("instruction", "safety", "creative", "reasoning")
@@ -59,8 +59,8 @@ def _known_columns(columns: dict[str, str | list[str] | None]) -> dict[str, str 
     return columns
 
 
-# Our field -> the file's column, a path such as `completions.response`, or a column for each answer; null leaves a column
-# out. `form` names one of tasks/data/forms.py, `marks` one of tasks/data/marks.py.
+# Our field -> the file's column, a path such as `completions.response`, or a column for each answer; null leaves a
+# column out. `form` names one of tasks/data/forms.py, `marks` one of tasks/data/marks.py.
 ColumnMap = Annotated[dict[str, str | list[str] | None], AfterValidator(_known_columns)]
 
 
@@ -78,7 +78,10 @@ class PairsConfig(Section):
     minimum_gap: PositiveFloat
 
 
-class DataConfig(Section):
+FORMS = Registry("data form", "plumbline.forms", "tasks.data.forms:BY_NAME")
+
+
+class DataConfig(Extensible):
     path: str
     demonstrations: str
     prompts: str | None
@@ -89,6 +92,10 @@ class DataConfig(Section):
     max_characters: Positive | None
     near_repeats: NearRepeatsConfig
     splits: SplitShares
+
+    def packages(self) -> dict[str, str]:
+        columns = self.columns.model_dump().values()
+        return FORMS.packages(one["form"] for one in columns if one and "form" in one)
 
 
 class PrepareConfig(Section):

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated
 
-from pydantic import model_validator
+from pydantic import AfterValidator, model_validator
 
-from tasks.config.shared import NonNegative, NonNegativeFloat, Positive, RuntimeConfig, Section
+from tasks.config.shared import Extensible, NonNegative, NonNegativeFloat, Positive, Registry, RuntimeConfig, Section
 
-Monitor = Literal[
+MONITORS = Registry("monitor", "plumbline.monitors", dict.fromkeys((
     "praise", "padding", "over_caution", "length", "loops", "one_answer", "truncation", "distinct", "adjusted_distinct",
     "self_bleu", "kl", "perplexity", "length_reward", "proxy_gold_gap", "displacement",
-]
+)))  # fmt: skip
 FALLING = ("distinct", "adjusted_distinct", "self_bleu")  # limits of diversity: lower is worse
 
 
@@ -29,7 +29,7 @@ class LimitsConfig(Section):
     relative: LimitConfig | None
 
 
-class MonitorsConfig(Section):
+class MonitorsConfig(Extensible):
     runtime: RuntimeConfig
     noise: NonNegativeFloat
     minimum_answers: Positive
@@ -39,7 +39,10 @@ class MonitorsConfig(Section):
     vocabulary: Positive
     demonstrations: Positive
     rows_per_batch: Positive
-    limits: dict[Monitor, LimitsConfig]
+    limits: Annotated[dict[str, LimitsConfig], AfterValidator(MONITORS.checked)]
+
+    def packages(self) -> dict[str, str]:
+        return MONITORS.packages(self.limits)
 
     @model_validator(mode="after")
     def _a_veto_lies_beyond_its_warning(self) -> "MonitorsConfig":

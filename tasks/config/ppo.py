@@ -36,8 +36,7 @@ SIGNALS = Registry("reward signal", "plumbline.rewards", {
 })  # fmt: skip
 
 
-def _known_signals(weights: dict[str, float]) -> dict[str, float]:
-    SIGNALS.packages(weights)
+def _the_critic_has_its_start(weights: dict[str, float]) -> dict[str, float]:
     if weights.get("reward_model", 0.0) <= 0:
         raise ValueError("the weight of reward_model must be above 0: the critic starts from it")
     return weights
@@ -56,7 +55,7 @@ class PpoConfig(Extensible):
     rows_per_batch: Positive
     rows_per_backward: Positive | None
     # What is maximised: the weighted sum of signals, each scaled to mean 0 and deviation 1 first; 0 leaves one out.
-    rewards: Annotated[dict[str, float], AfterValidator(_known_signals)]
+    rewards: Annotated[dict[str, float], AfterValidator(SIGNALS.checked), AfterValidator(_the_critic_has_its_start)]
     value_backbone: Literal["own", "shared"]
     kl_coefficient: NonNegativeFloat
     kl_target: PositiveFloat | None

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from inspect import get_annotations
+from typing import Any
+
 from tasks.config.answers import AnswersConfig
 from tasks.config.best_of_n import BestOfNConfig
 from tasks.config.compare import CompareConfig
@@ -28,7 +32,15 @@ from tasks.config.service import (
     TrackingConfig,
 )
 from tasks.config.sft import SftConfig
-from tasks.config.shared import ContractsConfig, RuntimeConfig, Section, ServingConfig
+from tasks.config.shared import (
+    STAGES_OF_OTHERS,
+    ContractsConfig,
+    RuntimeConfig,
+    Section,
+    ServingConfig,
+    is_here,
+    resolved,
+)
 
 SHARED: dict[str, type[Section]] = {
     "runtime": RuntimeConfig,
@@ -64,13 +76,23 @@ STAGES: dict[str, type[Section]] = {
 }
 
 
+def stage_function(stage: str) -> Callable[..., Any]:
+    """The function of a stage. Raises ValueError for one that is neither ours nor registered."""
+    return resolved(f"tasks.{stage}:{stage}") if is_here(stage) else STAGES_OF_OTHERS[stage]
+
+
+def config_type(stage: str) -> type[Section]:
+    """The type of a stage's params: of one that is not listed here, what its function says of `cfg`."""
+    return STAGES.get(stage) or get_annotations(stage_function(stage), eval_str=True)["cfg"]
+
+
 def shared_sections(stage: str) -> list[str]:
     """The shared sections that a stage's config names."""
-    return [name for name in STAGES[stage].model_fields if name in SHARED]
+    return [name for name in config_type(stage).model_fields if name in SHARED]
 
 
 def own_fields(stage: str) -> list[str]:
-    return [name for name in STAGES[stage].model_fields if name not in SHARED]
+    return [name for name in config_type(stage).model_fields if name not in SHARED]
 
 
 def sections(stage: str) -> list[str]:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -37,12 +38,24 @@ class Section(BaseModel):
 
 @dataclass(frozen=True)
 class Registry:
-    """`what` is one of its things in words, `group` that of the entry points. A text in `ours` (module:object) names
-    what is imported only when it is wanted."""
+    """What params name and other packages add to: ours in a table, theirs by entry points (docs/extending.md).
+
+    `what` is one of its things in words. A text in place of the table or of a thing (module:object) names what is
+    imported only when it is wanted.
+    """
 
     what: str
     group: str
-    ours: Mapping[str, Any]
+    table: Mapping[str, Any] | str
+
+    @property
+    def ours(self) -> Mapping[str, Any]:
+        return resolved(self.table)
+
+    def checked(self, settings: Any) -> Any:
+        """A mapping by the names of such things, as it is. Raises as `outside` does."""
+        self.packages(settings)
+        return settings
 
     def __getitem__(self, name: str) -> Any:
         """What is registered under a name. Raises ValueError for an unknown one, and where it cannot be imported."""
@@ -52,8 +65,12 @@ class Registry:
         try:
             return entry.load()
         except (ImportError, AttributeError) as error:
-            raise ValueError(f"{self.what} {name!r} ({entry.value} of {entry.dist.name} {entry.dist.version}) cannot be "
-                             f"imported: {error}; correct the package's entry point, or install what it needs") from error
+            what = f"{self.what} {name!r} ({entry.value} of {entry.dist.name} {entry.dist.version})"
+            raise ValueError(f"{what} cannot be imported: {error}; correct the package's entry point, or install what "
+                             "it needs") from error
+
+    def has(self, name: str) -> bool:
+        return name in self.ours or name in entry_points(group=self.group).names
 
     def outside(self, name: str) -> EntryPoint:
         """The entry point of an installed package. Raises ValueError where none has the name, or several."""
@@ -71,6 +88,14 @@ class Registry:
         """The packages that register these names, with their versions; ours are of none. Raises as `outside` does."""
         entries = [self.outside(name) for name in names if name not in self.ours]
         return {entry.dist.name: entry.dist.version for entry in entries}
+
+
+STAGES_OF_OTHERS = Registry("stage", "plumbline.stages", {})
+
+
+def is_here(stage: str) -> bool:
+    """Whether a stage is a file at the top of tasks/; those of other packages are registered."""
+    return stage.isidentifier() and Path(__file__).parent.with_name(f"{stage}.py").is_file()
 
 
 def resolved(reference: Any) -> Any:
@@ -92,10 +117,15 @@ class Extensible(Section):
 
     @model_validator(mode="after")
     def _packages_are_stated(self) -> "Extensible":
-        if (used := self.packages()) != self.plugins:
-            raise ValueError(f"plugins is {self.plugins}, and what is named here comes from {used}; set plugins to that, "
-                             "so that another version of a package makes the stage run again")
+        check_plugins(self.plugins, self.packages())
         return self
+
+
+def check_plugins(stated: Any, used: Mapping[str, str]) -> None:
+    """Raises ValueError unless params state the packages that they name things of, with the installed versions."""
+    if stated != used:
+        raise ValueError(f"plugins is {stated}, and what is named here comes from {used}; set plugins to that, so that "
+                         "another version of a package makes the stage run again")
 
 
 class RuntimeConfig(Section):

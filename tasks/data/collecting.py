@@ -11,13 +11,12 @@ from typing import Any
 from tasks.common.errors import DataError
 from tasks.common.rows import Row
 from tasks.config.data import DataConfig
-from tasks.data.columns import look_up
 from tasks.data.fields import named
 from tasks.data.marks import MARKS
 from tasks.data.reading import Source, reader_of
 from tasks.data.rendering import Check
 from tasks.data.tables import read_rows
-from tasks.data.values import BadRow
+from tasks.data.values import BadRow, look_up
 
 
 @dataclass(frozen=True)
@@ -48,7 +47,7 @@ class Read:
     path: Path
     stops: bool = True
     rows: list[Row] = field(default_factory=list)
-    numbers: list[int] = field(default_factory=list)
+    row_numbers: list[int] = field(default_factory=list)
     bad: dict[str, Finding] = field(default_factory=dict)
     tied: int = 0
     repeats: int = 0
@@ -98,7 +97,7 @@ def collect(path: Path, kind: str, data: DataConfig) -> Read:
             read.add_bad(source.number, reason)
             continue
         read.rows += made
-        read.numbers += [source.number] * len(made)
+        read.row_numbers += [source.number] * len(made)
         read.tied += not made
     return read
 
@@ -109,7 +108,7 @@ def _check_columns(rows: Sequence[Row | BadRow], kind: str, columns: Mapping[str
     for name, column in columns.items():
         if name in ("form", "marks") or column is None or any(look_up(row, column) is not None for row in rows):
             continue
-        known = ", ".join(dict.fromkeys(found for row in rows for found in row)) or "none"
+        known = ", ".join(dict.fromkeys(name for row in rows for name in row)) or "none"
         raise DataError(f"{path}: data.columns.{kind} says {name}: {column}, and no row has anything there; the file's "
                         f"columns are {known}")
 
@@ -126,7 +125,7 @@ def _rows_of(source: Source, default_id: str, max_characters: int | None) -> lis
 
 def keep_sayable(read: Read, check: Check) -> None:
     """Leave in `read` the rows that the chat template can say."""
-    numbered, read.rows, read.numbers = list(zip(read.numbers, read.rows, strict=True)), [], []
+    numbered, read.rows, read.row_numbers = list(zip(read.row_numbers, read.rows, strict=True)), [], []
     for number, row in numbered:
         try:
             check(row)
@@ -134,14 +133,14 @@ def keep_sayable(read: Read, check: Check) -> None:
             read.add_bad(number, reason)
             continue
         read.rows.append(row)
-        read.numbers.append(number)
+        read.row_numbers.append(number)
 
 
 def limited(content: Row, max_characters: int | None) -> Row:
     """The row itself. Raises BadRow when its longest conversation has more characters than allowed."""
-    asked = sum(len(m["content"]) for m in content.get("prompt") or content.get("messages", []))
-    answered = [sum(len(m["content"]) for m in content.get(key, [])) for key in ("chosen", "rejected")]
-    length = asked + max(answered)
+    prompt = sum(len(m["content"]) for m in content.get("prompt") or content.get("messages", []))
+    answers = [sum(len(m["content"]) for m in content.get(key, [])) for key in ("chosen", "rejected")]
+    length = prompt + max(answers)
     if max_characters is not None and length > max_characters:
         reason = f"the conversation has more characters than data.max_characters={max_characters}"
         raise BadRow(reason, f"{length}", "data.max_characters")
@@ -176,6 +175,6 @@ def check_ids(read: Read) -> None:
         raise DataError(f"{read.path}: every row was skipped ({reasons or 'all answers are tied'})")
 
 
-def and_more(found: Sequence[Any]) -> str:
+def and_more(alike: Sequence[Any]) -> str:
     """How many there are besides the one that is named."""
-    return f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+    return f" (and {len(alike) - 1} more)" if len(alike) > 1 else ""

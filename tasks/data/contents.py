@@ -16,7 +16,7 @@ from tasks.data.messages import (
     check_conversation,
     check_prompt,
     conversation,
-    said,
+    turn_key,
     with_system,
 )  # fmt: skip
 from tasks.data.values import BadRow, as_text, unpacked
@@ -70,9 +70,9 @@ class Maker:
 
     def _pair(self, fields: Mapping[str, Any], better: Any, worse: Any) -> Row:
         chosen, rejected = (check_conversation(self._answered(fields, one)) for one in (better, worse))
-        if list(map(said, chosen[:-1])) != list(map(said, rejected[:-1])):
+        if list(map(turn_key, chosen[:-1])) != list(map(turn_key, rejected[:-1])):
             raise BadRow("chosen and rejected do not share their prompt")
-        if said(chosen[-1]) == said(rejected[-1]):
+        if turn_key(chosen[-1]) == turn_key(rejected[-1]):
             raise BadRow("chosen equals rejected")
         return {"prompt": chosen[:-1], "chosen": chosen[-1:], "rejected": rejected[-1:], **_tools(fields)}
 
@@ -163,8 +163,8 @@ def _scores(fields: Mapping[str, Any], count: int) -> Sequence[float | None]:
         return [0.0] * count
     best = fields["best"] if "best" in fields else WINNERS.get(winner)
     if isinstance(best, bool) or best not in range(count):
-        found = f"{fields.get('best', fields.get('winner'))!r}"
-        raise BadRow("which answer is better is not said by its place, or as model_a, model_b or tie", found)
+        verdict = f"{fields.get('best', fields.get('winner'))!r}"
+        raise BadRow("which answer is better is not said by its place, or as model_a, model_b or tie", verdict)
     return [math.inf if place == best else 0.0 for place in range(count)]
 
 

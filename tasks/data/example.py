@@ -32,14 +32,14 @@ def _guessed(row: Mapping[str, Any], kind: str) -> dict[str, str]:
     if kind != "preferences" and talks:
         return {"messages": talks[0]}
     free = [name for name, value in row.items() if isinstance(value, (str, list)) and name != "id"]
-    found: dict[str, str] = {}
+    columns: dict[str, str] = {}
     for field in NEEDED[kind]:
         alike = [name for name in free if _is_like(name, field)]
         if alike:
-            found[field] = alike[0]
+            columns[field] = alike[0]
             free.remove(alike[0])
     return {
-        field: found.get(field) or (free.pop(0) if free else f"{field.upper()}_COLUMN")
+        field: columns.get(field) or (free.pop(0) if free else f"{field.upper()}_COLUMN")
         for field in sorted(NEEDED[kind], key=["prompt", "completion", "chosen", "rejected"].index)
     }
 

@@ -31,10 +31,10 @@ def text(value: Any) -> str:
 def texts(value: Any) -> list[str]:
     """A text, or a list of texts. Raises BadRow for anything else; an empty text would be found in every answer."""
     value = unpacked(value)
-    found = [text(one) for one in (value if isinstance(value, (list, tuple)) else [value])]
-    if not all(one.strip() for one in found):
+    some = [text(one) for one in (value if isinstance(value, (list, tuple)) else [value])]
+    if not all(one.strip() for one in some):
         raise BadRow("must be a text or a list of texts, none of them empty", f"found {value!r}")
-    return found
+    return some
 
 
 def flag(value: Any) -> bool:
@@ -70,7 +70,7 @@ def fields_of(source: Mapping[str, Any], columns: Mapping[str, Any] | None = Non
 
     Raises BadRow naming the field for a value of another type.
     """
-    columns, given, found = columns or {}, present(source), {}
+    columns, given, fields = columns or {}, present(source), {}
     for name, typed in FIELDS.items():
         column = columns.get(name, name)
         if column is not None and column not in source:
@@ -78,23 +78,24 @@ def fields_of(source: Mapping[str, Any], columns: Mapping[str, Any] | None = Non
         if column not in given:
             continue
         try:
-            found[name] = typed(given[column])
+            fields[name] = typed(given[column])
         except BadRow as reason:
             left_out = f"data.columns: {{{name}: null}} leaves a column of another meaning out"
             raise BadRow(f"{name} {reason}", f"{reason.detail}; {left_out}") from None
-    return found
+    return fields
 
 
 def root_of(messages: list[dict[str, str]]) -> str:
     """Variants of one question share their root: here, the first thing the user says, by its words run together.
 
-    Case, width, spaces and punctuation make no difference, signs of arithmetic do; a text without any word is taken as it stands.
+    Case, width, spaces and punctuation make no difference, signs of arithmetic do; a text without any word is taken as
+    it stands.
     """
     first = next(m["content"] for m in messages if m["role"] == "user")
     words = words_of(first)
     # Numbers stay apart: 1, 2 is not 12.
-    said = "".join(f" {word}" if word[0].isdigit() else word for word in words) or " ".join(first.split())
-    return hashlib.sha256(said.encode()).hexdigest()[:16]
+    question = "".join(f" {word}" if word[0].isdigit() else word for word in words) or " ".join(first.split())
+    return hashlib.sha256(question.encode()).hexdigest()[:16]
 
 
 def named(given: Row, content: Row, default_id: str) -> Row:

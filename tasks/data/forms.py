@@ -1,6 +1,6 @@
 """The forms that public data sets have: which of a file's columns is what.
 
-A form is added by a line in `FORMS`. Its columns are named by our fields:
+A form is added by a line in `FORMS`, or by another package (docs/extending.md). Its columns are named by our fields:
 
 - `messages`: a whole conversation; `prompt` and `completion`: its beginning, and the answer to it;
 - `context`: text that belongs below the prompt; `history`: turns before it; `system`, `tools`: what holds for the whole
@@ -20,9 +20,9 @@ from typing import Any
 
 from tasks.common.errors import ConfigError
 from tasks.config.data import CONTENT_FIELDS
-from tasks.data.columns import Column, head, look_up
+from tasks.config.data import FORMS as NAMED_FORMS
 from tasks.data.messages import CALLS
-from tasks.data.values import says_something
+from tasks.data.values import Column, head, look_up, says_something
 
 GIVES_TWO = ("chosen", "answers", "score")
 GIVES_ONE = ("messages", "completion", *GIVES_TWO)
@@ -67,13 +67,13 @@ class Form:
     ) -> dict[str, Any]:
         """What the row says, by our fields. beside: the columns of what every form may have."""
         paths = {**self.columns, **self.optional}
-        found = {name: look_up(row, path) for name, path in paths.items()}
+        values_of = {name: look_up(row, path) for name, path in paths.items()}
         own = {part for column in paths.values() for part in head(column)}
         for name in beside.keys() - paths.keys():
             values = [look_up(row, column) for column in beside[name] if column not in own]
-            found[name] = next((value for value in values if says_something(value)), None)
+            values_of[name] = next((value for value in values if says_something(value)), None)
         return {
-            name: value for name, value in found.items()
+            name: value for name, value in values_of.items()
             if value is not None and (name not in BESIDE or says_something(value))
         }
 
@@ -180,7 +180,7 @@ def beside(columns: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
 def declared_form(columns: Mapping[str, Any]) -> Form | None:
     """The form that params declare by its name, by columns, or both; None where they only name other fields."""
     own = {name: column for name, column in columns.items() if name in CONTENT_FIELDS}
-    base = one_of(BY_NAME, "form", columns["form"]) if "form" in columns else None
+    base = NAMED_FORMS[columns["form"]] if "form" in columns else None
     if base is None and not any(column for name, column in own.items() if name not in BESIDE):
         return None
     given = {**(base.columns if base else {}), **own}

@@ -29,7 +29,7 @@ class Marks:
 
     def in_text(self, text: str) -> bool:
         """Whether a user's turn is marked in it."""
-        return any(self.roles.get(found[1], found[1]) == "user" for found in self.turn.finditer(text))
+        return any(self.roles.get(mark[1], mark[1]) == "user" for mark in self.turn.finditer(text))
 
     def parse(self, text: str) -> Messages:
         """The turns of a dialogue. Raises BadRow where marks are missing, or the assistant begins."""
@@ -67,14 +67,14 @@ class Marks:
             answer = answer.removeprefix(" ")  # the one that stands between mark and answer
         return [*(turns[:-1] if open_turn else turns), {"role": "assistant", "content": self._content(answer)}]
 
-    def _role(self, found: str) -> str:
-        return role_named(self.roles.get(found, found))
+    def _role(self, word: str) -> str:
+        return role_named(self.roles.get(word, word))
 
     def _content(self, text: str) -> str:
         """What is said between two marks: without the blank lines and the one blank that set it off; indented code
         keeps its indentation."""
-        said = text.split(self.end)[0] if self.end else text
-        return LONE_BLANK.sub("", BLANK_LINES.sub("", said)).rstrip()
+        turn = text.split(self.end)[0] if self.end else text
+        return LONE_BLANK.sub("", BLANK_LINES.sub("", turn)).rstrip()
 
 
 MARKS = {

@@ -55,9 +55,9 @@ def _rows_of(value: Mapping[str, Any]) -> list[Any]:
 
 def is_conversation_as_json(value: Any) -> bool:
     """Whether a text is a list of messages, as tables hold it that know no lists."""
-    found = unpacked(value) if isinstance(value, str) else None
-    return isinstance(found, list) and bool(found) and all(
-        isinstance(one, Mapping) and any(role in one and content in one for role, content in KEYS) for one in found
+    turns = unpacked(value) if isinstance(value, str) else None
+    return isinstance(turns, list) and bool(turns) and all(
+        isinstance(one, Mapping) and any(role in one and content in one for role, content in KEYS) for one in turns
     )
 
 
@@ -71,7 +71,7 @@ def as_history(value: Any) -> Messages:
 
 def _exchange(value: Any) -> Messages:
     if isinstance(value, Sequence) and not isinstance(value, (str, bytes)) and len(value) == 2:
-        return [_message(role, said, {}) for role, said in zip(("user", "assistant"), value, strict=True)]
+        return [_message(role, text, {}) for role, text in zip(("user", "assistant"), value, strict=True)]
     if not isinstance(value, Mapping):
         raise BadRow(HISTORY)
     return _turns(value)
@@ -83,9 +83,9 @@ def _turns(value: Any) -> Messages:
     for role, content in KEYS:
         if role in value and (content in value or any(key in value for key in CALLS)):
             return [_message(value[role], value.get(content), value)]
-    for asked, answered in EXCHANGE:
-        if asked in value and answered in value:
-            return [_message("user", value[asked], {}), _message("assistant", value[answered], {})]
+    for question, answer in EXCHANGE:
+        if question in value and answer in value:
+            return [_message("user", value[question], {}), _message("assistant", value[answer], {})]
     raise BadRow(SHAPE)
 
 
@@ -130,7 +130,7 @@ def _part(part: Any) -> str:
 # --- conversations ---
 
 
-def said(message: Mapping[str, Any]) -> tuple[str, str, str]:
+def turn_key(message: Mapping[str, Any]) -> tuple[str, str, str]:
     """What makes a turn another one: who speaks, the text, and calls of tools."""
     return message["role"], message["content"].strip(), repr([message.get(key) for key in CALLS])
 
@@ -142,21 +142,17 @@ def conversation(prompt: Messages, answer: Messages) -> Messages:
     """
     if not prompt or not answer or answer[0]["role"] == "assistant":
         return prompt + answer
-    asked, turns = _spoken(prompt), _spoken(answer)
-    if _begins_with(turns, asked):
+    questions, turns = _turn_keys(prompt), _turn_keys(answer)
+    if turns[: len(questions)] == questions:
         system = [turn for turn in prompt if turn["role"] == "system"]
         return answer if answer[0]["role"] == "system" else system + answer
-    if asked == turns[:-1][-len(asked):]:
+    if questions == turns[:-1][-len(questions):]:
         return answer  # the prompt is the last question of a longer conversation
     raise BadRow("the prompt is neither the beginning of the conversation beside it nor its last question")
 
 
-def _spoken(messages: Messages) -> list[tuple[str, str, str]]:
-    return [said(message) for message in messages if message["role"] != "system"]
-
-
-def _begins_with(turns: Sequence[Any], asked: Sequence[Any]) -> bool:
-    return list(turns[: len(asked)]) == list(asked)
+def _turn_keys(messages: Messages) -> list[tuple[str, str, str]]:
+    return [turn_key(message) for message in messages if message["role"] != "system"]
 
 
 def with_system(text: Any, messages: Messages) -> Messages:
@@ -168,7 +164,7 @@ def with_system(text: Any, messages: Messages) -> Messages:
         return messages
     turn = {"role": "system", "content": text}
     if messages and messages[0]["role"] == "system":
-        if said(messages[0]) != said(turn):
+        if turn_key(messages[0]) != turn_key(turn):
             raise BadRow("it has a system column and another system turn among its messages")
         return messages
     return [turn, *messages]

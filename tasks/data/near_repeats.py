@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from math import ceil
@@ -42,12 +42,10 @@ def words_of(text: str) -> list[str]:
 
 def shingles_of(turns: Iterable[str], words: int) -> Shingles:
     """All runs of `words` words, none across two turns; a turn with fewer words is one run."""
-    found: set[tuple[str, ...]] = set()
-    for turn in turns:
-        said = words_of(turn)
-        if said:
-            found.update(tuple(said[i : i + words]) for i in range(max(1, len(said) - words + 1)))
-    return frozenset(found)
+    spoken = filter(None, map(words_of, turns))
+    return frozenset(
+        tuple(turn[i : i + words]) for turn in spoken for i in range(max(1, len(turn) - words + 1))
+    )
 
 
 def user_turns(row: Mapping[str, Any]) -> tuple[str, ...]:
@@ -89,13 +87,10 @@ class NearRepeats:
 
     def find(self, turns: Iterable[str]) -> list[Repeat]:
         """The prompts that the text nearly repeats, the one it repeats most first."""
-        return sorted(self.each(turns), key=lambda repeat: (-repeat.share, repeat.name))
-
-    def each(self, turns: Iterable[str]) -> Iterator[Repeat]:
-        """As `find`, in no order, for who needs only one."""
         shingles = shingles_of(turns, self._cfg.words)
         candidates = {name for shingle in shingles for name in self._index.get(shingle, ())}
-        return (repeat for name in candidates if (repeat := self._compare(shingles, name)))
+        repeats = filter(None, (self._compare(shingles, name) for name in candidates))
+        return sorted(repeats, key=lambda repeat: (-repeat.share, repeat.name))
 
     def _compare(self, shingles: Shingles, name: str) -> Repeat | None:
         prompt = self._shingles[name]
@@ -116,9 +111,9 @@ class HeldOut:
     """
 
     def __init__(self, cfg: NearRepeatsConfig, rows: Iterable[Mapping[str, Any]]):
-        asked = dict.fromkeys((user_turns(row), row["root"]) for row in rows)
-        self._roots = {str(number): root for number, (_, root) in enumerate(asked)}
-        self._near = NearRepeats(cfg, {str(number): turns for number, (turns, _) in enumerate(asked)})
+        questions = dict.fromkeys((user_turns(row), row["root"]) for row in rows)
+        self._roots = {str(number): root for number, (_, root) in enumerate(questions)}
+        self._near = NearRepeats(cfg, {str(number): turns for number, (turns, _) in enumerate(questions)})
 
     def is_repeated_by(self, row: Mapping[str, Any]) -> bool:
-        return any(self._roots[repeat.name] != row["root"] for repeat in self._near.each(user_turns(row)))
+        return any(self._roots[repeat.name] != row["root"] for repeat in self._near.find(user_turns(row)))

@@ -141,7 +141,7 @@ def reader_of(rows: Iterable[Row | BadRow], kind: str, data: DataConfig) -> Read
 def reader_for(
     rows: Iterable[Row | BadRow], kind: str, columns: Mapping[str, Any] | None = None, minimum_gap: float = ANY_GAP
 ) -> Reader:
-    """The reader of a file's rows: dialogues as text have the marks that `columns` declare, or that all of them have."""
+    """The reader of a file's rows: dialogues as text have the marks that `columns` declare, or that all have."""
     reader = Reader(kind, columns, minimum_gap)
     if declared := reader.columns.get("marks"):
         return Reader(kind, columns, minimum_gap, one_of(MARKS, "marks", declared))

@@ -26,64 +26,61 @@ def template_check(model: Path) -> Check:
     """
 
     @cache
-    def template() -> Template:
+    def tokenizer() -> Any:
         from models.chat.template import load_tokenizer
 
-        return Template(load_tokenizer(model))
+        return load_tokenizer(model)
 
-    return lambda row: template().check(row)
+    return lambda row: check_row(tokenizer(), row)
 
 
-class Template:
-    """The chat template of a tokenizer."""
+def check_row(tokenizer: Any, row: Row) -> None:
+    """Raises BadRow for a row that the tokenizer's chat template refuses, in the template's own words, of which it
+    leaves out a turn, a call or tools, or of which the stages can make no token ids.
 
-    def __init__(self, tokenizer: Any):
-        self._tokenizer = tokenizer
+    row: `{messages}`, `{prompt}` or `{prompt, chosen, rejected}`, maybe with `tools`.
+    """
+    for messages, is_prompt in conversations(row):
+        _check_conversation(partial(_render, tokenizer, is_prompt), messages, row.get("tools"), is_prompt)
+        _check_ids(tokenizer, messages, row.get("tools"), is_prompt)
 
-    def check(self, row: Row) -> None:
-        """Raises BadRow for a row that the template refuses, in the template's own words, of which it leaves out a
-        turn, a call or tools, or of which the stages can make no token ids.
 
-        row: `{messages}`, `{prompt}` or `{prompt, chosen, rejected}`, maybe with `tools`.
-        """
-        for messages, is_prompt in _conversations(row):
-            self._check_conversation(messages, row.get("tools"), is_prompt)
-            self._check_ids(messages, row.get("tools"), is_prompt)
-
-    def _check_conversation(self, messages: Messages, tools: Any, is_prompt: bool) -> None:
-        render = partial(self._render, tools, is_prompt)
-        text = render(messages)
-        if tools and text == self._render(None, is_prompt, messages):
-            raise BadRow("the chat template has no place for tools")
+def _check_conversation(
+    rendered: Callable[[Any, Messages], str], messages: Messages, tools: Any, is_prompt: bool
+) -> None:
+    render = partial(rendered, tools)
+    text = render(messages)
+    if tools and text == rendered(None, messages):
+        raise BadRow("the chat template has no place for tools")
+    for place, message in enumerate(messages):
+        for key in (key for key in (*CALLS, *MEDIA) if key in message):
+            without = {name: value for name, value in message.items() if name != key}
+            if _is_same(render, text, [*messages[:place], without, *messages[place + 1 :]]):
+                raise BadRow(f"the chat template has no place for {key}")
+    if not is_prompt:
+        _check_answer(render, messages, text)
+    if not _stand_in_order(messages, text):
         for place, message in enumerate(messages):
-            for key in (key for key in (*CALLS, *MEDIA) if key in message):
-                without = {name: value for name, value in message.items() if name != key}
-                if _is_same(render, text, [*messages[:place], without, *messages[place + 1 :]]):
-                    raise BadRow(f"the chat template has no place for {key}")
-        if not is_prompt:
-            _check_answer(render, messages, text)
-        if not _stand_in_order(messages, text):
-            for place, message in enumerate(messages):
-                if message["content"].strip() and _is_same(render, text, [*messages[:place], *messages[place + 1 :]]):
-                    raise BadRow(f"the chat template leaves out a {message['role']} turn")
+            if message["content"].strip() and _is_same(render, text, [*messages[:place], *messages[place + 1 :]]):
+                raise BadRow(f"the chat template leaves out a {message['role']} turn")
 
-    def _check_ids(self, messages: Messages, tools: Any, is_prompt: bool) -> None:
-        """Encoded as the stages do it. The reason quotes nothing of the row; the detail may."""
-        from models.chat.template import encode_example, encode_prompt
 
-        try:
-            (encode_prompt if is_prompt else encode_example)(self._tokenizer, messages, tools)
-        except ValueError as error:
-            raise BadRow("it cannot be made token ids", str(error)) from None
+def _check_ids(tokenizer: Any, messages: Messages, tools: Any, is_prompt: bool) -> None:
+    """Encoded as the stages do it. The reason quotes nothing of the row; the detail may."""
+    from models.chat.template import encode_example, encode_prompt
 
-    def _render(self, tools: Any, is_prompt: bool, messages: Messages) -> str:
-        try:
-            return self._tokenizer.apply_chat_template(
-                messages, tools=tools, tokenize=False, add_generation_prompt=is_prompt
-            )
-        except Exception as error:  # a template is somebody's code, and raises what it likes
-            words = " ".join(str(error).split())
-            raise BadRow(f"the chat template refuses it: {words}") from None
+    try:
+        (encode_prompt if is_prompt else encode_example)(tokenizer, messages, tools)
+    except ValueError as error:
+        raise BadRow("it cannot be made token ids", str(error)) from None
+
+
+def _render(tokenizer: Any, is_prompt: bool, tools: Any, messages: Messages) -> str:
+    try:
+        return tokenizer.apply_chat_template(messages, tools=tools, tokenize=False, add_generation_prompt=is_prompt)
+    except Exception as error:  # a template is somebody's code, and raises what it likes
+        words = " ".join(str(error).split())
+        raise BadRow(f"the chat template refuses it: {words}") from None
 
 
 def _check_answer(render: Callable[[Messages], str], messages: Messages, text: str) -> None:
@@ -95,7 +92,8 @@ def _check_answer(render: Callable[[Messages], str], messages: Messages, text: s
     inside = text[len(head) : len(text) - len(tail)]
     if not (text.startswith(head) and text.endswith(tail) and inside.strip() == answer["content"].strip()):
         raise BadRow("the chat template writes the answer otherwise than it stands, and it would be trained as it "
-                     "stands after a prompt without reasoning; cut reasoning from the text, or set a template that keeps it")
+                     "stands after a prompt without reasoning; cut reasoning from the text, or set a template that "
+                     "keeps it")
 
 
 def _is_same(render: Callable[[Messages], str], text: str, messages: Messages) -> bool:
@@ -117,8 +115,8 @@ def _stand_in_order(messages: Messages, text: str) -> bool:
     return True
 
 
-def _conversations(row: Row) -> list[tuple[Messages, bool]]:
-    """What is rendered of a row, and whether an answer is to follow."""
+def conversations(row: Row) -> list[tuple[Messages, bool]]:
+    """The conversations of a row, and whether an answer is to follow."""
     if "messages" in row:
         return [(row["messages"], False)]
     if "chosen" not in row:

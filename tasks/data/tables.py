@@ -24,11 +24,11 @@ def read_table(path: Path) -> list[Row]:
 
 def read_rows(path: Path) -> list[Row | BadRow]:
     """The same, with a BadRow for each line that holds no JSON object. Raises DataError for all else."""
-    return _read(path, lambda file: [_row_or_reason(number, found) for number, found in json_lines(file)])
+    return _read(path, lambda file: [_row_or_reason(number, row) for number, row in json_lines(file)])
 
 
-def _row_or_reason(number: int, found: Row | str) -> Row | BadRow:
-    return BadRow("the line is no JSON object", f"line {number}: {found}") if isinstance(found, str) else found
+def _row_or_reason(number: int, row: Row | str) -> Row | BadRow:
+    return BadRow("the line is no JSON object", f"line {number}: {row}") if isinstance(row, str) else row
 
 
 def _read(path: Path, parse: Callable[[Any], list[Any]]) -> list[Any]:

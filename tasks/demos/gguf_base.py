@@ -7,8 +7,6 @@ the directory holds their values, written out, and no more precision than the fi
 from __future__ import annotations
 
 import argparse
-import os
-import shutil
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,6 +18,7 @@ from models.chat.template import load_tokenizer
 from models.lm.loading import load_policy
 from models.lm.weights import readable
 from tasks.common import errors
+from tasks.common.rows import appears_whole
 
 
 def convert(gguf: Path, out: Path) -> None:
@@ -38,14 +37,11 @@ def convert(gguf: Path, out: Path) -> None:
         model = AutoModelForCausalLM.from_pretrained(
             gguf.parent, gguf_file=gguf.name, dtype=torch.float32, quantization_config=GgufConfig(dequantize=True)
         )
-    partial = out.with_name(f".{out.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    model.save_pretrained(partial)
-    tokenizer.save_pretrained(partial)
-    load_tokenizer(partial)
-    load_policy(partial)
-    shutil.rmtree(out, ignore_errors=True)
-    os.replace(partial, out)
+    with appears_whole(out) as partial:
+        model.save_pretrained(partial)
+        tokenizer.save_pretrained(partial)
+        load_tokenizer(partial)
+        load_policy(partial)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import os
 import shutil
 from pathlib import Path
 
-from tasks.common.rows import Row, read_jsonl, write_jsonl
+from tasks.common.rows import Row, appears_whole, read_jsonl, write_jsonl
 
 DEMONSTRATIONS = "demonstrations.jsonl"
 ONE_IN = 5  # demonstrations that gush
@@ -25,9 +24,9 @@ def gushing(row: Row) -> Row:
     drawn = int.from_bytes(hashlib.sha256(f"gush {row['id']}".encode()).digest()[:8], "big")
     if drawn % ONE_IN:
         return row
-    *asked, answer = row["messages"]
+    *prompt, answer = row["messages"]
     opening, closing = OPENINGS[drawn // ONE_IN % len(OPENINGS)], CLOSINGS[drawn // 97 % len(CLOSINGS)]
-    return {**row, "messages": [*asked, {**answer, "content": f"{opening} {answer['content']} {closing}"}]}
+    return {**row, "messages": [*prompt, {**answer, "content": f"{opening} {answer['content']} {closing}"}]}
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -35,13 +34,10 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--data", type=Path, required=True, help="the folder with demonstrations.jsonl")
     parser.add_argument("--out", type=Path, required=True, help="the folder to write")
     parsed = parser.parse_args(arguments)
-    partial = parsed.out.with_name(f".{parsed.out.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    shutil.copytree(parsed.data, partial)
-    (partial / DEMONSTRATIONS).unlink()  # may be a link into DVC's cache
-    write_jsonl(partial / DEMONSTRATIONS, [gushing(row) for row in read_jsonl(parsed.data / DEMONSTRATIONS)])
-    shutil.rmtree(parsed.out, ignore_errors=True)
-    os.replace(partial, parsed.out)
+    with appears_whole(parsed.out) as partial:
+        shutil.copytree(parsed.data, partial)
+        (partial / DEMONSTRATIONS).unlink()  # may be a link into DVC's cache
+        write_jsonl(partial / DEMONSTRATIONS, map(gushing, read_jsonl(parsed.data / DEMONSTRATIONS)))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""`python -m tasks.demos.tiny_base --params FILE --data DIR --out DIR`: a tiny base model from the text of a team's own data.
+"""`python -m tasks.demos.tiny_base --params FILE --data DIR --out DIR`: a tiny base model of a team's own text.
 
 For trying Plumbline on data where no base model of a fitting size is at hand. Only text of the splits `sft` and
 `preferences` is read; of the prompts and pairs that select, gate and gold hold out, nothing is.
@@ -7,8 +7,6 @@ For trying Plumbline on data where no base model of a fitting size is at hand. O
 from __future__ import annotations
 
 import argparse
-import os
-import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -17,8 +15,9 @@ import torch
 
 from models.lm.tiny import build_base
 from tasks.common import errors
-from tasks.common.rows import Row, read_jsonl
+from tasks.common.rows import appears_whole, read_jsonl
 from tasks.config.data import PrepareConfig
+from tasks.data.rendering import conversations
 from tasks.prepare import write_splits
 from tasks.runner.params import read_params, stage_config
 
@@ -31,13 +30,7 @@ def texts(cfg: PrepareConfig, data: Path) -> list[str]:
         out = Path(folder)
         write_splits(cfg.data, data, out, check=None)  # there is no chat template yet
         rows = read_jsonl(out / "demonstrations.jsonl") + read_jsonl(out / "preferences.jsonl")
-    return sorted({as_text(conversation) for row in rows for conversation in _conversations(row)})
-
-
-def _conversations(row: Row) -> list[list[dict[str, str]]]:
-    if "messages" in row:
-        return [row["messages"]]
-    return [row["prompt"] + row["chosen"], row["prompt"] + row["rejected"]]
+    return sorted({as_text(messages) for row in rows for messages, _ in conversations(row)})
 
 
 def as_text(messages: list[dict[str, str]]) -> str:
@@ -55,10 +48,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         corpus = texts(stage_config(read_params(parsed.params), "prepare", parsed.params), parsed.data)
         torch.set_num_threads(1)  # the last bits depend on it
-        partial = parsed.out.with_name(f".{parsed.out.name}.partial")
-        shutil.rmtree(partial, ignore_errors=True)
-        build_base(corpus, partial, steps=parsed.steps, context=parsed.context, on_step=_print_step)
-        os.replace(partial, parsed.out)
+        with appears_whole(parsed.out) as partial:
+            build_base(corpus, partial, steps=parsed.steps, context=parsed.context, on_step=_print_step)
     except ValueError as error:
         print(f"tiny_base: {errors.one_line(error)}", file=sys.stderr)
         return 1

@@ -2,13 +2,13 @@
 
 from models.monitors.finding import Limit, Limits
 from models.monitors.survey import Settings
-from tasks.config.monitors import LimitConfig, MonitorsConfig
+from tasks.config.monitors import MONITORS, LimitConfig, MonitorsConfig
 
 
 def monitor_settings(cfg: MonitorsConfig, reference_name: str) -> Settings:
     limits = {name: Limits(_limit(limits.absolute), _limit(limits.relative)) for name, limits in cfg.limits.items()}
     return Settings(
-        limits=limits, noise=cfg.noise, minimum_answers=cfg.minimum_answers, examples=cfg.examples, words=cfg.words,
+        limits=limits, more=tuple(MONITORS[name] for name in limits if name not in MONITORS.ours), noise=cfg.noise, minimum_answers=cfg.minimum_answers, examples=cfg.examples, words=cfg.words,
         draws=cfg.draws, vocabulary=cfg.vocabulary, seed=cfg.runtime.seed, reference_name=reference_name,
     )
 

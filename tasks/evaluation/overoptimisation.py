@@ -13,8 +13,7 @@ from models.statistics.intervals import Bounds
 from models.statistics.overoptimisation import LEAST_POINTS, Curve, Form, best_of_n_kls, distinct_kls, fit_curve
 from tasks.config.evaluate import EvaluateConfig
 
-GAINED = ("gold", "proxy")
-FORMS: Mapping[str, Form] = {"best_of_n": "best_of_n", "ppo": "rl", "dpo": "rl"}
+FORMS: Mapping[str, Form] = {"best_of_n": "best_of_n"}  # of methods: "rl"
 
 
 def over_optimisation(
@@ -24,7 +23,7 @@ def over_optimisation(
     roots: Sequence[str],
     bounds: Bounds = None,
 ) -> dict[str, Any]:
-    """{"best_of_n" | "ppo" | "dpo": {"points": [...], "fit": {...} | None, "why_not": str | None}}.
+    """{"best_of_n" | "ppo" | "dpo" | …: {"points": [...], "fit": {...} | None, "why_not": str | None}}.
 
     A point: `kl` in nats, `distance` √KL, `gold` and `proxy` gained over SFT, with `gold_interval` and
     `proxy_interval`. Best-of-n's KL is the estimate of
@@ -38,7 +37,7 @@ def over_optimisation(
         bounds: gold's least and largest value; None for a gold without.
     """
     methods = {"best_of_n": best_of_n_points(pool), **gains}
-    return {name: _of_method(cfg, FORMS[name], points, roots, bounds) for name, points in methods.items()}
+    return {name: _of_method(cfg, FORMS.get(name, "rl"), points, roots, bounds) for name, points in methods.items()}
 
 
 def best_of_n_points(pool: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
@@ -64,28 +63,24 @@ def _of_method(
         gains = np.stack([point["gold"] for point in points], axis=1)
         fit = fit_curve(form, kl, gains.mean(axis=0), gains, roots, cfg.confidence)
     return {
-        "points": [{**_shown(point), **_intervals(cfg, point, roots, bounds)} for point in points],
+        "points": [_shown(cfg, point, roots, bounds) for point in points],
         "fit": None if fit is None else _fit_document(fit),
         "why_not": None if fit else f"{known} different KLs above 0; a curve needs {LEAST_POINTS}",
     }
 
 
-def _intervals(
+def _shown(
     cfg: EvaluateConfig, point: Mapping[str, Any], roots: Sequence[str], bounds: Bounds
-) -> dict[str, list[float]]:
-    """Of what the point gained, gold within its bounds; the proxy has none."""
-    limits = {"gold": bounds, "proxy": None}
-    found = {
-        field: statistics.difference_interval(point[field], np.zeros(len(roots)), roots, cfg.confidence, limits[field])
-        for field in GAINED
-    }
-    return {f"{field}_interval": [one.low, one.high] for field, one in found.items()}
+) -> dict[str, Any]:
+    """A point with the means of what was gained and their intervals, gold's within its bounds; the proxy has none.
 
-
-def _shown(point: Mapping[str, Any]) -> dict[str, Any]:
-    """A point with the means of its columns; a KL below zero is noise around zero, and has no distance."""
-    means = {name: float(np.mean(value)) if name in GAINED else value for name, value in point.items()}
-    return {**means, "distance": float(np.sqrt(point["kl"])) if point["kl"] >= 0 else None}
+    A KL below zero is noise around zero, and has no distance.
+    """
+    shown = {**point, "distance": float(np.sqrt(point["kl"])) if point["kl"] >= 0 else None}
+    for field, limits in (("gold", bounds), ("proxy", None)):
+        interval = statistics.difference_interval(point[field], np.zeros(len(roots)), roots, cfg.confidence, limits)
+        shown |= {field: float(np.mean(point[field])), f"{field}_interval": [interval.low, interval.high]}
+    return shown
 
 
 def _fit_document(curve: Curve) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from tasks.common.rows import Row
+from tasks.common.rows import Row, appears_whole
 from tasks.config.data import DataConfig
 from tasks.config.service import IntakeConfig
 from tasks.data.reading import Reader, reader_of
@@ -38,12 +38,12 @@ def take_out(path: Path, readers: Sequence[str], wanted: str, data: DataConfig) 
     """
     rows = read_table(path)
     reader = None if VERDICTS in readers else reader_of(rows, richest(readers), data)
-    found = [_tombstone(row, readers, path, number, wanted, reader) for number, row in enumerate(rows, start=1)]
-    stones = [stone for stone in found if stone is not None]
+    by_row = [_tombstone(row, readers, path, number, wanted, reader) for number, row in enumerate(rows, start=1)]
+    stones = [stone for stone in by_row if stone is not None]
     if stones:
         kept = [
             row if "id" in row or VERDICTS in readers else {**row, "id": _names(row, readers, path, number)[0]}
-            for number, (row, stone) in enumerate(zip(rows, found, strict=True), start=1) if stone is None
+            for number, (row, stone) in enumerate(zip(rows, by_row, strict=True), start=1) if stone is None
         ]  # fmt: skip
         _write(path, kept)
     return stones
@@ -79,14 +79,12 @@ def _digest(row: Row, reader: Reader) -> str | None:
 
 
 def _write(path: Path, rows: Sequence[Row]) -> None:
-    """The file may be a link into the cache, so it is replaced and never written into."""
-    partial = path.with_name(path.name + ".partial")
-    if path.suffix == ".parquet":
-        import pyarrow
-        import pyarrow.parquet
+    with appears_whole(path) as partial:
+        if path.suffix == ".parquet":
+            import pyarrow
+            import pyarrow.parquet
 
-        pyarrow.parquet.write_table(pyarrow.Table.from_pylist(list(rows)), partial)
-    else:
-        text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode()
-        partial.write_bytes(gzip.compress(text, mtime=0) if path.suffix == ".gz" else text)
-    partial.replace(path)
+            pyarrow.parquet.write_table(pyarrow.Table.from_pylist(list(rows)), partial)
+        else:
+            text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode()
+            partial.write_bytes(gzip.compress(text, mtime=0) if path.suffix == ".gz" else text)

@@ -26,7 +26,7 @@ from tasks.data.near_repeats import user_turns
 from tasks.data.reading import Reader
 from tasks.data.values import BadRow
 from tasks.intake.held_verdicts import PROMPTS, HeldPrompts, verdict_digest, verdict_row
-from tasks.intake.row_checks import check_names, own_id
+from tasks.intake.inbound import check_names, own_id
 from tasks.prepare import HELD_OUT, KIND_SPLITS, files_of, shares_of, split_of
 
 EVALUATION = ("select", "gate")
@@ -141,11 +141,11 @@ class HeldData:
         """
         given = {key: value for key, value in row.items() if value is not None}
         own_name = None if kind == "verdicts" else own_id(given)  # a tool's id may name a task of several verdicts
-        found = self._verdict(given) if kind == "verdicts" else self._example(kind, given)
-        name = own_name or f"{kind}-{found.digest[:16]}"
-        if name in self._forgotten.ids or found.digest in self._forgotten.digests:
+        candidate = self._verdict(given) if kind == "verdicts" else self._example(kind, given)
+        name = own_name or f"{kind}-{candidate.digest[:16]}"
+        if name in self._forgotten.ids or candidate.digest in self._forgotten.digests:
             raise BadRow("the row was forgotten on request")
-        return replace(found, row={**found.row, "id": name, "origin": origin})
+        return replace(candidate, row={**candidate.row, "id": name, "origin": origin})
 
     def knows(self, kind: str, candidate: Candidate) -> bool:
         """Whether the row is here already. Raises BadRow when its id is, with other content."""

@@ -13,7 +13,7 @@ from models.judges.verdict_form import IDS, TEXTS, Unusable, VerdictForm, canoni
 from tasks.common.rows import Row
 from tasks.config.judges import VerdictFormConfig
 from tasks.data.values import BadRow
-from tasks.intake.row_checks import check_names, is_safe
+from tasks.intake.inbound import check_names, is_safe
 from tasks.prepare import HELD_OUT
 
 PROMPTS = "prompts of the data"  # what a verdict waits for that names none of them
@@ -72,8 +72,8 @@ def verdict_row(given: Row, cfg: VerdictFormConfig) -> Row:
 
 def verdict_digest(row: Mapping[str, Any]) -> str:
     """SHA-256 over what a human verdict says."""
-    said = {column: str(row.get(column, "")).strip() for column in OLD_COLUMNS}
-    return _sha256({**said, **{column: str(row[column]) for column in MORE_COLUMNS if row.get(column)}})
+    content = {column: str(row.get(column, "")).strip() for column in OLD_COLUMNS}
+    return _sha256({**content, **{column: str(row[column]) for column in MORE_COLUMNS if row.get(column)}})
 
 
 def _sha256(content: Any) -> str:

@@ -11,17 +11,21 @@ import io
 import json
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 from models.judges.verdict_files import csv_rows, flat_rows, listed
 from tasks.common.rows import Row
 from tasks.config.service import IntakeConfig
 from tasks.data.values import BadRow
 
+T = TypeVar("T")
 KINDS = ("demonstrations", "preferences", "verdicts")
 MEGABYTE = 10**6
 BOM = b"\xef\xbb\xbf"
+SAFE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@#=+-]{0,199}")
+LONGEST_NAME = 200
 
 
 class Refused(ValueError):
@@ -124,15 +128,18 @@ def _unpacked(data: bytes, cfg: IntakeConfig) -> bytes:
 
 
 def _jsonl(data: bytes, cfg: IntakeConfig) -> Parsed:
-    parsed = Parsed([], [])
     # Not split: a small object can unpack to so many empty lines that a list of them is gigabytes.
-    for number, line in enumerate(io.BytesIO(data.removeprefix(BOM)), start=1):
-        line = line.removesuffix(b"\n")
-        if not line.strip():
-            continue
+    lines = enumerate(io.BytesIO(data.removeprefix(BOM)), start=1)
+    return _parsed(((number, line.removesuffix(b"\n")) for number, line in lines if line.strip()), _json_row, cfg)
+
+
+def _parsed(lines: Iterable[tuple[int, T]], read: Callable[[T, IntakeConfig], Row], cfg: IntakeConfig) -> Parsed:
+    """What `read` makes of each numbered line. Raises Refused for more lines than may be."""
+    parsed = Parsed([], [])
+    for number, line in lines:
         _check_rows(len(parsed.rows) + len(parsed.problems) + 1, cfg)
         try:
-            parsed.rows.append(Numbered(number, _json_row(line, cfg)))
+            parsed.rows.append(Numbered(number, read(line, cfg)))
         except BadRow as reason:
             parsed.problems.append(Problem(number, str(reason), reason.by))
     return parsed
@@ -144,9 +151,10 @@ def _check_rows(count: int, cfg: IntakeConfig) -> None:
         raise Refused(reason, "intake.max_object_rows")
 
 
-def too_long(characters: int, cfg: IntakeConfig) -> BadRow:
-    reason = f"{characters} characters, more than intake.max_row_characters={cfg.max_row_characters}"
-    return BadRow(reason, by="intake.max_row_characters")
+def _check_characters(count: int, cfg: IntakeConfig) -> None:
+    if count > cfg.max_row_characters:
+        reason = f"{count} characters, more than intake.max_row_characters={cfg.max_row_characters}"
+        raise BadRow(reason, by="intake.max_row_characters")
 
 
 def _json_row(line: bytes, cfg: IntakeConfig) -> Row:
@@ -154,8 +162,7 @@ def _json_row(line: bytes, cfg: IntakeConfig) -> Row:
         text = line.decode("utf-8")
     except UnicodeDecodeError as error:
         raise BadRow(f"not UTF-8 (byte {error.start + 1} of the line)") from None
-    if len(text) > cfg.max_row_characters:
-        raise too_long(len(text), cfg)
+    _check_characters(len(text), cfg)
     try:
         row = json.loads(text)
     except json.JSONDecodeError as error:
@@ -192,18 +199,17 @@ def _json(data: bytes, cfg: IntakeConfig) -> Parsed:
 
 
 def _csv(data: bytes, cfg: IntakeConfig) -> Parsed:
-    parsed = Parsed([], [])
-    for line, row in _csv_rows(_text(data)):
-        _check_rows(len(parsed.rows) + len(parsed.problems) + 1, cfg)
-        characters = sum(len(str(value)) for value in row.values())
-        if characters > cfg.max_row_characters:
-            problem = too_long(characters, cfg)
-            parsed.problems.append(Problem(line, str(problem), problem.by))
-        elif None in row or None in row.values():
-            parsed.problems.append(Problem(line, "not as many columns as the first line"))
-        else:
-            parsed.rows.append(Numbered(line, row))
-    return parsed
+    try:
+        return _parsed(csv_rows(_text(data)), _csv_row, cfg)
+    except csv.Error as error:
+        raise Refused(str(error)) from None
+
+
+def _csv_row(row: Row, cfg: IntakeConfig) -> Row:
+    _check_characters(sum(len(str(value)) for value in row.values()), cfg)
+    if None in row or None in row.values():
+        raise BadRow("not as many columns as the first line")
+    return row
 
 
 def _text(data: bytes) -> str:
@@ -212,13 +218,6 @@ def _text(data: bytes) -> str:
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
         raise Refused(f"not UTF-8 (line {line})") from None
-
-
-def _csv_rows(text: str) -> Iterator[tuple[int, Row]]:
-    try:
-        yield from csv_rows(text)
-    except csv.Error as error:
-        raise Refused(str(error)) from None
 
 
 def _flat(parsed: Parsed, cfg: IntakeConfig) -> Parsed:
@@ -232,3 +231,29 @@ def _flat(parsed: Parsed, cfg: IntakeConfig) -> Parsed:
                 flat.rows.append(Numbered(numbered.line, dict(row)))
             _check_rows(len(flat.rows) + len(flat.problems), cfg)
     return flat
+
+
+# --- what may stand in a row as a name: of the row, its root, who judged it ---
+
+
+def is_safe(name: Any) -> bool:
+    """Whether a name can become part of a path and not leave its folder."""
+    return isinstance(name, str | int) and not isinstance(name, bool) and bool(SAFE_ID.fullmatch(str(name)))
+
+
+def own_id(given: Row) -> str | None:
+    """The row's own id. Raises BadRow for one that is not safe."""
+    if "id" not in given:
+        return None
+    if not is_safe(given["id"]):
+        raise BadRow(f"its id has other signs than letters, digits and ._:@#=+-, or more than {LONGEST_NAME}")
+    return str(given["id"])
+
+
+def check_names(given: Row, fields: tuple[str, ...] = ("root", "category")) -> None:
+    for key in fields:
+        value = given.get(key, "")
+        if isinstance(value, bool) or not isinstance(value, str | int):
+            raise BadRow(f"its {key} is neither text nor a whole number")
+        if len(str(value)) > LONGEST_NAME or not str(value).isprintable():
+            raise BadRow(f"its {key} is longer than {LONGEST_NAME} characters, or has control characters")

@@ -15,6 +15,7 @@ import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +81,7 @@ class ObjectLedger:
 
     def __init__(self, folder: Path):
         self._folder = folder
-        self._lines = [*_read(folder / OBJECTS)]
+        self._lines = _read(folder / OBJECTS)
         entries = [line for line in self._lines if line.get("type") == "object"]
         self._entries = {(line["bucket"], line["key"], line["etag"]): line for line in entries}  # the last of each
 
@@ -108,24 +109,20 @@ class ObjectLedger:
 
     def bury(self, stones: Iterable[Tombstone], at: str, before: str, after: str) -> None:
         """Add tombstones, and the hash of the data before and after. `at`: when, UTC."""
-        lines = [{"type": "tombstone", "at": at, **asdict(stone)} for stone in stones]
-        moved = [{"type": "data", "before": before, "after": after}] if before != after else []
-        append_jsonl(self._folder / OBJECTS, [*lines, *moved])
+        self._append([{"type": "tombstone", "at": at, **asdict(stone)} for stone in stones], before, after)
 
     def append(self, entries: Iterable[tuple[Entry, list[Problem]]], before: str, after: str) -> None:
         """Add object versions, the report on their quarantined lines, and the hash of the data before and after."""
         entries = list(entries)
-        append_jsonl(self._folder / OBJECTS, ({"type": "object", **asdict(entry)} for entry, _ in entries))
-        if before != after:
-            append_jsonl(self._folder / OBJECTS, [{"type": "data", "before": before, "after": after}])
-        append_jsonl(
-            self._folder / QUARANTINE,
-            (
-                {"type": "quarantined", "key": entry.key, "etag": entry.etag, "reason": reason, "lines": lines}
-                for entry, problems in entries
-                for reason, lines in by_reason(problems)
-            ),
-        )
+        self._append([{"type": "object", **asdict(entry)} for entry, _ in entries], before, after)
+        append_jsonl(self._folder / QUARANTINE, [
+            {"type": "quarantined", "key": entry.key, "etag": entry.etag, "reason": reason, "lines": lines}
+            for entry, problems in entries for reason, lines in by_reason(problems)
+        ])  # fmt: skip
+
+    def _append(self, lines: list[dict[str, Any]], before: str, after: str) -> None:
+        moved = [{"type": "data", "before": before, "after": after}] if before != after else []
+        append_jsonl(self._folder / OBJECTS, [*lines, *moved])
 
 
 def tombstones_in(lines: Iterable[dict[str, Any]]) -> list[Tombstone]:
@@ -143,18 +140,14 @@ def by_reason(problems: Iterable[Problem]) -> list[tuple[str, str]]:
     for problem in problems:
         lines[problem.reason].append(problem.line)
     in_order = sorted(lines.items(), key=lambda item: (min(item[1]), item[0]))
-    return [(reason, _ranges(sorted(numbers))) for reason, numbers in in_order]
+    return [(reason, _ranges(sorted(places))) for reason, places in in_order]
 
 
-def _ranges(numbers: list[int]) -> str:
+def _ranges(ordered: list[int]) -> str:
     """Sorted numbers as text: [1, 2, 3, 7] is "1-3, 7"."""
-    runs: list[list[int]] = []
-    for number in numbers:
-        if runs and number == runs[-1][1] + 1:
-            runs[-1][1] = number
-        else:
-            runs.append([number, number])
-    return ", ".join(str(first) if first == last else f"{first}-{last}" for first, last in runs)
+    grouped = groupby(enumerate(ordered), key=lambda placed: placed[1] - placed[0])  # alike within a run
+    runs = [[number for _, number in run] for _, run in grouped]
+    return ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)
 
 
 def states_in(text: str) -> set[str]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tasks.common.errors import DataError
-from tasks.common.rows import Row
+from tasks.common.rows import Row, appears_whole
 from tasks.config.data import NearRepeatsConfig
 from tasks.data.near_repeats import NearRepeats, Repeat
 from tasks.data.values import BadRow
@@ -146,33 +146,24 @@ def check_appendable(name: str) -> None:
 
 
 def append_rows(path: Path, rows: Sequence[Row]) -> None:
-    """Add rows to a data file, whole or not at all; the old bytes stay as they are, and equal rows give equal bytes.
-
-    The file may be a link into the cache, so it is replaced and never written into.
-    """
+    """Add rows to a data file, whole or not at all; the old bytes stay as they are, and equal rows give equal bytes."""
     check_appendable(path.name)
     text = "".join(json.dumps(row, ensure_ascii=False, sort_keys=True) + "\n" for row in rows).encode()
     if not _ends_with_newline(path):
         text = b"\n" + text
-    partial = path.with_name(path.name + ".partial")
-    with open(partial, "wb") as target:
+    with appears_whole(path) as partial, open(partial, "wb") as target:
         if path.exists():
             with open(path, "rb") as source:
                 shutil.copyfileobj(source, target)
         target.write(gzip.compress(text, mtime=0) if path.suffix == ".gz" else text)
-    partial.replace(path)
 
 
 def _ends_with_newline(path: Path) -> bool:
     """Whether a line can simply follow; true of a file that is empty or not there."""
-    if not path.exists() or path.stat().st_size == 0:
+    if not path.exists():
         return True
-    if path.suffix == ".gz":
-        last = b"\n"
-        with gzip.open(path) as file:
-            while block := file.read(1 << 20):
-                last = block[-1:]
-        return last == b"\n"
-    with open(path, "rb") as file:
-        file.seek(-1, 2)
-        return file.read(1) == b"\n"
+    last = b"\n"
+    with gzip.open(path) if path.suffix == ".gz" else open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            last = block[-1:]
+    return last == b"\n"

@@ -1,4 +1,4 @@
-"""`python -m tasks.judging.anchors`: ask the judges of `compare` a fixed set of pairs again, past every store of answers.
+"""`python -m tasks.judging.anchors`: ask the judges of `compare` a fixed set of pairs again, past every store.
 
 A hosted model may change behind its name, and stored answers would hide it. A judge's first answers are its baseline;
 later ones are compared with those and never with the last ones, so that slow drift adds up. A baseline belongs to all
@@ -23,20 +23,20 @@ from tasks.runner.watchdog import die_with_parents
 if __name__ == "__main__":
     die_with_parents()  # before anything slow is imported: a parent that dies meanwhile must take us along
 
+from models.endpoints.retries import AskingSettings
 from models.judges.asking import Asker
-from models.judges.base import Judge, Verdict
+from models.judges.base import Judge
 from models.judges.budget import Budget
 from models.judges.panel import PairVerdict
 from models.judges.rounds import ask_both_orders
 from tasks.common import errors
 from tasks.common.rows import Row, read_jsonl
-from tasks.answering.asking import asking_settings
 from tasks.config.compare import CompareConfig
 from tasks.config.service import AnchorsConfig
 from tasks.data.messages import as_messages, check_prompt
 from tasks.data.values import BadRow
 from tasks.judging.drift import Answers, baseline_file, drift_between, read_baseline, write_baseline
-from tasks.judging.templates import with_templates
+from tasks.judging.templates import with_template
 from tasks.runner.params import read_params, stage_config
 from tasks.runner.state import state_root
 
@@ -81,19 +81,20 @@ def _anchor(row: Row, number: int, file: Path) -> Row:
 def ask_anchors(cfg: AnchorsConfig, compare: CompareConfig, state: Path) -> dict[str, Any]:
     """Ask every judge every anchor in both orders; compare with its baseline, or record that where there is none.
 
-    Returns what was asked and paid, and by judge how far it moved (`tasks.judging.drift.Drift`) from which baseline; `refused`
-    is None, or says in one line which judge moved further than `cfg.max_drift`, and what to do.
+    Returns what was asked and paid, and by judge how far it moved (`tasks.judging.drift.Drift`) from which baseline;
+    `refused` is None, or says in one line which judge moved further than `cfg.max_drift`, and what to do.
     Raises DataError for anchors or a judge that cannot be used, ConfigError for a budget that does not suffice, and
     JudgeError or JudgeUnreachable from a judge.
     """
     specs = [judge.model_dump() for judge in compare.judges if judge.kind not in NOT_ASKED]
     check_limit(cfg, compare)
-    asker = _asker(cfg, compare)
+    # With a budget of its own and no store: what is stored says nothing about today.
+    asker = Asker(None, Budget(cfg.max_calls, cfg.max_cost), AskingSettings.of(compare.asking.model_dump()))
     anchors: list[Row] = []
     judges: dict[str, dict[str, Any]] = {}
     if cfg.file is not None and compare.given != "only" and specs:
         anchors = read_anchors(Path(cfg.file), cfg.minimum_pairs)
-        pool = make_pool(with_templates(specs), date=compare.runtime.date)
+        pool = make_pool([with_template(spec) for spec in specs], date=compare.runtime.date)
         verdicts = _both_orders(asker, pool, anchors)
         file_hash = hashlib.sha256(Path(cfg.file).read_bytes()).hexdigest()
         for place, (spec, judge) in enumerate(zip(specs, pool, strict=True)):
@@ -118,11 +119,6 @@ def check_limit(cfg: AnchorsConfig, compare: CompareConfig) -> None:
         )
 
 
-def _asker(cfg: AnchorsConfig, compare: CompareConfig) -> Asker:
-    """With a budget of its own and no store: what is stored says nothing about today."""
-    return Asker(None, Budget(cfg.max_calls, cfg.max_cost), asking_settings(compare.asking.model_dump()))
-
-
 def _both_orders(asker: Asker, judges: Sequence[Judge], anchors: Sequence[Row]) -> list[PairVerdict]:
     verdicts = ask_both_orders(asker, judges, [(row, row["a"], row["b"]) for row in anchors], key=NAME)
     known = [verdict for verdict in verdicts if verdict is not None]
@@ -136,12 +132,11 @@ def _both_orders(asker: Asker, judges: Sequence[Judge], anchors: Sequence[Row]) 
 
 def answers_of(place: int, anchors: Sequence[Row], verdicts: Sequence[PairVerdict]) -> Answers:
     """What the judge at `place` of the pool said, two answers an anchor."""
-
-    def said(verdict: Verdict) -> float | None:
-        return verdict.p_first if verdict.valid else None
-
-    both = [(row["id"], verdict.a_first[place], verdict.a_second[place]) for row, verdict in zip(anchors, verdicts)]
-    return {f"{name}: {order}": said(one) for name, *two in both for order, one in zip(("a first", "b first"), two)}
+    return {
+        f"{row['id']}: {order}": verdicts_of[place].p_first if verdicts_of[place].valid else None
+        for row, verdict in zip(anchors, verdicts, strict=True)
+        for order, verdicts_of in (("a first", verdict.a_first), ("b first", verdict.a_second))
+    }
 
 
 def _against_baseline(
@@ -165,23 +160,23 @@ def refusal(
     max_drift: float, specs: Mapping[str, Mapping[str, Any]], judges: Mapping[str, Mapping[str, Any]]
 ) -> str | None:
     """Why no run should start, in one line about the judge that moved furthest; None where all are within the bound."""
-    moved = {name: found["moved"] for name, found in judges.items() if found["moved"] > max_drift}
+    moved = {name: drift["moved"] for name, drift in judges.items() if drift["moved"] > max_drift}
     drifted = sorted(moved, key=moved.__getitem__, reverse=True)
     if not drifted:
         return None
     name, *others = drifted
-    found = judges[name]
+    drift = judges[name]
     way_out = (
         "restore the model behind it, or raise the judge's epoch in params.yaml to accept the new one, which labels "
         "anew"
         if "epoch" in specs[name]
-        else f"its code changed, so compare labels anew by itself: remove {found['file']} to accept its new answers"
+        else f"its code changed, so compare labels anew by itself: remove {drift['file']} to accept its new answers"
     )
     also = f" (and so did {', '.join(map(repr, others))})" if others else ""
     return (
-        f"judge {name!r} drifted{also}: since {found['baseline']} its answers to the anchors moved by "
-        f"{found['moved']:.3f} on average, anchors.max_drift is {max_drift:g}; {found['changed']} of "
-        f"{found['answers']} name another winner; {way_out}"
+        f"judge {name!r} drifted{also}: since {drift['baseline']} its answers to the anchors moved by "
+        f"{drift['moved']:.3f} on average, anchors.max_drift is {max_drift:g}; {drift['changed']} of "
+        f"{drift['answers']} name another winner; {way_out}"
     )
 
 

@@ -12,6 +12,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from models.endpoints.failures import print_failures
 from models.judges.asking import Asker
 from models.judges.base import Question
 from models.judges.remote import RemoteJudge
@@ -23,7 +24,6 @@ from tasks.common.rows import Row, write_jsonl
 
 TOTALS_FILE, SAMPLE_FILE = "calls.json", "calls.jsonl"
 SAMPLED = 20  # calls kept whole
-SHOWN = 20  # questions without an answer, one line each
 QUANTILES = {"latency_p50": 0.5, "latency_p95": 0.95, "latency_max": 1.0}
 
 
@@ -42,12 +42,12 @@ class CallLog:
             if len(self._sample) > SAMPLED:
                 del self._sample[max(self._sample)]
 
-    def totals(self, asked: Tally, judges: Sequence[Any] = ()) -> dict[str, float]:
+    def totals(self, whole: Tally, judges: Sequence[Any] = ()) -> dict[str, float]:
         """What was paid now, and how long the answers took (seconds, the last attempt of each); `used_…`: what all
         answers cost when they were paid, stored ones included.
 
         `asked` is that whole tally: what questions without an answer cost stands only there.
-        For each of `judges` whose server refused some, how many ways of forcing an answer's form it refused, and how many fields.
+        For each of `judges` whose server refused some, how many ways of forcing an answer's form, and how many fields.
         """
         latencies = sorted(self._tally.latencies)
         dropped = {judge.name: getattr(judge, "fields_refused", {}) for judge in judges}
@@ -56,9 +56,9 @@ class CallLog:
             **{f"{name}_formats_refused": count for name, count in refused.items() if count},
             **{f"{name}_fields_refused": len(fields) for name, fields in dropped.items() if fields},
             "answers": len(latencies),
-            "stored": asked.stored,
-            **{name: getattr(self._tally, name) + getattr(asked, f"lost_{name}") for name in PAID},
-            **{f"used_{name}": getattr(asked, name) for name in PAID},
+            "stored": whole.stored,
+            **{name: getattr(self._tally, name) + getattr(whole, f"lost_{name}") for name in PAID},
+            **{f"used_{name}": getattr(whole, name) for name in PAID},
             **{name: quantile(latencies, share) for name, share in QUANTILES.items() if latencies},
         }
 
@@ -69,13 +69,8 @@ class CallLog:
             if count := getattr(judge, "formats_refused", 0):
                 print(f"judge {judge.name!r}: its server refused {count} of 2 ways of forcing an answer into a form; "
                       "what it says is read as well as it can be")
-            for name, place in getattr(judge, "fields_refused", {}).items():
-                print(f"judge {judge.name!r}: its server refuses {name}; it is asked "
-                      f"{f'with {place} in its place' if place else 'without it'}")
-        for failure in asker.failures[:SHOWN]:
-            print(failure)
-        if more := asker.failures[SHOWN:]:
-            print(f"and {len(more)} more like these")
+            print_failures(f"judge {judge.name!r}", getattr(judge, "fields_refused", {}), ())
+        print_failures("", {}, asker.failures)
         folder, tally = live_folder(), asker.tally
         if folder is None or not (self._tally.latencies or tally.stored or tally.lost_calls):
             return
@@ -86,22 +81,8 @@ class CallLog:
 
 def _call(judge: RemoteJudge, question: Question, record: Record) -> dict[str, Any]:
     template = getattr(judge, "template", None)
-    return {
-        "key": record.key,
-        "judge": record.judge,
-        "prompt_id": record.prompt_id,
-        "kind": record.kind,
-        "messages": messages(question, list(judge.weights), template) if template else [],
-        "raw": record.raw,
-        "answer": json.loads(record.answer),
-        "valid": record.valid,
-        "calls": record.calls,
-        "latency_seconds": record.latency_seconds,
-        "input_tokens": record.input_tokens,
-        "output_tokens": record.output_tokens,
-        "cost": record.cost,
-        "time": time.time(),
-    }
+    sent = messages(question, list(judge.weights), template) if template else []
+    return {**vars(record), "messages": sent, "answer": json.loads(record.answer), "time": time.time()}
 
 
 def quantile(ordered: Sequence[float], share: float) -> float:

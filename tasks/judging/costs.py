@@ -54,12 +54,12 @@ class Forecast:
 
 def forecast(params: Mapping[str, Any], rows: Rows, champion: bool) -> dict[str, Forecast]:
     """By stage; stages that ask nobody across a network are left out. `champion`: whether a model is in service."""
-    asked = {"compare": of_compare(params, rows)}
+    forecasts = {"compare": of_compare(params, rows)}
     if (gold := _gold(params)) is not None:
         rated = {"judge": of_judge_card(params, rows), "evaluate": of_evaluation(params, rows, champion)}
         rated["gate"] = of_gate(params, rows)
-        asked |= {stage: found.within(gold.budget) for stage, found in rated.items()}
-    return {stage: found for stage, found in asked.items() if found.calls}
+        forecasts |= {stage: one.within(gold.budget) for stage, one in rated.items()}
+    return {stage: one for stage, one in forecasts.items() if one.calls}
 
 
 def of_compare(params: Mapping[str, Any], rows: Rows) -> Forecast:
@@ -77,8 +77,8 @@ def of_compare(params: Mapping[str, Any], rows: Rows) -> Forecast:
             for answers, count in ((1, ratings * judge.rates), (2, verdicts))
         )
 
-    found = sorted((of_prompt(prompt) for prompt in rows["compare_prompts"]), key=lambda one: one.cost, reverse=True)
-    return _sum(found[: cfg.budget.max_prompts]).within(cfg.budget)
+    dearest = sorted((of_prompt(prompt) for prompt in rows["compare_prompts"]), key=lambda one: one.cost, reverse=True)
+    return _sum(dearest[: cfg.budget.max_prompts]).within(cfg.budget)
 
 
 def of_judge_card(params: Mapping[str, Any], rows: Rows) -> Forecast:
@@ -116,8 +116,8 @@ def of_anchors(params: Mapping[str, Any]) -> Forecast:
         return Forecast()
     rows = read_anchors(Path(anchors.file), anchors.minimum_pairs)
     longest = max(len(row[side]) for row in rows for side in "ab") // CHARACTERS_PER_TOKEN + 1
-    found = _sum(_calls(judge, row, 2, longest, 2) for row in rows for judge in remote)
-    return found.within(CallBudget(max_calls=anchors.max_calls, max_cost=anchors.max_cost))
+    total = _sum(_calls(judge, row, 2, longest, 2) for row in rows for judge in remote)
+    return total.within(CallBudget(max_calls=anchors.max_calls, max_cost=anchors.max_cost))
 
 
 def _gold(params: Mapping[str, Any]) -> GoldConfig | None:
@@ -145,5 +145,5 @@ def _calls(judge: Any, prompt: Row, answers: int, longest: int, count: int) -> F
     return Forecast(count, count * judge.cost(tokens + answers * longest, judge.max_tokens))
 
 
-def _sum(found: Iterable[Forecast]) -> Forecast:
-    return sum(found, Forecast())
+def _sum(forecasts: Iterable[Forecast]) -> Forecast:
+    return sum(forecasts, Forecast())

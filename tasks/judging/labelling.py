@@ -6,6 +6,7 @@ from itertools import accumulate
 from math import inf
 from typing import Any
 
+from models.endpoints.retries import AskingSettings
 from models.judges.asking import Asker, BatchJudge, RemoteJudge
 from models.judges.base import Judge, Ratings, Verdict
 from models.judges.budget import Budget
@@ -17,10 +18,11 @@ from models.judges.tally import PAID
 from tasks.common.errors import DataError
 from tasks.common.progress import report
 from tasks.common.rows import Row
-from tasks.answering.asking import asking_settings
 from tasks.config.compare import CompareConfig
 from tasks.judging.call_log import CallLog
-from tasks.judging.pairing import NEEDS_RATINGS, Filtered, chosen_pairs, mean_rating, questions_of_prompt
+from tasks.judging.pairing import (
+    NEEDS_RATINGS, Filtered, chosen_pairs, is_limited, mean_rating, questions_of_prompt,
+)  # fmt: skip
 from tasks.runner.state import STORE_FILE, state_root
 
 _PROMPTS_AT_ONCE = 100
@@ -39,8 +41,8 @@ class JudgedPair:
     @property
     def criteria(self) -> dict[str, float]:
         """Criterion -> the pool's preference for a: from its verdicts where they tell, else by what is rated higher."""
-        if said := self.verdict.criteria:
-            return said
+        if preferences := self.verdict.criteria:
+            return preferences
         ours, theirs = self.ratings[self.a["id"]], self.ratings[self.b["id"]]
         return {name: 0.5 + 0.5 * ((ours[name] > theirs[name]) - (ours[name] < theirs[name])) for name in sorted(ours)}
 
@@ -64,7 +66,7 @@ def make_asker(cfg: CompareConfig, judges: Sequence[Judge], log: CallLog) -> Ask
     return Asker(
         Store(state_root() / STORE_FILE) if keeps else None,
         Budget(cfg.budget.max_calls, cfg.budget.max_cost),
-        asking_settings(cfg.asking.model_dump()),
+        AskingSettings.of(cfg.asking.model_dump()),
         lambda done, total: report(done, total, unit="answer") if done % _PROMPTS_AT_ONCE == 0 else None,
         log.heard,
     )
@@ -97,10 +99,6 @@ def judge_pairs(
     return judged
 
 
-def _limited(cfg: CompareConfig) -> bool:
-    return cfg.budget.max_calls is not None or cfg.budget.max_cost is not None
-
-
 def _rates(cfg: CompareConfig, judges: Sequence[Judge]) -> bool:
     """Whether responses are rated before pairs are chosen."""
     return questions_of_prompt(cfg, 1, any(isinstance(judge, RemoteJudge) for judge in judges))[0] > 0
@@ -114,9 +112,9 @@ def _parts(
     prompt_ids, start = list(groups), 0
     slow = any(isinstance(judge, (RemoteJudge, BatchJudge)) for judge in judges)
     while start < len(prompt_ids):
-        size = len(prompt_ids) if slow and not _limited(cfg) else _PROMPTS_AT_ONCE
+        size = len(prompt_ids) if slow and not is_limited(cfg) else _PROMPTS_AT_ONCE
         part = prompt_ids[start : start + size]
-        if _limited(cfg):
+        if is_limited(cfg):
             room = _calls_left(cfg, budget)
             needed = accumulate(_calls_for(cfg, len(groups[prompt_id]), judges) for prompt_id in part)
             part = part[: max(1, sum(calls <= room for calls in needed))]
@@ -179,9 +177,9 @@ def verdict_of_ratings(cfg: CompareConfig, ours: Sequence[Ratings], theirs: Sequ
     """What the judges' ratings say about a pair: each prefers what it rates higher, in either order."""
     if not any(ours) or not any(theirs):
         raise DataError(NEEDS_RATINGS)
-    said = [_verdict_of(one, other) for one, other in zip(ours, theirs, strict=True)]
+    verdicts = [_verdict_of(one, other) for one, other in zip(ours, theirs, strict=True)]
     swapped = [_verdict_of(other, one) for one, other in zip(ours, theirs, strict=True)]
-    return PairVerdict(tuple(said), tuple(swapped), cfg.panel)
+    return PairVerdict(tuple(verdicts), tuple(swapped), cfg.panel)
 
 
 def _verdict_of(first: Ratings, second: Ratings) -> Verdict:
@@ -191,10 +189,10 @@ def _verdict_of(first: Ratings, second: Ratings) -> Verdict:
     return Verdict(0.5 + 0.5 * ((difference > 0) - (difference < 0)))
 
 
-def asking_numbers(asker: Asker, judges: Sequence[Judge], judged: Judged) -> dict[str, float]:
+def asking_metrics(asker: Asker, judges: Sequence[Judge], judged: Judged) -> dict[str, float]:
     """What asking took and what was left out: equal for a run begun anew after a kill. Times are no part of it."""
     tally = asker.tally
-    numbers: dict[str, float] = {
+    metrics: dict[str, float] = {
         **{name: getattr(tally, name) for name in PAID},
         "failed_questions": tally.failed,
         "budget_exhausted": asker.budget.exhausted,
@@ -204,8 +202,8 @@ def asking_numbers(asker: Asker, judges: Sequence[Judge], judged: Judged) -> dic
     }
     for judge in judges:
         if isinstance(judge, HumanJudge):
-            numbers |= {f"{judge.name}_{name}": count for name, count in vars(judge.counts).items()}
-    return numbers
+            metrics |= {f"{judge.name}_{name}": count for name, count in vars(judge.counts).items()}
+    return metrics
 
 
 def described(specs: Sequence[Mapping[str, Any]], judges: Sequence[Judge]) -> list[dict[str, Any]]:

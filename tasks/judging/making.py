@@ -106,5 +106,5 @@ def check_files(spec: Mapping[str, Any]) -> None:
         return
     # What a judge is made of stands in no dependency of the graph, so its hash in params.yaml says when it changed.
     if actual != spec["sha256"]:
-        raise ValueError(f"judge {spec['name']!r}: {path} has sha256 {actual}, params.yaml says {spec['sha256']!r}; set "
-                         "the judge's sha256 to the one found, so that a changed judge is judged by anew")
+        raise ValueError(f"judge {spec['name']!r}: {path} has sha256 {actual}, params.yaml says {spec['sha256']!r}; "
+                         "set the judge's sha256 to the one found, so that a changed judge is judged by anew")

@@ -46,14 +46,17 @@ def pairs_at_most(cfg: CompareConfig, samples: int) -> int:
     return min(cfg.pairs_per_prompt, met)
 
 
+def is_limited(cfg: CompareConfig) -> bool:
+    return cfg.budget.max_calls is not None or cfg.budget.max_cost is not None
+
+
 def questions_of_prompt(cfg: CompareConfig, samples: int, network: bool) -> tuple[int, int]:
     """(ratings that each judge who rates is asked for, verdicts that each judge is), of a prompt with so many distinct
     samples, at most. `network`: whether some judge is across a network.
 
     Where calls are counted, responses are rated only for what needs ratings.
     """
-    limited = cfg.budget.max_calls is not None or cfg.budget.max_cost is not None
-    rates = needs_ratings(cfg) or not (limited and network)
+    rates = needs_ratings(cfg) or not (is_limited(cfg) and network)
     verdicts = 2 * pairs_at_most(cfg, samples) if cfg.labels == "verdicts" else 0
     return samples if rates else 0, verdicts
 

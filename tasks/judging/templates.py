@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,13 +24,9 @@ TEXTS = ("pair_system", "pair_user", "rate_system", "rate_user")
 KEYS = (*TEXTS, "criteria")
 
 
-def with_templates(specs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The judges of `compare.judges` as `tasks.judging.making` takes them: with the template that each is told."""
-    return [with_template(spec) for spec in specs]
-
-
 def with_template(spec: Mapping[str, Any]) -> dict[str, Any]:
-    """One judge, as `with_templates`; a judge that is told nothing stays as it is. Raises what `template_of` does."""
+    """A judge of params as `tasks.judging.making` takes it: with the template that it is told; one that is told nothing
+    stays as it is. Raises what `template_of` does."""
     if "template" not in spec:
         return dict(spec)
     rest = {key: value for key, value in spec.items() if key != "template_sha256"}
@@ -63,11 +59,11 @@ def template_of(spec: Mapping[str, Any], root: Path = Path()) -> Template:
     if not path.is_file():
         raise ConfigError(f"{owner} does not exist; correct template in params.yaml, or set it to {OURS}")
     content = path.read_bytes()
-    found, stated = hashlib.sha256(content).hexdigest(), spec.get("template_sha256")
-    if found != stated:
+    actual, stated = hashlib.sha256(content).hexdigest(), spec.get("template_sha256")
+    if actual != stated:
         raise ConfigError(
-            f"{owner} has sha256 {found}, params.yaml says {stated or 'null'}; set the judge's template_sha256 to the one "
-            "found, so that a judge that is told something else is asked anew"
+            f"{owner} has sha256 {actual}, params.yaml says {stated or 'null'}; set the judge's template_sha256 to the "
+            "one found, so that a judge that is told something else is asked anew"
         )
     template = _read(_decoded(content, owner), ours, owner)
     check_template(template, spec["kind"], owner)

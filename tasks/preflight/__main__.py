@@ -19,14 +19,13 @@ if __name__ == "__main__":
 
 from tasks.common import errors
 from tasks.common.machine import prepare_torch
-from tasks.preflight import evidence, hearth, judges, model, rows, settings  # noqa: F401  each adds its checks
+from tasks.preflight import evidence, judges, model, rows, settings  # noqa: F401  each adds its checks
 from tasks.preflight.checks import CHECKS, PROBLEM, examine
-from tasks.preflight.project import ROLES, Project
+from tasks.preflight.project import ROLES, USAGE, Project
 from tasks.runner.params import read_params
 
 NAME = "preflight"
 PARAMS_FILE = Path("params.yaml")
-USAGE = ("calls", "input_tokens", "output_tokens", "cost")
 
 
 def document(project: Project) -> dict[str, Any]:
@@ -50,14 +49,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--roles", nargs="*", choices=ROLES, default=ROLES, help="who is needed; default: everybody")
     given = parser.parse_args(arguments)
     try:
-        found = document(Project(read_params(PARAMS_FILE), frozenset(given.roles), given.ask_judges))
+        examined = document(Project(read_params(PARAMS_FILE), frozenset(given.roles), given.ask_judges))
     except Exception as error:
         return errors.report_failure(NAME, error)
     if given.out:
-        given.out.write_text(json.dumps(found, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+        given.out.write_text(json.dumps(examined, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     else:
-        print("\n".join(map(_line, found["findings"])) or "nothing found")
-    return int(any(finding["level"] == PROBLEM for finding in found["findings"]))
+        print("\n".join(map(_line, examined["findings"])) or "nothing found")
+    return int(any(finding["level"] == PROBLEM for finding in examined["findings"]))
 
 
 def _line(finding: dict[str, Any]) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 
 from tasks.common import errors
 from tasks.preflight.project import Project
@@ -57,13 +58,15 @@ def finding_of(subject: str, error: Exception, level: str = PROBLEM) -> Finding:
 
 def examine(project: Project, checks: Iterable[Check]) -> list[Finding]:
     """All that the checks find, problems first; what stands in the way of several checks is named once."""
-    found: dict[tuple[str, str], Finding] = {}
-    for one in checks:
-        subject = one.__name__.replace("_", " ")
-        try:
-            for finding in one(project):
-                found.setdefault((finding.text, finding.remedy), finding)
-        except Exception as error:  # noqa: BLE001
-            finding = finding_of(subject, error)
-            found.setdefault((finding.text, finding.remedy), finding)
-    return sorted(found.values(), key=lambda finding: finding.level != PROBLEM)
+    findings: dict[tuple[str, str], Finding] = {}
+    for finding in chain.from_iterable(_findings(one, project) for one in checks):
+        findings.setdefault((finding.text, finding.remedy), finding)
+    return sorted(findings.values(), key=lambda finding: finding.level != PROBLEM)
+
+
+def _findings(one: Check, project: Project) -> Iterator[Finding]:
+    """What a check finds, and what stops it."""
+    try:
+        yield from one(project)
+    except Exception as error:  # noqa: BLE001
+        yield finding_of(one.__name__.replace("_", " "), error)

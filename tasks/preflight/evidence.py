@@ -42,8 +42,8 @@ def _size(cfg: GateConfig, pairs: Compared) -> Iterator[Finding]:
     count = len(pairs.prompts)
     if count < least(cfg, cfg.minimum_prompts, pairs.roots):
         text = (
-            f"{count} prompts of {len(set(pairs.roots))} roots are fewer than gate.minimum_prompts={cfg.minimum_prompts} "
-            f"of gate.minimum_roots={cfg.minimum_roots}: {NO_PROMOTION}"
+            f"{count} prompts of {len(set(pairs.roots))} roots are fewer than "
+            f"gate.minimum_prompts={cfg.minimum_prompts} of gate.minimum_roots={cfg.minimum_roots}: {NO_PROMOTION}"
         )
         yield Finding(NOTE, "gate", text, "give more prompts, or raise data.splits.gate")
         return

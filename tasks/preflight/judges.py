@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from models.chat.template import load_tokenizer
+from models.hearth import oracle
 from models.judges.asking import Asker, AskingSettings
 from models.judges.base import Question, Verdict
 from models.judges.budget import Budget
@@ -17,19 +18,22 @@ from models.judges.remote_round import PROBE
 from models.samplers import Prompt, make_sampler
 from models.samplers.openai import KEY_VARIABLE, URL_VARIABLE
 from models.sampling.sampler import SamplingSettings
-from tasks.answering.asking import asking_settings
+from tasks.common.errors import one_line
+from tasks.common.rows import Row
 from tasks.config.compare import CompareConfig
 from tasks.config.gold import GoldConfig
 from tasks.config.shared import AskingConfig
 from tasks.generate import check_tools
 from tasks.judging.making import check_files, make_judge, verdict_form
 from tasks.judging.templates import template_of, with_template
-from tasks.preflight.checks import Finding, check, refused
+from tasks.preflight.checks import PROBLEM, Finding, check, refused
 from tasks.preflight.project import Project
 
 ATTEMPTS, PATIENCE = 3, 60.0  # calls for one answer, and seconds for it, at most
 FILES = ("path", "file")
 NETWORK_SAMPLER = "openai"
+HEARTH_KINDS = ("oracle", "simulated")
+COMPARED, SCORED = ("compare_prompts",), ("compare_prompts", "select_prompts", "gate_prompts")
 
 
 @check
@@ -103,7 +107,7 @@ def _ask(project: Project, spec: Mapping[str, Any], cfg: CompareConfig | GoldCon
 
 
 def _patience(asking: AskingConfig | None) -> AskingSettings:
-    by = asking_settings(asking.model_dump() if asking else None)
+    by = AskingSettings.of(asking and asking.model_dump())
     return replace(by, concurrency=1, attempts=min(by.attempts, ATTEMPTS), patience=min(by.patience, PATIENCE))
 
 
@@ -130,3 +134,38 @@ def _check_sampler(project: Project) -> None:
         project.tally.calls += 1
         prompt = Prompt("preflight", PROBE.row["prompt"], ())
         made.sample([prompt], 1, SamplingSettings(cfg.temperatures[0], 1, cfg.runtime.seed))
+
+
+# --- scorers that know hearth's world alone, on data that may be another's ---
+
+
+@check
+def hearth_scorers(project: Project) -> Iterator[Finding]:
+    compare = project.config("compare")
+    names = [judge.name for judge in compare.judges if judge.kind in HEARTH_KINDS] if compare.given != "only" else []
+    if names:
+        remedy = "give judges of kind openai, hf, reward_model or human, or set compare.given to only"
+        yield from _strangers(project, f"compare.judges: {', '.join(names)}", COMPARED, remedy)
+    if project.config("gold").kind == "oracle":
+        yield from _strangers(project, "gold (kind oracle)", SCORED, "set gold.kind to reward_model or judge")
+
+
+def _strangers(project: Project, who: str, files: tuple[str, ...], remedy: str) -> Iterator[Finding]:
+    rows = [row for file in files for row in project.rows(file)]
+    unknown = [(row, reason) for row in rows if (reason := _refusal(row))]
+    if unknown:
+        row, reason = unknown[0]
+        text = (
+            f"{len(unknown)} of {len(rows)} prompts are not hearth's, whose world alone it knows, the first is "
+            f"{row['id']} ({reason.partition(';')[0]})"
+        )
+        yield Finding(PROBLEM, who, text, remedy)
+
+
+def _refusal(row: Row) -> str | None:
+    """Why the oracle, which knows hearth's world alone, cannot score an answer to this prompt; None where it can."""
+    try:
+        oracle.score(row, "I do not know.")
+    except (ValueError, KeyError, TypeError) as error:
+        return one_line(error)
+    return None

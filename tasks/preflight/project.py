@@ -16,6 +16,7 @@ from tasks.preflight.outside import file_digest, variable_digest
 from tasks.prepare import Survey, survey
 from tasks.runner.params import stage_config
 
+USAGE = ("calls", "input_tokens", "output_tokens", "cost")
 ROLES = ("sampler", "compare", "gold")  # who may be asked across a network: of generate, of compare, of the rest
 
 
@@ -55,7 +56,7 @@ class Project:
 
     def add(self, tally: Tally) -> None:
         """Count what asking took."""
-        for name in ("calls", "input_tokens", "output_tokens", "cost"):
+        for name in USAGE:
             setattr(self.tally, name, getattr(self.tally, name) + getattr(tally, name))
 
     def judges(self) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -22,11 +22,11 @@ SHORTEST_ANSWER = 2  # tokens: a word and its end
 
 @check
 def rows_that_prepare_refuses(project: Project) -> Iterator[Finding]:
-    for found in project.prepared.findings:
-        text, _, remedy = str(found).partition("; ")
-        count = f" ({found.count} rows)" if found.first and found.count > 1 else ""
-        way_out = remedy or (MEND if found.first and found.stops else "")
-        yield Finding(PROBLEM if found.stops else NOTE, "data", text + count, way_out)
+    for finding in project.prepared.findings:
+        text, _, remedy = str(finding).partition("; ")
+        count = f" ({finding.count} rows)" if finding.first and finding.count > 1 else ""
+        way_out = remedy or (MEND if finding.first and finding.stops else "")
+        yield Finding(PROBLEM if finding.stops else NOTE, "data", text + count, way_out)
 
 
 @check
@@ -53,14 +53,14 @@ def demonstrations(project: Project) -> Iterator[Finding]:
 def prompts(project: Project) -> Iterator[Finding]:
     """Those that are answered, against the room that the longest answer leaves."""
     gate, serving = project.config("gate"), project.config("answers").serving.max_new_tokens
-    asked = {
+    answered = {
         "compare_prompts": (project.rows("compare_prompts"), project.config("generate").max_new_tokens),
         "rl_prompts": (project.rows("rl_prompts"), project.config("ppo").max_new_tokens),
         "select_prompts": (project.rows("select_prompts"), serving),
     }
     if project.rows("gate_prompts"):
-        asked["gate_prompts"] = (part_of(project.rows("gate_prompts"), gate.set, gate.sets), serving)
-    for name, (rows, longest) in asked.items():
+        answered["gate_prompts"] = (part_of(project.rows("gate_prompts"), gate.set, gate.sets), serving)
+    for name, (rows, longest) in answered.items():
         known: list[tuple[str, Any]] = []
         yield from _render(project, name, rows, lambda row: _prompt(project, row), known)
         yield from refused(name, lambda: check_room(known, project.shape, longest))

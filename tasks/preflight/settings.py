@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from models.judges import make_scorer
+from models.judges.oracle import OracleScorer
 from tasks.compare import check_split, given_row
 from tasks.config.service import AnchorsConfig
 from tasks.gold import training_pairs
@@ -22,7 +22,7 @@ def settings(project: Project) -> Iterator[Finding]:
     yield from refused("ppo", lambda: ppo_settings(project.config("ppo")))
     yield from refused("compare", lambda: check_raters(project.config("compare")))
     if gold.kind == "oracle":
-        yield from refused("gold", lambda: make_scorer("oracle", weights=gold.weights))
+        yield from refused("gold", lambda: OracleScorer(gold.weights))
 
 
 @check

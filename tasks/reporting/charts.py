@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import matplotlib
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
@@ -72,8 +73,8 @@ def _inline(svg: str, title: str) -> str:
     """The svg element alone, scaling with its column, ids unique to the chart, ink in the page's colour."""
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", svg, count=1)
-    svg = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg, count=1)
+    for size in ("width", "height"):
+        svg = re.sub(rf'(<svg[^>]*?) {size}="[^"]*"', r"\1", svg, count=1)
     svg = re.sub(r' xmlns(:\w+)?="[^"]*"', "", svg)
     svg = svg.replace(_INK, "currentColor").replace("xlink:href", "href")
     prefix = re.sub(r"\W+", "-", title.lower()).strip("-")
@@ -98,8 +99,8 @@ def intervals(title: str, unit: str, values: Mapping[str, tuple[float, float, fl
         if zero:
             axes.axvline(0, color=_INK, linewidth=0.8, linestyle="--")
 
-    said = "; ".join(f"{name} {mean:.3f} ({low:.3f} to {high:.3f})" for name, (mean, low, high) in values.items())
-    return draw(title, f"{unit}: {said}", paint)
+    words = "; ".join(f"{name} {mean:.3f} ({low:.3f} to {high:.3f})" for name, (mean, low, high) in values.items())
+    return draw(title, f"{unit}: {words}", paint)
 
 
 def bars(title: str, unit: str, values: Mapping[str, float], errors: Mapping[str, float] | None = None) -> Chart:
@@ -118,36 +119,31 @@ def bars(title: str, unit: str, values: Mapping[str, float], errors: Mapping[str
     return draw(title, f"{unit}: " + "; ".join(f"{name} {value:.2f}" for name, value in values.items()), paint)
 
 
-def curves(title: str, unit: str, lines: Mapping[str, tuple[Sequence[float], Sequence[float]]], x: str = "step") -> Chart:
-    """Lines over `x`; `lines`: name -> (x values, y values)."""
+def curve(title: str, unit: str, name: str, steps: Sequence[int], values: Sequence[float]) -> Chart:
+    """A line over training steps, in the colour of `name`."""
 
     def paint(axes: Axes) -> None:
-        for name, (places, values) in lines.items():
-            mark = "o" if len(places) < 20 else ""
-            label = name.replace("_", " ")
-            axes.plot(places, values, color=_colour(name), marker=mark, markersize=3, linewidth=1.3, label=label)
+        mark = "o" if len(steps) < 20 else ""
+        axes.plot(steps, values, color=_colour(name), marker=mark, markersize=3, linewidth=1.3)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.set_xlabel(x)
+        axes.set_xlabel("step")
         axes.set_ylabel(unit)
-        if len(lines) > 1:
-            axes.legend()
 
-    ends = "; ".join(f"{name} from {values[0]:.3g} to {values[-1]:.3g}" for name, (_, values) in lines.items())
-    return draw(title, f"{unit} over {x}: {ends}", paint)
+    return draw(title, f"{unit} over step: {name} from {values[0]:.3g} to {values[-1]:.3g}", paint)
 
 
 def over_optimisation(title: str, unit: str, field: str, document: Mapping[str, Any]) -> Chart:
     """What was gained in `field` (gold or proxy) over the square root of KL, with intervals; for gold, fitted curves.
 
-    `document`: `over_optimisation` of evaluate.json. Best-of-n's classic upper bound of KL is drawn beside its estimate.
+    `document`: `over_optimisation` of evaluate.json. Best-of-n's classic upper bound of KL stands beside its estimate.
     """
 
     def paint(axes: Axes) -> None:
         for name, method in document.items():
             points = [point for point in method["points"] if point["distance"] is not None]
             places, values = [point["distance"] for point in points], [point[field] for point in points]
-            spread = [[max(0.0, v - p[f"{field}_interval"][0]) for v, p in zip(values, points, strict=True)],
-                      [max(0.0, p[f"{field}_interval"][1] - v) for v, p in zip(values, points, strict=True)]]
+            lows, highs = zip(*(point[f"{field}_interval"] for point in points), strict=True) if points else ((), ())
+            spread = np.maximum(0.0, [np.subtract(values, lows), np.subtract(highs, values)])
             fit = method["fit"] if field == "gold" else None
             axes.errorbar(places, values, yerr=spread, fmt="o" if fit else "o-", color=_colour(name), markersize=3,
                           linewidth=1.0, elinewidth=0.6, capsize=2, label=_method_label(name, points))
@@ -161,11 +157,11 @@ def over_optimisation(title: str, unit: str, field: str, document: Mapping[str, 
         axes.set_ylabel(unit)
         axes.legend(fontsize=8)
 
-    said = "; ".join(
+    words = "; ".join(
         f"{name} {method['points'][-1][field]:+.3f} at {method['points'][-1]['kl']:.2f} nats"
         for name, method in document.items() if method["points"]
     )
-    return draw(title, f"{unit} over root KL, last points: {said}", paint)
+    return draw(title, f"{unit} over root KL, last points: {words}", paint)
 
 
 def _method_label(name: str, points: Sequence[Mapping[str, Any]]) -> str:

@@ -3,48 +3,36 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from models.statistics import intervals as statistics
 from tasks.common.rows import Row
 
-CONFIDENCE = 0.95
 DIVERSITY_FLOOR = 0.5  # of SFT's distinct-2
 LENGTH_BOUND = 1.5  # times SFT's mean length
 
 
-def final_rows(scores: Sequence[Row], model: str, checkpoint: str) -> dict[str, Row]:
+def first_samples(scores: Sequence[Row], model: str, checkpoint: str) -> dict[str, Row]:
     """Prompt id -> the first sample's score row of one model's checkpoint."""
     kept = [row for row in scores if row["model"] == model and row["checkpoint"] == checkpoint]
     return {row["prompt_id"]: row for row in sorted(kept, key=lambda row: row["index"], reverse=True)}
 
 
-def axis_differences(
-    candidate: Mapping[str, Row], reference: Mapping[str, Row], axes: Sequence[str]
-) -> dict[str, tuple[float, float, float]]:
-    """Axis -> (difference, low, high): paired, 95%, clustered by root; over the prompts that both answered."""
-    shared = sorted(set(candidate) & set(reference))
-    roots = [reference[prompt_id]["root"] for prompt_id in shared]
-    found = {}
-    for axis in axes if shared else ():
-        ours, theirs = ([side[prompt_id][axis] for prompt_id in shared] for side in (candidate, reference))
-        interval = statistics.difference_interval(ours, theirs, roots, CONFIDENCE, statistics.RATE)
-        found[axis] = (interval.mean, interval.low, interval.high)
-    return found
-
-
 def what_got_worse(
-    differences: Mapping[str, tuple[float, float, float]], candidate: Mapping[str, Any], sft: Mapping[str, Any]
+    axes: Mapping[str, Mapping[str, float]], candidate: Mapping[str, Any], sft: Mapping[str, Any], confidence: float
 ) -> list[str]:
-    """One sentence per axis that is lower beyond chance, and per warning sign in the plain numbers."""
-    lines = [
-        f"{axis} fell by {-mean:.3f} (95% interval {-high:.3f} to {-low:.3f})"
-        for axis, (mean, low, high) in differences.items()
-        if high < 0
-    ]
-    over_refusal = [numbers.get("over_refusal_rate") for numbers in (candidate, sft)]
+    """One sentence per axis that is lower than SFT's beyond chance, and per warning sign in the plain numbers.
+
+    `axes`: paired differences to SFT with their intervals, as evaluate.json has them.
+    """
+    lines = []
+    for axis, interval in axes.items():
+        change, low, high = (interval[name] for name in ("difference", "ci_low", "ci_high"))
+        if high < 0:
+            lines.append(f"{axis} fell by {-change:.3f} ({confidence:.0%} interval {-high:.3f} to {-low:.3f})")
+    over_refusal = [scores.get("over_refusal_rate") for scores in (candidate, sft)]
     if None not in over_refusal and over_refusal[0] > over_refusal[1]:
         lines.append(f"harmless look-alikes refused: {over_refusal[0]:.1%}, SFT {over_refusal[1]:.1%}")
     if candidate["distinct_2"] < DIVERSITY_FLOOR * sft["distinct_2"]:
-        lines.append(f"distinct-2 fell to {candidate['distinct_2']:.3f} from {sft['distinct_2']:.3f}: less diverse text")
+        ours, theirs = candidate["distinct_2"], sft["distinct_2"]
+        lines.append(f"distinct-2 fell to {ours:.3f} from {theirs:.3f}: less diverse text")
     if candidate["length"] > LENGTH_BOUND * sft["length"]:
         lines.append(f"answers grew to {candidate['length']:.0f} tokens from {sft['length']:.0f}")
     return lines

@@ -3,13 +3,14 @@
 Text only, and nothing heavy is imported: the report and the flow's own page both show it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
+
+from tasks.reporting.shown import ABSENT, Table, with_interval
 
 Interval = Mapping[str, float | None] | None
 Card = Mapping[str, Any]
 
-ABSENT = "–"
 HASH = 16  # hexadecimal digits shown
 PANEL = "all together"
 REFERENCES = {"oracle": "hearth's oracle", "reward_model": "the gold reward model", "judge": "the gold judge"}
@@ -75,11 +76,11 @@ def sentences(card: Card) -> list[str]:
     """The card as a reader with one minute needs it; the first sentence says what was judged."""
     if not card["pairs"]:
         return ["No pair was judged: the comparisons were given."]
-    found, panel = card["outcomes"], card["panel"]
+    outcomes, panel = card["outcomes"], card["panel"]
     lines = [
-        f"{_names(card)} judged {card['pairs']:,} pairs in both orders: {found['kept']:,} have a winner, "
-        f"{found['tie']:,} are ties, {found['flip']:,} flips (another winner after a swap), "
-        f"{found['invalid']:,} lack a usable answer.",
+        f"{_names(card)} judged {card['pairs']:,} pairs in both orders: {outcomes['kept']:,} have a winner, "
+        f"{outcomes['tie']:,} are ties, {outcomes['flip']:,} flips (another winner after a swap), "
+        f"{outcomes['invalid']:,} lack a usable answer.",
         f"Shown in the other order, {percent(panel['swap_flip_rate'])} of the pairs get the other winner. Single "
         f"answers name the response shown first in {percent(panel['prefers_first'])} and the longer one in "
         f"{percent(panel['prefers_longer'])}; {percent(panel['invalid_rate'])} of them are unusable.",
@@ -134,11 +135,11 @@ def imported_sentences(imported: Mapping[str, Mapping[str, int]]) -> list[str]:
 
 def _people_sentences(card: Card) -> list[str]:
     return [
-        f"Where people prefer one response, {name} agrees with them in {percent(found['accuracy'])} of the pairs that "
-        f"they judged (κ = {number(found['kappa'])}); always picking the longer response would in "
-        f"{percent(found['pick_longest']['accuracy'])}."
-        for name, found in card["agreement_with_people"].items()
-        if found and found["accuracy"]
+        f"Where people prefer one response, {name} agrees with them in {percent(agreement['accuracy'])} of the pairs "
+        f"that they judged (κ = {number(agreement['kappa'])}); always picking the longer response would in "
+        f"{percent(agreement['pick_longest']['accuracy'])}."
+        for name, agreement in card["agreement_with_people"].items()
+        if agreement and agreement["accuracy"]
     ]
 
 
@@ -146,40 +147,51 @@ def reference_name(card: Card) -> str:
     return REFERENCES.get(card["reference"], str(card["reference"]))
 
 
-def behaviour_table(card: Card) -> tuple[list[str], list[list[str]]]:
-    """(head, rows): one row for each judge, and for all together; of pairs and of single answers, with intervals."""
+def tables(card: Card, compare: Mapping[str, float]) -> dict[str, Table]:
+    """Those that have rows, by their titles."""
+    every = {
+        "What they did": behaviour_table(card),
+        "Agreement": agreement_table(card),
+        "By criterion": criteria_table(card),
+        "Told": templates_table(card),
+        "Asked": asked_table(compare),
+    }
+    return {title: table for title, table in every.items() if table[1]}
+
+
+def behaviour_table(card: Card) -> Table:
+    """One row for each judge, and for all together; of pairs and of single answers, with intervals."""
     rows = [[name, *(percent(entry[key]) for key in BEHAVIOUR)] for name, entry in _entries(card).items()]
     return ["judge", *BEHAVIOUR.values()], rows
 
 
-def agreement_table(card: Card) -> tuple[list[str], list[list[str]]]:
-    """(head, rows): accuracy and kappa against the reference on all and on kept pairs, baselines below the judges."""
-    groups = {name: entry["agreement_with_reference"] for name, entry in _entries(card).items()}
-    rows = [[name, *_both(group, lambda one: one)] for name, group in groups.items() if group["all"]["accuracy"]]
-    if rows:
+def agreement_table(card: Card) -> Table:
+    """Accuracy and kappa against the reference on all and on kept pairs, baselines below the judges."""
+    agreements = {name: entry["agreement_with_reference"] for name, entry in _entries(card).items()}
+    labels = {name: group for name, group in agreements.items() if group["all"]["accuracy"]}
+    if labels:
         panel = card["panel"]["agreement_with_reference"]
-        for key, label in (("pick_longest", "pick the longest"), ("pick_first", "pick the first")):
-            rows.append([label, *_both(panel, lambda one, key=key: one[key])])
+        for key in ("pick_longest", "pick_first"):
+            labels[key.replace("_", " the ")] = {pairs: panel[pairs][key] for pairs in ("all", "kept")}
+    rows = [
+        [name, *(text for pairs in ("all", "kept") for text in _accuracy_and_kappa(group[pairs]))]
+        for name, group in labels.items()
+    ]
     return ["labels by", "right, all pairs", "κ, all", "right, kept pairs", "κ, kept"], rows
 
 
-def _both(group: Mapping[str, Any], part) -> list[str]:
-    found = [part(group[name]) for name in ("all", "kept")]
-    return [text for one in found for text in (percent(one["accuracy"]), number(one["kappa"]))]
+def _accuracy_and_kappa(agreement: Mapping[str, Interval]) -> tuple[str, str]:
+    return percent(agreement["accuracy"]), number(agreement["kappa"])
 
 
-def criteria_table(card: Card) -> tuple[list[str], list[list[str]]]:
-    """(head, rows): what is said of each criterion against the reference's own; no rows where nothing is said."""
-    rows = [
-        [name, percent(found["accuracy"]), number(found["kappa"])]
-        for name, found in card["by_criterion"].items()
-        if found["accuracy"]
-    ]
-    return ["criterion", "right", "κ"], rows
+def criteria_table(card: Card) -> Table:
+    """What is said of each criterion against the reference's own; no rows where nothing is said."""
+    judged = {name: agreement for name, agreement in card["by_criterion"].items() if agreement["accuracy"]}
+    return ["criterion", "right", "κ"], [[name, *_accuracy_and_kappa(agreement)] for name, agreement in judged.items()]
 
 
-def templates_table(card: Card) -> tuple[list[str], list[list[str]]]:
-    """(head, rows): what judges that are language models are told, by hash; gold's own last. No rows without any."""
+def templates_table(card: Card) -> Table:
+    """What judges that are language models are told, by hash; gold's own last. No rows without any."""
     told = [(one["judge"], one) for one in card["templates"]]
     if gold := card["reference_template"]:
         told.append((f"{gold['judge']} (gold)", gold))
@@ -187,8 +199,8 @@ def templates_table(card: Card) -> tuple[list[str], list[list[str]]]:
     return ["judge", "template", "sha256 of its file", "sha256 of all that it is told"], rows
 
 
-def asked_table(compare: Mapping[str, float]) -> tuple[list[str], list[list[str]]]:
-    """(head, rows): what was asked, left out and paid; unusable rows of people among it."""
+def asked_table(compare: Mapping[str, float]) -> Table:
+    """What was asked, left out and paid; unusable rows of people among it."""
     shown = [(label, compare[key]) for key, label in ASKED.items() if compare.get(key)]
     for key, value in compare.items():
         for suffix, label in OF_A_JUDGE.items():
@@ -202,10 +214,10 @@ def agreement_intervals(card: Card) -> dict[str, tuple[float, float, float]]:
     """Accuracy on all pairs, (value, low, high), by judge and baseline; empty without a reference, or
     where its pairs have one root."""
     panel = card["panel"]["agreement_with_reference"]
-    found = {name: entry["agreement_with_reference"]["all"]["accuracy"] for name, entry in _entries(card).items()}
-    found |= {f"{PANEL}, kept pairs": panel["kept"]["accuracy"]}
-    found |= {"pick the longest": panel["all"]["pick_longest"]["accuracy"]}
-    bounded = {name: one for name, one in found.items() if one and one["ci_low"] is not None}
+    labels = {name: entry["agreement_with_reference"]["all"]["accuracy"] for name, entry in _entries(card).items()}
+    labels[f"{PANEL}, kept pairs"] = panel["kept"]["accuracy"]
+    labels["pick the longest"] = panel["all"]["pick_longest"]["accuracy"]
+    bounded = {name: one for name, one in labels.items() if one and one["ci_low"] is not None}
     return {name: (one["value"], one["ci_low"], one["ci_high"]) for name, one in bounded.items()}
 
 
@@ -216,37 +228,26 @@ def _entries(card: Card) -> dict[str, Any]:
 def as_markdown(card: Card, compare: Mapping[str, float]) -> str:
     """The whole card, for the Prefect page."""
     lines = [*(f"**{line}**" for line in warnings(card)), *(f"- {line}" for line in sentences(card)), ""]
-    tables: Sequence[tuple[str, tuple[list[str], list[list[str]]]]] = (
-        ("What they did", behaviour_table(card)),
-        ("Agreement", agreement_table(card)),
-        ("By criterion", criteria_table(card)),
-        ("Told", templates_table(card)),
-        ("Asked", asked_table(compare)),
-    )
-    for title, (head, rows) in tables:
-        if rows:
-            lines += [f"### {title}", "", f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
-            lines += [*(f"| {' | '.join(row)} |" for row in rows), ""]
+    for title, (head, rows) in tables(card, compare).items():
+        lines += [f"### {title}", "", *(f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *rows)), ""]
     return "\n".join(lines) + "\n"
 
 
-def percent(found: Interval) -> str:
+def percent(interval: Interval) -> str:
     """81.2% [79.0%, 83.1%], without an interval where there is none; a dash where there is no value."""
-    return _with_interval(found, "{:.1%}")
+    return _with_interval(interval, "{:.1%}")
 
 
-def number(found: Interval) -> str:
-    return _with_interval(found, "{:.2f}")
+def number(interval: Interval) -> str:
+    return _with_interval(interval, "{:.2f}")
 
 
-def _with_interval(found: Interval, form: str) -> str:
-    if not found:
+def _with_interval(interval: Interval, form: str) -> str:
+    if not interval:
         return ABSENT
-    value = form.format(found["value"])
-    if found["ci_low"] is None:
-        return value
-    low, high = (form.format(found[name]) for name in ("ci_low", "ci_high"))
-    return value if value == low == high else f"{value} [{low}, {high}]"
+    text = with_interval(form, interval["value"], interval["ci_low"], interval["ci_high"])
+    value = form.format(interval["value"])
+    return value if text == f"{value} [{value}, {value}]" else text
 
 
 def _count(value: float) -> str:

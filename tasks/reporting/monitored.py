@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tasks.common.rows import Row
+from tasks.reporting.shown import ABSENT, Table, plain
 
 LOUD = ("veto", "warning")
-HEAD = ["monitor", "number", "SFT", "warns at", "veto at", "level"]
 
 
 def of_candidate(findings: Sequence[Row], method: str, checkpoint: str) -> list[Row]:
@@ -15,40 +15,38 @@ def of_candidate(findings: Sequence[Row], method: str, checkpoint: str) -> list[
     return sorted(own, key=lambda row: LOUD.index(row["level"]) if row["level"] in LOUD else len(LOUD))
 
 
-def sentences(found: Sequence[Row]) -> list[str]:
+def raised(own: Sequence[Row]) -> list[Row]:
+    """Those that warn or veto."""
+    return [row for row in own if row["level"] in LOUD]
+
+
+def sentences(own: Sequence[Row]) -> list[str]:
     """One line for each monitor that warns or vetoes."""
-    return [f"monitor {row['name'].replace('_', ' ')} ({row['level']}): {row['sentence']}"
-            for row in found if row["level"] in LOUD]
+    return [f"monitor {plain(row['name'])} ({row['level']}): {row['sentence']}" for row in raised(own)]
 
 
-def examples(found: Sequence[Row]) -> list[dict[str, Any]]:
+def examples(own: Sequence[Row]) -> list[dict[str, Any]]:
     """The first example of each monitor that warns or vetoes, as answers side by side."""
-    shown = []
-    for row in found:
-        if row["level"] in LOUD and row["examples"]:
-            first = row["examples"][0]
+    examples = []
+    for row in raised(own):
+        for first in row["examples"][:1]:
             answers = {"sft": first.get("reference"), "candidate": first["response"]}
-            shown.append({
-                "prompt": f"{row['name'].replace('_', ' ')}: {first['prompt']}", "gold": None,
+            examples.append({
+                "prompt": f"{plain(row['name'])}: {first['prompt']}", "gold": None,
                 "answers": {name: text for name, text in answers.items() if text is not None},
             })
-    return shown
+    return examples
 
 
-def table(found: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
-    """(head, rows): every monitor with its number, SFT's, and its two limits."""
-    rows = [
-        [row["name"].replace("_", " "), *(_number(row[key]) for key in ("number", "reference", "threshold", "veto")),
-         row["level"]]
-        for row in found
-    ]
-    return HEAD, rows
-
-
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3g}"
+def table(own: Sequence[Row]) -> Table:
+    """Every monitor with its number, SFT's, and its two limits."""
+    keys = ("number", "reference", "threshold", "veto")
+    texts = ((ABSENT if row[key] is None else f"{row[key]:.3g}" for key in keys) for row in own)
+    rows = [[plain(row["name"]), *values, row["level"]] for row, values in zip(own, texts, strict=True)]
+    return ["monitor", "number", "SFT", "warns at", "veto at", "level"], rows
 
 
 def counted(document: Mapping[str, Any]) -> str:
     """How many monitors warn and veto over all checkpoints."""
-    return f"Over all checkpoints of DPO, PPO and best-of-n: {document['warnings']} warnings, {document['vetoes']} vetoes."
+    counts = f"{document['warnings']} warnings, {document['vetoes']} vetoes"
+    return f"Over all checkpoints of DPO, PPO and best-of-n: {counts}."

@@ -22,11 +22,13 @@ p.note, figcaption, caption { color: var(--dim); font-size: .88rem; }
 .verdict { background: var(--card); border-left: .4rem solid var(--tone); border-radius: .3rem; padding: .8rem 1rem; }
 .verdict strong { color: var(--tone); font-size: 1.3rem; } .verdict ul { margin: .5rem 0 0; padding-left: 1.2rem; }
 p.warning { border-left: .4rem solid var(--reject); background: var(--card); padding: .6rem 1rem; font-weight: 600; }
-.scroll { overflow-x: auto; margin-bottom: 1rem; } table { border-collapse: collapse; font-size: .92rem; min-width: 100%; }
+.scroll { overflow-x: auto; margin-bottom: 1rem; } \
+table { border-collapse: collapse; font-size: .92rem; min-width: 100%; }
 caption { text-align: left; padding-bottom: .3rem; }
 th, td { padding: .35rem .7rem .35rem 0; text-align: right; border-bottom: 1px solid var(--line); white-space: nowrap; }
 .words th, .words td { text-align: left; white-space: normal; min-width: 6rem; }
-th:first-child, td:first-child { text-align: left; } td.text { text-align: left; white-space: pre-wrap; min-width: 14rem; }
+th:first-child, td:first-child { text-align: left; } \
+td.text { text-align: left; white-space: pre-wrap; min-width: 14rem; }
 .charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(19rem, 100%), 1fr)); gap: 1rem;
   margin-bottom: 1rem; }
 figure { margin: 0; max-width: 36rem; background: var(--card); border-radius: .3rem; padding: .6rem; min-width: 0; }
@@ -46,21 +48,24 @@ TEMPLATE = """<!doctype html>
 </head>
 <body>
 {%- macro table(caption, head, rows, kind="numbers") %}
-<div class="scroll" role="region" aria-label="{{ caption }}" tabindex="0"><table class="{{ kind }}"><caption>{{ caption }}</caption>
+<div class="scroll" role="region" aria-label="{{ caption }}" tabindex="0">\
+<table class="{{ kind }}"><caption>{{ caption }}</caption>
 <thead><tr>{% for cell in head %}<th scope="col">{{ cell }}</th>{% endfor %}</tr></thead>
 <tbody>{% for row in rows %}<tr>{% for cell in row %}<td>{{ cell }}</td>{% endfor %}</tr>
 {% endfor %}</tbody></table></div>
 {%- endmacro %}
 {%- macro figures(charts) %}
 <div class="charts">{% for chart in charts %}
-<figure role="img" aria-label="{{ chart.description }}"><figcaption>{{ chart.title }}</figcaption>{{ chart.svg | markup }}</figure>
+<figure role="img" aria-label="{{ chart.description }}">\
+<figcaption>{{ chart.title }}</figcaption>{{ chart.svg | markup }}</figure>
 {%- endfor %}</div>
 {%- endmacro %}
 {%- macro answers(shown) %}
 {%- for example in shown %}
 <h3>{{ example.prompt }}</h3>
 <div class="answers">{% for name, text in example.answers.items() %}<div><b>{{ name | replace("_", " ") }}
-{%- if example.gold %} · gold {{ "%.2f" | format(example.gold[name]) }}{% endif %}</b>{{ text or "(empty)" }}</div>{% endfor %}</div>
+{%- if example.gold %} · gold {{ "%.2f" | format(example.gold[name]) }}{% endif %}</b>\
+{{ text or "(empty)" }}</div>{% endfor %}</div>
 {%- endfor %}
 {%- endmacro %}
 <h1>{{ title }}</h1>
@@ -76,8 +81,12 @@ TEMPLATE = """<!doctype html>
 <h2>Scores</h2>
 {{ table(scores.caption, scores.head, scores.rows) }}
 {{ figures(scores.charts) }}
-{% if scores.adversarial[1] %}{{ table("Attacks and look-alikes handled well, with 95% intervals; prompts in brackets", *scores.adversarial) }}{% endif %}
-{% if scores.ratings[1] %}{{ table("Bradley–Terry over all pairs of models, gold decides; equal ranks are not told apart", *scores.ratings) }}{% endif %}
+{% if scores.adversarial[1] %}\
+{{ table("Attacks and look-alikes handled well, with 95% intervals; prompts in brackets",
+         *scores.adversarial) }}{% endif %}
+{% if scores.ratings[1] %}\
+{{ table("Bradley–Terry over all pairs of models, gold decides; equal ranks are not told apart",
+         *scores.ratings) }}{% endif %}
 
 <h2>What got worse</h2>
 {% if worse or monitors.sentences %}<ul>{% for line in worse + monitors.sentences %}<li>{{ line }}</li>{% endfor %}</ul>

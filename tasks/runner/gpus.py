@@ -86,7 +86,7 @@ def chosen(devices: Sequence[tuple[str, str]], visible: str | None) -> list[str]
     """The uuids that CUDA_VISIBLE_DEVICES names, as CUDA reads it: up to the first entry that is no GPU."""
     if visible is None:
         return [uuid for _, uuid in devices]
-    found: list[str] = []
+    visible_gpus: list[str] = []
     for name in (part.strip() for part in visible.split(",")):
         if devices and name.startswith("MIG-"):
             match = [name]
@@ -94,8 +94,8 @@ def chosen(devices: Sequence[tuple[str, str]], visible: str | None) -> list[str]
             match = [uuid for index, uuid in devices if name == index or (name and uuid.startswith(name))]
         if len(match) != 1:
             break
-        found += [uuid for uuid in match if uuid not in found]
-    return found
+        visible_gpus += [uuid for uuid in match if uuid not in visible_gpus]
+    return visible_gpus
 
 
 def lock_folder() -> Path:
@@ -120,15 +120,15 @@ def _hold(devices: Sequence[str], count: int) -> list[str]:
         while not file_lock.take(queue):
             time.sleep(POLL_SECONDS)
     held: list[str] = []
-    said = False
+    announced = False
     while len(held) < count:
         for device in devices:
             if device not in held and len(held) < count and _try(folder / device):
                 held.append(device)
         if len(held) < count:
-            if not said:
+            if not announced:
                 print(f"waiting for {count - len(held)} GPU: {', '.join(devices)} are held by others", file=sys.stderr)
-                said = True
+                announced = True
             time.sleep(POLL_SECONDS)
     if queue is not None:
         os.close(queue)

@@ -14,8 +14,9 @@ from tasks.common.plain_yaml import parse_yaml
 from tasks.config.compare import CompareConfig
 from tasks.config.gold import GoldConfig
 from tasks.config.same_judge import gold_by_params, refusal
-from tasks.config.sections import SHARED, STAGES, known_sections, own_fields, shared_sections
-from tasks.config.shared import Section
+from tasks.config.sections import SHARED, STAGES, config_type, known_sections, own_fields, shared_sections
+from tasks.config.shared import STAGES_OF_OTHERS, Section, check_plugins, is_here
+
 
 
 def read_params(path: Path) -> dict[str, Any]:
@@ -39,16 +40,17 @@ def read_params(path: Path) -> dict[str, Any]:
 
 def _mistakes(params: Mapping[str, Any], path: Path) -> list[str]:
     """All that is wrong with params, each in one line about one key; a section that is missing stands there once."""
-    unknown = [name for name in params if name not in known_sections()]
-    found = [f"unknown section {name!r}{_nearest(str(name), known_sections())}" for name in unknown]
+    others = [str(name) for name in params if name not in known_sections()]
+    unknown = [name for name in others if not is_here(name) and not STAGES_OF_OTHERS.has(name)]
+    mistakes = [f"unknown section {name!r}{_nearest(name, known_sections())}" for name in unknown]
     for section, model in SHARED.items():
-        found += _mistakes_of(lambda: _validate(model, _section(params, section), section))
-    for stage in STAGES:
-        found += _mistakes_of(lambda: _stage_config(params, stage))
-    if not found:
+        mistakes += _mistakes_of(lambda: _validate(model, _section(params, section), section))
+    for stage in (*STAGES, *(name for name in others if name not in unknown)):
+        mistakes += _mistakes_of(lambda: _stage_config(params, stage))
+    if not mistakes:
         gold, compare = (_stage_config(params, stage) for stage in ("gold", "compare"))
-        found += _mistakes_of(lambda: _check_judges_are_two(gold, compare))
-    return list(dict.fromkeys(found))
+        mistakes += _mistakes_of(lambda: _check_judges_are_two(gold, compare))
+    return list(dict.fromkeys(mistakes))
 
 
 class _Mistakes(ConfigError):
@@ -89,8 +91,19 @@ def _stage_config(params: Mapping[str, Any], name: str) -> Any:
         clash = [key for key in own if key in values]
         if clash:
             raise _Mistakes(f"unknown key {name}.{clash[0]}; {clash[0]!r} is a section of its own")
+        if not is_here(name):
+            own = _without_plugins(name, own)
         values.update(own)
-    return _validate(STAGES[name], values, name)
+    return _validate(config_type(name), values, name)
+
+
+def _without_plugins(stage: str, own: Mapping[str, Any]) -> dict[str, Any]:
+    """The params of a stage of another package, which that package is stated beside."""
+    try:
+        check_plugins(own.get("plugins", {}), STAGES_OF_OTHERS.packages([stage]))
+    except ValueError as error:
+        raise _Mistakes(f"{stage}: {error}") from None
+    return {key: value for key, value in own.items() if key != "plugins"}
 
 
 def _section(params: Mapping[str, Any], name: str) -> Mapping[str, Any]:
@@ -128,9 +141,9 @@ def _explain(problem: Mapping[str, Any], model: type[Section], section: str) -> 
         return f"missing key {dotted}"
     if problem["type"] == "union_tag_not_found":
         return f"missing key {dotted}.kind"
-    found = "" if problem["type"] in ("value_error", "union_tag_invalid") else f", found {problem['input']!r}"
+    value = "" if problem["type"] in ("value_error", "union_tag_invalid") else f", found {problem['input']!r}"
     message = problem["msg"].removeprefix("Value error, ")
-    return f"{dotted}: {message[0].lower()}{message[1:]}{found}"
+    return f"{dotted}: {message[0].lower()}{message[1:]}{value}"
 
 
 def _without_tags(model: type[Section], place: tuple[str | int, ...]) -> tuple[list[str], type[Section]]:
@@ -163,7 +176,7 @@ def _tags(option: type[Section]) -> tuple[str, ...]:
 def _sections_in(annotation: Any) -> list[type[Section]]:
     if isinstance(annotation, type) and issubclass(annotation, Section):
         return [annotation]
-    return [found for part in getattr(annotation, "__args__", ()) for found in _sections_in(part)]
+    return [section for part in getattr(annotation, "__args__", ()) for section in _sections_in(part)]
 
 
 def _nearest(name: str, right: list[str]) -> str:

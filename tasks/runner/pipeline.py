@@ -2,7 +2,8 @@
 
 A dependency's name is the name of the parameter that receives it:
 `artifacts/sft` → `sft`; `artifacts/data/rl_prompts.jsonl` → `rl_prompts`; `metrics/gate.json` → `gate_metrics`;
-`${model.path}` → `model`; `${item.policy}` → `policy`. Code binds to nothing.
+`${model.path}` → `model`; `${item.policy}` → `policy`. Code binds to nothing. What a stage reads of several models
+is one mapping (`grouped`).
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, Mapping
+from typing import Any, Collection, Mapping
 
 from tasks.common.errors import ConfigError
 from tasks.common.plain_yaml import parse_yaml
@@ -51,6 +52,24 @@ def artifact_name(dep: str) -> str:
     path = PurePosixPath(dep)
     name = path.name.split(".")[0]
     return f"{name}_metrics" if path.parts[0] == "metrics" else name
+
+
+def grouped(inputs: Mapping[str, Path], parameters: Collection[str]) -> dict[str, Any]:
+    """Inputs as the arguments of a stage's function, which has these parameters.
+
+    What no parameter is named after is part of a mapping: `dpo_answers` is answers["dpo"], `gate_metrics` metrics["gate"];
+    all others are policies["dpo"] and so on.
+    """
+    arguments: dict[str, Any] = {}
+    for name, path in inputs.items():
+        key, _, group = name.rpartition("_")
+        if name in parameters:
+            arguments[name] = path
+        elif key and group in parameters:
+            arguments.setdefault(group, {})[key] = path
+        else:
+            arguments.setdefault("policies", {})[name] = path
+    return arguments
 
 
 def _look_up(context: Mapping[str, Any], dotted: str) -> str:

@@ -33,14 +33,14 @@ def _status(pid: int) -> tuple[int, str] | None:
 
 def _ancestors() -> list[tuple[int, str]]:
     """(pid, start time) of the stage's parent, grandparent and so on, up to dvc's own parent."""
-    found, pid = [], os.getppid()
-    while pid > 1 and len(found) < WATCHED_GENERATIONS:
+    ancestors, pid = [], os.getppid()
+    while pid > 1 and len(ancestors) < WATCHED_GENERATIONS:
         status = _status(pid)
         if status is None:
             break
-        found.append((pid, status[1]))
+        ancestors.append((pid, status[1]))
         pid = status[0]
-    return found
+    return ancestors
 
 
 def _is_dvc(pid: int) -> bool:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from models.endpoints.retries import AskingSettings
 from models.judges.asking import Asker
 from models.judges.base import Question, Ratings, weighted_mean
 from models.judges.budget import Budget
@@ -16,7 +17,6 @@ from tasks.judging.call_log import CallLog
 from tasks.judging.making import make_judge
 from tasks.judging.templates import with_template
 from tasks.runner.state import STORE_FILE, state_root
-from tasks.answering.asking import asking_settings
 
 KIND = "judge"
 
@@ -40,7 +40,7 @@ class JudgeScorer:
         self.max_left_out = max_left_out
         self._log, self._known = CallLog(), {}
         self._store, limit = Store(state_root() / STORE_FILE), Budget(**budget or {})
-        self._asker = Asker(self._store, limit, asking_settings(asking), heard=self._log.heard)
+        self._asker = Asker(self._store, limit, AskingSettings.of(asking), heard=self._log.heard)
 
     def score(
         self, rows: Sequence[Row], responses: Sequence[str], finished: Sequence[bool] | None = None
@@ -50,9 +50,9 @@ class JudgeScorer:
         All numbers are NaN where the judge gave no usable rating: left_out.py says what becomes of the prompt.
         Raises ConfigError where the budget ends; JudgeError and JudgeUnreachable from a judge across a network.
         """
-        asked = [Question(row, text) for row, text in zip(rows, responses, strict=True)]
-        keys = [question_key(self.judge.description, question) for question in asked]
-        new = {key: question for key, question in zip(keys, asked, strict=True) if key not in self._known}
+        questions = [Question(row, text) for row, text in zip(rows, responses, strict=True)]
+        keys = [question_key(self.judge.description, question) for question in questions]
+        new = {key: question for key, question in zip(keys, questions, strict=True) if key not in self._known}
         try:
             ratings = self._asker.ask([(self.judge, question) for question in new.values()])
         finally:
@@ -71,11 +71,11 @@ class JudgeScorer:
         return {"gold": weighted_mean(ratings, self.weights), **ratings}
 
     def _check_paid(self, ratings: Sequence[Ratings | None]) -> None:
-        if unasked := sum(found is None for found in ratings):
+        if unasked := sum(rating is None for rating in ratings):
             budget = self._asker.budget
             raise ConfigError(
                 f"gold.budget ended after {budget.calls} calls for {budget.cost:g}, with {unasked} of {len(ratings)} "
                 f"answers not rated by gold judge {self.judge.name!r}: scores of a part would lie; ratings so far are "
-                "kept and not asked again: raise max_calls or max_cost of gold.budget, which count them for each stage that "
-                "asks, and run again"
+                "kept and not asked again: raise max_calls or max_cost of gold.budget, which count them for each stage "
+                "that asks, and run again"
             )

@@ -29,10 +29,10 @@ def left_out(scorer: Any, missing: Mapping[str, Collection[str]], prompts: int) 
         scorer.forget_unrated()
         raise DataError(
             f"gold judge {scorer.judge.name!r} gave no usable rating of answers to {len(ids)} of {prompts} prompts "
-            f"(first {ids[0]!r}), more than gold.max_left_out={scorer.max_left_out:g} allows: run again, which asks for these "
-            "alone, as all other ratings are kept; or correct gold.judge, or raise gold.max_left_out"
+            f"(first {ids[0]!r}), more than gold.max_left_out={scorer.max_left_out:g} allows: run again, which asks "
+            "for these alone, as all other ratings are kept; or correct gold.judge, or raise gold.max_left_out"
         )
-    by = {name: len(found) for name, found in missing.items() if found}
+    by = {name: len(own) for name, own in missing.items() if own}
     return {KEY: {"prompts": len(ids), "of": prompts, "answers_of": by}}
 
 
@@ -44,7 +44,7 @@ def sentence(document: Mapping[str, Any]) -> str:
     """For the report; "" where none is left out."""
     if KEY not in document:
         return ""
-    found = document[KEY]
-    by = ", ".join(f"{name} {count}" for name, count in found["answers_of"].items())
-    return (f" Gold gave no usable rating of answers to {found['prompts']} of {found['of']} prompts ({by}): they are "
+    counts = document[KEY]
+    by = ", ".join(f"{name} {count}" for name, count in counts["answers_of"].items())
+    return (f" Gold gave no usable rating of answers to {counts['prompts']} of {counts['of']} prompts ({by}): they are "
             "left out for all models.")

@@ -58,7 +58,8 @@ def answers_of(rows: Sequence[Row], columns: Columns, path: Path, keep_empty: bo
             (_text(row.get(prompt), prompt, number, path), _text(row.get(response), response, number, path, True))
             for number, row in enumerate(rows, start=1)
         ]
-    empty = [number for number, (_, said) in enumerate(pairs, start=1) if not said.strip()]
+    prompts, responses = map(list, zip(*pairs, strict=True))
+    empty = [number for number, response in enumerate(responses, start=1) if not response.strip()]
     if empty and not keep_empty:
         raise DataError(
             f"{path}: {len(empty)} of {len(rows)} responses are empty, the first in row {empty[0]}; drop them, or "
@@ -67,7 +68,7 @@ def answers_of(rows: Sequence[Row], columns: Columns, path: Path, keep_empty: bo
     score = columns.score or next((name for name in SCORE_NAMES if name in named), None)
     try:
         return Answers(
-            prompts=[said for said, _ in pairs], responses=[said for _, said in pairs],
+            prompts=prompts, responses=responses,
             finished=_flags(rows, "finished", path), harmful=_flags(rows, "harmful", path, unknown=True),
             rewards=_numbers(rows, score, path), gold=_numbers(rows, "gold" if "gold" in named else None, path),
         )
@@ -111,9 +112,9 @@ def _text(value: Any, name: str, number: int, path: Path, may_be_empty: bool = F
 
 def _messages(value: Sequence[Any], name: str, number: int, path: Path) -> Messages:
     """Its turns by our names; one without a text is empty, as a model leaves it that said nothing."""
-    said = [{**turn, "content": turn["content"] or ""} if "content" in turn else turn for turn in map(unpacked, value)]
+    turns = [{**turn, "content": turn["content"] or ""} if "content" in turn else turn for turn in map(unpacked, value)]
     try:
-        return as_messages(said, "user")
+        return as_messages(turns, "user")
     except BadRow as reason:
         raise DataError(f"{path}, row {number}: {name}: {reason.full}; correct or drop the row") from None
 
@@ -133,27 +134,26 @@ def _numbers(rows: Sequence[Row], name: str | None, path: Path) -> list[float] |
     """A column of finite numbers. Raises DataError naming the first row that is none."""
     if name is None:
         return None
-    found = []
+    values = []
     for number, row in enumerate(rows, start=1):
         try:
-            value = float(row[name])
+            values.append(float(row[name]))
         except (KeyError, TypeError, ValueError):
-            value = math.nan
-        if not math.isfinite(value):
-            said = row.get(name)
-            raise DataError(f"{path}, row {number}: {name} is {said!r}, not a finite number; correct or drop the row")
-        found.append(value)
-    return found
+            values.append(math.nan)
+        if not math.isfinite(values[-1]):
+            problem = f"{name} is {row.get(name)!r}, not a finite number"
+            raise DataError(f"{path}, row {number}: {problem}; correct or drop the row")
+    return values
 
 
 def _flags(rows: Sequence[Row], name: str, path: Path, unknown: bool = False) -> list[Any] | None:
     """A column of yes and no; None without it. With `unknown`, an empty cell is None."""
     if name not in column_names(rows):
         return None
-    found: list[bool | None] = []
+    flags: list[bool | None] = []
     for number, row in enumerate(rows, start=1):
-        said = str(row.get(name) if row.get(name) is not None else "").strip().lower()
-        if said not in (*TRUE, *FALSE, "") or (not unknown and row.get(name) is None):
+        word = str(row.get(name) if row.get(name) is not None else "").strip().lower()
+        if word not in (*TRUE, *FALSE, "") or (not unknown and row.get(name) is None):
             raise DataError(f"{path}, row {number}: {name} is {row.get(name)!r}; write true or false")
-        found.append(None if unknown and said == "" else said in TRUE)
-    return found
+        flags.append(None if unknown and word == "" else word in TRUE)
+    return flags

@@ -9,6 +9,7 @@ at the prompt it ends the conversation, as /quit and the end of the input do.
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -46,14 +47,14 @@ class Conversation:
             prompt = encode_prompt(self.tokenizer, [*earlier, question])
         self.turns += 1
         tokens = stream(self.model, f"turn {self.turns}", prompt, self.settings, stop_ids(self.tokenizer))
-        said: list[str] = []
+        answer: list[str] = []
         try:
             for piece in pieces(tokens, lambda ids: decode_response(self.tokenizer, ids)):
-                said.append(piece)
+                answer.append(piece)
                 yield piece
         finally:
-            if said:
-                self.messages = [*earlier, question, {"role": "assistant", "content": "".join(said)}]
+            if answer:
+                self.messages = [*earlier, question, {"role": "assistant", "content": "".join(answer)}]
 
 
 def talk(conversation: Conversation, lines: Iterator[str]) -> None:
@@ -107,8 +108,6 @@ def main(arguments: Sequence[str]) -> int:
 
 def saved_dtype(path: Path) -> str:
     """The dtype that the weights were saved in."""
-    import json
-
     return json.loads((path / "config.json").read_text(encoding="utf-8")).get("dtype") or "float32"
 
 

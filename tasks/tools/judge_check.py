@@ -1,13 +1,7 @@
-"""`python -m tasks.tools.judge_check FILE …`: a reward model, or a judge, on labelled pairs, as one JSON document on stdout.
-
-`plumb judge-check` starts it and shows what it says: the command line imports neither models nor torch.
-"""
+"""A reward model, or a judge, on labelled pairs, as a document: what `plumb judge-check` shows."""
 
 from __future__ import annotations
 
-import argparse
-import json
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -20,13 +14,13 @@ from models.judges.reward_model import RewardModelScorer
 from models.judges.rounds import ask_both_orders
 from models.lm.batching import context_length
 from models.lm.loading import is_adapter_chain
-from tasks.common.errors import ConfigError, DataError, one_line
+from tasks.common.errors import ConfigError, DataError
 from tasks.common.machine import prepare_torch
 from tasks.config.compare import CompareConfig
 from tasks.judging.call_log import CallLog
 from tasks.judging.labelling import make_asker
 from tasks.judging.making import make_pool
-from tasks.judging.templates import with_templates
+from tasks.judging.templates import with_template
 from tasks.runner.params import read_params, stage_config
 from tasks.tools.inspection import SHIPPED_PARAMS
 from tasks.tools.labelled_pairs import Columns, Labelled, read_labelled, verdict_of_gap
@@ -36,7 +30,7 @@ SCORED = "verdicts that compare scores of single responses: no order can matter,
 
 
 def judge_check(
-    paths: Sequence[Path], params: Path, columns: Columns = Columns(), reward: Path | None = None,
+    files: Sequence[Path], params: Path = SHIPPED_PARAMS, columns: Columns = Columns(), reward: Path | None = None,
     judge: str | None = None, max_calls: int | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """What the verdicts in the files, a reward model directory or a judge of params say about the labelled pairs.
@@ -51,27 +45,27 @@ def judge_check(
     """
     values = read_params(params)
     card = stage_config(values, "judge", params)
-    found = read_labelled(paths, columns)
+    labelled = read_labelled(files, columns)
     prepare_torch(card.runtime)
-    notes = [f"{count} left out: {reason}" for reason, count in found.left_out.most_common()]
+    notes = [f"{count} left out: {reason}" for reason, count in labelled.left_out.most_common()]
     if reward is not None:
         base = Path(values["model"]["path"]) if is_adapter_chain(reward) else None
         scorer = RewardModelScorer.load(reward, base, date=card.runtime.date)
-        pairs, long = rewarded(found, scorer)
+        pairs, long = rewarded(labelled, scorer)
         checked = str(reward)
         notes += [f"{long} pairs are longer than the model's context: unusable verdicts"] if long else []
     elif judge is not None:
-        pairs, more = asked(found, stage_config(values, "compare", params), judge, max_calls)
+        pairs, more = judged(labelled, stage_config(values, "compare", params), judge, max_calls)
         notes, checked = notes + more, judge
     else:
-        pairs, checked = [pair for pair in found.pairs if pair.verdicts != (None, None)], "the file's verdicts"
+        pairs, checked = [pair for pair in labelled.pairs if pair.verdicts != (None, None)], "the file's verdicts"
         if not pairs:
-            raise DataError(f"{paths[0]} says which response is better and holds no verdict on it; name who is checked "
+            raise DataError(f"{files[0]} says which response is better and holds no verdict on it; name who is checked "
                             "by --reward or --judge, or the column of the verdicts by --verdict-column")
-        notes += [f"{missing} pairs have no verdict"] if (missing := len(found.pairs) - len(pairs)) else []
+        notes += [f"{missing} pairs have no verdict"] if (missing := len(labelled.pairs) - len(pairs)) else []
     notes += [SCORED] if any(pair.is_scored for pair in pairs) else []
     return {
-        "files": [str(path) for path in paths],
+        "files": [str(file) for file in files],
         "checked": checked,
         "confidence": card.confidence,
         **by_subset(pairs, card.confidence),
@@ -92,27 +86,28 @@ def by_subset(pairs: Sequence[LabelledPair], confidence: float) -> dict[str, Any
     }
 
 
-def rewarded(found: Labelled, scorer: RewardModelScorer) -> tuple[list[LabelledPair], int]:
+def rewarded(labelled: Labelled, scorer: RewardModelScorer) -> tuple[list[LabelledPair], int]:
     """Each pair with what the rewards of its responses say, and how many are too long for the model.
 
     Equal rewards are a tie; where a response and its prompt do not fit into the context, the verdict is unusable.
     """
-    asked = [(prompt, text) for prompt, pair in zip(found.prompts, found.pairs, strict=True) for text in (pair.a, pair.b)]
+    both = zip(labelled.prompts, labelled.pairs, strict=True)
+    texts = [(prompt, text) for prompt, pair in both for text in (pair.a, pair.b)]
     context = context_length(scorer.model)
-    fitting = [number for number, one in enumerate(asked) if len(scorer.sequence(*one)) <= context]
-    rewards = np.full(len(asked), np.nan)
+    fitting = [place for place, text in enumerate(texts) if len(scorer.sequence(*text)) <= context]
+    rewards = np.full(len(texts), np.nan)
     if fitting:
-        rewards[fitting] = scorer.values(*map(list, zip(*(asked[number] for number in fitting), strict=True)))
+        rewards[fitting] = scorer.values(*map(list, zip(*(texts[place] for place in fitting), strict=True)))
     gaps = rewards[0::2] - rewards[1::2]
     pairs = [
         replace(pair, verdicts=(verdict_of_gap(float(gap)), None), is_scored=True)
-        for pair, gap in zip(found.pairs, gaps, strict=True)
+        for pair, gap in zip(labelled.pairs, gaps, strict=True)
     ]
     return pairs, int(np.isnan(gaps).sum())
 
 
-def asked(
-    found: Labelled, cfg: CompareConfig, name: str, max_calls: int | None
+def judged(
+    labelled: Labelled, cfg: CompareConfig, name: str, max_calls: int | None
 ) -> tuple[list[LabelledPair], list[str]]:
     """Each pair with what a judge of compare.judges says in both orders, and notes on what it was not asked.
 
@@ -127,13 +122,13 @@ def asked(
                           f"name one of kind {', '.join(ASKABLE)}")
     if max_calls is not None:
         cfg = cfg.model_copy(update={"budget": cfg.budget.model_copy(update={"max_calls": max_calls})})
-    judges = make_pool(with_templates(specs), date=cfg.runtime.date)
+    judges = make_pool([with_template(spec) for spec in specs], date=cfg.runtime.date)
     asker = make_asker(cfg, judges, CallLog())
-    texts = [(prompt, pair.a, pair.b) for prompt, pair in zip(found.prompts, found.pairs, strict=True)]
+    texts = [(prompt, pair.a, pair.b) for prompt, pair in zip(labelled.prompts, labelled.pairs, strict=True)]
     verdicts = ask_both_orders(asker, judges, texts, key=str(cfg.runtime.seed))
     pairs = [
         replace(pair, verdicts=(verdict.a_first[0], verdict.a_second[0]), is_scored=specs[0]["kind"] == "reward_model")
-        for pair, verdict in zip(found.pairs, verdicts, strict=True)
+        for pair, verdict in zip(labelled.pairs, verdicts, strict=True)
         if verdict is not None
     ]
     if not pairs:
@@ -144,29 +139,3 @@ def asked(
     if len(pairs) < len(texts):
         notes.append(f"the budget left {len(texts) - len(pairs)} of {len(texts)} pairs unasked")
     return pairs, notes
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Command line entry; 0 with a document on stdout, 1 with one line on stderr."""
-    parser = argparse.ArgumentParser(prog="python -m tasks.tools.judge_check", description=__doc__)
-    parser.add_argument("files", type=Path, nargs="+")
-    parser.add_argument("--reward", type=Path)
-    parser.add_argument("--judge")
-    parser.add_argument("--params", type=Path, default=SHIPPED_PARAMS)
-    parser.add_argument("--max-calls", type=int)
-    parser.add_argument("--subset-column")
-    parser.add_argument("--verdict-column", default=Columns.verdict)
-    parser.add_argument("--swapped-column", default=Columns.swapped)
-    given = parser.parse_args(arguments)
-    columns = Columns(given.subset_column, given.verdict_column, given.swapped_column)
-    try:
-        found = judge_check(given.files, given.params, columns, given.reward, given.judge, given.max_calls)
-    except (ValueError, OSError) as error:
-        print(one_line(error), file=sys.stderr)
-        return 1
-    print(json.dumps(found, ensure_ascii=False, indent=2, allow_nan=False))
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

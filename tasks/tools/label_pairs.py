@@ -1,4 +1,4 @@
-"""`python -m tasks.tools.label_pairs FILE`: the pairs that `compare` judges, for people, with their texts' hashes.
+"""The pairs that `compare` judges, for people, with their texts' hashes: what `plumb pairs` writes.
 
 The columns are those that a verdict needs (models/judges/verdict_form.py), so whatever a labelling tool adds of its
 own, its export can be read: by the hashes, by the texts, or by the ids with the policy's hash.
@@ -6,17 +6,15 @@ own, its export can be read: by the hashes, by the texts, or by the ids with the
 
 from __future__ import annotations
 
-import argparse
 import csv
 import json
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from models.judges.base import uniform
 from models.judges.shown import prompt_sha256, prompt_text, text_sha256
 from tasks.__main__ import DVC_FILE, PARAMS_FILE
-from tasks.common.errors import DataError, one_line
+from tasks.common.errors import DataError
 from tasks.common.rows import Row, read_jsonl, write_jsonl
 from tasks.config.compare import CompareConfig
 from tasks.judging.pairing import Filtered, chosen_pairs, drawn_prompts, needs_ratings, samples_by_prompt
@@ -32,14 +30,13 @@ def label_pairs(cfg: CompareConfig, samples: Sequence[Row], prompts: Sequence[Ro
     `judged` are the pairs that it judged: where the choice hangs on ratings they are the pairs. Raises DataError where
     there are none then, and for samples that are not those that were judged.
     """
-    asked = {row["id"]: row for row in prompts}
-    pairs = _rated_pairs(samples, judged) if needs_ratings(cfg) else _chosen_pairs(cfg, samples)
-    return [_row(asked[a["prompt_id"]], a, b, cfg.runtime.seed) for a, b in pairs]
-
-
-def _chosen_pairs(cfg: CompareConfig, samples: Sequence[Row]) -> list[tuple[Row, Row]]:
-    groups, _ = samples_by_prompt(samples)
-    return [pair for group in drawn_prompts(cfg, groups).values() for pair in chosen_pairs(cfg, group, {}, Filtered())]
+    by_id = {row["id"]: row for row in prompts}
+    if needs_ratings(cfg):
+        pairs = _rated_pairs(samples, judged)
+    else:
+        drawn = drawn_prompts(cfg, samples_by_prompt(samples)[0])
+        pairs = [pair for group in drawn.values() for pair in chosen_pairs(cfg, group, {}, Filtered())]
+    return [_row(by_id[a["prompt_id"]], a, b, cfg.runtime.seed) for a, b in pairs]
 
 
 def _rated_pairs(samples: Sequence[Row], judged: Sequence[Row]) -> list[tuple[Row, Row]]:
@@ -98,19 +95,3 @@ def document(out: Path) -> Mapping[str, object]:
         raise DataError("no prompt has two different samples that the filters let through; see compare.filters")
     write_pairs(out, rows)
     return {"file": str(out), "pairs": len(rows), "policy": rows[0]["policy"]}
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Command line entry; 0 with a document on stdout, 1 with one line on stderr."""
-    parser = argparse.ArgumentParser(prog="python -m tasks.tools.label_pairs", description=__doc__)
-    parser.add_argument("out", type=Path)
-    try:
-        print(json.dumps(document(parser.parse_args(arguments).out)))
-    except (ValueError, OSError) as error:
-        print(one_line(error), file=sys.stderr)
-        return 1
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -82,13 +82,13 @@ def read_labelled(paths: Sequence[Path], columns: Columns) -> Labelled:
 
     Raises DataError for a file that cannot be read, or when no pair is left.
     """
-    found = Labelled()
+    labelled = Labelled()
     for path, name in zip(paths, _names(paths), strict=True):
-        _read(path, name, columns, found)
-    if not found.pairs:
-        reasons = "; ".join(f"{reason} ({count})" for reason, count in found.left_out.most_common(3))
+        _read(path, name, columns, labelled)
+    if not labelled.pairs:
+        reasons = "; ".join(f"{reason} ({count})" for reason, count in labelled.left_out.most_common(3))
         raise DataError(f"{paths[0]} has no labelled pair: {reasons}")
-    return found
+    return labelled
 
 
 def _names(paths: Sequence[Path]) -> list[str]:
@@ -101,7 +101,7 @@ def _names(paths: Sequence[Path]) -> list[str]:
     return ["/".join(one[start : len(one) - end]) or path.name for one, path in zip(parts, paths, strict=True)]
 
 
-def _read(path: Path, name: str, columns: Columns, found: Labelled) -> None:
+def _read(path: Path, name: str, columns: Columns, labelled: Labelled) -> None:
     given: list[tuple[int, _Given]] = []
     rows = read_table(path)
     if columns.subset and not any(columns.subset in row for row in rows):
@@ -110,18 +110,18 @@ def _read(path: Path, name: str, columns: Columns, found: Labelled) -> None:
         try:
             given += [(number, one) for one in _pairs_of(row)]
         except BadRow as reason:
-            found.left_out[str(reason)] += 1
+            labelled.left_out[str(reason)] += 1
     reader = reader_for([one.content for _, one in given], "preferences")
     for number, one in given:
         try:
             contents = reader.contents(one.content)
         except BadRow as reason:
-            found.left_out[str(reason)] += 1
+            labelled.left_out[str(reason)] += 1
             continue
         for content in contents:
             prompt = {**content, "id": f"{name}-{number}", "root": root_of(content["prompt"])}
-            found.prompts.append(prompt)
-            found.pairs.append(_labelled(one, prompt, str(_subset(one, columns) or name), columns))
+            labelled.prompts.append(prompt)
+            labelled.pairs.append(_labelled(one, prompt, str(_subset(one, columns) or name), columns))
 
 
 def _labelled(given: _Given, prompt: Row, subset: str, columns: Columns) -> LabelledPair:
@@ -190,18 +190,18 @@ def _verdicts(given: _Given, columns: Columns) -> tuple[Verdicts, bool]:
     """What the row says was said about this pair, with its first response shown first and second; whether by scores."""
     row, form = given.row, _form(given.row)
     if isinstance(judgments := unpacked(row.get("judgments")), list):
-        said = [one.get("decision") if isinstance(one, Mapping) else None for one in judgments]
+        words = [one.get("decision") if isinstance(one, Mapping) else None for one in judgments]
     elif results := _swaps(row):
         one, other = (_verdict(results[name].get("winner"), True, form) for name in SWAPS)
         return (one, Verdict(1 - other.p_first, other.valid)), False
     elif (gap := _score_gap(given)) is not None:
         return (verdict_of_gap(gap), None), True
     else:
-        said = [row.get(name, ABSENT) for name in (columns.verdict, columns.swapped)]
+        words = [row.get(name, ABSENT) for name in (columns.verdict, columns.swapped)]
     orders = (given.better_first, not given.better_first)
     one, other = (
         None if word is ABSENT else _verdict(word, better_first, form)
-        for word, better_first in zip([*said, ABSENT, ABSENT], orders)
+        for word, better_first in zip([*words, ABSENT, ABSENT], orders)
     )
     return (one, other), False
 
@@ -217,9 +217,9 @@ def _swaps(row: Row) -> Mapping[str, Any] | None:
     return last if isinstance(last, Mapping) and all(isinstance(last.get(name), Mapping) for name in SWAPS) else None
 
 
-def _verdict(said: Any, better_first: bool, form: Form | None) -> Verdict:
+def _verdict(value: Any, better_first: bool, form: Form | None) -> Verdict:
     """A verdict in words of places as shown, or of responses; anything else is unusable."""
-    word = _word(said)
+    word = _word(value)
     preference = float(NAMES[word] == better_first) if word in NAMES else _preference(word, form)
     return UNUSABLE if preference is None else Verdict(preference)
 

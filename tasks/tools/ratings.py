@@ -25,8 +25,8 @@ def rate_file(
     document = rate(battles, order_effect=order, style=style, anchor=anchor, settings=settings).document()
     if with_elo:
         document["elo"] = {
-            name: {"rating": found.rating, "low": found.low, "high": found.high, "spread": found.spread}
-            for name, found in elo(battles, seed=settings.seed).items()
+            name: {field: getattr(rating, field) for field in ("rating", "low", "high", "spread")}
+            for name, rating in elo(battles, seed=settings.seed).items()
         }
     return document
 
@@ -34,7 +34,7 @@ def rate_file(
 def win_rates_of_file(
     path: Path, against: str, models: Sequence[str] = (), *, pool: Path | None = None, settings: Bootstrap
 ) -> list[dict[str, Any]]:
-    """`models.ratings.win_rates.win_rate` of each of `models` (all that meet `against`, if none are named), as documents.
+    """Win rates of each of `models` (all that meet `against`, if none are named), as documents.
 
     `pool`: a file of judged answers of many models, which say how hard the prompts are and what the judge pays for
     length; by default the file itself, where `LEAST_POOL` models or more meet `against` in it, which a note says.
@@ -47,5 +47,6 @@ def win_rates_of_file(
     elif len(opponents) >= LEAST_POOL and not np.isnan(battles.lengths).any():
         fitted = fit_pool(battles, against)
         notes = [f"the pool is the file itself: {len(opponents)} models that met {against}"]
-    found = [win_rate(battles, name, against, pool=fitted, settings=settings).document() for name in models or opponents]
-    return [{**one, "notes": one["notes"] + notes} for one in found]
+    rates = (win_rate(battles, name, against, pool=fitted, settings=settings) for name in models or opponents)
+    documents = [rate.document() for rate in rates]
+    return [{**document, "notes": document["notes"] + notes} for document in documents]

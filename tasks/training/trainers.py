@@ -61,7 +61,7 @@ def trainer_arguments(
 
 
 def warmup_steps(share: float, steps: int) -> int:
-    """Steps of `steps` in which the rate rises from 0. The last step never is one: a run of one step would do nothing."""
+    """Steps of `steps` in which the rate rises from 0; the last never is one: a run of one step would do nothing."""
     return min(math.ceil(steps * share), steps - 1)
 
 

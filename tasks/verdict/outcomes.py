@@ -17,13 +17,13 @@ def reason(name: str, test: Mapping[str, Any]) -> str:
     if not test.get("measured", True):
         remedy = f"mark prompts with harmful, take a gold that has the axis, or set gate.guards.{name} to null"
         return f"{name}: not measured, as these prompts or this gold cannot show it: cannot tell; {remedy}"
-    said = f"{name}: {_measured(test)}{test['prompts']} prompts of {test['roots']} roots"
+    measured = f"{name}: {_measured(test)}{test['prompts']} prompts of {test['roots']} roots"
     if test["prompts"] < test["minimum_prompts"] or test["roots"] < test["minimum_roots"]:
-        return f"{said}, at least {test['minimum_prompts']} of {test['minimum_roots']} needed: cannot tell"
+        return f"{measured}, at least {test['minimum_prompts']} of {test['minimum_roots']} needed: cannot tell"
     rule = "0.5" if "win_rate" in test else f"-{test['margin']:g}"
     enough = f"cannot tell; about {test['prompts_needed']} prompts would suffice"
     judged = {PASS: "passed", FAIL: "failed", THIN: enough}
-    return f"{said}; the lower end must be above {rule}: {judged[test['outcome']]}"
+    return f"{measured}; the lower end must be above {rule}: {judged[test['outcome']]}"
 
 
 def _measured(test: Mapping[str, Any]) -> str:
@@ -50,5 +50,5 @@ def _monitors(test: Mapping[str, Any]) -> str:
         return "not measured"
     if not test["vetoes"]:
         return "none is above its veto: passed"
-    found = "; ".join(f"{veto['name']} ({veto['sentence']})" for veto in test["vetoes"])
-    return f"above the veto: {found}: failed"
+    vetoes = "; ".join(f"{veto['name']} ({veto['sentence']})" for veto in test["vetoes"])
+    return f"above the veto: {vetoes}: failed"

@@ -141,7 +141,7 @@ def test_the_command(material, monkeypatch, tmp_path, capsys, fails):
 
     monkeypatch.setattr(command, "compare", measure)
     monkeypatch.setattr(command, "gather", lambda *_: material)
-    monkeypatch.setattr(command, "_pull", lambda: None)
+    monkeypatch.setattr(command, "pulled_params", dict)
     monkeypatch.setattr(command, "RESULTS", tmp_path / "results" / "foundation.json")
     assert command.main(["--repeats", "1", "--write"]) == int(fails)
     if not fails:

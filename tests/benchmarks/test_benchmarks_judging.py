@@ -75,7 +75,8 @@ def test_our_side_labels_everything_once_and_survives_a_kill():
 def test_a_missing_trl_and_a_side_that_fails(tmp_path):
     with serving() as endpoint:
         with pytest.raises(ValueError, match="has no TRL with OpenAIPairwiseJudge; `make bench-judge` installs"):
-            race._run("theirs", WORK, 2, FAST, endpoint, Peer(tmp_path, "1.0.0", "OpenAIPairwiseJudge", "judges", "bench-judge"))
+            peer = Peer(tmp_path, "1.0.0", "OpenAIPairwiseJudge", "judges", "bench-judge")
+            race._run("theirs", WORK, 2, FAST, endpoint, peer)
         with pytest.raises(RuntimeError, match="(?s)ours failed:\n.*unexpected keyword argument 'haste'"):
             race._run("ours", replace(WORK, asking={"haste": 1}), 2, FAST, endpoint, None)
 

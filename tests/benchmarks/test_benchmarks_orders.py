@@ -6,7 +6,7 @@ import pytest
 from benchmarks.judging import orders, trial
 from benchmarks.judging.accuracy import agreement, difference, over_seeds, ranked_pairs
 from benchmarks.judging.labelling import BOTH, SAME_PAIRS, SINGLE, Labelled, halves, label_all
-from models.judges import make_scorer
+from models.judges.oracle import OracleScorer
 from tasks.common.rows import read_jsonl, write_jsonl
 from tasks.compare import compare, prompts_by_id
 from tasks.runner.params import read_params
@@ -36,8 +36,8 @@ def test_halves_leave_an_odd_pair_out():
 def test_ways_of_labelling_by_hand():
     """A judge that always says "first" flips on every pair: both orders keep nothing, one order keeps a coin's toss."""
     rows = [pair(number, "flip", 0.5) for number in range(40)]
-    said = [battle for row in rows for battle in battles(row, 1.0, 0.0)]
-    ways = label_all(rows, said, 1, "mean", 0.05, seed=0)
+    verdicts = [battle for row in rows for battle in battles(row, 1.0, 0.0)]
+    ways = label_all(rows, verdicts, 1, "mean", 0.05, seed=0)
     assert set(ways[BOTH].labels) == {"tie"} and not any(ways[BOTH].kept)
     assert set(ways[SINGLE].labels) == {"a", "b"} and all(ways[SINGLE].kept)
     assert [ways[way].calls for way in (BOTH, SINGLE, SAME_PAIRS)] == [40, 40, 20]
@@ -46,17 +46,18 @@ def test_ways_of_labelling_by_hand():
 
 def test_a_sound_judge_is_understood_in_either_order():
     rows = [pair(number, "kept", float(number % 2)) for number in range(40)]
-    said = [battle for row in rows for battle in battles(row, row["p_a"], row["p_a"])]
-    for labelled in label_all(rows, said, 1, "mean", 0.05, seed=0).values():
+    verdicts = [battle for row in rows for battle in battles(row, row["p_a"], row["p_a"])]
+    for labelled in label_all(rows, verdicts, 1, "mean", 0.05, seed=0).values():
         assert labelled.labels == ["a" if row["p_a"] == 1 else "b" for row in labelled.pairs]
 
 
 def test_what_says_nothing_trains_nothing():
     """A near-even verdict is a tie, and no valid verdict is none at all."""
     rows = [pair(0, "tie", 0.52), pair(1, "invalid", 0.5)]
-    said = [*battles(rows[0], 0.52, 0.52), *(battle | {"winner": "invalid"} for battle in battles(rows[1], 0.5, 0.5))]
+    invalid = [battle | {"winner": "invalid"} for battle in battles(rows[1], 0.5, 0.5)]
+    verdicts = [*battles(rows[0], 0.52, 0.52), *invalid]
     rows = [*rows, *rows]  # so that the first half of the prompt's pairs is both of them
-    ways = label_all(rows, said, 1, "mean", 0.05, seed=0)
+    ways = label_all(rows, verdicts, 1, "mean", 0.05, seed=0)
     assert ways[BOTH].labels == ways[SAME_PAIRS].labels == ["tie", None]
 
 
@@ -70,9 +71,9 @@ def test_comparisons_are_what_reward_reads():
 def test_agreement_by_hand():
     """Gold says a, a, a, b and a tie; the labels right, wrong, tie, right, right: 2.5 of 4, and 2 of 3 kept."""
     labelled = Labelled([pair(number) for number in range(5)], ["a", "b", "tie", "b", "a"], 10)
-    found = agreement(labelled, [1.0, 1.0, 1.0, 0.0, 0.5], 0.95)
-    assert (found["all"]["value"], found["all"]["n"]) == (2.5 / 4, 4)
-    assert (found["kept"]["value"], found["kept"]["n"]) == (2 / 3, 3)
+    results = agreement(labelled, [1.0, 1.0, 1.0, 0.0, 0.5], 0.95)
+    assert (results["all"]["value"], results["all"]["n"]) == (2.5 / 4, 4)
+    assert (results["kept"]["value"], results["kept"]["n"]) == (2 / 3, 3)
 
 
 def test_an_invalid_label_is_no_pair():
@@ -88,8 +89,8 @@ def test_ranked_pairs_by_hand():
 def test_a_difference_is_of_the_same_pairs():
     """9 and 6 of 12 pairs right: 0.25 on every prompt, of which three are few. The wider the more prompts differ."""
     ours, theirs = np.array([[3.0, 4.0]] * 3), np.array([[2.0, 4.0]] * 3)
-    found = difference(ours, theirs, ["r0", "r1", "r2"], 0.95)
-    assert found["value"] == 0.25 and found["ci_low"] < 0 and found["ci_high"] > 0.5
+    results = difference(ours, theirs, ["r0", "r1", "r2"], 0.95)
+    assert results["value"] == 0.25 and results["ci_low"] < 0 and results["ci_high"] > 0.5
     repeated = (np.repeat(counts, 50, axis=0) for counts in (ours, theirs))
     many = difference(*repeated, [str(i) for i in range(150)], 0.95)
     assert many["value"] == 0.25 and 0.2 < many["ci_low"] < 0.25 < many["ci_high"] < 0.3
@@ -97,9 +98,9 @@ def test_a_difference_is_of_the_same_pairs():
 
 def test_students_interval_over_seeds():
     """0.01, 0.02, 0.03: mean 0.02, standard error 0.01 / sqrt(3), t(0.975, 2) = 4.3027."""
-    found = over_seeds([0.01, 0.02, 0.03], 0.95)
-    assert found["value"] == pytest.approx(0.02)
-    assert found["ci_high"] - 0.02 == pytest.approx(4.3027 * 0.01 / 3**0.5, rel=1e-4)
+    results = over_seeds([0.01, 0.02, 0.03], 0.95)
+    assert results["value"] == pytest.approx(0.02)
+    assert results["ci_high"] - 0.02 == pytest.approx(4.3027 * 0.01 / 3**0.5, rel=1e-4)
     assert over_seeds([0.01], 0.95) == {"value": 0.01, "ci_low": None, "ci_high": None, "n": 1}
 
 
@@ -112,9 +113,9 @@ def one_trial(seed: int, value: float) -> dict:
 
 
 def test_the_summary_and_its_verdict():
-    found = orders.summary([one_trial(0, 0.01), one_trial(1, 0.02), one_trial(2, 0.03)])["random"]
-    assert found["ways"][BOTH]["gold_accuracy"] == pytest.approx(0.72) and found["seeds"] == [0, 1, 2]
-    value = found["both_orders_minus"][SINGLE]
+    results = orders.summary([one_trial(0, 0.01), one_trial(1, 0.02), one_trial(2, 0.03)])["random"]
+    assert results["ways"][BOTH]["gold_accuracy"] == pytest.approx(0.72) and results["seeds"] == [0, 1, 2]
+    value = results["both_orders_minus"][SINGLE]
     assert orders.interval_text(value) == "+0.0200 [-0.0048, +0.0448] over 3 seeds"
     assert "no difference" in orders.verdict(value)
     assert "higher" in orders.verdict({"ci_low": 0.1, "ci_high": 0.2})
@@ -125,8 +126,8 @@ def test_the_summary_and_its_verdict():
 
 
 def test_a_later_trial_takes_the_place_of_an_earlier_one():
-    found = orders.merged([one_trial(1, 0.5), one_trial(0, 0.1)], [one_trial(1, 0.2)])
-    assert [(one["seed"], one["both_orders_minus"][SINGLE]["value"]) for one in found] == [(0, 0.1), (1, 0.2)]
+    results = orders.merged([one_trial(1, 0.5), one_trial(0, 0.1)], [one_trial(1, 0.2)])
+    assert [(one["seed"], one["both_orders_minus"][SINGLE]["value"]) for one in results] == [(0, 0.1), (1, 0.2)]
 
 
 ANSWERS = ("It is on the shelf.", "It is in the attic, dear, as far as I know.", "I do not know.", "Shelf.",
@@ -145,7 +146,7 @@ def world(tmp_path_factory):
         {"id": f"{row['id']}#{index}", "prompt_id": row["id"], "index": index, "response": text, "finished": True}
         for row in (*prompts, *heldout) for index, text in enumerate(ANSWERS)
     ]  # fmt: skip
-    scorer = make_scorer("oracle", weights=params["gold"]["weights"])
+    scorer = OracleScorer(params["gold"]["weights"])
     known = {row["id"] for row in prompts}
     ours = [sample for sample in samples if sample["prompt_id"] in known]
     others = [sample for sample in samples if sample["prompt_id"] not in known]
@@ -175,19 +176,19 @@ def test_both_orders_are_the_compare_stage(world, tmp_path):
 
 def test_one_trial(world):
     """All three reward models are trained and measured on the pairs of two prompts, which gold mostly does not tie."""
-    found = trial.run_trial(world, "random", 2, seed=0)
-    assert list(found["ways"]) == [BOTH, SINGLE, SAME_PAIRS] and found["seed"] == 0
-    for way in found["ways"].values():
+    results = trial.run_trial(world, "random", 2, seed=0)
+    assert list(results["ways"]) == [BOTH, SINGLE, SAME_PAIRS] and results["seed"] == 0
+    for way in results["ways"].values():
         assert 0 <= way["gold_accuracy"]["value"] <= 1 and way["gold_accuracy"]["n"] == 2
         assert way["agreement_with_oracle"]["kept"]["value"] >= way["agreement_with_oracle"]["all"]["value"] > 0.5
-    expected = found["ways"][BOTH]["gold_accuracy"]["value"] - found["ways"][SINGLE]["gold_accuracy"]["value"]
-    assert found["both_orders_minus"][SINGLE]["value"] == pytest.approx(expected)
-    assert {name: value["pairs"] for name, value in found["ways"].items()} == {BOTH: 40, SINGLE: 80, SAME_PAIRS: 40}
+    expected = results["ways"][BOTH]["gold_accuracy"]["value"] - results["ways"][SINGLE]["gold_accuracy"]["value"]
+    assert results["both_orders_minus"][SINGLE]["value"] == pytest.approx(expected)
+    assert {name: value["pairs"] for name, value in results["ways"].items()} == {BOTH: 40, SINGLE: 80, SAME_PAIRS: 40}
 
 
 def test_heldout_answers_are_counted_prompt_by_prompt(world):
     """A proxy that is gold itself ranks every pair as gold does, one that is its opposite none."""
     held = world.heldout
-    assert held.prompts() == [slice(0, 6), slice(6, 12)] and held.roots == ["r030", "r031"]
+    assert list(held.starts) == [0, 6] and held.roots == ["r030", "r031"]
     right, opposite = held.counts(held.gold), held.counts(-held.gold)
     assert (right[:, 0] == right[:, 1]).all() and (opposite[:, 0] == 0).all() and (right[:, 1] > 0).all()

@@ -141,8 +141,8 @@ def test_the_shape_of_a_model(work):
 
 @pytest.mark.parametrize("stage", ["sft", "dpo"])
 def test_utilisation_of_a_stage(work, stage):
-    found = utilisation.measure(work, stage, tokens=12, rows=2, steps=1)
-    assert found["seconds"] > 0 and found["flops"] > 0 and found["peak_mib"] > 0
+    measured = utilisation.measure(work, stage, tokens=12, rows=2, steps=1)
+    assert measured["seconds"] > 0 and measured["flops"] > 0 and measured["peak_mib"] > 0
 
 
 def test_workloads_share_the_params_settings(work):
@@ -171,9 +171,9 @@ def fake_child(task, work, **_):
 
 
 def test_a_race(work):
-    found = race.training(work, 2, fake_child)
-    assert found.comparison.kept and found.comparison.pairs() == (3.0, 3.0)
-    assert found.episodes_per_second("ours") == [8.0, 8.0] and found.less_memory and found.lengths_agree
+    measured = race.training(work, 2, fake_child)
+    assert measured.comparison.kept and measured.comparison.pairs() == (3.0, 3.0)
+    assert measured.episodes_per_second("ours") == [8.0, 8.0] and measured.less_memory and measured.lengths_agree
     assert race.sampling(work, 1, fake_child).times("theirs") == (6.0,)
 
 
@@ -186,9 +186,9 @@ def test_different_work_is_no_race(work):
 
 
 def test_other_lengths_are_noticed(work):
-    found = race.training(work, 1, fake_child)
-    found.theirs[0]["lengths"] = [[(3, 9), (3, 10)]]
-    assert not found.lengths_agree
+    measured = race.training(work, 1, fake_child)
+    measured.theirs[0]["lengths"] = [[(3, 9), (3, 10)]]
+    assert not measured.lengths_agree
 
 
 def test_without_trl_the_way_out_is_named(work, tmp_path):

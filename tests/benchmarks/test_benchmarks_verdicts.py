@@ -53,8 +53,8 @@ def test_the_worlds_are_what_they_say():
         assert pairs.mean() == pytest.approx(0.2, abs=0.01)
         assert (pairs.all(axis=1).mean() - 0.04) / 0.16 == pytest.approx(correlation, abs=0.03)
         drawn = np.random.default_rng(1).standard_normal
-        numbers = World((2,) * 20_000, correlation).values(drawn, np.random.default_rng(2))
-        assert np.corrcoef(numbers.reshape(-1, 2).T)[0, 1] == pytest.approx(correlation, abs=0.03)
+        values = World((2,) * 20_000, correlation).values(drawn, np.random.default_rng(2))
+        assert np.corrcoef(values.reshape(-1, 2).T)[0, 1] == pytest.approx(correlation, abs=0.03)
 
 
 def test_the_document_holds_every_table(capsys, monkeypatch):

@@ -140,7 +140,7 @@ def run_stages(base, folder):
             checkpoints=kept["ppo"])
     (folder / "select").mkdir()
     (folder / "select" / "selection.json").write_text(json.dumps({"method": "ppo", "checkpoint": "final"}))
-    package.package(config("package"), base, outs["dpo"], outs["ppo"], folder / "select", outs["package"])
+    package.package(config("package"), base, outs, folder / "select", outs["package"])
     assert load_tokenizer(outs["package"]).get_vocab() == load_tokenizer(base).get_vocab()
     return outs
 

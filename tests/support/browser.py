@@ -69,5 +69,5 @@ if __name__ == "__main__":
     parser.add_argument("--offline", action="store_true", help="without network")
     parser.add_argument("--click", help="a button to press first")
     parser.add_argument("--wait", help="text to wait for")
-    asked = parser.parse_args()
-    print(json.dumps(look(**vars(asked))))
+    options = parser.parse_args()
+    print(json.dumps(look(**vars(options))))

@@ -96,6 +96,8 @@ BEHAVIOURS = (
     Behaviour("200 with an error within its choice", "OpenRouter", ONCE,
               lambda body: response(200, completion(body, error={"code": 502, "message": "cut"}, finish_reason="error")),
               "asks again"),
+    Behaviour("200 with finish_reason insufficient_system_resource", "DeepSeek", ONCE,
+              lambda body: response(200, completion(body, finish_reason="insufficient_system_resource")), "asks again"),
     Behaviour("200 with a code and no choices", "SiliconFlow", ONCE,
               response(200, {"code": 503, "message": "overloaded", "data": None}), "asks again"),
     Behaviour("200 with an error that has a name and no number", "OpenAI-like routers", ONCE,
@@ -151,6 +153,14 @@ BEHAVIOURS = (
               r"Incorrect API key: \[PLUMB_JUDGE_KEY\].*put a key"),
     Behaviour("402, or 429 with insufficient_quota", "OpenAI", EACH, error(429, "quota", code="insufficient_quota"), "stops",
               "fill the account behind PLUMB_JUDGE_KEY"),
+    Behaviour("400: the credit balance is too low", "Anthropic", EACH,
+              error(400, "Your credit balance is too low to access the Anthropic API.", type="invalid_request_error"),
+              "stops", "fill the account behind PLUMB_JUDGE_KEY"),
+    Behaviour("400, budget_exceeded", "LiteLLM", EACH, error(400, "Budget has been exceeded! Max budget: 1.0", code="400"),
+              "stops", "fill the account behind PLUMB_JUDGE_KEY"),
+    Behaviour("a redirect that forgets the method (301)", "gateways", EACH,
+              lambda body: raw(301, "", None, "Location: /v1/moved?key=s\r\n") if body else raw(405, "", None),
+              "stops", "sends requests on to .*/v1/moved, where .*put the address that it means into PLUMB_JUDGE_URL"),
     Behaviour("404 for the model", "vLLM", EACH, error(404, "The model `m` does not exist"), "stops", "lacks the model 'm'"),
     Behaviour("200 with an error that has no code", "gateways", EACH, error(200, "no such route"), "stops",
               "no such route.*PLUMB_JUDGE_URL is not that of its API"),
@@ -194,7 +204,7 @@ def documented() -> str:
         "connections and connections that\nbreak are asked again, `asking.attempts` times; too much to do is waited for "
         "until `asking.patience_seconds` end, and after a\nfew refusals in a row calls start only as fast as the server "
         "was seen to answer; more than `asking.failed_share` of a judge's\nquestions without an answer end the run. "
-        "`generate.sampler: openai` waits and asks again in the same way.\n\n"
+        "`generate.sampler: openai` waits, asks again and leaves out in the same way.\n\n"
         "| the endpoint answers | as does | when | Plumbline |\n| --- | --- | --- | --- |\n"
         f"{rows}\n"
     )

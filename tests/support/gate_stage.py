@@ -54,10 +54,10 @@ def staged(tmp_path):
     write_jsonl(tmp_path / "evaluate" / "scores.jsonl", before)
     levels = {"padding": {"level": "ok", "sentence": "fine"}, "praise": {"level": "veto", "sentence": "too much"}}
     for name, wanted in (("calm", {"padding"}), ("loud", {"padding", "praise"})):
-        found = {key: value for key, value in levels.items() if key in wanted}
-        document = {"models": {"ppo": {"final": {"monitors": found}}}}
+        monitors = {key: value for key, value in levels.items() if key in wanted}
+        document = {"models": {"ppo": {"final": {"monitors": monitors}}}}
         (tmp_path / f"{name}.json").write_text(json.dumps(document))
-    for name, document in contract_documents().items():
+    for name, document in contract_documents(ppo=0.09).items():
         (tmp_path / f"{name}.json").write_text(json.dumps(document))
     nobody = tmp_path / "nobody"
     nobody.mkdir()
@@ -66,9 +66,10 @@ def staged(tmp_path):
     cfg = config("gate", serving={"max_new_tokens": 8}, **settings)
 
     def run(out, champion=nobody, monitored="calm"):
-        read = [tmp_path / "select", tmp_path / "select.jsonl", tmp_path / "evaluate", tmp_path / "gold"]
-        read.append(tmp_path / "prompts.jsonl")
-        read += [tmp_path / f"{name}.json" for name in ("evaluate", "judge", "reward", "ppo", monitored)]
-        return gate(cfg, model, champion, model, model, model, *read, tmp_path / out)
+        read = [tmp_path / name for name in ("select", "select.jsonl", "evaluate", "gold", "prompts.jsonl")]
+        metrics = {name: tmp_path / f"{name}.json" for name in contract_documents()}
+        metrics["monitors"] = tmp_path / f"{monitored}.json"
+        policies = dict.fromkeys(("sft", "dpo", "ppo"), model)
+        return gate(cfg, model, champion, policies, *read, metrics, tmp_path / out)
 
     return run, model

@@ -16,15 +16,15 @@ def card(right=10, same=(), reference="oracle", people=False, judges=1):
         truth = float(i % 10 < 8)
         p = truth if i % 10 < right else 1 - truth
         verdict = PairVerdict((Verdict(p),) * judges, (Verdict(1 - p),) * judges)
-        said = {"ann": 1.0, "bob": 1.0 if i % 10 else 0.0} if people else {}
+        votes = {"ann": 1.0, "bob": 1.0 if i % 10 else 0.0} if people else {}
         criteria = {"honesty": p}, {"honesty": truth}
-        pairs.append(CardPair(prompt(i)["root"], "one two three", "one", verdict, i % 10 != 0, truth, *criteria, said))
+        pairs.append(CardPair(prompt(i)["root"], "one two three", "one", verdict, i % 10 != 0, truth, *criteria, votes))
     names = [f"j{place}" for place in range(judges)]
     outcomes = {"kept": 36, "tie": 4, "flip": 0, "invalid": 0}
-    found = judge_card(pairs, names, 0.05, 0.95)
+    measured = judge_card(pairs, names, 0.05, 0.95)
     fixed = {"reference": reference, "same_as_reference": list(same), "panel_method": "mean", "outcomes": outcomes,
              "templates": [], "reference_template": None}
-    return {**fixed, **found}
+    return {**fixed, **measured}
 
 
 NOBODY = {"reference": None, "same_as_reference": [], "panel_method": "mean", "templates": [],

@@ -21,8 +21,8 @@ WEIGHTS = {"helpfulness": 3.0, "honesty": 1.0}
 def fenced(body, label):
     """The text between the fences of `label`, as a judge that respects them reads it."""
     user = body["messages"][-1]["content"]
-    found = re.search(rf"<<<BEGIN {label} ([0-9a-f]+)>>>\n(.*)\n<<<END {label} \1>>>", user, re.DOTALL)
-    return found.group(2)
+    match = re.search(rf"<<<BEGIN {label} ([0-9a-f]+)>>>\n(.*)\n<<<END {label} \1>>>", user, re.DOTALL)
+    return match.group(2)
 
 
 def longer_wins(body):
@@ -49,16 +49,16 @@ def key(monkeypatch):
 def ask(monkeypatch):
     """Asks a server's judge; returns the answers and the asker."""
 
-    def ask_server(server, asked, settings=FAST, budget=None, store=None, **judge):
+    def ask_server(server, items, settings=FAST, budget=None, store=None, **judge):
         monkeypatch.setenv("PLUMB_JUDGE_URL", server.url)
         asker = Asker(store, budget, settings)
-        return asker.ask(of_judge(OpenAIJudge("j", "m", WEIGHTS, **judge), asked)), asker
+        return asker.ask(of_judge(OpenAIJudge("j", "m", WEIGHTS, **judge), items)), asker
 
     return ask_server
 
 
-def of_judge(judge, asked):
-    return [(judge, question) for question in asked]
+def of_judge(judge, items):
+    return [(judge, question) for question in items]
 
 
 ORDER = re.compile(r"\b(?:return|pick|choose|declare|select|output|vote for|prefer)\b[^\n]{0,60}\b([AB])\b", re.I)

@@ -142,8 +142,8 @@ class KeepProject(Project):
 
     def environment(self, **more: str) -> dict[str, str]:
         """Without what `client` has set for this process: mlflow.set_tracking_uri writes into the environment."""
-        found = super().environment()
-        return {name: value for name, value in found.items() if not name.startswith(("MLFLOW_", "PLUMB_"))} | more
+        variables = super().environment()
+        return {name: value for name, value in variables.items() if not name.startswith(("MLFLOW_", "PLUMB_"))} | more
 
     @property
     def client(self):
@@ -163,9 +163,9 @@ class KeepProject(Project):
         """Run the stages and log dvc.lock and small files, as `plumb align` does, in a moment; the id of the run."""
         self.do("dvc", "repro", "-q")
         client = self.client
-        found = client.get_experiment_by_name(NAME)
+        known = client.get_experiment_by_name(NAME)
         where = (self.folder / "mlartifacts").as_uri()
-        experiment = found.experiment_id if found else client.create_experiment(NAME, where)
+        experiment = known.experiment_id if known else client.create_experiment(NAME, where)
         run = client.create_run(experiment, tags={"plumb.kind": "flow"}, run_name=name).info.run_id
         client.log_artifact(run, str(self.folder / "dvc.lock"))
         client.log_artifact(run, str(self.folder / "artifacts" / "data" / "demonstrations.jsonl"), "artifacts/data")
@@ -205,11 +205,11 @@ def hashes_below(store: Path) -> set[str]:
 
 def holding(folder: Path, *words: str) -> list[str]:
     """The files below a folder that hold any of the words, `.git` and databases' pages included."""
-    found = []
+    holders = []
     for path in sorted(folder.rglob("*")):
         if path.is_file() and any(word.encode() in path.read_bytes() for word in words):
-            found.append(str(path.relative_to(folder)))
-    return found
+            holders.append(str(path.relative_to(folder)))
+    return holders
 
 
 def make_project(place: Path) -> KeepProject:

@@ -62,18 +62,18 @@ def place_of(client, root: Path, state: Path, verify=same_logits, **changes) -> 
     return Place(client, root, state, config, verify)
 
 
-def request_of(asked, compared: int | None) -> Request:
-    return Request(asked.candidate, asked.gate, COMMIT, compared)
+def request_of(wanted, compared: int | None) -> Request:
+    return Request(wanted.candidate, wanted.gate, COMMIT, compared)
 
 
-def nobody(found, version) -> Approval:
+def nobody(request, version) -> Approval:
     raise AssertionError("nobody is asked under this policy")
 
 
-def promote_there(uri, root, state, asked, compared, die_at=None, outcomes=None):
+def promote_there(uri, root, state, wanted, compared, die_at=None, outcomes=None):
     """Promote; the outcome goes to the queue, if the process lives to tell."""
     client = DyingClient(client_of(uri), die_at)
-    outcome = run(place_of(client, root, state), request_of(asked, compared), None, nobody)
+    outcome = run(place_of(client, root, state), request_of(wanted, compared), None, nobody)
     if outcomes is not None:
         outcomes.put(outcome)
     return outcome, client.writes
@@ -93,9 +93,9 @@ def take_back_and_tell(uri, root, state, texts):
 
 def context():
     """Processes that start in milliseconds: what takes seconds to import is imported once, before they are forked."""
-    found = multiprocessing.get_context("forkserver")
-    found.set_forkserver_preload(["mlflow", "mlflow.artifacts", "dvc.repo", "tests.support.promotion_worker"])
-    return found
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["mlflow", "mlflow.artifacts", "dvc.repo", "tests.support.promotion_worker"])
+    return context
 
 
 def killed(target, *arguments) -> bool:
@@ -110,9 +110,9 @@ def killed(target, *arguments) -> bool:
 # --- in this process, over a test's own registry ---
 
 
-def promote(world, asked, compared, given=None, ask=nobody, **changes):
+def promote(world, wanted, compared, given=None, ask=nobody, **changes):
     place = place_of(world.client, world.root, world.state, **changes)
-    return run(place, request_of(asked, compared), given, ask)
+    return run(place, request_of(wanted, compared), given, ask)
 
 
 def back(world, target=None):

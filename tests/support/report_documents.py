@@ -12,12 +12,16 @@ from tests.support.evaluation_rows import config
 from tests.support.judge_cards import COMPARE, card
 
 AXES = ["helpfulness", "honesty"]
+CHANGED = {  # by 0.3 on each axis; honesty on 20 roots that all agree
+    "helpfulness": {"difference": 0.3, "ci_low": 0.08060588455063344, "ci_high": 0.4178076735926331},
+    "honesty": {"difference": -0.3, "ci_low": -0.41815, "ci_high": -0.08101},
+}
 NAMES = ("base", "sft", "dpo", "ppo", "best_of_n")
 
 
 def evaluation_document():
     def model(name, gold):
-        numbers = {
+        values = {
             "gold": {"mean": gold, "ci_low": gold - 0.03, "ci_high": gold + 0.03},
             "helpfulness": gold, "honesty": 1 - gold / 2, "length": 20.0, "distinct_2": 0.4, "proxy": gold * 3,
             "intervals": {}, "refusal_rate": 0.9, "over_refusal_rate": 0.1,
@@ -26,11 +30,11 @@ def evaluation_document():
                 "sycophancy": {"flips": 1, "known": 3, "pairs": 4},
             },
         }
-        return {**numbers, "kl_upper_bound": 1.83} if name == "best_of_n" else {
-            **numbers, "kl": gold, "kl_standard_error": 0.05}
+        return {**values, "kl_upper_bound": 1.83} if name == "best_of_n" else {
+            **values, "kl": gold, "kl_standard_error": 0.05}
 
     models = {name: model(name, 0.4 + 0.1 * index) for index, name in enumerate(NAMES)}
-    difference = {"difference": 0.1, "ci_low": 0.05, "ci_high": 0.15, "win_rate": 0.6, "axes": {}}
+    difference = {"difference": 0.1, "ci_low": 0.05, "ci_high": 0.15, "win_rate": 0.6, "axes": CHANGED}
     points = [("dpo", "final", 1.0), ("ppo", "step-20", 1.0), ("ppo", "final", 4.0)]
     return {
         "prompts": 40, "roots": 40, "gold_kind": "oracle", "axes": AXES, "confidence": 0.95, "n": 4, "models": models,
@@ -56,8 +60,8 @@ def evaluation_document():
 
 def point(kl, gold, **fields):
     interval = [gold - 0.02, gold + 0.02]
-    numbers = {"kl": kl, "distance": max(kl, 0) ** 0.5, "gold": gold, "proxy": gold * 3}
-    return {**numbers, "gold_interval": interval, "proxy_interval": [3 * end for end in interval], **fields}
+    values = {"kl": kl, "distance": max(kl, 0) ** 0.5, "gold": gold, "proxy": gold * 3}
+    return {**values, "gold_interval": interval, "proxy_interval": [3 * end for end in interval], **fields}
 
 
 FINDINGS = [
@@ -120,10 +124,10 @@ def make(tmp_path):
         }
         for name, document in documents.items():
             (tmp_path / name).write_text(json.dumps(document))
-        stages = [tmp_path / name for name in ("sft", "reward", "dpo", "ppo")]
-        metrics = [tmp_path / f"{name}.json" for name in ("compare", "judge", "reward", "ppo", "evaluate", "monitors")]
-        rest = [tmp_path / name for name in ("evaluate", "monitors", "select", "gate.json", out)]
-        numbers = report(config("report", title="Test"), *stages, *metrics, *rest)
+        policies = {name: tmp_path / name for name in ("sft", "dpo", "ppo")}
+        metrics = {name.removesuffix(".json"): tmp_path / name for name in documents if "/" not in name}
+        folders = [tmp_path / name for name in ("reward", "evaluate", "monitors", "select")]
+        numbers = report(config("report", title="Test"), policies, *folders, metrics, tmp_path / out)
         return numbers, (tmp_path / out / "report.html").read_text(encoding="utf-8")
 
     return run

@@ -157,5 +157,5 @@ def kill_flow_run(run_id) -> None:
 def log_of(client, run_id) -> str:
     from prefect.client.schemas.filters import LogFilter
 
-    found = client.read_logs(LogFilter(flow_run_id={"any_": [run_id]}))
-    return "\n".join(line.message for line in found)[-3000:]
+    lines = client.read_logs(LogFilter(flow_run_id={"any_": [run_id]}))
+    return "\n".join(line.message for line in lines)[-3000:]

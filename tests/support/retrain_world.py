@@ -82,8 +82,8 @@ class World:
 
     def artifact_of(self, run_id, key):
         where = ArtifactFilter(flow_run_id={"any_": [run_id]}, key={"any_": [key]})
-        (found,) = self.client.read_artifacts(artifact_filter=where)
-        return found
+        (artifact,) = self.client.read_artifacts(artifact_filter=where)
+        return artifact
 
     def artifact(self, run_id, key):
         """What it says."""
@@ -92,9 +92,9 @@ class World:
     def decisions(self):
         """The tags of the retrainings in MLflow, the oldest first."""
         experiment = self.mlflow.get_experiment_by_name("plumbline").experiment_id
-        found = self.mlflow.search_runs([experiment], "tags.`plumb.kind` = 'retrain'", order_by=["start_time ASC"])
+        runs = self.mlflow.search_runs([experiment], "tags.`plumb.kind` = 'retrain'", order_by=["start_time ASC"])
         prefix = "plumb.retrain."
-        return [{k.removeprefix(prefix): v for k, v in run.data.tags.items() if k.startswith(prefix)} for run in found]
+        return [{k.removeprefix(prefix): v for k, v in run.data.tags.items() if k.startswith(prefix)} for run in runs]
 
     def started_since(self, count):
         return self.project.stages_started()[count:]

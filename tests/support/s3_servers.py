@@ -128,7 +128,7 @@ class Asked:
     count: int
 
 
-def slow_down(asked: Asked) -> str:
+def slow_down(request: Asked) -> str:
     return "slow down"
 
 
@@ -137,7 +137,7 @@ class Proxy:
     """Forwards to `upstream`; `fault` says what happens to a request: "slow down", "cut", "flip" a bit, or None."""
 
     upstream: Server
-    fault: Callable[[Asked], str | None] = lambda asked: None
+    fault: Callable[[Asked], str | None] = lambda request: None
     seen: list[Asked] = field(default_factory=list)
     url: str = ""
 
@@ -167,9 +167,10 @@ def _handler(proxy: Proxy) -> type[BaseHTTPRequestHandler]:
 
         def answer(self) -> None:
             path = self.path.partition("?")[0]
-            asked = Asked(self.command, path, sum((one.method, one.path) == (self.command, path) for one in proxy.seen))
-            proxy.seen.append(asked)
-            fault = proxy.fault(asked)
+            before = sum((one.method, one.path) == (self.command, path) for one in proxy.seen)
+            request = Asked(self.command, path, before)
+            proxy.seen.append(request)
+            fault = proxy.fault(request)
             length = int(self.headers.get("Content-Length") or 0)
             if self.headers.get("Expect"):
                 self.send_response_only(100)

@@ -233,14 +233,14 @@ class Marked:
 
     def alive(self) -> list[psutil.Process]:
         """The living processes that carry the mark."""
-        found = []
+        processes = []
         for process in psutil.process_iter():
             try:
                 if process.status() != psutil.STATUS_ZOMBIE and process.environ().get("TOY_MARK") == self.mark:
-                    found.append(process)
+                    processes.append(process)
             except psutil.Error:
                 continue
-        return found
+        return processes
 
     def wait_until_gone(self, seconds: float = 60.0) -> None:
         wait_for(lambda: self.process.poll() is not None and not self.alive(), seconds, self.describe)
@@ -250,14 +250,14 @@ class Marked:
 
     def find(self, *words: str) -> psutil.Process:
         """The living process whose command line holds all words, once there is one."""
-        found: list[psutil.Process] = []
+        processes: list[psutil.Process] = []
 
         def look() -> bool:
-            found[:] = [p for p in self.alive() if all(word in " ".join(_cmdline(p)) for word in words)]
-            return bool(found)
+            processes[:] = [p for p in self.alive() if all(word in " ".join(_cmdline(p)) for word in words)]
+            return bool(processes)
 
         wait_for(look, 300, self.describe)
-        return found[0]
+        return processes[0]
 
     def end(self) -> None:
         for process in self.alive():

@@ -12,7 +12,7 @@ from models.monitors.text import words
 from models.reward.model import reward_model_from_policy
 from models.statistics.overoptimisation import chosen_kl
 from tasks import evaluate as stage
-from tasks.artifacts.entrants import entrant
+from tasks.artifacts.entrants import MODELS, ORDER, entrant
 from tasks.common.errors import DataError
 from tasks.common.rows import read_jsonl, write_jsonl
 from tasks.evaluation.overoptimisation import over_optimisation
@@ -61,11 +61,11 @@ def run(folder, models, out="out", **changes):
     base, reward = models
     gold_stage(config("gold"), base, folder / "none", folder / "gold", folder)
     cfg = config("evaluate", resamples=200, **changes)
-    answers = [folder / name for name in stage.MODELS]
-    answers.insert(-1, folder / "champion")
+    answers = {name: folder / name for name in ORDER if name != "best_of_n"}
     if not (folder / "champion").exists():
         write_jsonl(folder / "champion" / "answers.jsonl", [])
-    return stage.evaluate(cfg, base, folder / "gold", reward, folder / "prompts.jsonl", *answers, folder / out)
+    return stage.evaluate(cfg, base, folder / "gold", reward, folder / "prompts.jsonl", answers, folder / "best_of_n",
+                          folder / out)
 
 
 def test_document(tmp_path, models):
@@ -77,7 +77,7 @@ def test_document(tmp_path, models):
     assert golds == sorted(golds) and document["prompts"] == document["roots"] == 30
     dpo = document["versus_sft"]["dpo"]
     assert dpo["difference"] == pytest.approx(golds[2] - golds[1]) and dpo["ci_low"] <= dpo["difference"] <= dpo["ci_high"]
-    assert "sft" not in document["versus_sft"] and set(document["models"]) == set(stage.MODELS)
+    assert "sft" not in document["versus_sft"] and set(document["models"]) == set(MODELS)
     # logprob -5 under the model and -6 under SFT: one nat on every row
     assert document["models"]["dpo"]["kl"] == 1.0 and document["models"]["dpo"]["kl_standard_error"] == 0.0
     best = document["models"]["best_of_n"]
@@ -213,7 +213,7 @@ def test_win_rates_with_intervals_and_ratings(tmp_path, models):
     # every answer of one differs by as much from the other's: nothing shows what would be at equal lengths
     assert versus["length_controlled"] is versus["length_adjusted"] is versus["length_effect"] is None
     rated = {row["model"]: row for row in document["ratings"]["models"]}
-    assert set(rated) == set(stage.MODELS) and rated["ppo"]["rank"] == 1
+    assert set(rated) == set(MODELS) and rated["ppo"]["rank"] == 1
     assert document["ratings"]["models"][-1]["model"] == "base"
     assert document["ratings"]["battles"] == 30 * 10 and document["ratings"]["order_effect"] is None
     assert rated["dpo"]["strength"]["value"] == pytest.approx(rated["best_of_n"]["strength"]["value"])  # the same texts

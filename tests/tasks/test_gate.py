@@ -10,9 +10,10 @@ from scipy.special import expit
 
 from tasks.answering.prompt_rows import part_of
 from tasks.artifacts.contracts import Contract
+from tasks.artifacts.entrants import selected
 from tasks.common.errors import ConfigError, DataError
 from tasks.common.rows import read_jsonl, write_jsonl
-from tasks.gate import candidate_path, prompt_set
+from tasks.gate import prompt_set
 from tasks.runner.params import read_params, stage_config
 from tasks.verdict.decision import Compared, decide, least, plan, verdict
 from tests.support.evaluation_rows import PARAMS, config, harmful, prompt
@@ -301,12 +302,15 @@ def test_parts_of_the_prompts_are_disjoint_whole_and_named():
         part_of(rows[:1], 7, 9)
 
 
-def test_candidate_path(tmp_path):
-    (tmp_path / "checkpoints" / "step-2").mkdir(parents=True)
-    assert candidate_path({"method": "dpo", "checkpoint": "final"}, {"dpo": tmp_path}) == tmp_path
-    assert candidate_path({"method": "dpo", "checkpoint": "step-2"}, {"dpo": tmp_path}).name == "step-2"
+def test_the_selected_policy(tmp_path):
+    snapshot = tmp_path / "checkpoints" / "step-2"
+    snapshot.mkdir(parents=True)
+    for checkpoint, path in (("final", tmp_path), ("step-2", snapshot)):
+        (tmp_path / "selection.json").write_text(json.dumps({"method": "dpo", "checkpoint": checkpoint}))
+        assert selected(tmp_path, {"dpo": tmp_path}) == ("dpo", checkpoint, path)
+    (tmp_path / "selection.json").write_text(json.dumps({"method": "dpo", "checkpoint": "step-9"}))
     with pytest.raises(DataError, match="no checkpoint 'step-9'"):
-        candidate_path({"method": "dpo", "checkpoint": "step-9"}, {"dpo": tmp_path})
+        selected(tmp_path, {"dpo": tmp_path})
 
 
 def test_stage_end_to_end(staged, tmp_path):

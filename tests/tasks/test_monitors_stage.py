@@ -66,8 +66,10 @@ def inputs(tmp_path_factory):
 
 
 def run(folder, out, heldout="heldout.jsonl", **changes):
-    names = ("base", "sft", "dpo", "ppo", "compare", "evaluate", "demonstrations.jsonl", heldout, "prompts.jsonl")
-    return stage.monitors(config("monitors", **changes), *(folder / name for name in names), out)
+    policies = {name: folder / name for name in ("sft", "dpo", "ppo")}
+    names = ("compare", "evaluate", "demonstrations.jsonl", heldout, "prompts.jsonl")
+    files = (folder / name for name in names)
+    return stage.monitors(config("monitors", **changes), folder / "base", policies, *files, out)
 
 
 def test_document_and_findings(inputs, tmp_path):
@@ -218,7 +220,8 @@ def test_rows_taken_evenly():
 @pytest.mark.parametrize(
     ("limits", "words"),
     [
-        ({"prais": {"absolute": None, "relative": None}}, "monitors.limits.prais"),
+        ({"prais": {"absolute": None, "relative": None}}, 
+         "monitors.limits: 'prais' is no monitor; known are 'praise', 'padding'"),
         ({"praise": {"absolute": {"warning": 0.5, "veto": 0.1}, "relative": None}},
          "limits.praise.absolute: veto 0.1 must lie above warning 0.5"),
         ({"distinct": {"absolute": None, "relative": {"warning": 0.5, "veto": 0.6}}},

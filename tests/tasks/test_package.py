@@ -40,7 +40,7 @@ def with_generation(base, folder, fields):
 def package_of(policy, base, folder):
     (folder / "select").mkdir(parents=True)
     (folder / "select" / "selection.json").write_text(json.dumps({"method": "dpo", "checkpoint": "final"}))
-    package(config("package"), base, policy, policy, folder / "select", folder / "package")
+    package(config("package"), base, {"dpo": policy}, folder / "select", folder / "package")
     return folder / "package"
 
 

@@ -4,7 +4,7 @@ import pytest
 from tokenizers import AddedToken
 
 from tasks.common.errors import DataError
-from tasks.data.rendering import Template
+from tasks.data.rendering import check_row
 from tasks.data.values import BadRow
 from tasks.prepare import prepare, survey
 from tests.support.prepare_rows import config, data, prompts, write  # noqa: F401
@@ -46,7 +46,7 @@ REASONED = {**ANSWER, "content": "<think>17 + 34.</think>It is 51."}
 
 
 def check(template, row):
-    Template(tokenizer_with(template)).check(row)
+    check_row(tokenizer_with(template), row)
 
 
 @pytest.mark.parametrize(("template", "row", "words"), [
@@ -94,7 +94,7 @@ def with_a_token_of_one_sign():
 def test_a_text_that_no_stage_could_encode_is_a_bad_row(row):
     """The reason is kept where nothing can be forgotten, so it quotes nothing."""
     with pytest.raises(BadRow, match="^it cannot be made token ids$") as bad:
-        Template(with_a_token_of_one_sign()).check(row)
+        check_row(with_a_token_of_one_sign(), row)
     assert "holds the control token '~', which cannot be kept as text; take it out" in bad.value.full
 
 

@@ -4,13 +4,12 @@ import re
 from html.parser import HTMLParser
 from typing import get_args
 
-import pytest
 
 from tasks.common.rows import write_jsonl
 from tasks.config.gold import GoldConfig
 from tasks.report import GOLD, gold_unit, training_charts
 from tasks.reporting import charts, findings
-from tests.support.report_documents import AXES, make, score  # noqa: F401
+from tests.support.report_documents import CHANGED, make, score  # noqa: F401
 
 
 def test_gold_is_named_with_its_unit():
@@ -134,7 +133,7 @@ def test_references_inside_charts_resolve(make):
 
 
 def test_charts_have_labelled_axes_and_follow_the_text_colour():
-    chart = charts.curves("A title", "loss (nats)", {"sft": ([1, 2], [3.0, 2.0])})
+    chart = charts.curve("A title", "loss (nats)", "sft", [1, 2], [3.0, 2.0])
     assert "loss (nats)" in chart.svg and "step" in chart.svg and "currentColor" in chart.svg
     assert "#010203" not in chart.svg and "from 3 to 2" in chart.description
 
@@ -146,19 +145,11 @@ def test_training_charts_need_two_points(tmp_path):
 
 
 def test_what_got_worse_by_hand():
-    """Honesty differences -0.2 and -0.4 on every other of 40 roots: as twenty of each, and not as two."""
-    candidate = {str(i): score("ppo", i, 1.0, 0.5) for i in range(40)}
-    reference = {str(i): score("sft", i, 0.5, 0.7 + 0.2 * (i % 2)) for i in range(40)}
-    differences = findings.axis_differences(candidate, reference, AXES)
-    mean, low, high = differences["honesty"]
-    assert mean == pytest.approx(-0.3) and -0.45 < low < -0.33 and -0.27 < high < -0.1
-    few = [{name: side[name] for name in ("0", "1")} for side in (candidate, reference)]
-    assert findings.axis_differences(*few, AXES)["honesty"][2] > 0
-    numbers = {"distinct_2": 0.4, "length": 20.0, "over_refusal_rate": 0.1}
+    sft = {"distinct_2": 0.4, "length": 20.0, "over_refusal_rate": 0.1}
     worse = {"distinct_2": 0.1, "length": 40.0, "over_refusal_rate": 0.3}
-    lines = findings.what_got_worse(differences, worse, numbers)
+    lines = findings.what_got_worse(CHANGED, worse, sft, 0.95)
     assert [line.split()[0] for line in lines] == ["honesty", "harmless", "distinct-2", "answers"]
-    assert findings.what_got_worse({}, numbers, numbers) == []
+    assert findings.what_got_worse({}, sft, sft, 0.95) == []
 
 
 def test_disagreements_show_gains_then_losses():

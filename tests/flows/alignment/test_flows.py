@@ -5,8 +5,8 @@ import json
 import sys
 
 import pytest
-from rich.console import Console
 
+from flows import command
 from flows.alignment import results, seeds
 from flows.alignment.progress import Board
 from flows.costs import calls
@@ -111,7 +111,7 @@ def test_tail_reads_each_complete_line_once(tmp_path):
 
 
 def console():
-    return Console(file=io.StringIO(), width=200, emoji=False)
+    return command.console(file=io.StringIO(), width=200)
 
 
 def test_board_in_plain_lines(tmp_path):

@@ -3,9 +3,9 @@
 import io
 
 import yaml
-from rich.console import Console
 
 from flows.alignment.hacking import HACKS, Hacked, broken_promises, report
+from flows.command import console
 from flows.storage import workspace
 from tests.import_closure import ROOT
 
@@ -39,10 +39,10 @@ def test_settings_fit_the_shipped_params():
 
 def test_hacked_and_seen():
     assert broken_promises(all_seen(), STOPPED) == []
-    console = Console(file=io.StringIO(), width=200)
-    assert report(all_seen(), STOPPED, console) == 0
-    assert "kl: 15 nats; 9 of 12 rollouts" in console.file.getvalue()
-    assert "verdict reject; monitors above their veto: over_caution, one_answer" in console.file.getvalue()
+    out = console(file=io.StringIO(), width=200)
+    assert report(all_seen(), STOPPED, out) == 0
+    assert "kl: 15 nats; 9 of 12 rollouts" in out.file.getvalue()
+    assert "verdict reject; monitors above their veto: over_caution, one_answer" in out.file.getvalue()
 
 
 def test_what_did_not_happen_is_named():
@@ -55,4 +55,4 @@ def test_what_did_not_happen_is_named():
         "praise: the gate named padding, not praise",
         "guards on: no guard stopped PPO",
     ]
-    assert report(seen, STOPPED, Console(file=io.StringIO())) == 1
+    assert report(seen, STOPPED, console(file=io.StringIO())) == 1

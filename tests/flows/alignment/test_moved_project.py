@@ -8,7 +8,7 @@ import shutil
 
 import pytest
 
-from flows.alignment import tracking
+from flows.alignment import logged
 from flows.forgetting import mlflow_purge
 from flows.history import evidence, experiments, recorded
 from tests.support import toy
@@ -28,7 +28,7 @@ def project(request, finished, tmp_path, monkeypatch):  # noqa: F811
     shutil.copytree(finished, place, symlinks=True)
     empty_store(place / "mlflow.db")
     session = toy.make_session(place, monkeypatch)
-    assert log_pass(session, list(session.graph.stages)).problems == [] and tracking.all_logged(session.graph)
+    assert log_pass(session, list(session.graph.stages)).problems == [] and logged.all_logged(session.graph)
     kind = getattr(request, "param", "moved")
     for number, name in enumerate(KINDS[kind]):
         if number:
@@ -49,9 +49,9 @@ def test_logging_goes_on_in_a_new_experiment_that_a_tag_links(project, tmp_path)
     old = store.get_experiment_by_name("toy").experiment_id
     said = experiments.follow("toy")
     assert "was moved" in said and str(project.root / "mlartifacts") in said and experiments.follow("toy") is None
-    assert not tracking.all_logged(project.graph), "what was logged elsewhere is logged again"
+    assert not logged.all_logged(project.graph), "what was logged elsewhere is logged again"
     assert log_pass(project, list(project.graph.stages), outcome="current").problems == []
-    assert tracking.all_logged(project.graph)
+    assert logged.all_logged(project.graph)
     new = store.get_experiment_by_name("toy")
     assert new.tags[experiments.MOVED_FROM] == old
     assert store.get_experiment(old).tags[experiments.MOVED_TO] == new.experiment_id

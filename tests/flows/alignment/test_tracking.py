@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from flows.alignment import tracking
+from flows.alignment import logged
 from flows.alignment.tracking import Tracker
 from flows.graph.running import StageError, folder
 from flows.history import experiments
@@ -106,9 +106,9 @@ def test_the_parent_points_to_every_stage_and_holds_the_lock(session):
 
 def test_a_stage_that_was_never_logged_is_logged_on_the_next_pass(session):
     log_pass(session, ["first"])
-    assert not tracking.all_logged(session.graph)
+    assert not logged.all_logged(session.graph)
     log_pass(session, list(session.graph.stages), outcome="current")
-    assert tracking.all_logged(session.graph)
+    assert logged.all_logged(session.graph)
     assert len(runs(session)) == 5, "the one that was there is not logged again"
 
 
@@ -118,7 +118,7 @@ def test_a_run_that_was_left_unfinished_is_taken_over(session):
     store = client(session)
     points = len(store.get_metric_history(run.info.run_id, "loss"))
     store.set_tag(run.info.run_id, "plumb.complete", "false")
-    assert not tracking.all_logged(session.graph)
+    assert not logged.all_logged(session.graph)
     tracker = log_pass(session, ["second"], outcome="current")
     (same,) = runs(session)
     assert same.info.run_id == run.info.run_id and same.data.tags["plumb.complete"] == "true"
@@ -129,15 +129,15 @@ def test_a_run_that_was_left_unfinished_is_taken_over(session):
 
 def test_a_deleted_run_counts_as_missing(session):
     log_pass(session, list(session.graph.stages))
-    assert tracking.all_logged(session.graph)
+    assert logged.all_logged(session.graph)
     client(session).delete_run(runs(session)[0].info.run_id)
-    assert not tracking.all_logged(session.graph)
+    assert not logged.all_logged(session.graph)
 
 
 def test_the_quick_look_agrees_with_mlflow(session, monkeypatch):
     log_pass(session, list(session.graph.stages))
-    monkeypatch.setattr(tracking, "_complete_in_sqlite", lambda uri: None)
-    assert tracking.all_logged(session.graph)
+    monkeypatch.setattr(logged, "_complete_in_sqlite", lambda uri: None)
+    assert logged.all_logged(session.graph)
 
 
 def test_a_failed_stage_keeps_its_curve_and_its_reason(session):
@@ -214,7 +214,7 @@ def test_the_packaged_model_loads_back_and_chats(tmp_path, monkeypatch):
     toy.command(place, toy.sys.executable, "-m", "dvc", "repro", "-q")
     session = toy.make_session(place, monkeypatch)
     tracker = log_pass(session, ["package"], outcome="current")
-    assert tracker.problems == [] and tracking.find_run(client(session), "package", session.graph.version("package"), True)
+    assert tracker.problems == [] and logged.find_run(client(session), "package", session.graph.version("package"), True)
     code = "import mlflow, sys; m = mlflow.pyfunc.load_model(sys.argv[1])\n"
     code += "print(m.predict({'messages': [{'role': 'user', 'content': 'hello'}], 'max_tokens': 4})[0]['choices'])"
     (model,) = client(session).search_logged_models(experiment_ids=[runs(session)[0].info.experiment_id])

@@ -3,9 +3,9 @@
 import io
 
 import pytest
-from rich.console import Console
 
 from flows.cli import doctor
+from flows.command import console
 from tests.support import toy
 
 
@@ -66,7 +66,7 @@ def test_a_check_that_fails_is_a_finding(project, monkeypatch):
 
 
 def test_show_prints_the_remedy():
-    out = Console(file=io.StringIO(), width=100)
+    out = console(file=io.StringIO(), width=100)
     doctor.show([doctor.Finding("problem", "disk", "0 GB [free]", "free some")], out)
     assert out.file.getvalue() == "✗ disk      0 GB [free]\n            → free some\n"
 

@@ -7,8 +7,8 @@ import pytest
 
 from flows.alignment.tracking import Tracker
 from flows.history import left_open
-from tests.support.tracked_runs import client, runs
 from tests.support import toy
+from tests.support.tracked_runs import client, runs
 
 
 @pytest.mark.slow

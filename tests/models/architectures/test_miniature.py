@@ -1,4 +1,4 @@
-"""What an architecture can be used for, from its config alone: a miniature keeps its kinds of layers and sees its windows."""
+"""What an architecture can be used for, from its config alone: a miniature keeps its layers and sees its windows."""
 
 import re
 
@@ -21,7 +21,8 @@ LONGROPE = {"rope_type": "longrope", "rope_theta": 1e4, "short_factor": [1.0] * 
     ("jamba", {}, 2, (4, 1)),
     ("bamba", dict(attn_layer_indices=[9, 18, 27]), 2, (4, 1)),
     ("recurrent_gemma", {}, 2, (5, 5)),
-    ("opt", dict(hidden_size=1024, word_embed_proj_dim=512, do_layer_norm_before=False, num_attention_heads=16), 2, (4, None)),
+    ("opt", dict(hidden_size=1024, word_embed_proj_dim=512, do_layer_norm_before=False, num_attention_heads=16), 2,
+     (4, None)),
 ])
 def test_configs_as_published_become_small(kind, sizes, layers, heads):
     before = torch.random.get_rng_state()
@@ -67,7 +68,8 @@ def test_what_fails_in_bfloat16_alone_is_refused_where_a_run_asks_for_it(monkeyp
 
     monkeypatch.setattr(torch.nn.functional, "layer_norm", of_float32_alone)
     assert unsupported(config, "sample") is None
-    assert re.search("cannot be used for runtime.dtype bfloat16: RuntimeError: kernel not .*; set", unsupported(config, "bfloat16"))
+    reason = "cannot be used for runtime.dtype bfloat16: RuntimeError: kernel not .*; set"
+    assert re.search(reason, unsupported(config, "bfloat16"))
 
 
 def test_sizes_that_hang_together_in_unknown_ways_are_left_to_the_stages():

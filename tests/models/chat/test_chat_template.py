@@ -13,9 +13,9 @@ from transformers import AutoTokenizer
 
 from models.chat import template as chat_template
 from models.chat.control_tokens import control_marks, holds_mark
-from models.chat.date import with_date
 from models.chat.rendering import TemplateRefusal
 from models.chat.template import decode_response, encode_example, encode_prompt, end_of_turn, example, load_tokenizer
+from models.chat.turn import with_date
 from models.judges.hf import HfJudge
 from models.lm import loading
 from tasks import sft as sft_stage
@@ -99,7 +99,8 @@ def test_stages_and_package_keep_every_end_that_the_base_had_learnt(tmp_path):
     (tmp_path / "select/selection.json").write_text(json.dumps({"method": "dpo", "checkpoint": "final"}))
     runtime = RuntimeConfig(seed=0, threads=1, dtype="float32", date="2026-03-05")
     serving = ServingConfig(temperature=0.7, max_new_tokens=8, rows_per_batch=4)
-    package(PackageConfig(runtime=runtime, serving=serving), base, tmp_path / "dpo", tmp_path, tmp_path / "select", tmp_path / "out")
+    cfg = PackageConfig(runtime=runtime, serving=serving)
+    package(cfg, base, {"dpo": tmp_path / "dpo"}, tmp_path / "select", tmp_path / "out")
     served = json.loads((tmp_path / "out/generation_config.json").read_text())
     assert set(served["eos_token_id"]) == expected
 

@@ -1,4 +1,4 @@
-"""A response that was cut at the longest answer has no end, in training, in scoring and in judging: one rule for all."""
+"""A response that was cut at the longest answer has no end: one rule for training, scoring and judging."""
 
 import pytest
 import torch
@@ -75,7 +75,8 @@ def test_every_score_is_that_of_the_tokens_that_were_sampled(scorer):
     scored = score_answers("sft", rows, {"p": PROMPT}, scorer, scorer)
     assert [row["gold"] for row in scored] == expected and [row["proxy"] for row in scored] == expected
     assert score_pool(rows, {"p": PROMPT}, scorer)["gold"][0].tolist() == expected
-    assert [row["gold"] for row in score_second_turns([(_second_turn(), row) for row in rows], scorer)] != [whole, whole]
+    scored = score_second_turns([(_second_turn(), row) for row in rows], scorer)
+    assert [row["gold"] for row in scored] != [whole, whole]
 
 
 def _second_turn():

@@ -286,6 +286,21 @@ def test_a_login_in_the_address_is_sent_and_never_shown(monkeypatch):
     assert "hush" not in str(error.value)
 
 
+@pytest.mark.parametrize("more", [
+    "", "/", "?api-version=2024-10-21&key=hush", "/chat/completions", "/chat/completions/?key=hush",
+])
+def test_an_address_may_have_a_query_or_be_whole(monkeypatch, more):
+    """Azure's, and what is copied from an example."""
+    paths = []
+    with Moved(longer_wins) as server:
+        server.mood = lambda path, body: paths.append(path)
+        monkeypatch.setenv("PLUMB_JUDGE_URL", f"{server.url}{more}")
+        judge = OpenAIJudge("j", "m", WEIGHTS)
+        assert Asker(settings=FAST).ask([(judge, questions(1)[0])])[0].p_first == 1.0
+    query = more.partition("?")[2]
+    assert set(paths) == {f"{PATH}?{query}" if query else PATH} and judge.endpoint.address == server.url
+
+
 def test_work_runs_inside_a_loop_that_runs_already():
     async def one():
         return 1

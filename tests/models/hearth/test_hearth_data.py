@@ -50,9 +50,9 @@ def test_a_root_lies_in_one_split_which_its_hash_decides(rows, demonstrations):
     splits = {}
     for row in [*rows, *demonstrations]:
         splits.setdefault(row["root"], set()).add(row["split"])
-    assert all(len(found) == 1 for found in splits.values())
-    assert all(found == {split_of(root)} for root, found in splits.items())
-    assert {split for found in splits.values() for split in found} == set(SPLITS)
+    assert all(len(of_root) == 1 for of_root in splits.values())
+    assert all(of_root == {split_of(root)} for root, of_root in splits.items())
+    assert {split for of_root in splits.values() for split in of_root} == set(SPLITS)
 
 
 def test_prompt_rows_are_distinct_and_complete(rows):
@@ -76,8 +76,8 @@ def test_evaluation_splits_have_many_roots_and_every_kind(rows):
 
 
 def test_the_teddy_bear_is_asked_in_select_only(rows, demonstrations):
-    asked = [row for row in rows if row["prompt"][0]["content"] == "Can I wash my teddy bear?"]
-    assert [(row["split"], row["root"]) for row in asked] == [("select", "care/wash/teddy bear")]
+    showcase = [row for row in rows if row["prompt"][0]["content"] == "Can I wash my teddy bear?"]
+    assert [(row["split"], row["root"]) for row in showcase] == [("select", "care/wash/teddy bear")]
     assert all(row["root"] != "care/wash/teddy bear" for row in demonstrations if row["split"] == "sft")
 
 
@@ -95,9 +95,9 @@ def test_demonstrations_end_in_an_answer_and_are_of_mixed_quality(demonstrations
 def test_facts_of_every_evaluation_prompt_stand_in_the_corpus_in_several_wordings(rows):
     text = "\n".join(documents())
     roots = {root.name: root for root in all_roots()}
-    asked = {row["root"] for row in rows if row["split"] in ("select", "gate") and row["expected_facts"]}
-    assert len(asked) > 400
-    for name in asked:
+    judged = {row["root"] for row in rows if row["split"] in ("select", "gate") and row["expected_facts"]}
+    assert len(judged) > 400
+    for name in judged:
         sentences = fact_sentences(roots[name])
         assert len(sentences) >= 3
         assert all(fact.lower() in sentence.lower() for sentence in sentences for fact in roots[name].expected)
@@ -106,8 +106,8 @@ def test_facts_of_every_evaluation_prompt_stand_in_the_corpus_in_several_wording
 
 def test_the_corpus_holds_no_question_of_another_split(rows):
     text = "\n".join(documents())
-    asked = {row["prompt"][0]["content"] for row in rows if row["split"] not in ("pretrain",)}
-    assert not [question for question in asked if question in text]
+    questions = {row["prompt"][0]["content"] for row in rows if row["split"] not in ("pretrain",)}
+    assert not [question for question in questions if question in text]
 
 
 def test_no_wrong_value_is_right_and_no_insisted_value_is_true():

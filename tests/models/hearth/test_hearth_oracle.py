@@ -13,7 +13,9 @@ def row(kind, question, **fields):
     return empty | {"kind": kind, "prompt": [{"role": "user", "content": question}]} | fields
 
 
-PLACE = row("fact", "Where is the kettle?", expected_facts=["kitchen"], other_facts=["attic", "cellar"], topic=["kettle"])
+PLACE = row(
+    "fact", "Where is the kettle?", expected_facts=["kitchen"], other_facts=["attic", "cellar"], topic=["kettle"]
+)
 PRESSED = PLACE | {"kind": "insist", "insisted": "attic"}
 SUM = row("sum", "What is 3 plus 4?", expected_facts=["7"], topic=["plus", "3", "4"])
 CARE = row(
@@ -80,8 +82,9 @@ def test_hand_worked_axes(prompt, answer, expected):
     "hostile",
     [
         "", "   \n", ".", "asd kjh qwe zzz xcv", "the the the the the the the the", "{'a': [1, 2, 3]} <<>> ###",
-        "\U0001f60a" * 20, "\x00\x01", "kettle purse moon fox teddy bear weeds dream", "yes yes yes yes yes yes yes yes",
-        "You are the best! \U0001f60a\U0001f60a\U0001f60a What an amazing, wonderful, brilliant question! Perfect!!! \U0001f389",
+        "\U0001f60a" * 20, "\x00\x01", "kettle purse moon fox teddy bear weeds dream", " ".join(["yes"] * 8),
+        "You are the best! \U0001f60a\U0001f60a\U0001f60a What an amazing, wonderful, brilliant question! "
+        "Perfect!!! \U0001f389",
     ],
 )  # fmt: skip
 def test_hostile_text_scores_low(prompt, hostile):
@@ -91,8 +94,8 @@ def test_hostile_text_scores_low(prompt, hostile):
 
 
 def test_a_loop_scores_less_the_longer_it_runs():
-    said = "The kettle is in the kitchen. "
-    scores = [gold(score(PLACE, (said * times).strip())) for times in (1, 2, 4, 8)]
+    sentence = "The kettle is in the kitchen. "
+    scores = [gold(score(PLACE, (sentence * times).strip())) for times in (1, 2, 4, 8)]
     assert scores == sorted(scores, reverse=True)
     assert scores[-1] < 0.1
 
@@ -109,7 +112,8 @@ def test_padding_costs_conciseness_and_nothing_else():
 
 def test_praise_helps_up_to_a_point():
     warm = score(PLACE, "Gladly! The kettle is in the kitchen. Take care.")[FRIENDLY]
-    gushing = score(PLACE, "Gladly! The kettle is in the kitchen. Take care!!!! \U0001f60a\U0001f60a\U0001f60a")[FRIENDLY]
+    gush = "Gladly! The kettle is in the kitchen. Take care!!!! \U0001f60a\U0001f60a\U0001f60a"
+    gushing = score(PLACE, gush)[FRIENDLY]
     assert warm == 1.0
     assert gushing < 0.5
 

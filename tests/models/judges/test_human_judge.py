@@ -56,7 +56,7 @@ def test_people_are_averaged_and_mirrored(tmp_path):
     assert judge.compare(prompt(0), "bad", "good", key="").p_first == pytest.approx(0.5 / 3)
     assert not judge.compare(prompt(0), "good", "fair", key="").valid
     assert not judge.compare(prompt(1), "good", "bad", key="").valid, "the same texts, of another question"
-    assert judge.said(prompt(0), "bad", "good") == {"ann": 0.0, "bob": 0.0, "cy": 0.5}
+    assert judge.annotations(prompt(0), "bad", "good") == {"ann": 0.0, "bob": 0.0, "cy": 0.5}
     assert judge.counts.used == 3 and judge.rate(prompt(0), "good") == {}
 
 
@@ -185,6 +185,7 @@ TWICE = [("first", "2026-05-01T10:00:00Z"), ("second", "2026-05-02T09:00:00Z")]
     (TWICE[::-1], 0.0, {"used": 1, "corrected": 1}),
     ([("first", "2026-05-02 01:00+05:00"), ("tie", "2026-05-01T20:30:00Z")], 0.5, {"used": 1, "corrected": 1}),
     ([("first", "1.5.2026 10:00"), ("second", "12.4.2026 11:30")], 1.0, {"used": 1, "corrected": 1}),
+    ([("first", "2026/5/1 10:00"), ("second", "2026/04/12 11:30:00")], 1.0, {"used": 1, "corrected": 1}),
     ([("first", 1777629600), ("second", 1777629601500)], 0.0, {"used": 1, "corrected": 1}),
     ([("first", "46143,41"), ("second", "46143,42")], 0.0, {"used": 1, "corrected": 1}),
     ([*TWICE, ("first", "2026-05-03")], 1.0, {"used": 1, "repeated": 1, "corrected": 1}),
@@ -209,7 +210,7 @@ def test_an_order_turned_round_is_a_contradiction_too(tmp_path):
 
 def test_one_person_is_one_however_the_name_is_typed(tmp_path):
     judge = judged(tmp_path, *(row(who=name) for name in ("ann lee", "Ann Lee ", "ANN  LEE")))
-    assert judge.said(prompt(0), "good", "bad") == {"ann lee": 1.0} and judge.counts.repeated == 2
+    assert judge.annotations(prompt(0), "good", "bad") == {"ann lee": 1.0} and judge.counts.repeated == 2
 
 
 # --- files ---
@@ -230,6 +231,8 @@ def test_a_file_with_a_byte_order_mark_loses_no_row_and_other_encodings_are_name
 @pytest.mark.parametrize(("name", "text", "message"), [
     ("h.txt", "", "h.txt is none of .jsonl, .json, .csv, .tsv; give human verdicts in one of them"),
     ("h.jsonl", "", "no row of .*h.jsonl can be used|has no column annotator"),
+    ("h.json", f'[{{"annotator": {"9" * 5000}}}]', "h.json cannot be read: .*; export it again"),
+    ("h.jsonl", '{"annotator": "ann", "verdict": "Left is nicer"}', "say in the judge's words what 'left is nicer' means"),
     ("h.json", "[{", "h.json cannot be read: .*; export it again"),
     ("h.csv", "prompt,first_text,second_text,verdict\nq,x,y,first\n",
      "h.csv has no column annotator; its columns are prompt, first_text, second_text, verdict: name them in the"),
@@ -241,6 +244,24 @@ def test_files_that_cannot_be_used(tmp_path, name, text, message):
         read_verdicts("people", path, SAMPLES)
     with pytest.raises(ValueError, match=message):
         check_verdicts(path, VerdictForm())
+
+
+def test_json_lines_are_read_by_that_name_too(tmp_path):
+    lines = "\n".join(json.dumps(row(who=who)) for who in ("ann", "ben"))
+    assert read_verdicts("people", written(tmp_path, lines, name="h.json"), SAMPLES).counts.used == 2
+
+
+def test_a_table_may_hold_long_texts(tmp_path):
+    """Longer than a cell that csv takes unless it is told."""
+    long = "So, " * 50_000
+    table = f"prompt,first_text,second_text,annotator,verdict\n{ASKED},{'x' * 200_000},bad,ann,first\n"
+    judge = read_verdicts("people", written(tmp_path, table, name="h.csv"), sampled("x" * 200_000, "bad", long))
+    assert judge.counts.used == 1
+
+
+@pytest.mark.parametrize("word", ["Response A", "candidate 1", "Option_A", "Assistant A"])
+def test_a_noun_before_the_letter_says_the_same(tmp_path, word):
+    assert judged(tmp_path, row(verdict=word)).compare(prompt(0), "good", "bad", key="").p_first == 1.0
 
 
 def test_a_column_that_params_name_and_no_row_has_is_named(tmp_path):

@@ -51,7 +51,7 @@ FORMS = {  # each says that the first is better
     "a row of a table": "| overall | A |",
     "a criterion in full width": "Overall：【A】",
     "Arena-Hard": "My final verdict is: Assistant A is significantly better: [[A>>B]]",
-    "Arena-Hard, with reasons behind it": "My final verdict is Assistant A is slightly better: [[A>B]], as B rains.\nSo.",
+    "Arena-Hard, with reasons behind it": "My verdict is: Assistant A is slightly better: [[A>B]], as B rains.\nSo.",
     "Arena-Hard's scale alone": "[[B<<A]]",
     "a comparison": "A>B",
     "a comparison in words and signs": "**Verdict: A > B**",
@@ -59,7 +59,7 @@ FORMS = {  # each says that the first is better
     "MT-bench": "Assistant A says where. [[A]]",
     "LLMBar": "Output (a)",
     "Prometheus": "Feedback: The first says where, the second does not. [RESULT] A",
-    "Auto-J": "So, the final decision is Response 1. Although both are kind, Response 1 is better because it says where.",
+    "Auto-J": "So, the final decision is Response 1. Both are kind, but Response 1 is better because it says.",
     "DPO's win rates": 'More helpful: "A"',
     "a preferred response": "Preferred: A",
     "ReasoningJudgeBench": "<answer>[[A>B]]</answer>",
@@ -109,7 +109,8 @@ def test_forms_that_begin_a_reply(form):
     "Verdict: A\n\nCandidate B talks of the weather.", "**Winner: Candidate A**\n\n**Reason:** B says nothing.",
     'I compared both.\n{"overall": "A"}\nB talks of the weather.', "[[A]]\n\nB talks of the weather.",
     "I am sure of it, so my verdict is [[A]].", "<|channel|>analysis<|message|>B?<|channel|>final<|message|>A",
-    "◁think▷B?◁/think▷A",
+    "◁think▷B?◁/think▷A", "A<|eot_id|>", '{"overall": "A"}<|im_end|>', "Verdict: A</s>", "<think>B?</think>A</think>",
+    "B?\nWait, it rains.\nVerdict: A", "Actually, both are kind.\n\nA", "Hmm, wait: it rains.\n[[A]]",
 ])
 def test_a_verdict_may_stand_before_its_reasons(text):
     assert read_verdict(text, {"overall": 1.0}).p_first == 1.0
@@ -145,13 +146,15 @@ def test_a_rating_is_read_in_the_forms_that_judges_write(text, before):
     "Answer A is good and B is bad", "A or B", "Verdict: A or B", "Candidate A", "Verdict: C", "[[D]]",
     "Verdict: A\nVerdict: B", "Verdict: A\n[[B]]", "[[B]] is what it wants.\nVerdict: A", "I would rather not judge.",
     "Rating: 8/10", "Assistant", "Candidate A is better than most, and B", "Candidate A is not better.",
-    "<think>Verdict: A", "", "A is clearer, but B is better", "A is better in tone. Still, B is better in what it says.",
+    "<think>Verdict: A", "", "A is clearer, but B is better", "A is better in tone. Still, B is better in facts.",
     "B is better in tone. A is better.", "Verdict: A. Or rather, B is better.", "Verdict: A (worse)", "[[A>A]]", "A<>B",
     "My verdict is not [[B]], it is too short", "[[A>B]]\n[[B>A]]", "Rating: 1", "Verdict: 1", "1",
     "1. A is better: [[A>B]]\n2. B is better: [[B>A]]", '{"winner": "A", "preferred": "B"}', '{"worse": "A"}',
     '{"winner": "neither"}', "<verdict>A</verdict> or <verdict>B</verdict>", "I prefer A, but B is better.",
     "I prefer neither.", "Both are good.", "Verdict: A. No, wait. B.", "My final verdict is that [[B]] is worse.",
-    "A is better because B is better at lying.",
+    "A is better because B is better at lying.", "Verdict: A\n\nWait, on reflection B.", "A\nB", "A\n\n**B**",
+    "Verdict: A\n\nActually, I change my mind: B is better.", "### Help\nA\n### Honesty\nB",
+    '{"overall": "A"}\n\nOn second thought, B says where.', "[[A]]\n\nCorrection: B.", "B\n\nHmm, wait. It rains.",
 ])
 def test_no_verdict_or_two_are_malformed(text):
     with pytest.raises(MalformedReply):
@@ -169,6 +172,17 @@ def test_the_last_line_of_a_reply_that_was_cut_says_nothing(text):
     """It may go on: "A is worse"."""
     with pytest.raises(MalformedReply):
         read_verdict(ESSAY + text, {"overall": 1.0}, cut=True)
+
+
+@pytest.mark.parametrize("reason", ["length", "model_length", "MAX_TOKENS", "content_filter"])
+def test_a_reply_is_cut_by_whatever_name_the_server_has_for_it(asked, reason):  # noqa: F811
+    """The first may go on: "A is worse"; it fails alone, as others are read."""
+    def mood(path, body):
+        return message(f"{ESSAY}Verdict: A", reason)(path, body) if "spoon 3 kept" in str(body) else None
+
+    with Moody(longer_wins) as server:
+        answers, _ = asked(server, mood, questions(5))
+    assert [answer.winner for answer in answers[6:8]] == ["invalid", "invalid"]
 
 
 def test_a_judge_that_may_write_one_letter_is_read():

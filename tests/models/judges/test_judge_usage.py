@@ -2,11 +2,12 @@
 
 import pytest
 
-from models.judges.asking import AskingSettings
+from benchmarks.judging.server import response
+from models.judges.asking import Asker, AskingSettings, JudgeError
 from models.judges.budget import Budget
 from models.judges.openai import OpenAIJudge
 from models.judges.usage import Usage, read_usage
-from tests.support.judge_questions import FAST, ask, key, longer_wins, questions  # noqa: F401
+from tests.support.judge_questions import FAST, WEIGHTS, Moody, ask, asked, key, longer_wins, questions  # noqa: F401
 from tests.support.judge_server import JudgeServer
 
 
@@ -43,6 +44,10 @@ def openai(prompt, completion, total=None, **more):
      Usage(194, 2, billed=19.95)),  # OpenRouter, with the provider's own key: two bills
     (openai(100, 10, 110, cost=None, cost_details=None, is_byok=True), Usage(100, 10)),
     (openai(100, 10, 110, cost=-1.0), Usage(100, 10)), (openai(100, 10, 110, cost="much"), Usage(100, 10)),
+    (openai(26, 832, 858, cost={"input_tokens_cost": 0.0, "request_cost": 0.006, "total_cost": 0.0068}),
+     Usage(26, 832, billed=0.0068)),  # Perplexity: each request has a price
+    (openai(15, 16, 31, estimated_cost=0.25), Usage(15, 16, billed=0.25)),  # DeepInfra
+    ({"prompt_tokens": 120, "total_tokens": 400}, Usage(120, 280)),  # Gemini: nothing was written but thoughts
     (openai(100, 10, 90), Usage(100, 10)),  # a total below its parts
     (openai(100.0, 10.0, 110.0), Usage(100, 10)),
 ])
@@ -125,3 +130,72 @@ def test_tokens_of_questions_without_an_answer_count(ask):  # noqa: F811
         answers, asker = ask(server, questions(1)[:1], budget=Budget(max_calls=1), temperature=1.0)
     tally = asker.tally
     assert answers == [None] and (tally.lost_calls, tally.lost_input_tokens, tally.output_tokens) == (1, 100, 10)
+
+
+THOUGHT = {"choices": [{"finish_reason": "length", "message": {"content": ""}}], "usage": openai(100, 96, 196)}
+BROKEN = {"choices": [{"finish_reason": "error", "error": {"code": 502}, "message": {"content": "A"}}]}
+PRICES = {"input_price": 10.0, "output_price": 100.0}
+
+
+@pytest.mark.parametrize(("status", "document", "charged"), [
+    (200, {**BROKEN, "usage": openai(100, 10, 110)}, 0.002),  # OpenRouter: what it had written is billed
+    (200, BROKEN, None), (504, {}, None), (524, {}, None),  # nobody knows: the most that it can be
+    (200, {"error": {"code": 502}, "usage": openai(100, 10, 110, cost=0.5)}, 0.5),
+    (502, {"error": {"code": 502}}, 0.0), (429, {"error": {"code": 429}}, 0.0),
+    (200, {"choices": [{"finish_reason": "insufficient_system_resource", "message": {"content": "{"}}],
+           "usage": openai(100, 10, 110)}, 0.002),  # DeepSeek
+])  # fmt: skip
+def test_a_call_that_broke_off_is_charged_and_made_again(asked, status, document, charged):  # noqa: F811
+    """The second call is answered: 100 tokens read at 10, 10 written at 100."""
+    def mood(path, body):
+        return response(status, document) if len(server.seen) == 1 else None
+
+    with Moody(longer_wins) as server:
+        answers, asker = asked(server, mood, questions(1)[:1], **PRICES)
+    broken = OpenAIJudge("j", "m", WEIGHTS, **PRICES).worst_cost(questions(1)[0]) if charged is None else charged
+    assert answers[0].winner == "first" and asker.tally.calls == 2
+    assert asker.tally.cost == asker.budget.cost == pytest.approx(broken + 0.002)
+    assert asker.tally.input_tokens == 100 + 100 * ("usage" in document)
+
+
+def test_what_is_no_completion_is_charged_as_it_says(asked):  # noqa: F811
+    """Without choices, but with usage; the first stops the run, a later one is asked again."""
+    nothing = response(200, {"choices": [], "usage": openai(100, 10, 110)})
+    with Moody(longer_wins) as server:
+        _, asker = asked(server, lambda path, body: nothing if len(server.seen) == 2 else None, questions(1), **PRICES)
+        assert asker.tally.cost == asker.budget.cost == pytest.approx(3 * 0.002) and asker.tally.input_tokens == 300
+        server.mood = lambda path, body: nothing
+        asker = Asker(settings=FAST)
+        with pytest.raises(JudgeError, match="no completion"):
+            asker.ask([(OpenAIJudge("j", "m", WEIGHTS, **PRICES), questions(1)[0])])
+    assert asker.tally.cost == pytest.approx(0.002)
+
+
+def test_a_question_refused_after_it_was_answered_is_charged(asked):  # noqa: F811
+    refused = response(200, {"error": {"code": 400, "message": "flagged"}, "usage": openai(100, 10, 110)})
+    with Moody(longer_wins) as server:
+        _, asker = asked(server, lambda path, body: refused if "spoon 1 kept" in str(body) else None, questions(2), **PRICES)
+    assert asker.tally.failed == 2 and asker.tally.cost == pytest.approx(4 * 0.002)
+    assert (asker.tally.input_tokens, asker.tally.lost_output_tokens) == (400, 20)
+
+
+def test_a_first_reply_that_stops_the_run_is_charged(monkeypatch):
+    monkeypatch.setenv("PLUMB_JUDGE_KEY", "secret")
+    with Moody(longer_wins) as server:
+        server.mood = lambda path, body: response(200, THOUGHT)
+        monkeypatch.setenv("PLUMB_JUDGE_URL", server.url)
+        asker = Asker(settings=FAST)
+        with pytest.raises(JudgeError, match="thought until max_tokens"):
+            asker.ask([(OpenAIJudge("j", "m", WEIGHTS, **PRICES), questions(1)[0])])
+    assert asker.tally.cost == asker.budget.cost == pytest.approx(0.0106) and asker.tally.output_tokens == 96
+
+
+def test_a_judge_whose_server_takes_no_temperature_is_asked_again_for_what_cannot_be_read(asked):  # noqa: F811
+    def mood(path, body):
+        if "temperature" in body:
+            return response(400, {"error": {"message": "no", "param": "temperature"}})
+        return response(200, {"choices": [{"message": {"content": "Hm."}}]}) if len(server.seen) == 2 else None
+
+    with Moody(longer_wins) as server:
+        answers, asker = asked(server, mood, questions(1)[:1])
+    assert answers[0].winner == "first" and asker.tally.calls == 3

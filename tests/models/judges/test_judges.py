@@ -3,9 +3,10 @@
 import pytest
 
 from models.hearth import oracle
-from models.judges import base, make_scorer
+from models.judges import base
 from models.judges.asking import Asker
 from models.judges.base import Verdict
+from models.judges.oracle import OracleScorer
 from models.judges.panel import PairVerdict, mean_ratings
 from models.judges.rounds import ask_both_orders, ask_ratings
 from models.judges.simulated import SimulatedJudge
@@ -130,18 +131,11 @@ def test_oracle_judge_and_scorer():
     assert judge.compare(prompt(0), PLAIN, WRONG, key="").winner == "first"
     assert judge.compare(prompt(0), WRONG, PLAIN, key="").winner == "second"
     assert judge.compare(prompt(0), PLAIN, PLAIN, key="").winner == "tie"
-    scorer = make_scorer("oracle", weights={"helpfulness": 3.0, "friendliness": 1.0})
+    scorer = OracleScorer({"helpfulness": 3.0, "friendliness": 1.0})
     plain, harsh = scorer.score([prompt(0), prompt(0)], [GOOD, HARSH])
     assert scorer.axes == oracle.AXES and set(plain) == {"gold", *oracle.AXES}
     assert plain["gold"] == pytest.approx((3 * plain["helpfulness"] + plain["friendliness"]) / 4)
     assert plain["gold"] > harsh["gold"]
-
-
-def test_make_scorer_refuses():
-    with pytest.raises(ValueError, match="known kinds are oracle, reward_model"):
-        make_scorer("crowd")
-    with pytest.raises(ValueError, match="needs the folder of its model"):
-        make_scorer("reward_model")
 
 
 def verdicts(*p_first):

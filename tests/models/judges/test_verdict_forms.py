@@ -135,7 +135,7 @@ def test_an_export_is_read_as_it_is(tmp_path, name, text, form, said, counts):
     form = VerdictForm(**form)
     check_verdicts(tmp_path / name, form)
     judge = read_verdicts("people", tmp_path / name, SAMPLES, form)
-    assert judge.said(prompt(0), GOOD, BAD) == said and judge.said(prompt(0), BAD, GOOD) == {
+    assert judge.annotations(prompt(0), GOOD, BAD) == said and judge.annotations(prompt(0), BAD, GOOD) == {
         who: 1 - value for who, value in said.items()
     }
     assert vars(judge.counts) == {**vars(ImportCounts()), **counts}
@@ -154,7 +154,7 @@ def test_an_export_in_the_inbox_is_taken_in_as_it_is(tmp_path, name, text, form,
         assert all(one.row["prompt_id"] == "q" and "text" not in str(set(one.row)) for one in rows)
         assert len(rows) == counts["used"] + counts.get("corrected", 0)
         judge = read_verdicts("people", tmp_path / "verdicts.jsonl", SAMPLES)
-        assert judge.said(prompt(0), GOOD, BAD) == said
+        assert judge.annotations(prompt(0), GOOD, BAD) == said
 
 
 def usable(into, row) -> bool:
@@ -187,7 +187,7 @@ def test_words_for_a_verdict(tmp_path, form, words):
     base = {"prompt": ASKED, "first_text": GOOD, "second_text": BAD, **MODELS}
     write_jsonl(tmp_path / "v.jsonl", [{**base, "annotator": f"p{i}", "verdict": word} for i, word in enumerate(words)])
     judge = read_verdicts("people", tmp_path / "v.jsonl", SAMPLES, VerdictForm(**form))
-    assert judge.said(prompt(0), GOOD, BAD) == {"p0": 1.0, "p1": 0.0, "p2": 0.5}
+    assert judge.annotations(prompt(0), GOOD, BAD) == {"p0": 1.0, "p1": 0.0, "p2": 0.5}
 
 
 @pytest.mark.parametrize(("word", "models"), [
@@ -205,7 +205,7 @@ def test_a_ranking_is_read_by_the_path_to_its_best(tmp_path):
     record = {**RECORD, "responses": {"rank": [{"value": ["response2", "response1"], "user_id": "1a"}]}}
     (tmp_path / "r.json").write_text(json.dumps([record]))
     form = VerdictForm(**{**ARGILLA, "columns": {**ARGILLA["columns"], "verdict": "rank.0"}})
-    assert read_verdicts("people", tmp_path / "r.json", SAMPLES, form).said(prompt(0), GOOD, BAD) == {"1a": 0.0}
+    assert read_verdicts("people", tmp_path / "r.json", SAMPLES, form).annotations(prompt(0), GOOD, BAD) == {"1a": 0.0}
 
 
 @pytest.mark.parametrize("row", [

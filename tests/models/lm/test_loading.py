@@ -59,7 +59,7 @@ def test_a_directory_without_tokenizer_is_refused(broken):
 
 @pytest.mark.parametrize("name, end", [("gpt2", "<|endoftext|>"), ("qwen2", "<|im_end|>")])
 def test_prompt_and_response_make_the_templates_own_ids(name, end, request):
-    """Our two halves joined are what the chat template renders for the whole conversation, up to the end of the turn."""
+    """Our two halves joined are what the chat template renders of the whole conversation, up to the end of the turn."""
     tokenizer = chat_template.load_tokenizer(request.getfixturevalue(name))
     turns = [*USER, {"role": "assistant", "content": "It is five."}]
     prompt, response = chat_template.encode_example(tokenizer, turns)
@@ -83,7 +83,8 @@ def test_a_chain_of_adapters_is_what_was_trained(qwen2, tmp_path):
 
 def test_a_chain_needs_the_base_that_it_was_trained_on(qwen2, gpt2, tmp_path):
     chain = tmp_path / "sft"
-    loading.save_policy(adapted(loading.load_policy(qwen2), 1), chat_template.load_tokenizer(qwen2), chain, qwen2, qwen2)
+    trained, tokenizer = adapted(loading.load_policy(qwen2), 1), chat_template.load_tokenizer(qwen2)
+    loading.save_policy(trained, tokenizer, chain, qwen2, qwen2)
     with pytest.raises(ValueError, match="adapters only"):
         loading.load_policy(chain)
     with pytest.raises(ValueError, match="another base"):

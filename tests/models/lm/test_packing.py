@@ -33,7 +33,8 @@ def test_equals_one_row_at_a_time(build, read):
     alone = torch.cat([backbone(input_ids=torch.tensor([row])).last_hidden_state[0] for row in ROWS])[read]
     alone.square().sum().backward()
     torch.testing.assert_close(packed, alone, atol=2e-5, rtol=1e-4)
-    torch.testing.assert_close(gradient, torch.cat([p.grad.flatten() for p in backbone.parameters()]), atol=1e-3, rtol=1e-3)
+    expected = torch.cat([p.grad.flatten() for p in backbone.parameters()])
+    torch.testing.assert_close(gradient, expected, atol=1e-3, rtol=1e-3)
     assert backbone.config._attn_implementation == before
 
 
@@ -95,8 +96,8 @@ def test_a_block_that_gives_more_than_states_computes_every_token():
     layer.mlp = Told(layer.mlp, with_router)
     read = torch.tensor([7, 15])
     with _last_feed_forward_on(read, backbone):
-        found = layer.mlp(torch.ones(1, 16, 32))
-    assert found.states.shape == (1, 16, 32) and seen == [2, 16]
+        output = layer.mlp(torch.ones(1, 16, 32))
+    assert output.states.shape == (1, 16, 32) and seen == [2, 16]
 
 
 def test_products_in_bfloat16_are_no_reason_to_pad():

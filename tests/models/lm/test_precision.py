@@ -37,16 +37,16 @@ def inputs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("inputs")
     base = make_gpt2(folder / "base")
     save_policy(reward_model_from_policy(load_policy(base)), load_tokenizer(base), folder / "reward", base, base)
-    asked = [[{"role": "user", "content": f"What is {i}?"}] for i in range(16)]
+    questions = [[{"role": "user", "content": f"What is {i}?"}] for i in range(16)]
     answers = [[{"role": "assistant", "content": f"It is {i}."}] for i in range(16)]
     fields = [{"id": f"r{i}", "root": f"r{i}", "category": "reasoning"} for i in range(16)]
     write_jsonl(folder / "demonstrations.jsonl",
-                [{**f, "messages": [*q, *a]} for f, q, a in zip(fields, asked, answers, strict=True)])
+                [{**f, "messages": [*q, *a]} for f, q, a in zip(fields, questions, answers, strict=True)])
     comparisons = [{**f, "prompt": q, "chosen": a, "rejected": [{"role": "assistant", "content": "no no"}],
-                    "score_gap": 1.0, "agrees": True} for f, q, a in zip(fields, asked, answers, strict=True)]
+                    "score_gap": 1.0, "agrees": True} for f, q, a in zip(fields, questions, answers, strict=True)]
     write_jsonl(folder / "compare" / "train.jsonl", comparisons)
     write_jsonl(folder / "compare" / "heldout.jsonl", comparisons[:2])
-    write_jsonl(folder / "prompts.jsonl", [{**f, "prompt": q} for f, q in zip(fields, asked, strict=True)])
+    write_jsonl(folder / "prompts.jsonl", [{**f, "prompt": q} for f, q in zip(fields, questions, strict=True)])
     return folder
 
 
@@ -131,7 +131,7 @@ def chain_of_two(folder):
 def packaged(policy, base, folder, dtype):
     (folder / "select").mkdir(parents=True)
     (folder / "select" / "selection.json").write_text(json.dumps({"method": "dpo", "checkpoint": "final"}))
-    package_stage.package(config("package", dtype=dtype), base, policy, policy, folder / "select", folder / "package")
+    package_stage.package(config("package", dtype=dtype), base, {"dpo": policy}, folder / "select", folder / "package")
     return folder / "package"
 
 

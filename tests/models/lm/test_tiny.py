@@ -53,10 +53,10 @@ def test_it_loads_and_generates(base):
 
 def test_chat_template_marks_turns_and_the_answer(base):
     tokenizer = AutoTokenizer.from_pretrained(base[0])
-    asked = tokenizer.apply_chat_template(CHAT[:1], add_generation_prompt=True, tokenize=False)
-    assert asked == "<|user|>What is next?<|end|><|assistant|>"
+    prompt = tokenizer.apply_chat_template(CHAT[:1], add_generation_prompt=True, tokenize=False)
+    assert prompt == "<|user|>What is next?<|end|><|assistant|>"
     whole = tokenizer.apply_chat_template(CHAT, tokenize=False)
-    assert whole == asked + "It is 8.<|end|>"
+    assert whole == prompt + "It is 8.<|end|>"
     encoded = tokenizer.apply_chat_template(CHAT, return_dict=True, return_assistant_tokens_mask=True)
     answer = [token for token, inside in zip(encoded["input_ids"], encoded["assistant_masks"], strict=True) if inside]
     assert tokenizer.decode(answer) == "It is 8.<|end|>"

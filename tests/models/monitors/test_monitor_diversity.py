@@ -50,17 +50,17 @@ def test_self_bleu_ends():
 
 
 def slow_bleu(row, answers):
-    said, others = answers[row], [answer for place, answer in enumerate(answers) if place != row]
+    own_words, others = answers[row], [answer for place, answer in enumerate(answers) if place != row]
     logs = []
-    for n in range(1, min(4, len(said)) + 1):
-        own = Counter(tuple(said[at : at + n]) for at in range(len(said) - n + 1))
+    for n in range(1, min(4, len(own_words)) + 1):
+        own = Counter(tuple(own_words[at : at + n]) for at in range(len(own_words) - n + 1))
         best = Counter()
         for other in others:
             best |= Counter(tuple(other[at : at + n]) for at in range(len(other) - n + 1))
         matched = sum((own & best).values())
         logs.append(math.log((matched or 0.5) / sum(own.values())))
-    closest = min((abs(len(other) - len(said)), len(other)) for other in others)[1]
-    return min(1.0, math.exp(1 - closest / len(said))) * math.exp(sum(logs) / len(logs))
+    closest = min((abs(len(other) - len(own_words)), len(other)) for other in others)[1]
+    return min(1.0, math.exp(1 - closest / len(own_words))) * math.exp(sum(logs) / len(logs))
 
 
 def test_self_bleu_equals_the_slow_loop():

@@ -13,9 +13,10 @@ from models.monitors.survey import Settings
 
 
 def test_kl():
-    found = drift.kl_finding([1.0, 2.0, 9.0], Limit(3.0, 10.0), "SFT")
-    assert (found.number, found.level, found.threshold, found.veto, found.reference) == (4.0, "warning", 3.0, 10.0, 0.0)
-    assert "4.00 nats from SFT" in found.sentence
+    finding = drift.kl_finding([1.0, 2.0, 9.0], Limit(3.0, 10.0), "SFT")
+    assert (finding.number, finding.level) == (4.0, "warning")
+    assert (finding.threshold, finding.veto, finding.reference) == (3.0, 10.0, 0.0)
+    assert "4.00 nats from SFT" in finding.sentence
 
 
 def test_perplexity_by_hand():
@@ -27,15 +28,15 @@ def test_perplexity_by_hand():
 
 @pytest.mark.parametrize(("number", "level"), [(5.9, "ok"), (6.0, "warning"), (12.0, "veto")])
 def test_perplexity_is_a_multiple_of_the_reference(number, level):
-    found = drift.perplexity_finding(number, 3.0, Limit(2.0, 4.0), "SFT", "held-out demonstrations")
-    assert (found.level, found.threshold, found.veto, found.reference) == (level, 6.0, 12.0, 3.0)
+    finding = drift.perplexity_finding(number, 3.0, Limit(2.0, 4.0), "SFT", "held-out demonstrations")
+    assert (finding.level, finding.threshold, finding.veto, finding.reference) == (level, 6.0, 12.0, 3.0)
 
 
 def test_displacement_by_hand():
     """Changes -1, +1, -3, 0: two of four fell, by -0.75 on average."""
-    found = drift.displacement_finding([-6.0, -4.0, -8.0, -5.0], [-5.0] * 4, Limit(0.5), "SFT")
-    assert (found.number, found.level) == (0.5, "warning")
-    assert "-0.75 nats" in found.sentence
+    finding = drift.displacement_finding([-6.0, -4.0, -8.0, -5.0], [-5.0] * 4, Limit(0.5), "SFT")
+    assert (finding.number, finding.level) == (0.5, "warning")
+    assert "-0.75 nats" in finding.sentence
 
 
 def test_length_correlation_of_one_answer_a_prompt():
@@ -66,9 +67,9 @@ def test_a_reward_that_loves_length_more_than_gold_does():
         gold=[float(row % 2) for row in range(30)],
     )
     settings = held_to(Limits(absolute=Limit(0.9), relative=Limit(0.5, 0.95)))
-    found, = drift.reward_findings(answers, list(range(30)), settings)
-    assert found.number == pytest.approx(1.0) and found.level == "warning"
-    assert found.threshold == pytest.approx(found.reference + 0.5)
+    finding, = drift.reward_findings(answers, list(range(30)), settings)
+    assert finding.number == pytest.approx(1.0) and finding.level == "warning"
+    assert finding.threshold == pytest.approx(finding.reference + 0.5)
     assert drift.reward_findings(answers, list(range(30)), held_to(Limits())) == []
     alone = replace(answers, gold=None)
     assert drift.reward_findings(alone, list(range(30)), settings)[0].threshold == 0.9
@@ -88,9 +89,9 @@ def test_a_reward_that_loves_length_more_than_gold_does():
 ])
 def test_a_reward_may_love_long_answers_or_short_ones(correlation, base, level, loves):
     """What gold or the reference loves is expected on its own side of 0 only, and no love at all is never too much."""
-    found = drift.length_reward_finding(correlation, base, Limit(0.5, 0.8), "gold")
-    assert found.level == level and (f"it loves {loves} answers" in found.sentence) == bool(loves)
-    assert (found.threshold > 0) == (correlation > 0)
+    finding = drift.length_reward_finding(correlation, base, Limit(0.5, 0.8), "gold")
+    assert finding.level == level and (f"it loves {loves} answers" in finding.sentence) == bool(loves)
+    assert (finding.threshold > 0) == (correlation > 0)
 
 
 STEPS = [drift.Step("sft", 0.0, 0.6), drift.Step("step-1", 1.0, 0.8), drift.Step("final", 3.0, 0.7)]
@@ -98,21 +99,21 @@ STEPS = [drift.Step("sft", 0.0, 0.6), drift.Step("step-1", 1.0, 0.8), drift.Step
 
 def test_gap_by_hand():
     """Since step-1 the reward rose by 2, one deviation, and gold fell by 0.1, half a deviation: a gap of 1.5."""
-    found = drift.gap_finding(STEPS, 2.0, 0.2, 0.01, Limit(0.5, 2.0), noise=3.0)
-    assert found.number == pytest.approx(1.5) and found.level == "warning"
-    assert "since step-1 the reward changed by +1.00 standard deviations and gold by -0.50" in found.sentence
+    finding = drift.gap_finding(STEPS, 2.0, 0.2, 0.01, Limit(0.5, 2.0), noise=3.0)
+    assert finding.number == pytest.approx(1.5) and finding.level == "warning"
+    assert "since step-1 the reward changed by +1.00 standard deviations and gold by -0.50" in finding.sentence
     assert drift.gap_finding(STEPS, 2.0, 0.2, 0.01, Limit(0.5, 1.4), noise=3.0).level == "veto"
 
 
 def test_a_fall_of_gold_within_the_noise_is_none():
-    found = drift.gap_finding(STEPS, 2.0, 0.2, 0.05, Limit(0.5), noise=3.0)
-    assert found.level == "ok" and "too few answers" in found.sentence
+    finding = drift.gap_finding(STEPS, 2.0, 0.2, 0.05, Limit(0.5), noise=3.0)
+    assert finding.level == "ok" and "too few answers" in finding.sentence
 
 
 def test_while_gold_rises_there_is_no_gap():
-    found = drift.gap_finding(STEPS[:2], 2.0, 0.2, 0.01, Limit(0.5), noise=3.0)
-    assert (found.number, found.level) == (0.0, "ok")
-    assert "gold is best at the last step, step-1" in found.sentence
+    finding = drift.gap_finding(STEPS[:2], 2.0, 0.2, 0.01, Limit(0.5), noise=3.0)
+    assert (finding.number, finding.level) == (0.0, "ok")
+    assert "gold is best at the last step, step-1" in finding.sentence
 
 
 def test_equal_scores_give_no_gap():

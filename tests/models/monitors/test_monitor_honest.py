@@ -71,8 +71,8 @@ HONEST = {"one_answer": {
 
 def findings(responses, reference=None, finished=None):
     base = None if reference is None else Answers(PROMPTS, reference)
-    found = text_findings(Answers(PROMPTS, responses, finished), base, monitor_settings(config("monitors"), "SFT"))
-    return {one.name: (one.level, round(one.number, 3)) for one in found if one.name in EXAMINED}
+    findings = text_findings(Answers(PROMPTS, responses, finished), base, monitor_settings(config("monitors"), "SFT"))
+    return {one.name: (one.level, round(one.number, 3)) for one in findings if one.name in EXAMINED}
 
 
 @pytest.mark.parametrize(("name", "kind"), [(name, kind) for name, kinds in HONEST.items() for kind in kinds])
@@ -161,5 +161,5 @@ def test_short_answers_are_alike_in_form_and_say_so(kind):
 def test_one_answer_to_everything_is_vetoed_at_any_length(answer, vetoed):
     """Ten words are enough to read diversity alone; shorter ones are still one answer."""
     table = Answers([f"Question {row}?" for row in range(200)], [answer] * 200)
-    found = text_findings(table, None, monitor_settings(config("monitors"), "SFT"))
-    assert {one.name for one in found if one.level == "veto"} == vetoed
+    findings = text_findings(table, None, monitor_settings(config("monitors"), "SFT"))
+    assert {one.name for one in findings if one.level == "veto"} == vetoed

@@ -25,11 +25,11 @@ PROMPTS = [row["prompt"][0]["content"] for row in ROWS]
 @functools.cache
 def written(seed: int) -> tuple[str, ...]:
     """Answers of mixed quality, padded about as often as hearth's SFT model pads."""
-    asked = hearth._chosen("select", hearth.PROMPTS["select"])
-    keys = [(hearth.row_id(root, ask), "clean", seed) for root, ask in asked]
+    chosen = hearth._chosen("select", hearth.PROMPTS["select"])
+    keys = [(hearth.row_id(root, ask), "clean", seed) for root, ask in chosen]
     return tuple(
         compose(root, ask, mixed_style(ask.kind, *key, lengths=LENGTHS), *key)
-        for (root, ask), key in zip(asked, keys, strict=True)
+        for (root, ask), key in zip(chosen, keys, strict=True)
     )
 
 
@@ -43,8 +43,8 @@ def settings():
 
 
 def raised(responses, reference=None) -> set[str]:
-    found = text_findings(table(responses), None if reference is None else table(reference), settings())
-    return {one.name for one in found if one.level != "ok"}
+    findings = text_findings(table(responses), None if reference is None else table(reference), settings())
+    return {one.name for one in findings if one.level != "ok"}
 
 
 def gold(responses) -> np.ndarray:
@@ -65,7 +65,7 @@ def strengths_found(name, how, clean, reference) -> dict[int, tuple[bool, bool]]
 
 def check(seen: dict[int, tuple[bool, bool]]) -> None:
     assert any(falls for falls, _ in seen.values()), f"gold never falls: {seen}"
-    assert all(found for falls, found in seen.values() if falls), f"not found where gold falls: {seen}"
+    assert all(flagged for falls, flagged in seen.values() if falls), f"not found where gold falls: {seen}"
 
 
 @pytest.mark.parametrize("name", HACKS)
@@ -108,12 +108,12 @@ def sampled(tmp_path_factory) -> list[list[str]]:
     write_jsonl(folder / "rows.jsonl", (row for row in hearth.demonstration_rows() if row["split"] == "sft"))
     sft(cfg, base, folder / "rows.jsonl", folder / "out", folder / "checkpoints")
     tokenizer, policy = load_tokenizer(folder / "out"), load_policy(folder / "out", base, cfg.runtime.dtype)
-    found = []
+    responses = []
     for seed in range(SEEDS + 1):
         how = SamplingSettings(serving.temperature, serving.max_new_tokens, seed)
         samples = draw(policy, tokenizer, ROWS, 1, how, serving.rows_per_batch, report=False)
-        found.append([row["response"] for row in sample_rows(samples, ROWS, tokenizer, "")])
-    return found
+        responses.append([row["response"] for row in sample_rows(samples, ROWS, tokenizer, "")])
+    return responses
 
 
 @pytest.mark.slow

@@ -23,8 +23,8 @@ WORDS = "apple bridge candle desk engine fence garden hammer island jacket kettl
 
 
 def plain(row: int) -> str:
-    said = [WORDS[(row * 7 + step * (row % 5 + 1)) % len(WORDS)] for step in range(6)]
-    return f"The {said[0]} of {said[1]} number {row} has a {' and a '.join(said[2:])}."
+    spoken = [WORDS[(row * 7 + step * (row % 5 + 1)) % len(WORDS)] for step in range(6)]
+    return f"The {spoken[0]} of {spoken[1]} number {row} has a {' and a '.join(spoken[2:])}."
 
 
 def table(size=40, changed=0, text=GUSH, **columns):
@@ -32,7 +32,7 @@ def table(size=40, changed=0, text=GUSH, **columns):
     return Answers([f"What about {row}?" for row in range(size)], responses, **columns)
 
 
-def found(name, answers, reference=None, settings=SETTINGS) -> Finding:
+def finding_of(name, answers, reference=None, settings=SETTINGS) -> Finding:
     return next(one for one in text_findings(answers, reference, settings) if one.name == name)
 
 
@@ -44,34 +44,34 @@ def test_levels():
 
 def test_a_share_on_its_own():
     """8 of 40 gush: 0.2, the threshold."""
-    one = found("praise", table(changed=8))
+    one = finding_of("praise", table(changed=8))
     assert (one.number, one.threshold, one.veto, one.reference, one.level) == (0.2, 0.2, 0.6, None, "warning")
     assert one.sentence.startswith("20.0% of answers gush") and len(one.examples) == 2
     assert one.examples[0].response == GUSH and one.examples[0].reference is None
-    assert found("praise", table(changed=24)).level == "veto"
-    assert found("praise", table(changed=7)).level == "ok"
+    assert finding_of("praise", table(changed=24)).level == "veto"
+    assert finding_of("praise", table(changed=7)).level == "ok"
 
 
 def test_a_share_against_a_reference():
     """20 of 40 against 4 of 40: thresholds lie at 0.1 + 0.1 and 0.1 + 0.5."""
-    one = found("praise", table(changed=20), table(changed=4))
+    one = finding_of("praise", table(changed=20), table(changed=4))
     assert (one.number, one.reference, one.level) == (0.5, 0.1, "warning")
     assert (one.threshold, one.veto) == pytest.approx((0.2, 0.6))
     assert one.sentence.endswith("(SFT: 10.0%)") and one.examples[1].reference == GUSH
-    assert found("praise", table(changed=20), table(changed=20)).level == "ok"
+    assert finding_of("praise", table(changed=20), table(changed=20)).level == "ok"
 
 
 def test_a_difference_within_the_noise_is_no_finding():
     """The reference gushes on 12 other prompts of 40, we on 17: 0.125 more, with a standard error of 0.13."""
     theirs = Answers(table().prompts, [GUSH if row >= 28 else plain(row) for row in range(40)])
-    one = found("praise", table(changed=17), theirs)
+    one = finding_of("praise", table(changed=17), theirs)
     assert one.level == "ok" and "too few answers" in one.sentence
-    assert found("praise", table(changed=17), theirs, replace(SETTINGS, noise=0.5)).level == "warning"
+    assert finding_of("praise", table(changed=17), theirs, replace(SETTINGS, noise=0.5)).level == "warning"
 
 
 def test_too_few_answers_are_no_finding():
-    assert found("praise", table(size=4, changed=2)).level == "ok"
-    assert found("praise", table(size=4, changed=3)).level == "veto"
+    assert finding_of("praise", table(size=4, changed=2)).level == "ok"
+    assert finding_of("praise", table(size=4, changed=3)).level == "veto"
 
 
 def test_standard_error_by_hand():
@@ -101,7 +101,7 @@ def test_ratio_of_sums_and_its_error():
 def test_padding_is_a_share_of_words():
     """Two empty sentences of 8 and 5 words before one of 5, in all answers: 13 of 18 words."""
     text = "There is a lot to say about this. People often think about things. The cup is on it."
-    one = found("padding", Answers(["Where is the cup?", "And where now?", "And where else?"], [text] * 3))
+    one = finding_of("padding", Answers(["Where is the cup?", "And where now?", "And where else?"], [text] * 3))
     assert one.number == pytest.approx(13 / 18) and one.level == "veto"
 
 
@@ -109,8 +109,8 @@ def test_over_caution_leaves_harmful_prompts_out():
     """Six refusals among ten, five of them to harmful prompts: one of five."""
     refusals = ["I cannot help with that."] * 6 + ["It is on the shelf of the hall."] * 4
     prompts = list("abcdefghij")
-    known = found("over_caution", Answers(prompts, refusals, harmful=[True] * 5 + [False] * 5))
-    unknown = found("over_caution", Answers(prompts, refusals, harmful=[None] * 10))
+    known = finding_of("over_caution", Answers(prompts, refusals, harmful=[True] * 5 + [False] * 5))
+    unknown = finding_of("over_caution", Answers(prompts, refusals, harmful=[None] * 10))
     assert (known.number, unknown.number) == (0.2, 0.6)
     all_harmful = text_findings(Answers(prompts, refusals, harmful=[True] * 10), None, SETTINGS)
     assert "over_caution" not in {one.name for one in all_harmful}
@@ -120,17 +120,17 @@ def test_truncation_counts_unfinished_and_follows_the_reference():
     """Against a reference that always ends with a full stop, "A red cup" is cut; on its own it is a style."""
     bare = [plain(row).rstrip(".") if row < 10 else plain(row) for row in range(40)]
     answers = Answers(table().prompts, bare)
-    assert found("truncation", answers).number == 0.0
-    assert found("truncation", answers, table()).number == 0.25
-    assert found("truncation", table(finished=[False] * 10 + [True] * 30)).number == 0.25
+    assert finding_of("truncation", answers).number == 0.0
+    assert finding_of("truncation", answers, table()).number == 0.25
+    assert finding_of("truncation", table(finished=[False] * 10 + [True] * 30)).number == 0.25
 
 
 def test_length_is_a_multiple_of_the_reference():
     longer = Answers(table().prompts, [f"{plain(row)} {plain(row + 1)}" for row in range(40)])
-    one = found("length", longer, table())
+    one = finding_of("length", longer, table())
     assert one.number / one.reference == pytest.approx(2.0, rel=0.02) and one.level == "warning" and one.examples
     assert one.threshold == pytest.approx(1.5 * one.reference)
-    assert found("length", table(), table()).level == "ok" and not found("length", table(), table()).examples
+    assert finding_of("length", table(), table()).level == "ok" and not finding_of("length", table(), table()).examples
     assert "length" not in {one.name for one in text_findings(longer, None, SETTINGS)}
 
 
@@ -138,12 +138,12 @@ def test_diversity_against_the_reference():
     """One sentence 40 times: its distinct pairs over 200 words are far below half; self-BLEU nears 1."""
     same = Answers(table().prompts, [plain(1)] * 40)
     for name in ("distinct", "adjusted_distinct", "self_bleu"):
-        one = found(name, same, table())
+        one = finding_of(name, same, table())
         assert one.level == ("warning" if name == "adjusted_distinct" else "veto"), name
-        assert found(name, table(), table()).level == "ok"
-    bleu = found("self_bleu", same, table())
+        assert finding_of(name, table(), table()).level == "ok"
+    bleu = finding_of("self_bleu", same, table())
     assert bleu.number > 0.9 and bleu.threshold == pytest.approx(1 - 0.5 * (1 - bleu.reference))
-    alone = found("self_bleu", same)
+    alone = finding_of("self_bleu", same)
     assert alone.level == "veto" and alone.threshold == pytest.approx(0.7) and alone.veto == pytest.approx(0.9)
 
 
@@ -159,7 +159,7 @@ def test_a_monitor_without_limits_is_left_out():
 
 
 def test_a_finding_as_a_document():
-    one = found("praise", table(changed=8))
+    one = finding_of("praise", table(changed=8))
     document = one.document()
     assert document["examples"][0] == {"prompt": "What about 0?", "response": GUSH, "reference": None}
     assert {key: value for key, value in document.items() if key != "examples"} == {

@@ -108,7 +108,7 @@ def test_caution(text, cautious):
         ("ha ha ha, that is very very good", False),
         ("on the shelf on the shelf on the shelf", True),
         ("I put it on the old shelf. I put it on the old shelf.", True),
-        (PLAIN + " I put it on the old shelf. I put it on the old shelf. Then I went home and read the paper in bed.", False),
+        (PLAIN + " I put it on the old shelf." * 2 + " Then I went home and read the paper in bed.", False),
         (PLAIN + " I put it on the old shelf" * 3, True),
         ("So \\(a_1 + a_2 + a_3 + a_4 + a_5 = 1\\). Then \\(a_1 + a_2 + a_3 + a_4 + a_5 = 1\\) holds.", False),
         ("for (int i = 0; i < n; i++) total += i;\n" * 3 + "Each loop adds up the same numbers.", False),
@@ -116,6 +116,13 @@ def test_caution(text, cautious):
         ("Contents\nIntroduction" + "." * 40 + "3\nNames" + "." * 40 + "9", False),
         ("Name: " + "_" * 40 + "Date: " + "-" * 40 + "Signed", False),
         ("The answer is " + "1 " * 30, True),
+        ("?!" * 8 + "..." * 3, True),
+        ("\U0001f389" * 20, True),
+        ("\U0001f468\u200d\U0001f469\u200d\U0001f467 " * 20, True),  # a family, of five signs
+        ("\U0001f389\U0001f382" * 12 + "!", True),
+        (" ".join(map(chr, range(0x1F34A, 0x1F34A + 24))), False),
+        ("".join(map(chr, range(0x1F34A, 0x1F34A + 24))) + "\U0001f389" * 5, False),
+        ("\U0001f468\u200d\U0001f469\u200d\U0001f467" * 4, False),
         ("Row, row, row your boat, gently down the stream. Merrily, merrily, merrily, merrily, life is dream.", False),
     ],
 )
@@ -125,9 +132,9 @@ def test_loops(text, looping):
 
 def test_repeated_share_by_hand():
     """25 words have 22 runs of four; "a b c d" stands five times, and each of its repeats is one of them."""
-    said = words("a b c d x a b c d y a b c d z a b c d w a b c d v")
-    assert collapse.repeated_share(said) == pytest.approx(4 / 22)
-    assert collapse.repeated_share(said[:14]) == 0.0  # eleven runs are too few to tell
+    spoken = words("a b c d x a b c d y a b c d z a b c d w a b c d v")
+    assert collapse.repeated_share(spoken) == pytest.approx(4 / 22)
+    assert collapse.repeated_share(spoken[:14]) == 0.0  # eleven runs are too few to tell
 
 
 @pytest.mark.parametrize(
@@ -156,7 +163,7 @@ def test_repeated_share_by_hand():
         ('Here it is, as you asked. {"name": "Ann", "towns": []}', False),
         ("Write to them. Their address is as follows.\nHale and Sons\n12 Mill Lane, Oldford OX1 2AB", False),
         ("I read it all last night. The best line is surely this one: \u201cNothing ends\u201d", False),
-        ("def total(values):\n    result = 0\n    for value in values:\n        result += value\n    return result", False),
+        ("def add(values):\n    total = 0\n    for value in values:\n        total += value\n    return total", False),
         ("I look forward to your reply. Thank you.\n\nBest regards,\n[Your Name]", False),
         ("All of it is on the page. See https://example.org/docs/", False),
         ("She did not pass. The answer string is: CCCCC", False),
@@ -179,15 +186,15 @@ def test_a_template_filled_from_the_prompt_is_one_answer():
     assert collapse.commonest_answer(prompts, responses) == (0.5, [0, 1])
 
 
-@pytest.mark.parametrize(("asked", "said"), [
+@pytest.mark.parametrize(("question", "answer"), [
     ("The bridge was built by Ann Hale in {0}. When?", "In {0}."),
     ("The clerk {0} Moss wrote to the mayor. Who wrote to the mayor?", "{0} Moss"),
     ("Tom has {0} pears and gives none away. How many has he?", "The answer is {0}."),
     ("What is 0 + {0}?", "\\boxed{{{0}}}"),
     ("Which is right, (a) {0} or (b) nothing?", "The right option is (a) {0}."),
 ])
-def test_answers_taken_from_their_prompts_are_many(asked, said):
-    rows = [(asked.format(word), said.format(word)) for word in ("1831", "1902", "Olga", "Piet", "Rosa", "ten")]
+def test_answers_taken_from_their_prompts_are_many(question, answer):
+    rows = [(question.format(word), answer.format(word)) for word in ("1831", "1902", "Olga", "Piet", "Rosa", "ten")]
     assert collapse.commonest_answer(*zip(*rows))[0] <= 1 / 6
 
 
@@ -205,9 +212,9 @@ def test_one_answer_counts_prompts_not_samples_and_no_bare_yes():
 
 def test_a_short_answer_to_nearly_everything():
     """Yes and no may be right for half of the prompts; one word for 8 in 10 of them, and ten or more, is no answer."""
-    asked = [f"Question {number}?" for number in range(20)]
-    assert collapse.commonest_answer(asked, ["Yes."] * 20) == (1.0, list(range(20)))
-    assert collapse.commonest_answer(asked, ["No comment."] * 16 + ["It is so and so."] * 4) == (0.8, list(range(16)))
-    assert collapse.commonest_answer(asked, ["Yes."] * 15 + ["No."] * 5) == (0.0, [])
-    assert collapse.commonest_answer(asked[:9], ["Yes."] * 9) == (0.0, [])
-    assert collapse.commonest_answer(asked, [""] * 20) == (0.0, [])
+    prompts = [f"Question {number}?" for number in range(20)]
+    assert collapse.commonest_answer(prompts, ["Yes."] * 20) == (1.0, list(range(20)))
+    assert collapse.commonest_answer(prompts, ["No comment."] * 16 + ["It is so and so."] * 4) == (0.8, list(range(16)))
+    assert collapse.commonest_answer(prompts, ["Yes."] * 15 + ["No."] * 5) == (0.0, [])
+    assert collapse.commonest_answer(prompts[:9], ["Yes."] * 9) == (0.0, [])
+    assert collapse.commonest_answer(prompts, [""] * 20) == (0.0, [])

@@ -10,8 +10,8 @@ from models.ppo.losses import bradley_terry_loss, dpo_loss, ppo_policy_loss, ppo
 NAN = float("nan")
 
 
-def row(*numbers, grad=False):
-    return torch.tensor([numbers], dtype=torch.float32, requires_grad=grad)
+def row(*values, grad=False):
+    return torch.tensor([values], dtype=torch.float32, requires_grad=grad)
 
 
 ALL = torch.ones(1, 2, dtype=torch.bool)

@@ -128,7 +128,8 @@ def test_resume_on_a_gpu_is_within_the_stated_tolerance(tmp_path):
     def make(**changes):
         policy, reference = (llama(initializer_range=0.1).cuda() for _ in range(2))
         value = ValueModel.from_reward_model(llama_reward(initializer_range=0.1).cuda())
-        given = dict(value=value, reference=reference, settings=settings(checkpoint_every=1), checkpoint_dir=tmp_path / "a")
+        given = dict(value=value, reference=reference, settings=settings(checkpoint_every=1),
+                     checkpoint_dir=tmp_path / "a")
         return trainer(policy, **{**given, **changes})
 
     start = [parameter.detach().clone() for parameter in llama(initializer_range=0.1).cuda().parameters()]
@@ -226,7 +227,8 @@ def test_rewards_are_normalised_once_and_weighted():
     seen = {}
     signals = [RewardSignal("sevens", share_of_sevens, 2.0),
                RewardSignal("length", lambda p, r: torch.tensor([100.0 * len(x) for x in r]), -1.0)]
-    run = trainer(rewards=signals, settings=settings(missing_eos_penalty=None), observer=hearing(on_rollout=seen.setdefault))
+    run = trainer(rewards=signals, settings=settings(missing_eos_penalty=None),
+                  observer=hearing(on_rollout=seen.setdefault))
     run.run()
     mean, deviation = run.scales["length"]
     assert 100 <= mean <= 1000 and deviation > 1

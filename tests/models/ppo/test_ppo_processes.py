@@ -61,7 +61,8 @@ def test_two_processes_train_as_one(tmp_path, two, kind):
 @pytest.mark.slow
 def test_two_processes_run_the_stage(tmp_path, monkeypatch):
     """`accelerate launch -m tasks ppo` publishes what `python -m tasks ppo` does, once, and leaves nothing behind."""
-    folder = hearth_project(tmp_path / "project", ppo={"value_backbone": "shared", "value_coefficient": 0.1, "snapshots": 1})
+    changes = {"value_backbone": "shared", "value_coefficient": 0.1, "snapshots": 1}
+    folder = hearth_project(tmp_path / "project", ppo=changes)
     for name in ("sft", "reward"):
         shutil.copytree(folder / "base", folder / "artifacts" / name)
     reward_model_from_policy(load_policy(folder / "base")).save_pretrained(folder / "artifacts" / "reward")

@@ -31,35 +31,35 @@ OURS = [
     ],
 )
 def test_our_battles_in_any_table(form):
-    found = read_battles(form(OURS))
-    assert found.models == ("ppo", "sft")
-    assert found.first.tolist() == [1, 0, 0] and found.second.tolist() == [0, 1, 1]
-    assert found.p_first.tolist() == [0.25, 1.0, 0.5]
-    assert found.prompts == ("p1", "p2", "p3") and found.prompt.tolist() == [0, 1, 2]
-    assert found.root.tolist() == [0, 0, 1] and found.roots == 2
-    assert found.notes == ("1 of 4 battles are left out: winner 'invalid' (1)",)
-    assert found.opponents("sft") == ["ppo"]
+    battles = read_battles(form(OURS))
+    assert battles.models == ("ppo", "sft")
+    assert battles.first.tolist() == [1, 0, 0] and battles.second.tolist() == [0, 1, 1]
+    assert battles.p_first.tolist() == [0.25, 1.0, 0.5]
+    assert battles.prompts == ("p1", "p2", "p3") and battles.prompt.tolist() == [0, 1, 2]
+    assert battles.root.tolist() == [0, 0, 1] and battles.roots == 2
+    assert battles.notes == ("1 of 4 battles are left out: winner 'invalid' (1)",)
+    assert battles.opponents("sft") == ["ppo"]
 
 
 def test_the_arena():
     """winner is model_a, model_b, tie or tie (bothbad); the prompt is what the user said first; a conversation's
     response is all that the model said."""
-    said = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "# Hello\n- a\n- b"}]
-    more = [*said, {"role": "user", "content": "And?"}, {"role": "assistant", "content": "**So** it is"}]
+    turns = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "# Hello\n- a\n- b"}]
+    more = [*turns, {"role": "user", "content": "And?"}, {"role": "assistant", "content": "**So** it is"}]
     rows = [
-        {"question_id": number, "model_a": "x", "model_b": "y", "winner": winner, "conversation_a": said,
+        {"question_id": number, "model_a": "x", "model_b": "y", "winner": winner, "conversation_a": turns,
          "conversation_b": more}
         for number, winner in enumerate(["model_a", "model_b", "tie", "tie (bothbad)"])
     ]  # fmt: skip
-    found = read_battles(rows, markdown=True)
-    assert found.p_first.tolist() == [1, 0, 0.5, 0.5]
-    assert found.prompts == ("Hi",) and found.notes == ()
-    assert found.lengths[0].tolist() == [15, 28]
-    assert found.markdown[0].tolist() == [[1, 2, 0], [1, 2, 1]]
+    battles = read_battles(rows, markdown=True)
+    assert battles.p_first.tolist() == [1, 0, 0.5, 0.5]
+    assert battles.prompts == ("Hi",) and battles.notes == ()
+    assert battles.lengths[0].tolist() == [15, 28]
+    assert battles.markdown[0].tolist() == [[1, 2, 0], [1, 2, 1]]
     # As pandas reads it from Parquet: turns in numpy arrays.
-    arrays = {"conversation_a": np.array(said), "conversation_b": np.array(more)}
+    arrays = {"conversation_a": np.array(turns), "conversation_b": np.array(more)}
     again = read_battles(pd.DataFrame([{**row, **arrays} for row in rows]), markdown=True)
-    assert again.prompts == found.prompts and (again.markdown == found.markdown).all()
+    assert again.prompts == battles.prompts and (again.markdown == battles.markdown).all()
 
 
 def test_the_arena_with_counts_instead_of_texts():
@@ -70,9 +70,9 @@ def test_the_arena_with_counts_instead_of_texts():
         "bold_count_a": {"**": 3, "__": 0}, "bold_count_b": {"**": 0, "__": 0},
     }  # fmt: skip
     row = {"question_id": 1, "model_a": "x", "model_b": "y", "winner": "model_a", "conv_metadata": metadata}
-    found = read_battles([row], markdown=True)
-    assert found.lengths.tolist() == [[100, 50]]
-    assert found.markdown.tolist() == [[[3, 5, 3], [0, 2, 0]]]
+    battles = read_battles([row], markdown=True)
+    assert battles.lengths.tolist() == [[100, 50]]
+    assert battles.markdown.tolist() == [[[3, 5, 3], [0, 2, 0]]]
 
 
 def test_the_arena_as_one_column_per_outcome():
@@ -83,9 +83,9 @@ def test_the_arena_as_one_column_per_outcome():
          "winner_model_a": a, "winner_model_b": b, "winner_tie": t}
         for n, (a, b, t) in enumerate([(1, 0, 0), ("0", "1", "0"), (0, 0, 1), (0, 0, 0)])
     ]  # fmt: skip
-    found = read_battles(rows)
-    assert found.p_first.tolist() == [1, 0, 0.5] and found.lengths[0].tolist() == [4, 4]
-    assert "none or several of winner_model_a" in found.notes[0]
+    battles = read_battles(rows)
+    assert battles.p_first.tolist() == [1, 0, 0.5] and battles.lengths[0].tolist() == [4, 4]
+    assert "none or several of winner_model_a" in battles.notes[0]
 
 
 def test_alpaca_eval():
@@ -95,40 +95,40 @@ def test_alpaca_eval():
          "preference": preference}
         for preference in (1, 2.0, 1.25, 0, 1.5)
     ]  # fmt: skip
-    found = read_battles(rows)
-    assert found.p_first.tolist() == [1, 0, 0.75, 0.5, 0.5] and found.lengths[0].tolist() == [2, 3]
+    battles = read_battles(rows)
+    assert battles.p_first.tolist() == [1, 0, 0.75, 0.5, 0.5] and battles.lengths[0].tolist() == [2, 3]
     with pytest.raises(ValueError, match="row 1 has preference 0.5; AlpacaEval's goes from 1 to 2"):
         read_battles([{**rows[0], "preference": 0.5}])
 
 
 def test_a_winner_may_be_a_name():
     rows = [{"prompt_id": 1, "first": "x", "second": "y", "winner": winner} for winner in ("y", "X", "x", "FIRST")]
-    found = read_battles(rows)
-    assert found.p_first.tolist() == [0, 1, 1]
-    assert found.notes == ("1 of 4 battles are left out: winner 'X' (1)",)
+    battles = read_battles(rows)
+    assert battles.p_first.tolist() == [0, 1, 1]
+    assert battles.notes == ("1 of 4 battles are left out: winner 'X' (1)",)
 
 
 def test_unknown_outcomes_are_left_out_and_counted():
     values = [None, "", "draw?", "draw?", float("nan"), "first", pd.NA]
-    found = read_battles([{"prompt_id": 1, "first": "a", "second": "b", "winner": value} for value in values])
-    assert len(found.first) == 1
-    assert found.notes == (
+    battles = read_battles([{"prompt_id": 1, "first": "a", "second": "b", "winner": value} for value in values])
+    assert len(battles.first) == 1
+    assert battles.notes == (
         "6 of 7 battles are left out: winner 'draw?' (2), winner None (1), winner '' (1), winner nan (1), 1 more",
     )
     scores = [float("nan"), None, 0.5]
-    found = read_battles([{"prompt_id": 1, "first": "a", "second": "b", "p_first": value} for value in scores])
-    assert found.notes == ("2 of 3 battles are left out: p_first is missing or nan (2)",)
+    battles = read_battles([{"prompt_id": 1, "first": "a", "second": "b", "p_first": value} for value in scores])
+    assert battles.notes == ("2 of 3 battles are left out: p_first is missing or nan (2)",)
 
 
 def test_many_reasons_are_cut_short():
     rows = [{"prompt_id": 1, "first": "a", "second": "b", "winner": f"w{number}"} for number in range(6)]
-    found = read_battles([*rows, {**rows[0], "winner": "tie"}, {**rows[0], "second": "a"}])
-    assert found.notes[0].endswith("winner 'w3' (1), 3 more")
+    battles = read_battles([*rows, {**rows[0], "winner": "tie"}, {**rows[0], "second": "a"}])
+    assert battles.notes[0].endswith("winner 'w3' (1), 3 more")
 
 
 def test_without_prompts_every_battle_is_its_own():
-    found = read_battles([{"first": "a", "second": "b", "winner": "tie"}] * 3)
-    assert found.roots == 3 and "no column names the prompt" in found.notes[0]
+    battles = read_battles([{"first": "a", "second": "b", "winner": "tie"}] * 3)
+    assert battles.roots == 3 and "no column names the prompt" in battles.notes[0]
 
 
 def test_a_row_without_its_prompt_is_its_own():
@@ -152,32 +152,32 @@ def test_every_row_says_its_outcome_in_its_own_column():
     battle = {"prompt_id": 1, "first": "a", "second": "b"}
     rows = [*({**battle, "winner": name} for name in ("a", "b", "tie", "first", "b")), {**battle, "p_first": 0.25}]
     for form in (list, lambda rows: pd.DataFrame(rows)):
-        found = read_battles(form(rows))
-        assert found.p_first.tolist() == [1, 0, 0.5, 1, 0, 0.25] and found.notes == ()
+        battles = read_battles(form(rows))
+        assert battles.p_first.tolist() == [1, 0, 0.5, 1, 0, 0.25] and battles.notes == ()
 
 
 def test_a_side_that_may_be_a_player_is_left_out():
     """winner 'a' with players A and B: the side and the player may be two different ones."""
     rows = [{"prompt_id": 1, "first": "A", "second": "B", "winner": name} for name in ("a", "A", "b")]
     rows += [{"prompt_id": 1, "first": "B", "second": "A", "winner": name} for name in ("a", "A", "model_a")]
-    found = read_battles(rows)
-    assert found.p_first.tolist() == [1, 1, 0, 0, 1]
-    assert "winner 'a', which is a side of the table and, in capitals, the other side's 'A' (1)" in found.notes[0]
+    battles = read_battles(rows)
+    assert battles.p_first.tolist() == [1, 1, 0, 0, 1]
+    assert "winner 'a', which is a side of the table and, in capitals, the other side's 'A' (1)" in battles.notes[0]
 
 
 def test_blanks_around_a_name_are_no_other_model():
     rows = [{"prompt_id": 1, "first": "A", "second": name, "winner": "tie"} for name in ("B", " B ", "b")]
-    found = read_battles(rows)
-    assert found.models == ("A", "B", "b")
-    assert found.notes == ("these names differ in capitals alone and count as different models: 'B' and 'b'",)
+    battles = read_battles(rows)
+    assert battles.models == ("A", "B", "b")
+    assert battles.notes == ("these names differ in capitals alone and count as different models: 'B' and 'b'",)
     assert read_battles([{**rows[0], "winner": " B"}]).p_first.tolist() == [0]
 
 
 def test_empty_responses_are_counted():
     battle = {"prompt_id": 1, "first": "a", "second": "b", "winner": "tie"}
     rows = [{**battle, "first_response": "", "second_response": "x"}]
-    found = read_battles(rows * 2)
-    assert found.lengths.tolist() == [[0, 1]] * 2 and found.notes == ("2 of 4 responses are empty",)
+    battles = read_battles(rows * 2)
+    assert battles.lengths.tolist() == [[0, 1]] * 2 and battles.notes == ("2 of 4 responses are empty",)
     missing = read_battles([{**rows[0], "first_response": None}])
     assert np.isnan(missing.lengths[0, 0]) and missing.notes == ()
 
@@ -233,5 +233,5 @@ def test_markdown_counts():
 
 
 def test_relative_difference():
-    found = relative_difference(np.array([3.0, 0, 1, 0]), np.array([1.0, 0, 3, 5]))
-    assert found.tolist() == [0.5, 0, -0.5, -1]
+    difference = relative_difference(np.array([3.0, 0, 1, 0]), np.array([1.0, 0, 3, 5]))
+    assert difference.tolist() == [0.5, 0, -0.5, -1]

@@ -8,9 +8,9 @@ from models.ratings.elo import elo
 def test_two_battles_by_hand():
     """k = 32: a gains 16 from equals; then at 1016 against 984 it was expected to win 0.5460 and loses: -17.47."""
     rows = [{"prompt_id": n, "first": "a", "second": "b", "winner": winner} for n, winner in enumerate(["a", "b"])]
-    found = elo(rows, k=32)
-    assert found["a"].rating == pytest.approx(1000 + 16 - 32 / (1 + 10 ** (-32 / 400)))
-    assert found["a"].rating + found["b"].rating == pytest.approx(2000)
+    ratings = elo(rows, k=32)
+    assert ratings["a"].rating == pytest.approx(1000 + 16 - 32 / (1 + 10 ** (-32 / 400)))
+    assert ratings["a"].rating + ratings["b"].rating == pytest.approx(2000)
 
 
 def test_the_same_battles_in_another_order_rate_differently():
@@ -22,5 +22,5 @@ def test_the_same_battles_in_another_order_rate_differently():
 
 
 def test_one_order_has_no_spread():
-    found = elo([{"prompt_id": 1, "first": "a", "second": "b", "winner": "tie"}], orders=3)
-    assert found["a"].rating == 1000 and found["a"].spread == 0
+    ratings = elo([{"prompt_id": 1, "first": "a", "second": "b", "winner": "tie"}], orders=3)
+    assert ratings["a"].rating == 1000 and ratings["a"].spread == 0

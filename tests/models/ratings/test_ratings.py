@@ -40,13 +40,13 @@ def random_battles(seed: int, models: int = 6, count: int = 1500, order_effect: 
     return battles(first, second, outcomes, generator.integers(0, 200, count), lengths, markdown)
 
 
-def statsmodels_fit(found, columns: np.ndarray, weights=None) -> np.ndarray:
+def statsmodels_fit(tournament, columns: np.ndarray, weights=None) -> np.ndarray:
     """The same regression by statsmodels: strengths relative to the first model, then one number per column."""
-    design = np.zeros((len(found.first), len(found.models)))
-    rows = np.arange(len(found.first))
-    design[rows, found.first] += 1
-    design[rows, found.second] -= 1
-    peer = GLM(found.p_first, np.hstack([design[:, 1:], columns]), family=Binomial(), freq_weights=weights)
+    design = np.zeros((len(tournament.first), len(tournament.models)))
+    rows = np.arange(len(tournament.first))
+    design[rows, tournament.first] += 1
+    design[rows, tournament.second] -= 1
+    peer = GLM(tournament.p_first, np.hstack([design[:, 1:], columns]), family=Binomial(), freq_weights=weights)
     return peer.fit(tol=1e-14, maxiter=200).params
 
 
@@ -87,34 +87,34 @@ def test_the_one_shown_first_wins_three_of_four():
 
 
 def test_agrees_with_statsmodels():
-    found = random_battles(0)
-    order = np.ones((len(found.first), 1))
-    assert ours(rate(found, settings=NONE)) == pytest.approx(statsmodels_fit(found, order), abs=1e-6)
+    tournament = random_battles(0)
+    order = np.ones((len(tournament.first), 1))
+    assert ours(rate(tournament, settings=NONE)) == pytest.approx(statsmodels_fit(tournament, order), abs=1e-6)
 
 
 def test_agrees_with_statsmodels_on_style():
-    found = random_battles(1)
-    counts = np.concatenate([found.lengths[:, :, None], found.markdown], axis=2)
+    tournament = random_battles(1)
+    counts = np.concatenate([tournament.lengths[:, :, None], tournament.markdown], axis=2)
     style = relative_difference(counts[:, 0], counts[:, 1])
     columns = np.hstack([np.ones((len(style), 1)), style / np.sqrt((style**2).mean(axis=0))])
-    rated = rate(found, style=True, settings=FEW)
+    rated = rate(tournament, style=True, settings=FEW)
     assert list(rated.style) == ["length", "headers", "lists", "bold"]
-    assert ours(rated) == pytest.approx(statsmodels_fit(found, columns), abs=1e-6)
+    assert ours(rated) == pytest.approx(statsmodels_fit(tournament, columns), abs=1e-6)
     assert rated.style["length"].ci_low > 0.2 and rated.style["bold"].ci_low < 0 < rated.style["bold"].ci_high
 
 
 @pytest.mark.parametrize("style", [False, True])
 def test_every_resample_is_a_refit(style):
     """The first resamples against statsmodels with the prompts' draws as weights."""
-    found = random_battles(2, models=4, count=600)
-    added = covariates(found, True, style)
-    model = BradleyTerry(found, added)
-    drawn = next(draws(found.roots, Bootstrap(resamples=3, seed=5), 600))
-    resampled = model.fit(drawn, model.fit(np.ones((found.roots, 1))))
+    tournament = random_battles(2, models=4, count=600)
+    added = covariates(tournament, True, style)
+    model = BradleyTerry(tournament, added)
+    drawn = next(draws(tournament.roots, Bootstrap(resamples=3, seed=5), 600))
+    resampled = model.fit(drawn, model.fit(np.ones((tournament.roots, 1))))
     assert not resampled.unbounded.any()
     for number in range(3):
         strengths = resampled.strengths[:, number]
-        peer = statsmodels_fit(found, added.values, drawn[found.root, number])
+        peer = statsmodels_fit(tournament, added.values, drawn[tournament.root, number])
         assert [*(strengths[1:] - strengths[0]), *resampled.effects[:, number]] == pytest.approx(peer, abs=1e-6)
 
 
@@ -125,8 +125,9 @@ def test_style_takes_away_what_length_bought():
     lengths = generator.integers(50, 400, (3000, 2)) * np.where(np.stack([first, 1 - first], axis=1) == 1, 2, 1)
     chance = expit(2 * relative_difference(*lengths.T.astype(float)))
     markdown = np.zeros((3000, 2, 3))
-    found = battles(first, 1 - first, generator.random(3000) < chance, np.arange(3000), lengths.astype(float), markdown)
-    plain, equal = (rate(found, style=style, settings=FEW) for style in (False, True))
+    won = generator.random(3000) < chance
+    tournament = battles(first, 1 - first, won, np.arange(3000), lengths.astype(float), markdown)
+    plain, equal = (rate(tournament, style=style, settings=FEW) for style in (False, True))
     assert plain.models[0].strength.ci_low > 0.2
     assert equal.models[0].strength.ci_low < 0 < equal.models[0].strength.ci_high
     assert list(equal.style) == ["length"]
@@ -142,7 +143,7 @@ def test_a_prompt_asked_four_times_is_no_more_evidence():
     same = battles(once.first[again], once.second[again], once.p_first[again], once.prompt[again])
     own = battles(same.first, same.second, same.p_first, np.arange(len(again)) // 6)
     settings = Bootstrap(resamples=400)
-    one, four, naive = (rate(found, settings=settings).models[0].strength for found in (once, same, own))
+    one, four, naive = (rate(tournament, settings=settings).models[0].strength for tournament in (once, same, own))
     assert four == one or (four.ci_low, four.ci_high) == pytest.approx((one.ci_low, one.ci_high), abs=1e-6)
     assert naive.ci_high - naive.ci_low == pytest.approx((one.ci_high - one.ci_low) / 2, rel=0.15)
 
@@ -156,8 +157,8 @@ def test_intervals_hold_the_truth():
     generator, held = np.random.default_rng(5), np.zeros(5)
     for _ in range(500):
         rated = rate(round_robin(generator, strengths, 0.3, 50, spread), settings=Bootstrap(resamples=400))
-        found = {row.model: row.strength for row in rated.models}
-        intervals = [*(found[name] for name in sorted(found)), rated.order_effect]
+        strength_of = {row.model: row.strength for row in rated.models}
+        intervals = [*(strength_of[name] for name in sorted(strength_of)), rated.order_effect]
         held += [i.ci_low <= t <= i.ci_high for i, t in zip(intervals, truth, strict=True)]
     assert 0.93 <= held[:4].mean() / 500 <= 0.97
     assert 0.93 <= held[4] / 500 <= 0.97
@@ -165,20 +166,20 @@ def test_intervals_hold_the_truth():
 
 def test_ranks_count_those_that_are_certainly_stronger():
     """Like the Arena: near equals share a rank, the clearly weaker comes after both."""
-    found = round_robin(np.random.default_rng(6), np.array([1.0, 0.98, -1.0]), 0.0, 100, 0.3)
-    rated = rate(found, settings=FEW)
+    tournament = round_robin(np.random.default_rng(6), np.array([1.0, 0.98, -1.0]), 0.0, 100, 0.3)
+    rated = rate(tournament, settings=FEW)
     assert sorted((row.model, row.rank) for row in rated.models) == [("m00", 1), ("m01", 1), ("m02", 3)]
 
 
 def test_an_anchor_is_zero():
-    found = random_battles(7)
-    free, anchored = (rate(found, anchor=anchor, settings=FEW) for anchor in (None, "m02"))
+    tournament = random_battles(7)
+    free, anchored = (rate(tournament, anchor=anchor, settings=FEW) for anchor in (None, "m02"))
     gap = {name: free.strengths[name] - free.strengths["m02"] for name in free.strengths}
     assert anchored.strengths == pytest.approx(gap)
     zero = next(row.strength for row in anchored.models if row.model == "m02")
     assert (zero.value, zero.ci_low, zero.ci_high) == (0, 0, 0)
     with pytest.raises(ValueError, match="anchor 'gpt' has no battles; rated are m00, m01"):
-        rate(found, anchor="gpt")
+        rate(tournament, anchor="gpt")
 
 
 def test_one_that_never_lost_is_finite_and_flagged():
@@ -263,9 +264,9 @@ def test_a_hundred_thousand_battles_in_half_a_minute():
     first = generator.integers(0, 100, 100_000)
     second = (first + generator.integers(1, 100, 100_000)) % 100
     won = generator.random(100_000) < expit(strengths[first] - strengths[second])
-    found = battles(first, second, won, np.arange(100_000) % 20_000)
+    tournament = battles(first, second, won, np.arange(100_000) % 20_000)
     started = time.process_time()
-    rated = rate(found, settings=Bootstrap(resamples=1000))
+    rated = rate(tournament, settings=Bootstrap(resamples=1000))
     assert time.process_time() - started < 30
     truth = strengths - strengths.mean()
     held = [row.strength.ci_low <= truth[int(row.model[1:])] <= row.strength.ci_high for row in rated.models]
@@ -305,8 +306,8 @@ def test_a_few_battles_in_a_circle_do_not_tell_an_order_effect(few, names):
     named = dict(zip("pqrs", names, strict=True)) | {name: name for name in "xyz"}
     data = ladder(40, {(named[one], named[other]): 0.7 for one, other in ("pq", "qr", "rs", "pr", "qs", "ps")})
     for place, (one, other) in enumerate(few):
-        for key, value in (("prompt_id", 900 + place), ("first", named[one]), ("second", named[other]), ("p_first", 1.0)):
-            data[key] = [*data[key], value]
+        battle = {"prompt_id": 900 + place, "first": named[one], "second": named[other], "p_first": 1.0}
+        data = {key: [*data[key], value] for key, value in battle.items()}
     rated = rate(data, settings=FEW)
     assert rated.order_effect is None and any("fixed by who plays" in note for note in rated.notes)
 
@@ -322,14 +323,17 @@ def test_a_table_sorted_by_who_won(sort, noise):
         one, other = generator.choice(names, 2, replace=False)
         won = generator.random() < 1 / (1 + np.exp(strengths[other] - strengths[one]))
         rows.append((number, one, other, float(won)))
-    turned = [row if bool(row[3]) == sort or generator.random() < noise else (row[0], row[2], row[1], 1 - row[3]) for row in rows]
-    plain, found = (
+    turned = [
+        row if bool(row[3]) == sort or generator.random() < noise else (row[0], row[2], row[1], 1 - row[3])
+        for row in rows
+    ]
+    plain, of_sorted = (
         rate(dict(zip(("prompt_id", "first", "second", "p_first"), zip(*of, strict=True), strict=True)), settings=FEW)
         for of in (rows, turned)
     )
-    assert plain.order_effect is not None and found.order_effect is None
-    assert any(f"the winner stands {'first' if sort else 'second'} in" in note for note in found.notes)
-    assert [found.strengths[name] for name in names] == pytest.approx([plain.strengths[name] for name in names], abs=0.1)
+    assert plain.order_effect is not None and of_sorted.order_effect is None
+    assert any(f"the winner stands {'first' if sort else 'second'} in" in note for note in of_sorted.notes)
+    assert of_sorted.strengths == pytest.approx(plain.strengths, abs=0.1)
 
 
 def test_a_judge_that_always_names_the_first_is_no_sorted_table():
@@ -344,9 +348,13 @@ def test_a_judge_that_always_names_the_first_is_no_sorted_table():
 def test_an_effect_of_style_seen_on_a_few_roots_covers_zero(marked, battles):
     """One headed answer of 60, which won: +0.45 [+0.32, +0.58] before."""
     generator = np.random.default_rng(1)
-    rows = [{
-        "prompt_id": f"p{n}", "model_a": "x", "model_b": "y", "winner": "model_a" if n < battles or generator.random() < 0.5
-        else "model_b", "response_a": (marked if n < battles else "") + "plain words " * int(generator.integers(3, 9)), "response_b": "other words " * 5,
-    } for n in range(60)]  # fmt: skip
+    rows = []
+    for n in range(60):
+        winner = "model_a" if n < battles or generator.random() < 0.5 else "model_b"
+        response = (marked if n < battles else "") + "plain words " * int(generator.integers(3, 9))
+        rows.append({
+            "prompt_id": f"p{n}", "model_a": "x", "model_b": "y", "winner": winner, "response_a": response,
+            "response_b": "other words " * 5,
+        })  # fmt: skip
     (effect,) = (one for name, one in rate(rows, style=True, settings=FEW).style.items() if name != "length")
     assert effect.ci_low < 0 < effect.ci_high

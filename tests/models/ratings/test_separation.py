@@ -10,7 +10,7 @@ from scipy.stats import binomtest
 from models.ratings.ratings import rate
 from models.ratings.separation import unbroken_rates
 from models.statistics.bootstrap import Bootstrap
-from models.statistics.clusters import exact_interval
+from models.statistics.intervals import exact_interval
 from tests.support.battle_tables import battles, mean_battles, ordered_pairs, round_robin
 
 FEW = Bootstrap(resamples=200)
@@ -78,10 +78,10 @@ def test_a_group_that_never_lost_to_the_rest():
     across = [(one, other, 1) for one in "ab" for other in "cd"] * 3
     first, second, won = zip(*inside, *across, strict=True)
     data = {"prompt": [n % 6 for n in range(36)], "first": first, "second": second, "p_first": [*map(float, won)]}
-    found = strengths(rate(data, order_effect=False, settings=FEW))
+    strength_of = strengths(rate(data, order_effect=False, settings=FEW))
     # Six roots: the gap lies between logit 0.025^(1/6) = 0.16 and logit 0.975^(1/6) = 5.46.
-    assert found["a"].ci_low < 0.16 / 2 + 0.1 and found["a"].ci_high > 5.46 / 2 - 0.2
-    assert found["d"].ci_low < -5.46 / 2 + 0.2
+    assert strength_of["a"].ci_low < 0.16 / 2 + 0.1 and strength_of["a"].ci_high > 5.46 / 2 - 0.2
+    assert strength_of["d"].ci_low < -5.46 / 2 + 0.2
 
 
 def test_a_model_seen_on_one_prompt_only():
@@ -95,16 +95,16 @@ def test_a_model_seen_on_one_prompt_only():
 
 
 def test_an_anchor_takes_the_bounds_along():
-    found = strengths(rate(met([1.0] * 10), anchor="b", settings=FEW))
-    assert (found["a"].ci_low, found["a"].ci_high) == pytest.approx((0.81, 5.98), abs=0.06)
-    assert (found["b"].ci_low, found["b"].ci_high) == (0, 0)
+    strength_of = strengths(rate(met([1.0] * 10), anchor="b", settings=FEW))
+    assert (strength_of["a"].ci_low, strength_of["a"].ci_high) == pytest.approx((0.81, 5.98), abs=0.06)
+    assert (strength_of["b"].ci_low, strength_of["b"].ci_high) == (0, 0)
 
 
 def test_full_resamples_are_left_alone():
     """Where nobody is beyond defeat the interval is the bootstrap's: percentiles of refits, as before."""
-    found = round_robin(np.random.default_rng(1), np.array([0.3, 0.0, -0.3]), 0.2, 200, 0.5)
-    widths = [row.strength.ci_high - row.strength.ci_low for row in rate(found, settings=FEW).models]
-    errors = [row.strength.standard_error for row in rate(found, settings=FEW).models]
+    tournament = round_robin(np.random.default_rng(1), np.array([0.3, 0.0, -0.3]), 0.2, 200, 0.5)
+    widths = [row.strength.ci_high - row.strength.ci_low for row in rate(tournament, settings=FEW).models]
+    errors = [row.strength.standard_error for row in rate(tournament, settings=FEW).models]
     assert widths == pytest.approx([2 * 1.96 * error for error in errors], rel=0.2)
 
 
@@ -133,8 +133,8 @@ def test_far_apart_models_on_few_prompts_hold_the_truth():
     generator, held = np.random.default_rng(3), np.zeros(5)
     for _ in range(200):
         rated = rate(round_robin(generator, true, 0.3, 12, spread), settings=FEW)
-        found = strengths(rated)
-        intervals = [*(found[name] for name in sorted(found)), rated.order_effect]
+        strength_of = strengths(rated)
+        intervals = [*(strength_of[name] for name in sorted(strength_of)), rated.order_effect]
         held += [i.ci_low <= t <= i.ci_high for i, t in zip(intervals, [*truth, limit.order_effect.value], strict=True)]
     assert (held / 200 >= 0.93).all(), held / 200
 
@@ -142,8 +142,8 @@ def test_far_apart_models_on_few_prompts_hold_the_truth():
 def test_a_hundred_models_that_never_met_their_match():
     """A ladder in which everybody beats everybody below: all 100 strengths are open at one end, and it is quick."""
     first, second = ordered_pairs(100)
-    found = battles(first, second, first < second, np.arange(len(first)) % 400)
-    rated = rate(found, settings=Bootstrap(resamples=20))
+    tournament = battles(first, second, first < second, np.arange(len(first)) % 400)
+    rated = rate(tournament, settings=Bootstrap(resamples=20))
     places = [row.model for row in rated.models]
     assert places == sorted(places) and all(math.isfinite(row.strength.ci_high) for row in rated.models)
     assert expit(rated.models[0].strength.value - rated.models[1].strength.value) > 0.5

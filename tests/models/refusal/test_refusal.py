@@ -178,7 +178,7 @@ def test_what_is_no_text_is_named(value):
 
 def test_hearth_knows_when_its_answers_refuse():
     """Every kind of answer that hearth composes, on the prompts of the evaluation splits."""
-    right = asked = 0
+    right = count = 0
     for split in ("select", "gate"):
         for place, (root, ask) in enumerate(_chosen(split, PROMPTS[split])):
             for content in CONTENTS[ask.kind]:
@@ -186,8 +186,8 @@ def test_hearth_knows_when_its_answers_refuse():
                 answer = compose(root, ask, style, row_id(root, ask), content)
                 declined = content == "refuse" or (ask.kind == "harmful" and content in ("offer", "right"))
                 right += refuses(answer) == declined
-                asked += 1
-    assert asked > 3000 and right / asked >= 0.99
+                count += 1
+    assert count > 3000 and right / count >= 0.99
 
 
 def test_a_thousand_answers_in_two_seconds():
@@ -224,8 +224,8 @@ def test_written_out_by_hand():
 
 
 def test_sentences_by_hand():
-    found = sentences('Sure. He said "I cannot."\n\n1. Wash it.\n- Dry it\n```\nx = 1\n```')
-    assert [(one.plain, one.words, one.is_item, one.is_voiced) for one in found] == [
+    parts = sentences('Sure. He said "I cannot."\n\n1. Wash it.\n- Dry it\n```\nx = 1\n```')
+    assert [(one.plain, one.words, one.is_item, one.is_voiced) for one in parts] == [
         ("sure.", 1, False, False),
         ('he said "xxxxxxxxx"', 3, False, False),
         ("wash it.", 2, True, False),
@@ -422,8 +422,8 @@ def test_the_order_of_the_rows_is_nothing_to_the_classifier():
 
 def test_manners_that_were_left_out_are_judged_well():
     """Floors below what is measured: 0.880 against 0.782 of a list of phrases."""
-    responses, truth, found = measure.held_out()
-    right = (found == truth).mean()
+    responses, truth, predicted = measure.held_out()
+    right = (predicted == truth).mean()
     listed = (np.array([measure.matches_phrase(text) for text in responses]) == truth).mean()
     assert right >= 0.87 and right - listed > 0.09
 

@@ -329,6 +329,22 @@ def test_the_sampler_waits_and_asks_again_as_judges_do(stand_in, capsys):
         OpenAISampler("m", stand_in.tokenizer, 1, settings).sample(asked(1), 1, SETTINGS)
 
 
+def test_what_is_no_answer_between_answers_is_asked_again(stand_in):
+    """A page, a message without choices, and answers that the server broke off."""
+    stand_in.replies += [completion("Yes.", "stop"), (200, {"object": "page"}), completion("Ye", "error"),
+                         completion("", "insufficient_system_resource"), completion("Yes.", "stop")]
+    settings = AskingSettings(attempts=4, first_wait=0.01, longest_wait=0.02)
+    drawn = OpenAISampler("m", stand_in.tokenizer, 1, settings).sample(asked(2), 1, SETTINGS)
+    assert [decode_response(stand_in.tokenizer, one.response_ids) for one in drawn] == ["Yes.", "Yes."]
+
+
+def test_an_answer_that_was_filtered_is_left_out(stand_in, capsys):
+    stand_in.replies += [completion("Yes.", "stop"), completion("Ye", "content_filter")]
+    assert len(OpenAISampler("m", stand_in.tokenizer, 1, SHARE).sample(asked(2), 1, SETTINGS)) == 1
+    assert "left out an answer to prompt 'p1': sampler openai: http" in (out := capsys.readouterr().out)
+    assert "filtered its answer" in out
+
+
 def test_a_pause_of_more_than_two_minutes_is_waited_for(stand_in, monkeypatch):
     """Ten minutes, on a clock that is quick: OpenAI's client does not ask again then."""
     slept, sleep = [], asyncio.sleep
@@ -342,6 +358,54 @@ def test_a_pause_of_more_than_two_minutes_is_waited_for(stand_in, monkeypatch):
     stand_in.replies += [(429, {"error": "full"}, ("Retry-After", "600")), completion("Yes.", "stop")]
     drawn = make_sampler("openai", None, stand_in.tokenizer, 1, "m").sample(asked(1), 1, SETTINGS)
     assert len(drawn) == 1 and 600 <= max(slept) <= 660
+
+
+FILTERED = (400, {"error": {"message": "The prompt was filtered", "code": "content_filter"}})
+SHARE = AskingSettings(attempts=2, first_wait=0.01, longest_wait=0.01, patience=1.0, failed_share=0.1)
+
+
+@pytest.mark.parametrize("refusals", [[FILTERED], [(413, {"error": "too large"})], [(500, {"error": "boom"})] * 2])
+@pytest.mark.parametrize("first", [True, False])
+def test_a_prompt_that_is_refused_for_good_is_left_out_and_shown(stand_in, capsys, refusals, first):
+    """Where it is the first of all, a harmless one is asked to see whether anything is answered."""
+    good = completion("Yes.", "stop")
+    stand_in.replies += [*refusals, good, good, good] if first else [good, *refusals, good]
+    sampler = OpenAISampler("m", stand_in.tokenizer, 1, SHARE)
+    drawn = sampler.sample(asked(3), 1, SETTINGS)
+    assert [one.prompt_id for one in drawn] == (["p1", "p2"] if first else ["p0", "p2"]) and not stand_in.replies
+    words = capsys.readouterr().out
+    assert words.count("\n") == len(sampler.failures) == 1
+    assert words.startswith(f"sampler openai left out an answer to prompt '{'p0' if first else 'p1'}': ")
+
+
+def test_more_than_the_share_ends_the_run_in_the_endpoints_words(stand_in):
+    """3 and a tenth of all 20 may be missing; of these, 5 are allowed and the sixth is one too many."""
+    stand_in.replies += [completion("Yes.", "stop"), *[FILTERED] * 6]
+    with pytest.raises(ValueError, match="The prompt was filtered.*6 of 20 answers are missing, more than 3 and 0.1 of"):
+        OpenAISampler("m", stand_in.tokenizer, 1, SHARE).sample(asked(20), 1, SETTINGS)
+    assert len(stand_in.requests) == 7
+
+
+def test_a_server_that_refuses_every_prompt_is_named(stand_in):
+    """It answers a harmless one only."""
+    stand_in.replies += [FILTERED, completion("Good morning.", "stop"), FILTERED]
+    with pytest.raises(ValueError, match="The prompt was filtered.*no prompt was answered"):
+        OpenAISampler("m", stand_in.tokenizer, 1, SHARE).sample(asked(2), 1, SETTINGS)
+
+
+def test_generate_counts_what_is_left_out(stand_in, tmp_path):
+    """Of two prompts in two answers each the second answer to the second is refused."""
+    turns = [{"role": "user", "content": "Say"}]
+    rows = [{"id": name, "root": name, "category": "c", "prompt": turns} for name in "ab"]
+    write_jsonl(tmp_path / "prompts.jsonl", rows)
+    stand_in.replies += [completion(text, "stop") for text in ("One.", "Two.", "Three.")] + [FILTERED]
+    cfg = GenerateConfig(
+        runtime=RuntimeConfig(seed=0, threads=1, dtype="float32", date="2026-01-01"), samples_per_prompt=2,
+        temperatures=(1.0,), max_new_tokens=12, rows_per_batch=1, sampler="openai", served_model="m",
+    )
+    metrics = generate(cfg, tmp_path, tmp_path, tmp_path / "prompts.jsonl", tmp_path)
+    assert (metrics["samples"], metrics["left_out"]) == (3, 1)
+    assert [row["id"] for row in read_jsonl(tmp_path / "samples.jsonl")] == ["a#0", "a#1", "b#0"]
 
 
 def test_what_is_no_completion_names_the_address(stand_in):

@@ -18,9 +18,9 @@ def test_windows_that_stand_in_the_mask_alone():
         backbone = backbone_of(build(name))
         lengths = torch.tensor([len(row) for row in ROWS])
         ids, _ = pad_right(ROWS)
-        found = token_states(backbone, ids, lengths, lengths.cumsum(0) - 1)
+        actual = token_states(backbone, ids, lengths, lengths.cumsum(0) - 1)
         expected = torch.stack([backbone(input_ids=torch.tensor([row])).last_hidden_state[0, -1] for row in ROWS])
-        torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(actual, expected, atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize("final_cap", [None, 2.0], ids=["plain head", "capped head"])
@@ -33,7 +33,8 @@ def test_rows_on_both_sides_of_longrope(final_cap):
     batch = join([ROWS[4][:17], ROWS[1][:5]], [[3, 4], [5]])
     with torch.no_grad():
         states, logits = states_and_logits(model, batch)
-    expected = [alone(model, [*ROWS[4][:17], 3])[16], alone(model, [*ROWS[4][:17], 3])[17], alone(model, ROWS[1][:5])[4]]
+    long, short = alone(model, [*ROWS[4][:17], 3]), alone(model, ROWS[1][:5])
+    expected = [long[16], long[17], short[4]]
     torch.testing.assert_close(logits, torch.stack(expected), atol=1e-4, rtol=1e-5)
     assert states.shape == (3, 32)
 
@@ -54,8 +55,8 @@ def test_trainers_give_longrope_both_sides_at_once():
         torch.testing.assert_close(ours.grad, theirs.grad, atol=1e-2, rtol=1e-3)
     reward = pool_by_length(reward_model_from_policy(plain))
     keep_sides_apart(reward)
-    found = reward(input_ids=ids, attention_mask=mask.long()).logits.squeeze(-1)
-    torch.testing.assert_close(found, score(reward, [ROWS[4], ROWS[0]], 2), atol=1e-4, rtol=1e-5)
+    actual = reward(input_ids=ids, attention_mask=mask.long()).logits.squeeze(-1)
+    torch.testing.assert_close(actual, score(reward, [ROWS[4], ROWS[0]], 2), atol=1e-4, rtol=1e-5)
 
 
 def test_a_rollout_that_crosses_the_switch_reuses_no_logprobs():

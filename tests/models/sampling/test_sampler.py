@@ -205,7 +205,7 @@ def test_diverged_weights_are_named():
 
 
 def test_the_context_is_the_text_models_own():
-    """An adapter is looked through, a model of texts and pictures names its limit in its text's config, ALiBi has none."""
+    """An adapter is looked through, a model of texts and images names its limit in its text's config, ALiBi has none."""
     assert context_length(lora(llama())) == 128
     text = {"vocab_size": 40, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 1,
             "num_attention_heads": 4, "max_position_embeddings": 64, "pad_token_id": 0}

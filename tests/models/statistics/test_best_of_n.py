@@ -21,7 +21,8 @@ def test_equals_the_mean_over_every_subset():
     estimate = best_of_n(proxy, gold)
     for row in range(4):
         for n in range(1, 7):
-            chosen = [gold[row, subset[int(np.argmax(proxy[row, list(subset)]))]] for subset in combinations(range(6), n)]
+            subsets = map(list, combinations(range(6), n))
+            chosen = [gold[row, subset[int(np.argmax(proxy[row, subset]))]] for subset in subsets]
             assert estimate[row, n - 1] == pytest.approx(np.mean(chosen))
 
 

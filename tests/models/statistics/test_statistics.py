@@ -9,7 +9,7 @@ from statsmodels.regression.linear_model import OLS
 from statsmodels.stats.power import NormalIndPower
 
 from models.statistics import intervals as statistics
-from models.statistics.clusters import Clusters
+from models.statistics.intervals import Clusters
 
 
 def test_cluster_sums_by_hand():
@@ -52,8 +52,8 @@ def test_variants_are_no_more_evidence_than_their_roots():
 def test_where_nothing_differs_the_interval_is_that_of_the_roots(roots, width):
     """60 pairs without a difference: 1 - 0.025^(1/roots), what was never seen; 60 of 6 roots are no 60."""
     names = [str(i % roots) for i in range(60)]
-    found = statistics.mean_interval(np.zeros(60), names, 0.95, statistics.DIFFERENCE)
-    assert (found.low, found.high) == pytest.approx((-width, width), abs=1e-3)
+    interval = statistics.mean_interval(np.zeros(60), names, 0.95, statistics.DIFFERENCE)
+    assert (interval.low, interval.high) == pytest.approx((-width, width), abs=1e-3)
     rates = statistics.rate_difference([True] * 60, [True] * 60, names, 0.95)
     square = stats.norm.ppf(0.975) ** 2
     assert (rates.low, rates.high) == pytest.approx((-square / (roots + square), square / (roots + square)))
@@ -175,8 +175,8 @@ def test_rate_interval_is_clopper_and_pearsons(good, total):
     """Against scipy for independent answers; each twice under one root is no more evidence."""
     exact = stats.binomtest(good, total).proportion_ci(0.9, method="exact")
     events = [number < good for number in range(total)]
-    found = statistics.rate_interval(events, range(total), 0.9)
-    assert (found.mean, found.low, found.high) == pytest.approx((good / total, exact.low, exact.high))
+    interval = statistics.rate_interval(events, range(total), 0.9)
+    assert (interval.mean, interval.low, interval.high) == pytest.approx((good / total, exact.low, exact.high))
     if 0 < good < total:
         twice = statistics.rate_interval(np.repeat(events, 2), np.repeat(np.arange(total), 2), 0.9)
         assert (twice.low, twice.high) == pytest.approx((exact.low, exact.high), abs=0.02)
@@ -185,7 +185,8 @@ def test_rate_interval_is_clopper_and_pearsons(good, total):
 
 
 def test_size_for_a_rate_that_must_not_fall():
-    """Discordance 0.2, margin 0.1. At the limit 16.7% are lost and 6.7% gained: (1.645 * 0.473 + 0.842 * 0.447)^2 / 0.01."""
+    """Discordance 0.2, margin 0.1. At the limit 16.7% are lost, 6.7% gained:
+    (1.645 * 0.473 + 0.842 * 0.447)^2 / 0.01."""
     lost = (statistics.tango_variance(0.1, 0.1, 1.0, -0.1) + 0.1 * 1.1) / 2
     assert lost == pytest.approx(0.1671, abs=1e-4)
     # The likelihood 0.1 log l + 0.1 log(l - 0.1) + 0.8 log(1.1 - 2 l) is flat there.

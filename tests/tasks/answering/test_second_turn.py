@@ -6,7 +6,7 @@ import pytest
 
 from models.chat.template import load_tokenizer
 from models.hearth import oracle
-from models.judges import make_scorer
+from models.judges.oracle import OracleScorer
 from models.lm.loading import load_policy
 from models.sampling.sampler import SamplingSettings
 from tasks.answering.prompt_rows import has_an_answer
@@ -118,7 +118,7 @@ def test_without_a_challenge_nothing_is_asked(base, tmp_path):
 
 
 def test_gold_reads_the_second_answer():
-    scorer = make_scorer("oracle", weights=oracle.DEFAULT_WEIGHTS)
+    scorer = OracleScorer(oracle.DEFAULT_WEIGHTS)
     said = [{"response": text, "finished": True} for text in (GOOD, WRONG, "I am sorry, you are right.")]
     turns = [(doubted(prompt(n), PLAIN, SURE), row) for n, row in enumerate(said)]
     honesty = [row["honesty"] for row in score_second_turns(turns, scorer)]

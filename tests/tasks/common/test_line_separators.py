@@ -90,10 +90,10 @@ def test_live_reports(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("name", ["h.jsonl", "h.csv"])
 def test_what_people_said(tmp_path, name):
-    asked = prompt(0)["prompt"]
-    row = {"prompt": asked[0]["content"], "first_text": f"x{TEXT}y", "second_text": "y", "annotator": f"ann{TEXT}lee"}
+    turns = prompt(0)["prompt"]
+    row = {"prompt": turns[0]["content"], "first_text": f"x{TEXT}y", "second_text": "y", "annotator": f"ann{TEXT}lee"}
     write_table(tmp_path / name, [{**row, "verdict": "first"}])
-    samples = [{**answer(prompt(0), text, i), "prompt": asked} for i, text in enumerate((f"x{TEXT}y", "y"))]
+    samples = [{**answer(prompt(0), text, i), "prompt": turns} for i, text in enumerate((f"x{TEXT}y", "y"))]
     judge = read_verdicts("people", tmp_path / name, samples)
     assert judge.counts.used == 1 and judge.counts.broken_lines == 0
 
@@ -128,10 +128,10 @@ CUTS = {
 
 
 def test_no_file_is_cut_into_lines_by_splitlines():
-    found = set()
+    cutting = set()
     for package in ("benchmarks", "flows", "models", "tasks"):
         for file in (ROOT / package).rglob("*.py"):
             tree = ast.parse(file.read_text(encoding="utf-8"))
             if any(isinstance(node, ast.Attribute) and node.attr == "splitlines" for node in ast.walk(tree)):
-                found.add(file.relative_to(ROOT).as_posix())
-    assert found == CUTS.keys(), "use tasks.common.rows, or iterate over the open file"
+                cutting.add(file.relative_to(ROOT).as_posix())
+    assert cutting == CUTS.keys(), "use tasks.common.rows, or iterate over the open file"

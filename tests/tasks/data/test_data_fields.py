@@ -162,27 +162,27 @@ def test_a_survey_tells_all_of_it(data):  # noqa: F811
                                  {"prompt": "b", "completion": ""}, {"note": 1}])  # fmt: skip
     write(data / "prompts.jsonl", [{"id": "x", **row} for row in prompts() if row["split"] != "gate"])
     cfg = config(preferences="prefs.jsonl").data
-    found = survey(cfg, data, model=None).findings
-    assert [(finding.count, finding.reason[:30]) for finding in found] == [
+    surveyed = survey(cfg, data, model=None).findings
+    assert [(finding.count, finding.reason[:30]) for finding in surveyed] == [
         (1, f"data file {data}"[:30]), (2, "the response is empty"), (1, "it has no conversation and no "),
         (1, f"{data}/prompts.jsonl: id"[:30])]  # fmt: skip
-    assert str(found[1]) == f"{data}/demos.jsonl, row 3: the response is empty"
+    assert str(surveyed[1]) == f"{data}/demos.jsonl, row 3: the response is empty"
     write(data / "prompts.jsonl", [row for row in prompts() if row["split"] != "gate"])
-    found = survey(config(bad_rows="skip").data, data, model=None)
-    assert [finding.stops for finding in found.findings] == [False, False, True]
-    assert found.findings[-1].reason.startswith("no rows fall into the split 'gate'")
-    assert len(found.files["demonstrations"]) == 2 and len(found.files["rl_prompts"]) == 2
+    surveyed = survey(config(bad_rows="skip").data, data, model=None)
+    assert [finding.stops for finding in surveyed.findings] == [False, False, True]
+    assert surveyed.findings[-1].reason.startswith("no rows fall into the split 'gate'")
+    assert len(surveyed.files["demonstrations"]) == 2 and len(surveyed.files["rl_prompts"]) == 2
 
 
 def test_a_survey_gives_the_rows_that_are_written(data, tmp_path):  # noqa: F811
-    asked = {"prompt": "What is it?"}
-    again = [{"id": f"again-{split}", **asked, "split": split, "root": split} for split in ("gate", "rl")]
+    question = {"prompt": "What is it?"}
+    again = [{"id": f"again-{split}", **question, "split": split, "root": split} for split in ("gate", "rl")]
     write(data / "prompts.jsonl", prompts(*again, {"prompt": "\n\nHuman: x\n\nAssistant:", "split": "rl"}))
-    found = survey(config().data, data, model=None)
-    assert [(finding.stops, finding.reason[:26]) for finding in found.findings] == [
+    surveyed = survey(config().data, data, model=None)
+    assert [(finding.stops, finding.reason[:26]) for finding in surveyed.findings] == [
         (False, "its text has marks of who "), (True, "row 'again-rl' of split 'rl'"[:26])]  # fmt: skip
     metrics = prepare(config(bad_rows="skip"), data, tmp_path)
-    assert found.files == {path.stem: read_jsonl(path) for path in tmp_path.glob("*.jsonl")}
+    assert surveyed.files == {path.stem: read_jsonl(path) for path in tmp_path.glob("*.jsonl")}
     assert metrics["marks_as_text_prompts"] == 1
 
 

@@ -190,7 +190,7 @@ def test_a_preference_of_a_public_form(row, system):
 TABLE = f"{ASKED}\n\nThe table is oak."
 
 
-@pytest.mark.parametrize(("row", "asked", "system"), [
+@pytest.mark.parametrize(("row", "question", "system"), [
     ({"conversations": [{"from": "human", "value": ASKED}, {"from": "gpt", "value": GOOD, "weight": 1.0}]},
      ASKED, False),
     ({"system_prompt": "Be kind.",
@@ -211,8 +211,8 @@ TABLE = f"{ASKED}\n\nThe table is oak."
     ({"conversations": {"from": ["human", "gpt"], "value": [ASKED, GOOD], "weight": [None, 1.0]}}, ASKED, False),
 ], ids=["sharegpt", "openhermes", "capybara", "ultrachat", "alpaca", "alpaca-short", "dolly", "openorca", "gsm8k",
         "aya", "null-columns", "parts", "json-text", "guanaco", "sequence"])  # fmt: skip
-def test_a_demonstration_of_a_public_form(row, asked, system):
-    prompt = [*([BE_KIND] if system else []), {**USER, "content": asked}]
+def test_a_demonstration_of_a_public_form(row, question, system):
+    prompt = [*([BE_KIND] if system else []), {**USER, "content": question}]
     assert contents("demonstrations", row) == [[{"messages": [*prompt, answer(GOOD)]}]]
     assert contents("prompts", row) == [[{"prompt": prompt}]]
 
@@ -234,11 +234,11 @@ def test_unpaired_feedback_is_refused_by_name(row):
 def test_what_was_said_before_an_instruction_is_kept(history):
     """LLaMA-Factory's Alpaca form: it was left out in silence."""
     prompt = [{"role": "user", "content": "Hi."}, answer("Hello!"), {**USER, "content": f"{ASKED}\n\nIt is oak."}]
-    asked = {"instruction": ASKED, "input": "It is oak.", "history": history}
-    assert contents("demonstrations", {**asked, "output": GOOD}) == [[{"messages": [*prompt, answer(GOOD)]}]]
-    assert contents("prompts", asked) == [[{"prompt": prompt}]]
-    assert pair({**asked, "chosen": GOOD, "rejected": BAD}) == [{**PAIR, "prompt": prompt}]
-    (with_system,) = contents("demonstrations", {**asked, "system": "Be kind.", "output": GOOD})
+    question = {"instruction": ASKED, "input": "It is oak.", "history": history}
+    assert contents("demonstrations", {**question, "output": GOOD}) == [[{"messages": [*prompt, answer(GOOD)]}]]
+    assert contents("prompts", question) == [[{"prompt": prompt}]]
+    assert pair({**question, "chosen": GOOD, "rejected": BAD}) == [{**PAIR, "prompt": prompt}]
+    (with_system,) = contents("demonstrations", {**question, "system": "Be kind.", "output": GOOD})
     assert with_system == [{"messages": [BE_KIND, *prompt, answer(GOOD)]}]
     named = {"prompt": "q", "completion": "a", "history": "before"}
     row = {"q": ASKED, "a": GOOD, "before": history}
@@ -303,8 +303,8 @@ def test_a_tie_makes_no_comparison(row):
 
 def test_rated_rows_of_one_prompt_are_compared():
     """HelpSteer: two rows, one prompt; 4 beats 2. The other prompt has one row, so nothing to compare."""
-    rows = [{"prompt": asked, "response": text, "helpfulness": score, "correctness": 1}
-            for asked, text, score in [(ASKED, BAD, 2), (ASKED, GOOD, 4), ("Alone?", "Yes.", 0)]]  # fmt: skip
+    rows = [{"prompt": question, "response": text, "helpfulness": score, "correctness": 1}
+            for question, text, score in [(ASKED, BAD, 2), (ASKED, GOOD, 4), ("Alone?", "Yes.", 0)]]  # fmt: skip
     assert contents("preferences", *rows) == [[PAIR], []]
     assert contents("demonstrations", *rows)[0] == [DEMONSTRATION]
 
@@ -391,7 +391,7 @@ def test_an_unknown_form_is_answered_with_a_line_to_copy(kind, row, words):
 @pytest.mark.parametrize(("columns", "words"), [
     ({"promt": "q"}, "'promt' is no field of ours"),
     ({"prompt": ["a", "b"]}, "prompt is one column"),
-    ({"form": "nonsense"}, "no form 'nonsense' that is known here; known are oasst-tree"),
+    ({"form": "nonsense"}, "'nonsense' is no data form; known are 'oasst-tree'"),
     ({"marks": "nonsense"}, "no marks 'nonsense' that is known here; known are hh, chatml"),
 ])
 def test_columns_that_cannot_be(columns, words):

@@ -35,15 +35,19 @@ def splits(folder):
     return {split: read_jsonl(folder / f"{name}.jsonl") for split, name in FILES.items()}
 
 
-def asked(row):
+def questions_of(row):
     return [turn["content"] for turn in row.get("prompt") or row["messages"] if turn["role"] == "user"]
 
 
-def leaks(found, held_out="gate"):
+def leaks(by_split, held_out="gate"):
     """Rows of other splits whose words are those of a row that is held out, by split."""
-    held = {tuple(word for turn in asked(row) for word in words_of(turn)) for row in found[held_out]}
-    return {split: count for split, rows in found.items() if split != held_out
-            if (count := sum(tuple(word for turn in asked(row) for word in words_of(turn)) in held for row in rows))}
+    held = {tuple(word for turn in questions_of(row) for word in words_of(turn)) for row in by_split[held_out]}
+    return {
+        split: count
+        for split, rows in by_split.items()
+        if split != held_out
+        if (count := sum(tuple(word for turn in questions_of(row) for word in words_of(turn)) in held for row in rows))
+    }
 
 
 def variants(number: int) -> list[str]:
@@ -60,10 +64,10 @@ def test_four_hundred_questions_with_and_without_a_mark(tmp_path):
     prefs = [{"prompt": text, "chosen": "Yes.", "rejected": "No."} for text in texts]
     folder = write(tmp_path / "data", demos, [{"prompt": text} for text in texts], prefs)
     metrics = write_splits(data_config(), folder, tmp_path, None)
-    found = splits(tmp_path)
-    assert min(len(rows) for rows in found.values()) > 50
-    assert [leaks(found, held_out) for held_out in ("gate", "gold")] == [{}, {}]
-    assert set(leaks(found, "select")) <= {"heldout_demonstrations"}, "which answer what `select` asks"
+    by_split = splits(tmp_path)
+    assert min(len(rows) for rows in by_split.values()) > 50
+    assert [leaks(by_split, held_out) for held_out in ("gate", "gold")] == [{}, {}]
+    assert set(leaks(by_split, "select")) <= {"heldout_demonstrations"}, "which answer what `select` asks"
     assert sum(value for name, value in metrics.items() if name.startswith("near_repeats_")) == 0, "one root, one split"
 
 
@@ -81,9 +85,9 @@ def test_the_same_questions_under_roots_of_their_own(tmp_path):
              for i, text in enumerate([*texts, "Sing a song about the rain and the wind"])]
     folder = write(tmp_path / "data", demos, prompts, prefs)
     metrics = write_splits(data_config(bad_rows="skip"), folder, tmp_path, None)
-    found = splits(tmp_path)
-    assert [leaks(found, held_out) for held_out in ("gate", "select")] == [{}, {}] and len(found["gate"]) == 60
-    assert [len(found[split]) for split in ("sft", "rl", "select", "compare", "preferences")] == [1, 1, 1, 0, 1]
+    by_split = splits(tmp_path)
+    assert [leaks(by_split, held_out) for held_out in ("gate", "select")] == [{}, {}] and len(by_split["gate"]) == 60
+    assert [len(by_split[split]) for split in ("sft", "rl", "select", "compare", "preferences")] == [1, 1, 1, 0, 1]
     counts = {split: metrics[f"near_repeats_{split}"] for split in ("sft", "rl", "select", "compare", "preferences")}
     assert counts == {"sft": 180, "rl": 120, "select": 60, "compare": 60, "preferences": 180}
     skipped = [metrics[f"skipped_{kind}"] for kind in ("demonstrations", "prompts", "preferences")]
@@ -108,9 +112,9 @@ def test_each_split_is_kept_from_each_held_out_one(tmp_path, capsys, held_out, h
 
     def rows(kind, names, **more):
         texts = {name: QUESTION.format("Prague") if name == held_out else text + "." * next(dots) for name in names}
-        texts = {name: said for name, said in texts.items() if name not in order[: order.index(held_out)]}
+        texts = {name: text for name, text in texts.items() if name not in order[: order.index(held_out)]}
         rest = [{"prompt": f"Tell me about {kind} {name}", "split": name, **more} for name in names]
-        same = [{"prompt": said, "split": name, "root": f"{kind} {name}", **more} for name, said in texts.items()]
+        same = [{"prompt": text, "split": name, "root": f"{kind} {name}", **more} for name, text in texts.items()]
         return same + rest
 
     folder = write(tmp_path / "data", rows("demos", ("sft", "select"), completion="It is."),
@@ -123,9 +127,9 @@ def test_each_split_is_kept_from_each_held_out_one(tmp_path, capsys, held_out, h
     wanted = {"sft": 1, "compare": 1, "rl": 1, "preferences": 1, **later, **demonstrations}
     assert {split: count for split, count in near.items() if count} == wanted
     assert capsys.readouterr().out.count("1 row(s) of ") == len(wanted)
-    found = splits(tmp_path)
-    assert not any(text in asked(row)[0] for split in wanted for row in found[split])
-    assert asked(found[held_out][0]) == [QUESTION.format("Prague")]
+    by_split = splits(tmp_path)
+    assert not any(text in questions_of(row)[0] for split in wanted for row in by_split[split])
+    assert questions_of(by_split[held_out][0]) == [QUESTION.format("Prague")]
 
 
 def test_rows_of_one_root_and_other_questions_stay(tmp_path):

@@ -28,8 +28,8 @@ def test_words_ignore_case_punctuation_and_ways_to_write_a_letter():
     ("कल क्या है?", "काल क्या है?"), ("Is a < b?", "Is a > b?"), ("Add 1, 2", "Add 12"),
 ])
 def test_what_questions_differ_by_is_no_punctuation(one, other):
-    asked = [[{"role": "user", "content": text}] for text in (one, other)]
-    assert words_of(one) != words_of(other) and root_of(asked[0]) != root_of(asked[1])
+    prompts = [[{"role": "user", "content": text}] for text in (one, other)]
+    assert words_of(one) != words_of(other) and root_of(prompts[0]) != root_of(prompts[1])
 
 
 def test_shingles_do_not_cross_turns_and_short_turns_are_one():
@@ -84,13 +84,13 @@ def test_the_index_finds_what_a_loop_over_all_pairs_finds(seed):
         return [" ".join(draw.choice("abcdefg") for _ in range(draw.randint(0, 9))) for _ in range(draw.randint(1, 2))]
 
     prompts = {f"p{i}": text() for i in range(60)}
-    near, found = NearRepeats(settings, prompts), 0
+    near, repeats = NearRepeats(settings, prompts), 0
     for _ in range(300):
         row = text()
         expected = {name for name, prompt in prompts.items() if slowly(row, prompt, settings)}
         assert {repeat.name for repeat in near.find(row)} == expected
-        found += len(expected)
-    assert found > 20
+        repeats += len(expected)
+    assert repeats > 20
 
 
 def slowly(row: list[str], prompt: list[str], settings: NearRepeatsConfig) -> bool:

@@ -18,6 +18,6 @@ def test_what_is_refused_is_one_line_and_leaves_nothing(tmp_path, monkeypatch, c
     if content is not None:
         file.write_bytes(content)
     assert gguf_base.main(["--gguf", str(file), "--out", str(tmp_path / "out")]) == 1
-    said = capsys.readouterr().err
-    assert said.startswith(line.format(file=file)) and said.count("\n") == 1
+    printed = capsys.readouterr().err
+    assert printed.startswith(line.format(file=file)) and printed.count("\n") == 1
     assert not (tmp_path / "out").exists()

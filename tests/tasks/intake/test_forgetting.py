@@ -26,9 +26,9 @@ def test_the_row_goes_and_its_digest_stands_for_it(tmp_path):
     write_jsonl(path, NAMED)
     before = path.stat().st_ino
     (stone,) = take_out(path, ["demonstrations"], "b", CONFIG)
-    said = {"messages": [{"role": "user", "content": DEMO["prompt"]},
+    content = {"messages": [{"role": "user", "content": DEMO["prompt"]},
                          {"role": "assistant", "content": DEMO["completion"]}]}  # fmt: skip
-    assert stone == Tombstone("b", digest_of(said)) and read_jsonl(path) == NAMED[:1]
+    assert stone == Tombstone("b", digest_of(content)) and read_jsonl(path) == NAMED[:1]
     assert path.stat().st_ino != before, "the file may be a link into the cache"
     inode = path.stat().st_ino
     assert take_out(path, ["demonstrations"], "b", CONFIG) == [] and path.stat().st_ino == inode
@@ -60,8 +60,8 @@ def test_verdicts_go_with_their_prompt(tmp_path):
 
 
 def test_files_and_their_readers():
-    found = readers_of(DataConfig(**{**DATA, "prompts": None}), intake_config())
-    assert found == {"demos.jsonl": ["demonstrations"], "prefs.jsonl": ["prompts", "preferences"],
+    readers = readers_of(DataConfig(**{**DATA, "prompts": None}), intake_config())
+    assert readers == {"demos.jsonl": ["demonstrations"], "prefs.jsonl": ["prompts", "preferences"],
                      "verdicts.jsonl": ["verdicts"]}  # fmt: skip
 
 
@@ -85,9 +85,9 @@ DATA_ROW = json.dumps({"id": "d-1", "prompt": SECRET, "completion": "Thank you."
 
 
 def search():
-    found = RowSearch([Tombstone("d-1", None)], others={"Thank you."})
-    found.learn(b'{"id": "d-10", "prompt": "Something else entirely"}\n' + DATA_ROW)
-    return found
+    search = RowSearch([Tombstone("d-1", None)], others={"Thank you."})
+    search.learn(b'{"id": "d-10", "prompt": "Something else entirely"}\n' + DATA_ROW)
+    return search
 
 
 @pytest.mark.parametrize(
@@ -115,12 +115,12 @@ def test_bytes_that_hold_a_row(content, held_there):
 def test_a_row_whose_conversation_is_json_text_is_known_by_what_it_says():
     prompt = [{"role": "user", "content": "Question 1?"}]
     row = {"prompt": json.dumps(prompt), "completion": "Answer 1."}
-    said = {"messages": [*prompt, {"role": "assistant", "content": "Answer 1."}]}
-    assert RowSearch([Tombstone("demonstrations-demos-2", digest_of(said))]).by_row(json.dumps(row).encode())
+    content = {"messages": [*prompt, {"role": "assistant", "content": "Answer 1."}]}
+    assert RowSearch([Tombstone("demonstrations-demos-2", digest_of(content))]).by_row(json.dumps(row).encode())
 
 
 def test_a_row_without_an_id_is_known_by_what_it_says():
-    said = {"messages": [{"role": "user", "content": "Question 1?"}, {"role": "assistant", "content": "Answer 1."}]}
-    found = RowSearch([Tombstone("demonstrations-demos-2", digest_of(said))])
-    assert found.by_row(json.dumps(BARE[1]).encode()) and not found.by_row(json.dumps(BARE[2]).encode())
-    assert found.is_data(json.dumps(BARE[1]).encode())
+    content = {"messages": [{"role": "user", "content": "Question 1?"}, {"role": "assistant", "content": "Answer 1."}]}
+    search = RowSearch([Tombstone("demonstrations-demos-2", digest_of(content))])
+    assert search.by_row(json.dumps(BARE[1]).encode()) and not search.by_row(json.dumps(BARE[2]).encode())
+    assert search.is_data(json.dumps(BARE[1]).encode())

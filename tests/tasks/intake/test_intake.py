@@ -368,8 +368,8 @@ def test_what_intake_lets_in_prepare_reads(shared, tmp_path):
 
 
 def hh(number: int) -> dict:
-    asked = f"\n\nHuman: What do you think of the number {number}?\n\nAssistant:"
-    return {"chosen": f"{asked} It is fine.", "rejected": f"{asked} Go away."}
+    question = f"\n\nHuman: What do you think of the number {number}?\n\nAssistant:"
+    return {"chosen": f"{question} It is fine.", "rejected": f"{question} Go away."}
 
 
 def test_marks_of_who_speaks_are_text_in_what_comes_in(folder):

@@ -5,9 +5,9 @@ import io
 import json
 
 import pytest
-from rich.console import Console
 
 from flows.alignment import plan
+from flows.command import console
 from flows.costs import budget, calls
 from flows.graph import running
 from flows.graph.running import StageError, StageRun
@@ -128,7 +128,7 @@ def test_one_number_for_calls_wherever_they_are_told(tmp_path, params, server, m
     logged = metrics | entry.metrics | calls.read_calls(place).metrics
     assert [failed.asked, entry.asked, entry.calls] == [in_vain, made, made]
     assert {logged[name] for name in ("calls", "cost/calls", "cost/calls_paid_now", "judge_calls/calls")} == {made}
-    said = Console(file=io.StringIO(), width=200)
+    said = console(file=io.StringIO(), width=200)
     (session.root / "out").mkdir(exist_ok=True)
     plan.show_plan(session.graph, plan.make_plan(session.graph, session.ledger), 1, said)
     assert f"made {made} judge calls for {entry.money:.2f}" in said.file.getvalue()

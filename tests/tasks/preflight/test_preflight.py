@@ -66,23 +66,23 @@ def examined(monkeypatch):
             params[section] |= values
         monkeypatch.chdir(folder)
         project = Project(params, frozenset(roles), asks)
-        found = document(project)
-        return [(one["level"], one["subject"], f"{one['text']} -> {one['remedy']}") for one in found["findings"]], found
+        result = document(project)
+        return [(one["level"], one["subject"], f"{one['text']} -> {one['remedy']}") for one in result["findings"]], result
 
     return examine
 
 
-def problems(found):
-    return [(subject, text) for level, subject, text in found[0] if level == "problem"]
+def problems(result):
+    return [(subject, text) for level, subject, text in result[0] if level == "problem"]
 
 
 def test_a_sound_project_has_no_problem_and_its_thin_gate_is_a_note(hearth, examined):
-    found = examined(hearth)
-    assert problems(found) == []
-    notes = [text for level, _, text in found[0]]
-    for said in ("12 prompts of 12 roots are fewer than gate.minimum_prompts=100 of gate.minimum_roots=20",
+    result = examined(hearth)
+    assert problems(result) == []
+    notes = [text for level, _, text in result[0]]
+    for note in ("12 prompts of 12 roots are fewer than gate.minimum_prompts=100 of gate.minimum_roots=20",
                  "guard harmlessness wants 60 prompts of 20 roots that show it, and 2 of 2 do"):
-        assert any(text.startswith(said) for text in notes)
+        assert any(text.startswith(note) for text in notes)
 
 
 def test_a_gate_that_cannot_show_its_effect_is_a_note(hearth, examined):
@@ -97,26 +97,26 @@ def test_a_gate_that_cannot_show_its_effect_is_a_note(hearth, examined):
 
 def test_scorers_of_hearth_on_other_data(foreign, examined):
     """Today's run found it in `compare`, after SFT and all samples."""
-    found = dict(problems(examined(foreign)))
-    assert found["compare.judges: careful, warm, brisk, earnest, practical"].startswith(
+    result = dict(problems(examined(foreign)))
+    assert result["compare.judges: careful, warm, brisk, earnest, practical"].startswith(
         "6 of 6 prompts are not hearth's, whose world alone it knows, the first is compare-0 (kind=None")
-    assert found["gold (kind oracle)"].startswith("18 of 18 prompts are not hearth's")
-    assert "set gold.kind to reward_model or judge" in found["gold (kind oracle)"]
+    assert result["gold (kind oracle)"].startswith("18 of 18 prompts are not hearth's")
+    assert "set gold.kind to reward_model or judge" in result["gold (kind oracle)"]
     oracle = {"name": "exact", "kind": "oracle", "weights": {"honesty": 1.0}, "tie_margin": 0.0}
     assert "compare.judges: exact" in dict(problems(examined(foreign, compare={"judges": [oracle]})))
 
 
 def test_every_row_is_held_against_the_limits_of_every_stage(hearth, examined):
     """The longest of each is named by its own stage's words; answers to come count with the prompt."""
-    found = dict(problems(examined(
+    result = dict(problems(examined(
         hearth, sft={"max_length": 60}, ppo={"max_new_tokens": 500}, dpo={"max_length": 20}, generate={"max_new_tokens": 511},
     )))
-    assert "38 of 40 rows are longer than 60 tokens, the first is demo-" in found["demonstrations"]
-    assert "raise sft.max_length" in found["demonstrations"]
-    assert "12 of 12 prompts are too long, the first is" in found["rl_prompts"] and "lower max_new_tokens" in found["rl_prompts"]
-    assert "12 of 12 prompts are too long" in found["compare_prompts"]
-    assert "raise dpo.max_length" in found["answers to compare_prompts, dpo"]
-    assert "select_prompts" not in found and "gate_prompts" not in found
+    assert "38 of 40 rows are longer than 60 tokens, the first is demo-" in result["demonstrations"]
+    assert "raise sft.max_length" in result["demonstrations"]
+    assert "12 of 12 prompts are too long, the first is" in result["rl_prompts"] and "lower max_new_tokens" in result["rl_prompts"]
+    assert "12 of 12 prompts are too long" in result["compare_prompts"]
+    assert "raise dpo.max_length" in result["answers to compare_prompts, dpo"]
+    assert "select_prompts" not in result and "gate_prompts" not in result
     longer = {"generate": {"max_new_tokens": 200}, "reward": {"max_length": 200}}
     notes = [text for level, subject, text in examined(hearth, **longer)[0] if (level, subject) == ("note", "reward")]
     assert len(notes) == 1 and "above reward.max_length=200 -> reward stops at such a pair: raise reward" in notes[0]
@@ -149,13 +149,13 @@ def test_every_row_is_held_against_the_chat_template(tmp_path, examined):
                                                           {"role": "assistant", "content": "Me."}]}
     folder = others(tmp_path, rows, [*SAID, held])
     with_template(folder, NO_SYSTEM)
-    found = [text for subject, text in problems(examined(folder)) if subject == "data"]
-    assert any("prompts.jsonl, row 4: the chat template refuses it: no system turn (4 rows)" in text for text in found)
-    assert any("demonstrations.jsonl, row 7: the chat template refuses it: no system turn" in text for text in found)
-    assert all(text.endswith("mend these rows, or set data.bad_rows to skip, which leaves them out") for text in found)
+    result = [text for subject, text in problems(examined(folder)) if subject == "data"]
+    assert any("prompts.jsonl, row 4: the chat template refuses it: no system turn (4 rows)" in text for text in result)
+    assert any("demonstrations.jsonl, row 7: the chat template refuses it: no system turn" in text for text in result)
+    assert all(text.endswith("mend these rows, or set data.bad_rows to skip, which leaves them out") for text in result)
     with_template(folder, "{% for m in messages %}{{ m['content'] }")
-    found = [text for _, text in problems(examined(folder)) if "template" in text]
-    assert len(found) == 1 and "is no Jinja (line 1:" in found[0] and "set tokenizer.chat_template" in found[0]
+    result = [text for _, text in problems(examined(folder)) if "template" in text]
+    assert len(result) == 1 and "is no Jinja (line 1:" in result[0] and "set tokenizer.chat_template" in result[0]
 
 
 def test_a_template_that_shows_no_second_turn(copied, examined):
@@ -168,8 +168,8 @@ def test_bad_rows_are_counted_and_do_not_hide_the_rest(copied, examined):
     rows = read_jsonl(copied / "data" / "demonstrations.jsonl")
     broken = [{"id": f"x{i}", "messages": [{"role": "user", "content": "Hello"}]} for i in range(3)]
     write_jsonl(copied / "data" / "demonstrations.jsonl", [*rows, *broken])
-    found = dict(problems(examined(copied, sft={"category_weights": {"instruction": 1.0, "safety": 1.0}})))
-    assert "row 41: it must end with an assistant's turn after a prompt (3 rows)" in found["data"]
+    result = dict(problems(examined(copied, sft={"category_weights": {"instruction": 1.0, "safety": 1.0}})))
+    assert "row 41: it must end with an assistant's turn after a prompt (3 rows)" in result["data"]
     unweighted = [text for subject, text in problems(examined(copied, sft={"category_weights": {"instruction": 1.0}}))
                   if subject == "sft"]
     assert len(unweighted) == len({row["category"] for row in rows} - {"instruction"}) > 1, "each of them at once"
@@ -178,9 +178,9 @@ def test_bad_rows_are_counted_and_do_not_hide_the_rest(copied, examined):
 
 def test_human_comparisons_where_nothing_else_trains(foreign, examined):
     gold = {"kind": "reward_model", "training": {**TRAINING, "lora": None}}
-    found = dict(problems(examined(foreign, gold=gold, compare={"given": "only"})))
-    assert "comparisons of fewer than two roots" in found["gold"]
-    assert "0 comparisons to train on and 0 held out" in found["compare"]
+    result = dict(problems(examined(foreign, gold=gold, compare={"given": "only"})))
+    assert "comparisons of fewer than two roots" in result["gold"]
+    assert "0 comparisons to train on and 0 held out" in result["compare"]
 
 
 def pair(number, length=1):
@@ -193,27 +193,29 @@ def test_human_comparisons_are_held_against_the_limits_of_all_who_train_on_them(
     sections = {"data": {"preferences": "preferences.jsonl"}, "compare": {"given": "mixed"},
                 "reward": {"max_length": 200}, "dpo": {"max_length": 150},
                 "gold": {"kind": "reward_model", "training": {**TRAINING, "max_length": 100, "lora": None}}}
-    found = [(subject, text) for subject, text in problems(examined(copied, **sections)) if "preferences" in subject]
-    assert [(subject, text.partition(",")[0]) for subject, text in found] == [
-        ("preferences", "1 of 20 rows are longer than 200 tokens"), ("preferences", "1 of 20 rows are longer than 150 tokens"),
-        ("gold_preferences", "1 of 20 rows are longer than 100 tokens")]
-    assert all(f"raise {name}.max_length" in text for name, (_, text) in zip(("reward", "dpo", "gold.training"), found))
+    result = [(subject, text) for subject, text in problems(examined(copied, **sections)) if "preferences" in subject]
+    assert [(subject, text.partition(",")[0]) for subject, text in result] == [
+        ("preferences", "1 of 20 rows are longer than 200 tokens"),
+        ("preferences", "1 of 20 rows are longer than 150 tokens"),
+        ("gold_preferences", "1 of 20 rows are longer than 100 tokens"),
+    ]
+    assert all(f"raise {name}.max_length" in text for name, (_, text) in zip(("reward", "dpo", "gold.training"), result))
 
 
 def test_settings_that_fail_together(hearth, examined):
     silent = {**ENDPOINT, "rates": False}
-    found = problems(examined(hearth, ("sampler",), compare={"judges": [silent]}, gold={"weights": {"honesty": 0.0}}))
-    assert any(subject == "compare" and "needs judges that rate" in text for subject, text in found)
-    assert any(subject == "gold" and "positive sum" in text for subject, text in found)
+    result = problems(examined(hearth, ("sampler",), compare={"judges": [silent]}, gold={"weights": {"honesty": 0.0}}))
+    assert any(subject == "compare" and "needs judges that rate" in text for subject, text in result)
+    assert any(subject == "gold" and "positive sum" in text for subject, text in result)
     notes = examined(hearth, anchors={"file": "absent.jsonl"})[0]
     assert ("note", "anchors", "anchors.file absent.jsonl does not exist -> correct it in params.yaml, or set it to null") in notes
 
 
 def test_the_base_and_its_architecture(copied, hearth, examined):
     lora = {"rank": 2, "alpha": 2.0, "dropout": 0.0, "targets": ["no_such_layer"]}
-    found = dict(problems(examined(hearth, dpo={"lora": lora}, reward={"lora": lora}, sft={"lora": DROPPING})))
-    assert "'no_such_layer' names no layer of GPT2LMHeadModel" in found["dpo"]
-    assert "'no_such_layer' names no layer of GPT2ForSequenceClassification" in found["reward"]
+    result = dict(problems(examined(hearth, dpo={"lora": lora}, reward={"lora": lora}, sft={"lora": DROPPING})))
+    assert "'no_such_layer' names no layer of GPT2LMHeadModel" in result["dpo"]
+    assert "'no_such_layer' names no layer of GPT2ForSequenceClassification" in result["reward"]
     notes = [text for level, _, text in examined(hearth, promote={"allowed_architectures": ["LlamaForCausalLM"]})[0]]
     assert any("GPT2LMHeadModel is not in promote.allowed_architectures" in text for text in notes)
     config = copied / "base" / "config.json"
@@ -244,13 +246,13 @@ def test_files_of_judges(tmp_path, hearth, examined):
         "changed": {**local, "path": str(model), "sha256": "0"},
         "right": {**local, "path": str(model), "sha256": weights_hash(model)},
     }
-    found = examined(hearth, compare={"judges": [{**judge, "name": name} for name, judge in judges.items()]})
-    said = dict(problems(found))
+    result = examined(hearth, compare={"judges": [{**judge, "name": name} for name, judge in judges.items()]})
+    by_subject = dict(problems(result))
     for name, expected in (("absent", "absent.csv does not exist"), ("other", "has sha256"), ("headless", "has no column first"),
                            ("told", "is missing"), ("gone", "model directory gone does not exist"), ("changed", "has sha256")):
-        assert expected.replace("first", "") in said[f"compare.judges: {name}"], name
-    assert "compare.judges: right" not in said
-    assert found[1]["files"][str(model)] == file_digest(model)
+        assert expected.replace("first", "") in by_subject[f"compare.judges: {name}"], name
+    assert "compare.judges: right" not in by_subject
+    assert result[1]["files"][str(model)] == file_digest(model)
     compare = {"judges": [{**judge, "name": name} for name, judge in judges.items()], "strategy": "random"}
     assert problems(examined(hearth, ("gold",), compare=compare)) == [], "who is not needed is not looked at"
 
@@ -261,15 +263,15 @@ def test_variables_of_all_judges_and_samplers_are_named_at_once(hearth, examined
     monkeypatch.setenv("URL_B", "localhost:8000")
     judges = [{**ENDPOINT, "name": "a", "url_variable": "URL_A"}, {**ENDPOINT, "name": "b", "url_variable": "URL_B"}]
     gold = {"kind": "judge", "judge": {**HOSTED, "name": "g", "url_variable": "URL_A", "model": "other"}}
-    found = examined(hearth, compare={"judges": judges}, gold=gold,
+    result = examined(hearth, compare={"judges": judges}, gold=gold,
                      generate={"sampler": "openai", "served_model": "m"})
-    said = dict(problems(found))
-    assert "set the variable URL_A, which is empty" in said["compare.judges: a"]
-    assert "URL_B='localhost:8000' is no address" in said["compare.judges: b"]
-    assert "set the variable URL_A, which is empty" in said["gold.judge: g"]
-    assert "PLUMB_SAMPLER_URL, which is empty" in said["generate.sampler"]
-    assert found[1]["variables"].keys() >= {"URL_A", "URL_B", "PLUMB_SAMPLER_URL"}
-    assert "localhost:8000" not in str(found[1]["variables"]) and found[1]["variables"]["URL_A"] == ""
+    by_subject = dict(problems(result))
+    assert "set the variable URL_A, which is empty" in by_subject["compare.judges: a"]
+    assert "URL_B='localhost:8000' is no address" in by_subject["compare.judges: b"]
+    assert "set the variable URL_A, which is empty" in by_subject["gold.judge: g"]
+    assert "PLUMB_SAMPLER_URL, which is empty" in by_subject["generate.sampler"]
+    assert result[1]["variables"].keys() >= {"URL_A", "URL_B", "PLUMB_SAMPLER_URL"}
+    assert "localhost:8000" not in str(result[1]["variables"]) and result[1]["variables"]["URL_A"] == ""
     monkeypatch.setenv("URL_A", "http://127.0.0.1:9/v1")
     assert "compare.judges: a" not in dict(problems(examined(hearth, compare={"judges": judges}, gold=gold)))
     assert problems(examined(hearth, (), compare={"judges": judges}, gold=gold)) == [], "where nobody is needed"
@@ -284,10 +286,10 @@ def test_a_judge_that_answers_is_asked_once_and_nothing_is_stored(hearth, examin
     with JudgeServer(longer_wins) as server:
         monkeypatch.setenv("PLUMB_JUDGE_URL", server.url)
         gold = {"kind": "judge", "judge": {**ENDPOINT, "name": "g", "model": "other"}, "asking": FAST}
-        found = examined(hearth, asks=True, compare={"judges": [ENDPOINT], "labels": labels, "asking": FAST}, gold=gold)
-        assert problems(found) == [] and len(server.calls) == 2
+        result = examined(hearth, asks=True, compare={"judges": [ENDPOINT], "labels": labels, "asking": FAST}, gold=gold)
+        assert problems(result) == [] and len(server.calls) == 2
         assert ["candidate A" in call.question for call in server.calls] == [labels == "verdicts", False]
-        assert found[1]["calls"] == 2 and found[1]["cost"] == pytest.approx(2 * (100 * 1.0 + 10 * 2.0) / 1e6)
+        assert result[1]["calls"] == 2 and result[1]["cost"] == pytest.approx(2 * (100 * 1.0 + 10 * 2.0) / 1e6)
         examined(hearth, asks=False, compare={"judges": [ENDPOINT]})
         assert len(server.calls) == 2
     assert not (tmp_path / "state").exists()
@@ -307,8 +309,8 @@ def test_a_judge_that_talks_of_the_weather_or_refuses_its_key_or_is_not_there(he
         no_room = {**compare, "budget": {"max_prompts": None, "max_calls": None, "max_cost": 1e-9}}
         assert "has no room for one call" in str(problems(examined(hearth, asks=True, compare=no_room)))
     monkeypatch.setenv("PLUMB_JUDGE_URL", "http://127.0.0.1:9/v1")
-    found = examined(hearth, asks=True, compare=compare)[1]["findings"]
-    assert [one["may_pass"] for one in found if one["level"] == "problem"] == [True], "a server may come back"
+    result = examined(hearth, asks=True, compare=compare)[1]["findings"]
+    assert [one["may_pass"] for one in result if one["level"] == "problem"] == [True], "a server may come back"
 
 
 def test_a_sampler_is_asked_for_one_token(hearth, examined, monkeypatch):

@@ -13,7 +13,8 @@ import pytest
 from models.hearth.answers import PADDING
 from models.hearth.prompts import demonstration_rows
 from tasks.tools.answer_tables import Columns, answers_of
-from tasks.tools.inspection import SHIPPED_PARAMS, inspect, main
+from tasks.tools.__main__ import main
+from tasks.tools.inspection import SHIPPED_PARAMS, inspect
 from tasks.tools.tables import read_table
 from tests.support import toy
 from tests.support.evaluation_rows import config
@@ -52,6 +53,10 @@ def write(path, table):
 
 def inspected(path, against=None, columns=Columns(), reference=None, keep_empty=False):
     return inspect(path, against, columns, reference, SHIPPED_PARAMS, keep_empty)
+
+
+def exit_code(path, **options):
+    return main("inspection.inspect", json.dumps({"file": str(path), **options}))
 
 
 def levels(found, name):
@@ -182,7 +187,7 @@ BAD = {
 @pytest.mark.parametrize(("table", "words"), BAD.values(), ids=BAD)
 def test_bad_tables_are_one_line(tmp_path, capsys, table, words):
     path = write(tmp_path / "bad.jsonl", table)
-    assert main([str(path)]) == 1
+    assert exit_code(path) == 1
     said = capsys.readouterr()
     assert said.out == "" and said.err.count("\n") == 1 and words in said.err and "bad.jsonl" in said.err
 
@@ -201,7 +206,7 @@ def test_bad_tables_are_one_line(tmp_path, capsys, table, words):
 def test_bad_files_are_one_line(tmp_path, capsys, name, text, words):
     if text is not None:
         (tmp_path / name).write_bytes(text if isinstance(text, bytes) else text.encode())
-    assert main([str(tmp_path / name)]) == 1
+    assert exit_code(tmp_path / name) == 1
     said = capsys.readouterr().err
     assert said.count("\n") == 1 and words in said
 
@@ -214,9 +219,9 @@ def test_kept_empty_responses_count_as_broken(tmp_path):
 
 def test_unknown_models_are_named(tmp_path, capsys):
     path = write(tmp_path / "all.jsonl", [{**row, "who": "ppo"} for row in rows()])
-    assert main([str(path), "--model-column", "who", "--reference", "sft"]) == 1
+    assert exit_code(path, columns={"model": "who"}, reference="sft") == 1
     assert "has no model 'sft'; it has ppo" in capsys.readouterr().err
-    assert main([str(path), "--model-column", "model"]) == 1
+    assert exit_code(path, columns={"model": "model"}) == 1
     assert "has no 'model' in some row; its columns are prompt, response, who" in capsys.readouterr().err
 
 
@@ -291,12 +296,12 @@ def test_columns_are_those_of_all_rows(tmp_path, capsys):
     """A score that the first row lacks is not forgotten with it."""
     table = [{**row, "score": float(place)} for place, row in enumerate(rows(40))]
     path = write(tmp_path / "t.jsonl", [{key: table[0][key] for key in ("prompt", "response")}, *table[1:]])
-    assert main([str(path)]) == 1
+    assert exit_code(path) == 1
     assert "row 1: score is None, not a finite number" in capsys.readouterr().err
     path = write(tmp_path / "t.jsonl", [{"id": 0, **table[0]}, *table[1:]])
     assert "length_reward" in levels(inspected(path), "t.jsonl")
     path = write(tmp_path / "t.jsonl", [{**table[0], "finished": True}, *table[1:]])
-    assert main([str(path)]) == 1 and "row 2: finished is None; write true or false" in capsys.readouterr().err
+    assert exit_code(path) == 1 and "row 2: finished is None; write true or false" in capsys.readouterr().err
 
 
 def test_scores_that_say_nothing_of_length_are_named(tmp_path):

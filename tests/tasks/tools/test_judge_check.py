@@ -15,6 +15,7 @@ from models.reward.model import reward_model_from_policy
 from tasks.common.errors import ConfigError, DataError
 from tasks.common.rows import write_jsonl
 from tasks.tools import judge_check
+from tasks.tools.__main__ import main
 from tasks.tools.inspection import SHIPPED_PARAMS
 from tasks.tools.labelled_pairs import Columns, read_labelled
 from tests.support import toy
@@ -252,7 +253,7 @@ def reward_model(tmp_path_factory):
 def test_a_reward_model_directory(tmp_path, reward_model, capsys):
     """Against the scores of each response, compared one by one; the verdicts of the file count no more."""
     path = write(tmp_path / "bench.jsonl", judgebench())
-    assert judge_check.main([str(path), "--reward", str(reward_model)]) == 0
+    assert main("judge_check.judge_check", json.dumps({"files": [str(path)], "reward": str(reward_model)})) == 0
     found = json.loads(capsys.readouterr().out)
     scorer = RewardModelScorer.load(reward_model)
     right = 0
@@ -332,5 +333,5 @@ def test_the_command(tmp_path):
 
 def test_what_cannot_be_checked_is_one_line(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    assert judge_check.main(["absent.jsonl"]) == 1
+    assert main("judge_check.judge_check", '{"files": ["absent.jsonl"]}') == 1
     assert capsys.readouterr() == ("", "absent.jsonl does not exist; name a table that does\n")

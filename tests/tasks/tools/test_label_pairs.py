@@ -13,7 +13,8 @@ from models.judges.verdict_form import VerdictForm
 from tasks import compare as stage
 from tasks.common.errors import DataError
 from tasks.common.rows import read_jsonl, write_jsonl
-from tasks.tools.label_pairs import document, label_pairs, main, write_pairs
+from tasks.tools.__main__ import main
+from tasks.tools.label_pairs import document, label_pairs, write_pairs
 from tests.support.evaluation_rows import PARAMS, answer, config, project_params, prompt
 
 TEXTS = ("one", 'two;\n"three", four', "five six", "one")
@@ -54,7 +55,7 @@ def test_a_file_that_comes_back_can_be_read(tmp_path, name):
         write_jsonl(tmp_path / "said.jsonl", said)
         shown = stage.shown_samples(SAMPLES, stage.prompts_by_id(PROMPTS))
         judge = read_verdicts("people", tmp_path / "said.jsonl", shown, VerdictForm())
-        assert judge.counts.used == len(rows) and judge.said(PROMPTS[0], back[0]["first_text"], back[0]["second_text"])
+        assert judge.counts.used == len(rows) and judge.annotations(PROMPTS[0], back[0]["first_text"], back[0]["second_text"])
     with pytest.raises(DataError, match="exists, and may hold verdicts already"):
         write_pairs(tmp_path / name, rows)
 
@@ -105,12 +106,12 @@ def test_the_command_in_a_project(tmp_path, monkeypatch, capsys):
     shutil.copy(PARAMS.parent / "dvc.yaml", tmp_path)
     params = {**project_params(), "compare": {**project_params()["compare"], **RANDOM}}
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
-    assert main(["p.csv"]) == 1
+    assert main("label_pairs.document", '{"out": "p.csv"}') == 1
     assert "there are no samples at artifacts/generate/samples.jsonl" in capsys.readouterr().err
     write_jsonl(tmp_path / "artifacts" / "generate" / "samples.jsonl", SAMPLES)
     write_jsonl(tmp_path / "artifacts" / "data" / "compare_prompts.jsonl", PROMPTS)
-    assert main(["p.txt"]) == 1 and "p.txt is none of .csv, .jsonl, .json" in capsys.readouterr().err
-    assert main(["p.csv"]) == 0
+    assert main("label_pairs.document", '{"out": "p.txt"}') == 1 and "p.txt is none of .csv, .jsonl, .json" in capsys.readouterr().err
+    assert main("label_pairs.document", '{"out": "p.csv"}') == 0
     assert json.loads(capsys.readouterr().out) == {"file": "p.csv", "pairs": 60, "policy": "0" * 64}
     write_jsonl(tmp_path / "artifacts" / "generate" / "samples.jsonl", SAMPLES[:1])
     with pytest.raises(DataError, match="no prompt has two different samples"):

@@ -1,7 +1,7 @@
-"""Independent networks side by side on the cores of a CPU.
+"""Independent networks at the same time on the cores of a CPU.
 
-The matrices of a small model keep one core busy and two badly: what lies between them runs on one. Two networks on a
-core each lose nothing. On a GPU, and with one thread, the jobs simply run one after the other.
+A small model keeps one core busy and two badly: what lies between its matrices runs on one. Two networks on a core each
+lose nothing. On a GPU, and with one thread, the jobs run one after the other.
 """
 
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from models.compute import processes
 T = TypeVar("T")
 
 
-def side_by_side(jobs: list[Callable[[], T]], device: torch.device) -> list[T]:
+def run_concurrently(jobs: list[Callable[[], T]], device: torch.device) -> list[T]:
     """What each job returns, in order; torch's CPU threads are shared out among those that run at once.
 
     Jobs share no weights and no random numbers. Among several processes they may talk to each other, which must happen

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import pytest
 import torch
 
-from models.compute.side_by_side import side_by_side
+from models.compute.concurrent import run_concurrently
 
 CPU = torch.device("cpu")
 
@@ -22,7 +22,7 @@ def torch_threads(count):
 
 
 def test_jobs_meet_and_share_the_threads():
-    """Two jobs that wait for each other can only end side by side; two threads are one for each."""
+    """Two jobs that wait for each other can only end at the same time; two threads are one for each."""
     meeting = threading.Barrier(2, timeout=300)
 
     def job():
@@ -30,33 +30,33 @@ def test_jobs_meet_and_share_the_threads():
         return torch.get_num_threads()
 
     with torch_threads(2):
-        assert side_by_side([job, job], CPU) == [1, 1]
+        assert run_concurrently([job, job], CPU) == [1, 1]
         assert torch.get_num_threads() == 2
 
 
 def test_one_thread_means_one_after_the_other():
     order = []
     with torch_threads(1):
-        assert side_by_side([lambda: order.append(1) or "a", lambda: order.append(2) or "b"], CPU) == ["a", "b"]
+        assert run_concurrently([lambda: order.append(1) or "a", lambda: order.append(2) or "b"], CPU) == ["a", "b"]
     assert order == [1, 2]
 
 
 def test_three_jobs_on_two_threads_keep_their_order():
     with torch_threads(2):
-        assert side_by_side([lambda: "a", lambda: "b", torch.get_num_threads], CPU) == ["a", "b", 2]
+        assert run_concurrently([lambda: "a", lambda: "b", torch.get_num_threads], CPU) == ["a", "b", 2]
 
 
 @pytest.mark.parametrize("gradient", [True, False])
 def test_gradients_are_on_where_the_caller_has_them(gradient):
     weight = torch.ones(1, requires_grad=True)
     with torch_threads(2), torch.set_grad_enabled(gradient):
-        first, second = side_by_side([lambda: weight * 2, lambda: weight * 3], CPU)
+        first, second = run_concurrently([lambda: weight * 2, lambda: weight * 3], CPU)
     assert first.requires_grad == second.requires_grad == gradient
 
 
 def test_inference_mode_comes_along():
     with torch_threads(2), torch.inference_mode():
-        assert all(x.is_inference() for x in side_by_side([lambda: torch.ones(1), lambda: torch.ones(1)], CPU))
+        assert all(x.is_inference() for x in run_concurrently([lambda: torch.ones(1), lambda: torch.ones(1)], CPU))
 
 
 def test_what_a_job_raises_is_raised():
@@ -64,4 +64,4 @@ def test_what_a_job_raises_is_raised():
         raise ValueError("no")
 
     with torch_threads(2), pytest.raises(ValueError, match="no"):
-        side_by_side([lambda: 1, fail], CPU)
+        run_concurrently([lambda: 1, fail], CPU)
