@@ -112,8 +112,9 @@ class Purge:
 def _remove_far(store, hashes: list[str]) -> None:
     from dvc_data.hashfile.db import get_index
 
+    for md5 in hashes:
+        store.fs.fs.rm_file(store.oid_to_path(md5))  # one by one: a list of paths is searched for * and [
     if hashes:
-        store.fs.remove([store.oid_to_path(md5) for md5 in hashes])
         get_index(store).clear()
 
 

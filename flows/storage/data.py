@@ -16,6 +16,9 @@ NETWORK_ERRORS = {
 }  # fmt: skip
 
 
+LOST_BY_DVC = "?{}"  # it ends an address at ?, and its progress bar takes what is in braces for a name
+
+
 class PullError(Failure):
     """The data could not be fetched. `may_pass` when it failed on the way to a remote that could come back."""
 
@@ -111,6 +114,7 @@ def push(root: Path, pointer: Path, remote: str) -> None:
     if settings is None:
         known = ", ".join(repo.config["remote"]) or "none"
         raise PushError(f"there is no DVC remote {remote!r} (known: {known}); set intake.remote, or dvc remote add")
+    _check_address(remote, str(settings.get("url")))
     try:
         with _failed_transfers() as causes:
             repo.push(targets=[str(pointer)], remote=remote)
@@ -121,6 +125,16 @@ def push(root: Path, pointer: Path, remote: str) -> None:
         raise _push_error([*causes, *_causes(error)], remote, str(settings.get("url"))) from error
     if not whole:
         raise PushError(f"the remote {remote!r} did not get all files of {pointer.stem}; dvc pull them here first")
+
+
+def _check_address(remote: str, url: str) -> None:
+    """Raises PushError for an address under which DVC keeps nothing, or keeps it elsewhere without a word."""
+    signs = [sign for sign in LOST_BY_DVC if sign in url]
+    if "://" in url and signs:
+        raise PushError(
+            f"DVC cannot store at {url}, the remote {remote!r}: it loses {' '.join(signs)} in an address; choose "
+            f"another prefix (dvc remote modify {remote} url)"
+        )
 
 
 def has_remote(root: Path, remote: str) -> bool:
@@ -138,11 +152,12 @@ def push_all(root: Path, remote: str) -> int:
     from dvc.repo import Repo
 
     repo = Repo(str(root), _wait_for_lock=True)
+    url = str(repo.config["remote"][remote].get("url"))
+    _check_address(remote, url)
     try:
         with _failed_transfers() as causes:
             return repo.push(remote=remote, run_cache=True)
     except Exception as error:
-        url = str(repo.config["remote"][remote].get("url"))
         raise _push_error([*causes, *_causes(error)], remote, url) from error
 
 
