@@ -76,9 +76,12 @@ class Ledger:
 
     def _entries(self) -> Iterator[Entry]:
         """A line torn by a full disk is passed over."""
-        for line in self.path.open("rb") if self.path.exists() else ():
-            with contextlib.suppress(ValueError, TypeError):
-                yield Entry(**json.loads(line))
+        if not self.path.exists():
+            return
+        with self.path.open("rb") as file:
+            for line in file:
+                with contextlib.suppress(ValueError, TypeError):
+                    yield Entry(**json.loads(line))
 
 
 HEADS = (
