@@ -20,6 +20,7 @@ from tasks.common.rows import Row, read_jsonl
 from tasks.config.dpo import DpoConfig
 from tasks.training import trainers as training
 from tasks.training.lora import check_targets, peft_config
+from tasks.training.packed_rows import pack_rows
 from tasks.training.sides import SIDES, encode_side
 
 SCORING_ROWS = 64
@@ -113,10 +114,12 @@ def make_trainer(cfg: DpoConfig, policy: Any, tokenizer: Any, tokenised: Sequenc
         beta=cfg.beta, loss_type=list(weights), loss_weights=list(weights.values()),
         label_smoothing=cfg.label_smoothing or 0.0, precompute_ref_log_probs=True,
     )
-    return TokenisedDpoTrainer(
+    trainer = TokenisedDpoTrainer(
         model=policy, args=arguments, train_dataset=Dataset.from_list(list(tokenised)), processing_class=tokenizer,
         peft_config=peft_config(cfg.lora, policy, "CAUSAL_LM"),
     )
+    pack_rows(trainer)
+    return trainer
 
 
 def metrics(rows: Sequence[Row], state: Any) -> dict[str, float]:

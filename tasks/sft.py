@@ -16,6 +16,7 @@ from tasks.common.rows import Row, read_jsonl
 from tasks.config.sft import SftConfig
 from tasks.training import trainers as training
 from tasks.training.lora import check_targets, peft_config
+from tasks.training.packed_rows import pack_rows
 
 IGNORED = -100
 
@@ -87,10 +88,12 @@ def make_trainer(cfg: SftConfig, policy: object, tokenizer: object, tokenised: S
     arguments = training.trainer_arguments(
         Arguments, cfg, cfg.runtime, folder, dataset_kwargs={"skip_prepare_dataset": True}
     )
-    return StageSftTrainer(
+    trainer = StageSftTrainer(
         model=policy, args=arguments, train_dataset=Dataset.from_list(list(tokenised)), processing_class=tokenizer,
         peft_config=peft_config(cfg.lora, policy, "CAUSAL_LM"),
     )
+    pack_rows(trainer)
+    return trainer
 
 
 def metrics(rows: Sequence[Row], encoded: Sequence[Example], state: object) -> dict[str, float]:

@@ -1,7 +1,4 @@
-"""Log-probs of responses, with the language-model head applied at response positions only.
-
-The head is the widest matrix of a small model; running it over prompts and padding is wasted work and memory.
-"""
+"""Log-probs of responses, with the language-model head applied at response positions only (models/lm/head.py)."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -9,18 +6,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from models.lm.batching import (
-    backbone_of,
-    by_length,
-    device_of,
-    evaluating,
-    hidden_states,
-    length_mask,
-    once_per_model,
-    pad_right,
-    unwrapped,
-)
-from models.lm.long_rope import on_each_side, switch_length
+from models.lm.batching import backbone_of, by_length, device_of, length_mask, pad_right
+from models.lm.head import token_scores
 from models.lm.packing import token_states
 
 
@@ -72,56 +59,9 @@ def scatter(flat: Tensor, response_mask: Tensor) -> Tensor:
     return torch.zeros(response_mask.shape, dtype=flat.dtype, device=flat.device).masked_scatter(response_mask, flat)
 
 
-def head_is_plain(model: nn.Module) -> bool:
-    """Whether logits are just the output embedding of the last hidden states.
-
-    Some architectures scale or cap logits after the head. Rather than know them by name, see once what the head is
-    given, and whether large numbers in the place of its logits come out as they are.
-    """
-    return _head_is_plain(unwrapped(model))
-
-
-@once_per_model
-def _head_is_plain(inner: nn.Module) -> bool:
-    head = inner.get_output_embeddings()
-    if head is None:
-        return False
-    read: list[Tensor] = []
-    written: list[Tensor] = []
-
-    def replace_logits(module: nn.Module, args: tuple[Tensor, ...], out: Tensor) -> Tensor:
-        read.append(args[0])
-        written.append(torch.linspace(-99, 99, out.numel(), device=out.device, dtype=out.dtype).view_as(out))
-        return written[0]
-
-    ids = torch.arange(2, device=device_of(inner))[None]
-    with evaluating(inner), torch.no_grad():
-        states = hidden_states(backbone_of(inner), ids)
-        with head.register_forward_hook(replace_logits):
-            logits = inner(input_ids=ids, use_cache=False).logits
-    if not read or read[0].shape != states.shape:
-        return False
-    reads_states = torch.allclose(read[0], states.to(read[0].dtype), rtol=1e-4, atol=1e-5)
-    return reads_states and torch.equal(logits, written[0])
-
-
-def states_and_logits(model: nn.Module, batch: ResponseBatch) -> tuple[Tensor, Tensor]:
-    """One forward pass, read twice: hidden states (response tokens, hidden) that choose each response token, and
-    their logits (response tokens, vocabulary), before any temperature."""
-    inner, backbone = unwrapped(model), backbone_of(model)
-    if head_is_plain(model):
-        states = token_states(backbone, batch.ids, batch.lengths, batch.states)
-        head = inner.get_output_embeddings()
-        return states, head(states.to(head.weight.dtype))  # Mamba's states are float32 beside bfloat16 weights
-
-    def run(ids: Tensor, lengths: Tensor, read: Tensor) -> tuple[Tensor, Tensor]:
-        seen: list[Tensor] = []
-        with backbone.register_forward_hook(lambda module, args, out: seen.append(out.last_hidden_state)):
-            logits = inner(input_ids=ids, use_cache=False).logits
-        real = length_mask(lengths, ids.shape[1])
-        return seen[0][real][read], logits[real][read]
-
-    return on_each_side(run, batch.ids, batch.lengths, batch.states, switch_length(backbone))
+def response_states(model: nn.Module, batch: ResponseBatch) -> Tensor:
+    """Hidden states (response tokens, hidden) that choose each response token, from one forward pass."""
+    return token_states(backbone_of(model), batch.ids, batch.lengths, batch.states)
 
 
 def batch_logprobs(model: nn.Module, batch: ResponseBatch, temperature: float) -> ResponseLogprobs:
@@ -130,18 +70,13 @@ def batch_logprobs(model: nn.Module, batch: ResponseBatch, temperature: float) -
     Raises:
         ValueError: temperature is not above 0.
     """
-    _, logits = states_and_logits(model, batch)
-    return logits_to_logprobs(logits, batch, temperature)
+    return states_logprobs(model, response_states(model, batch), batch, temperature)
 
 
-def logits_to_logprobs(logits: Tensor, batch: ResponseBatch, temperature: float) -> ResponseLogprobs:
-    """As `batch_logprobs`, from the batch's logits (response tokens, vocabulary)."""
-    if temperature <= 0:
-        raise ValueError(f"temperature={temperature} must be above 0; use 1 for log-probs of greedy responses")
-    logits = logits.float()
-    log_distribution = torch.log_softmax(logits if temperature == 1 else logits / temperature, dim=-1)
-    chosen = log_distribution.gather(1, batch.targets[:, None]).squeeze(1)
-    return ResponseLogprobs(scatter(chosen, batch.response_mask), batch.response_mask)
+def states_logprobs(model: nn.Module, states: Tensor, batch: ResponseBatch, temperature: float) -> ResponseLogprobs:
+    """As `batch_logprobs`, from the batch's `response_states`."""
+    logprobs = token_scores(model, states, batch.targets, temperature).logprobs
+    return ResponseLogprobs(scatter(logprobs, batch.response_mask), batch.response_mask)
 
 
 def in_batches(

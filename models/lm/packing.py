@@ -1,10 +1,12 @@
-"""Forward passes over what is needed only: right-padded rows are laid end to end, and padded just inside attention.
+"""Forward passes over what is needed only: rows are laid end to end, and padded just inside attention.
 
 With responses of different lengths about half of a padded batch is padding. Linear layers and norms do not care which
-row a token belongs to, so they run over the real tokens alone; attention gathers rows back, which costs little. What a
-token may see of its row (all before it, a window, a chunk) is asked of the model's own mask. After the last attention
-no token looks at another any more: the last feed-forward block, where layers call it `mlp`, runs on those tokens alone
-whose states are read, the response's. Running a model both ways once tells whether it can be run this way.
+row a token belongs to, so they run over the real tokens alone; attention gathers rows back, which costs little. Rows
+that begin alike (both responses of a comparison, samples of one prompt) share the tokens of their beginning: what a
+causal model makes of a token depends on those before it alone. What a token may see of its row (all before it, a
+window, a chunk) is asked of the model's own mask. After the last attention no token looks at another any more: the last
+feed-forward block, where layers call it `mlp`, runs on those tokens alone whose states are read, the response's.
+Running a model both ways once tells whether it can be run this way.
 """
 
 from collections.abc import Callable, Iterator
@@ -13,6 +15,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -24,8 +27,9 @@ from models.lm.long_rope import on_each_side, switch_length
 IMPLEMENTATION = "packed_rows"
 # Arguments of attention that change its result and that the packed form does not know.
 _UNSUPPORTED = ("softcap", "s_aux", "position_bias", "head_mask", "cu_seq_lens_q")
-# Attention runs over groups of rows of similar length, each padded to its own longest row.
-_GROUPS = 4
+# Attention runs over groups of rows of similar length, each padded to its own longest row; every group has its price.
+_GROUPS = (1, 2, 4)
+_WORTH_A_GROUP = 1.15
 
 
 @dataclass(frozen=True)
@@ -38,15 +42,19 @@ class _Group:
 
 @dataclass(frozen=True)
 class _Layout:
-    """`scatter` (tokens,): the place of each packed token among the padded places of all groups, laid end to end.
+    """Where the tokens of right-padded rows (batch, width) lie once each is there once, the longest row's first.
 
-    `longest` is the first packed token of the longest row, which has `width` tokens.
+    `take` (tokens,): their places in the flattened batch; `positions` (tokens,) in their rows. `place` (real tokens,):
+    which of them each real token of the batch is, row by row. `scatter` (tokens,): the place of each among the padded
+    places of all `groups`, laid end to end. `longest`: tokens of the longest row.
     """
 
+    take: Tensor
+    positions: Tensor
+    place: Tensor
     groups: list[_Group]
     scatter: Tensor
     longest: int
-    width: int
 
 
 _layout: ContextVar[_Layout] = ContextVar("packed_layout")
@@ -61,13 +69,13 @@ def token_states(backbone: nn.Module, ids: Tensor, lengths: Tensor, read: Tensor
     """
 
     def run(ids: Tensor, lengths: Tensor, read: Tensor) -> tuple[Tensor]:
-        mask = length_mask(lengths, ids.shape[1])
         if not can_pack(backbone):
-            return (hidden_states(backbone, ids)[mask][read],)
-        if bool(mask.all()):
-            with _last_feed_forward_on(read, backbone):
-                return (hidden_states(backbone, ids).flatten(0, 1)[read],)
-        return (_packed_states(backbone, ids, mask, read),)
+            return (hidden_states(backbone, ids)[length_mask(lengths, ids.shape[1])][read],)
+        layout = _lay_out(ids, lengths)
+        if len(layout.take) < ids.numel():
+            return (_packed_states(backbone, ids, layout, read),)
+        with _last_feed_forward_on(read, backbone):
+            return (hidden_states(backbone, ids).flatten(0, 1)[read],)
 
     return on_each_side(run, ids, lengths, read, switch_length(backbone))[0]
 
@@ -81,12 +89,14 @@ def can_pack(backbone: nn.Module) -> bool:
     """
     device = next(backbone.parameters()).device
     ids = torch.arange(18, device=device).view(2, 9) % backbone.config.get_text_config().vocab_size
+    ids[0, :3] = ids[1, :3]
     lengths = torch.tensor([5, 9], device=device)
-    mask, read = length_mask(lengths, 9), torch.tensor([4, 7, 13], device=device)
+    read = torch.tensor([1, 4, 6, 7, 13], device=device)
     with evaluating(backbone), torch.no_grad():
         try:
-            padded = hidden_states(backbone, ids)[mask][read]
-            error = (_packed_states(backbone, ids, mask, read) - padded).norm() / padded.norm()
+            padded = hidden_states(backbone, ids)[length_mask(lengths, 9)][read]
+            packed = _packed_states(backbone, ids, _lay_out(ids, lengths), read)
+            error = (packed - padded).norm() / padded.norm()
         except torch.OutOfMemoryError:
             raise
         except Exception:  # whatever a model says to masks and positions that it does not expect
@@ -95,11 +105,11 @@ def can_pack(backbone: nn.Module) -> bool:
     return bool(error < (1e-4 if exact else 5e-2)) and not counts_columns(backbone)
 
 
-def _packed_states(backbone: nn.Module, ids: Tensor, mask: Tensor, read: Tensor) -> Tensor:
-    positions = torch.arange(ids.shape[1], device=ids.device).expand_as(ids)[mask]
-    with _packed_attention(backbone, _lay_out(mask)), _last_feed_forward_on(read, backbone):
-        out = backbone(input_ids=ids[mask][None], position_ids=positions[None], use_cache=False)
-    return out.last_hidden_state[0][read]
+def _packed_states(backbone: nn.Module, ids: Tensor, layout: _Layout, read: Tensor) -> Tensor:
+    tokens, again = layout.place[read].unique(return_inverse=True)
+    with _packed_attention(backbone, layout), _last_feed_forward_on(tokens, backbone):
+        out = backbone(input_ids=ids.flatten()[layout.take][None], position_ids=layout.positions[None], use_cache=False)
+    return out.last_hidden_state[0][tokens][again]
 
 
 @contextmanager
@@ -137,20 +147,56 @@ def _last_feed_forward(backbone: nn.Module) -> nn.Module | None:
     return None if isinstance(block, torch._dynamo.OptimizedModule) else block
 
 
-def _lay_out(mask: Tensor) -> _Layout:
-    """Groups the rows of a right-padded mask (batch, width) by length."""
-    packed = (mask.flatten().cumsum(0) - 1).clamp(min=0).view_as(mask)
-    places = torch.zeros_like(packed)
-    lengths = mask.sum(1)
-    order = lengths.argsort(stable=True)
-    groups, start = [], 0
-    for rows in order.tensor_split(min(_GROUPS, len(order))):
-        width = int(lengths[rows[-1]])
-        groups.append(_Group(packed[rows, :width].flatten(), width))
-        count = len(rows) * width
-        places[rows, :width] = torch.arange(start, start + count, device=mask.device).view(-1, width)
-        start += count
-    return _Layout(groups, places[mask], int(packed[order[-1], 0]), groups[-1].width)
+def _lay_out(ids: Tensor, lengths: Tensor) -> _Layout:
+    rows, sizes = ids.cpu().numpy(), lengths.cpu().numpy()
+    real = np.arange(rows.shape[1]) < sizes[:, None]
+    tokens = _alike(rows, sizes)
+    order = [int(sizes.argmax()), *(row for row in range(len(rows)) if row != sizes.argmax())]
+    _, first, number = np.unique(tokens[order][real[order]], return_index=True, return_inverse=True)
+    rank = np.empty_like(first)
+    rank[first.argsort()] = np.arange(len(first))  # in the order in which they occur
+    place = np.zeros_like(tokens)
+    packed = np.zeros_like(real[order], dtype=np.int64)
+    packed[real[order]] = rank[number]
+    place[order] = packed
+    take = np.empty(len(first), dtype=np.int64)
+    flat = np.arange(rows.size).reshape(rows.shape)[order][real[order]]
+    take[rank] = flat[first]
+    groups, padded = _groups(sizes), np.empty(rows.shape, dtype=np.int64)
+    start = 0
+    for members, width in groups:
+        padded[members, :width] = np.arange(start, start + len(members) * width).reshape(-1, width)
+        start += len(members) * width
+
+    def there(array: np.ndarray) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(array)).to(ids.device)
+
+    return _Layout(
+        there(take), there(take % rows.shape[1]), there(place[real]),
+        [_Group(there(place[members, :width].ravel()), width) for members, width in groups],
+        there(padded.ravel()[take]), int(sizes.max()),
+    )
+
+
+def _alike(rows: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """A number (batch, width) for each token: the same where two rows are alike up to and with it."""
+    numbers = np.arange(rows.size).reshape(rows.shape)
+    order = sorted(range(len(rows)), key=lambda row: rows[row, : sizes[row]].tolist())
+    for one, other in zip(order, order[1:]):
+        shortest = min(sizes[one], sizes[other])
+        differ = rows[one, :shortest] != rows[other, :shortest]
+        shared = int(differ.argmax()) if differ.any() else shortest
+        numbers[other, :shared] = numbers[one, :shared]
+    return numbers
+
+
+def _groups(sizes: np.ndarray) -> list[tuple[np.ndarray, int]]:
+    """(rows, width) of few groups of rows of similar length, in which not much more is padded than in many."""
+    order = sizes.argsort(kind="stable")
+    ways = [[(rows, int(sizes[rows[-1]])) for rows in np.array_split(order, min(count, len(order)))]
+            for count in _GROUPS]
+    cost = [sum(len(rows) * width for rows, width in groups) for groups in ways]
+    return next(groups for groups, padded in zip(ways, cost) if padded <= _WORTH_A_GROUP * cost[-1])
 
 
 @contextmanager
@@ -168,11 +214,11 @@ def _packed_attention(backbone: nn.Module, layout: _Layout) -> Iterator[None]:
 def _mask_of_a_row(*, mask_function: Callable[..., Tensor], device: torch.device, **_: Any) -> Tensor | None:
     """What each token of the longest row may see of that row, (1, 1, width, width), True = seen; None: all before it.
 
-    Rows begin at position 0, so that the mask of a shorter row is the beginning of this one. What was packed is known
-    to transformers' masks by the positions, which begin anew with each row.
+    Rows begin at position 0, so that the mask of a shorter row is the beginning of this one. transformers' masks know
+    what was packed by the positions, which go on by one for as long as this row lasts, the first.
     """
     layout = _layout.get()
-    places = torch.arange(layout.longest, layout.longest + layout.width, device=device)
+    places = torch.arange(layout.longest, device=device)
     seen = mask_function(0, 0, places[:, None], places)
     return None if torch.equal(seen, torch.ones_like(seen).tril()) else seen[None, None]
 
@@ -183,7 +229,7 @@ def _attend(
 ) -> tuple[Tensor, None]:
     """Causal attention within rows. query, key, value: (1, heads, tokens, head size) -> (1, tokens, heads, size)."""
     layout, parts = _layout.get(), []
-    foreign = attention_mask is not None and attention_mask.shape != (1, 1, layout.width, layout.width)
+    foreign = attention_mask is not None and attention_mask.shape != (1, 1, layout.longest, layout.longest)
     if foreign or any(kwargs.get(name) is not None for name in _UNSUPPORTED):
         raise NotImplementedError("this model's attention cannot run on packed rows")
     for group in layout.groups:

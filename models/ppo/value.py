@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from models.lm.batching import backbone_of, state_size, unwrapped
-from models.lm.logprobs import ResponseBatch, ResponseLogprobs, logits_to_logprobs, scatter, states_and_logits
+from models.lm.logprobs import ResponseBatch, ResponseLogprobs, response_states, scatter, states_logprobs
 from models.lm.packing import token_states
 from models.reward.scoring import score_head
 
@@ -75,12 +75,12 @@ class SharedValue(nn.Module):
 
     def forward(self, batch: ResponseBatch) -> Tensor:
         """Values (batch, time) as `ValueModel` gives them."""
-        return _read(self.head, token_states(backbone_of(self.policy), batch.ids, batch.lengths, batch.states), batch)
+        return _read(self.head, response_states(self.policy, batch), batch)
 
     def with_logprobs(self, batch: ResponseBatch, temperature: float) -> tuple[ResponseLogprobs, Tensor]:
         """The policy's log-probs and the values (batch, time) from one forward pass."""
-        states, logits = states_and_logits(self.policy, batch)
-        return logits_to_logprobs(logits, batch, temperature), _read(self.head, states, batch)
+        states = response_states(self.policy, batch)
+        return states_logprobs(self.policy, states, batch, temperature), _read(self.head, states, batch)
 
 
 def _read(head: nn.Linear, states: Tensor, batch: ResponseBatch) -> Tensor:

@@ -19,7 +19,6 @@ from models.lm.batching import (
     right_padded_lengths,
     unwrapped,
 )
-from models.lm.long_rope import switch_length
 from models.lm.packing import token_states
 
 Scorer = Callable[[Sequence[Sequence[int]], Sequence[Sequence[int]]], Tensor]
@@ -52,9 +51,13 @@ def score_head(model: nn.Module) -> nn.Module:
 
 def last_token_scores(model: nn.Module, ids: Tensor, lengths: Tensor) -> Tensor:
     """Scores (batch,) of right-padded ids (batch, time), each read at position length − 1. Differentiable."""
+    return _last_token_logits(model, ids, lengths).squeeze(-1).float()
+
+
+def _last_token_logits(model: nn.Module, ids: Tensor, lengths: Tensor) -> Tensor:
     head = score_head(model)
     states = token_states(backbone_of(model), ids, lengths, read=lengths.cumsum(0) - 1)
-    return head(states.to(head.weight.dtype)).squeeze(-1).float()  # Mamba's states are float32 beside bfloat16 weights
+    return head(states.to(head.weight.dtype))  # Mamba's states are float32 beside bfloat16 weights
 
 
 def score(model: nn.Module, sequences: Sequence[Sequence[int]], rows_per_batch: int) -> Tensor:
@@ -135,10 +138,4 @@ def _forward_by_length(
     if labels is not None:
         raise ValueError("a reward model pooled by length computes no loss; compute it from the logits")
     lengths = right_padded_lengths(input_ids, attention_mask)
-    wanted: dict[str, Any] = {"output_hidden_states": True} if kwargs.get("output_hidden_states") else {}
-    if switch_length(self) is not None:
-        wanted["attention_mask"] = attention_mask  # by which keep_sides_apart knows how long the rows are
-    out = backbone_of(self)(input_ids=input_ids, use_cache=False, **wanted)
-    rows = torch.arange(len(input_ids), device=input_ids.device)
-    logits = score_head(self)(out.last_hidden_state[rows, lengths - 1])
-    return SequenceClassifierOutputWithPast(logits=logits, hidden_states=out.hidden_states)
+    return SequenceClassifierOutputWithPast(logits=_last_token_logits(self, input_ids, lengths))

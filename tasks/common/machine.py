@@ -9,6 +9,7 @@ import numpy
 import torch
 import transformers
 
+from models.lm.head import set_logits_budget
 from tasks.config.shared import RuntimeConfig
 
 
@@ -18,6 +19,7 @@ def prepare_torch(runtime: RuntimeConfig) -> None:
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     torch.set_num_threads(runtime.threads)
+    set_logits_budget(runtime.logits_mb)
     torch.use_deterministic_algorithms(True, warn_only=True)
     torch.utils.deterministic.fill_uninitialized_memory = False  # a third of SFT's time, to find bugs of torch's own
     random.seed(runtime.seed)

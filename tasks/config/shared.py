@@ -133,6 +133,7 @@ class RuntimeConfig(Section):
     threads: Positive
     dtype: Literal["float32", "bfloat16"]
     date: str
+    logits_mb: PositiveFloat = 256.0
 
     @field_validator("date")
     @classmethod

@@ -38,23 +38,23 @@ def base(tmp_path_factory):
     return make_gpt2(tmp_path_factory.mktemp("base"))
 
 
-def sft_trainer(base, folder, split):
-    cfg, tokenizer = config("sft", **split), load_tokenizer(base)
+def sft_trainer(base, folder, split, **changes):
+    cfg, tokenizer = config("sft", **split, **changes), load_tokenizer(base)
     rows = sft_stage.tokenise([{**row, "messages": [*row["prompt"], *row["chosen"]]} for row in ROWS], tokenizer)
     return sft_stage.make_trainer(cfg, load_policy(base), tokenizer, rows, folder)
 
 
-def reward_trainer(base, folder, split):
-    cfg, tokenizer = config("reward", **split), load_tokenizer(base)
-    model = pool_by_length(reward_model_from_policy(load_policy(base)))
+def reward_trainer(base, folder, split, pool=pool_by_length, **changes):
+    cfg, tokenizer = config("reward", **split, **changes), load_tokenizer(base)
+    model = pool(reward_model_from_policy(load_policy(base)))
     rows = reward_model_training.tokenise(ROWS, tokenizer, use_margin=False)
     return reward_model_training.make_trainer(cfg, cfg.runtime, model, tokenizer, rows, folder)
 
 
-def dpo_trainer(base, folder, split, losses=("sigmoid", "sft")):
+def dpo_trainer(base, folder, split, losses=("sigmoid", "sft"), **changes):
     """Away from where policy and reference agree: there most losses are alike."""
     weights, smoothing = [1.0, 0.5][: len(losses)], 0.1 if set(losses) & set(NEEDS_SMOOTHING) else None
-    cfg = config("dpo", **split, loss_types=list(losses), loss_weights=weights, label_smoothing=smoothing)
+    cfg = config("dpo", **split, **changes, loss_types=list(losses), loss_weights=weights, label_smoothing=smoothing)
     policy, tokenizer = load_policy(base), load_tokenizer(base)
     rows = dpo_stage.with_reference(policy, dpo_stage.tokenise(ROWS, tokenizer))
     for place, row in enumerate(rows):

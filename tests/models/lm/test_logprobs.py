@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from models.lm.logprobs import batch_logprobs, head_is_plain, join, response_logprobs
+from models.lm.head import head_is_plain
+from models.lm.logprobs import batch_logprobs, join, response_logprobs
 from tests.support.rl_models import gpt2, llama, lora, prompts, qwen2
 
 RESPONSES = [[4, 5, 2], [2], [6, 0, 9, 9, 9, 2], [0, 0, 0, 0]]

@@ -95,7 +95,7 @@ def test_shared_values_cost_no_second_pass(build):
     policy, calls = build(), []
     value, batch = SharedValue(policy), join(PROMPTS, RESPONSES)
     value.with_logprobs(batch, 1.0)  # finds out once how the model may be run
-    backbone_of(policy).register_forward_hook(lambda *_: calls.append("forward"))
+    backbone_of(policy).layers[0].register_forward_hook(lambda *_: calls.append("forward"))
     logprobs, values = value.with_logprobs(batch, 1.0)
     assert calls == ["forward"]
     (logprobs.logprobs.sum() + values.sum()).backward()

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from models.lm.batching import backbone_of, pad_right
-from models.lm.logprobs import head_is_plain, join, states_and_logits
+from models.lm.head import head_is_plain, logits_of
+from models.lm.logprobs import join, response_states
 from models.lm.long_rope import crosses, keep_sides_apart, switch_length
 from models.lm.packing import token_states
 from models.reward.model import reward_class, reward_model_from_policy
@@ -32,7 +33,8 @@ def test_rows_on_both_sides_of_longrope(final_cap):
     assert switch_length(model) == SWITCH
     batch = join([ROWS[4][:17], ROWS[1][:5]], [[3, 4], [5]])
     with torch.no_grad():
-        states, logits = states_and_logits(model, batch)
+        states = response_states(model, batch)
+        logits = logits_of(model, states)
     long, short = alone(model, [*ROWS[4][:17], 3]), alone(model, ROWS[1][:5])
     expected = [long[16], long[17], short[4]]
     torch.testing.assert_close(logits, torch.stack(expected), atol=1e-4, rtol=1e-5)

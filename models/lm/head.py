@@ -1,0 +1,260 @@
+"""The head of a language model, run over a few tokens at a time: log-probs whose logits never lie in memory together.
+
+A row of logits is as long as the vocabulary: at 128 thousand entries those of 1,000 tokens take half a gigabyte, and
+softmax and gradient as much again. Here they are made and used up chunk by chunk, and made once more for the gradient;
+where one chunk holds all tokens, their probabilities are kept instead. Logits that a model scales or caps come from its
+own code, so that none is known by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from transformers.modeling_outputs import BaseModelOutputWithPast
+
+from models.lm.batching import backbone_of, device_of, evaluating, hidden_states, once_per_model, unwrapped
+
+# Logits in float32, and what their softmax or their gradient makes of them.
+_BYTES_PER_LOGIT = 8
+_budget = 256 * 2**20
+
+
+class TokenScores(NamedTuple):
+    """Of each token (tokens,): `logprobs` in nats; and where wanted, without gradient, `entropy` in nats of the
+    distribution it is from, `top` whether no token is likelier, and `mean_logits` over the vocabulary.
+    """
+
+    logprobs: Tensor
+    entropy: Tensor | None
+    top: Tensor | None
+    mean_logits: Tensor | None
+
+
+def set_logits_budget(megabytes: float) -> None:
+    """How much memory the logits of one chunk may take, for every model of this process."""
+    global _budget
+    _budget = int(megabytes * 2**20)
+
+
+def rows_of_logits(model: nn.Module) -> int:
+    """Rows of logits that the budget holds. Raises ValueError, naming the budget that would do, where it holds none."""
+    vocabulary = unwrapped(model).get_output_embeddings().weight.shape[0]
+    if (rows := _budget // (vocabulary * _BYTES_PER_LOGIT)) < 1:
+        needed = -(-vocabulary * _BYTES_PER_LOGIT // 2**20)
+        raise ValueError(f"{_budget / 2**20:g} MiB hold no row of the logits of {vocabulary} tokens; raise"
+                         f" runtime.logits_mb to {needed} or more")
+    return rows
+
+
+def token_scores(
+    model: nn.Module, states: Tensor, targets: Tensor, temperature: float = 1.0, *, statistics: bool = False
+) -> TokenScores:
+    """Log-probs of `targets` (tokens,) under the distributions that last hidden `states` (tokens, hidden) give.
+
+    Differentiable in states and weights. Raises ValueError for a temperature that is not above 0, and for a budget that
+    is too small for one row of logits.
+    """
+    if temperature <= 0:
+        raise ValueError(f"temperature={temperature} must be above 0; use 1 for log-probs of greedy responses")
+    head = _Head.of(model)
+    return TokenScores(*_TokenScores.apply(states, targets, head, temperature, rows_of_logits(model), statistics,
+                                           *head.parameters))
+
+
+def logits_of(model: nn.Module, states: Tensor) -> Tensor:
+    """Logits (tokens, vocabulary) of last hidden states (tokens, hidden): the model's own head and what follows it."""
+    return _Head.of(model).logits(states)
+
+
+@dataclass(frozen=True)
+class _Head:
+    """`logits` are made of states; `linear`: by this layer alone, else by code that uses `parameters`."""
+
+    logits: Callable[[Tensor], Tensor]
+    linear: nn.Linear | None
+    parameters: tuple[nn.Parameter, ...]
+
+    @classmethod
+    def of(cls, model: nn.Module) -> _Head:
+        inner = unwrapped(model)
+        layer = inner.get_output_embeddings()
+        if not head_is_plain(model):
+            backbone = backbone_of(model)
+            below = {id(parameter) for parameter in backbone.parameters()} - set(map(id, layer.parameters()))
+            own = [parameter for parameter in inner.parameters() if id(parameter) not in below]
+            return cls(lambda states: _after_backbone(inner, backbone, states), None, _trained(own))
+        bare = type(layer) is nn.Linear and not (layer._forward_hooks or layer._forward_pre_hooks)
+        bare &= "forward" not in vars(layer)
+        return cls(lambda states: layer(states.to(layer.weight.dtype)),  # Mamba's are float32 beside bfloat16 weights
+                   layer if bare else None, _trained(layer.parameters()))
+
+
+def _trained(parameters: Any) -> tuple[nn.Parameter, ...]:
+    return tuple(parameter for parameter in parameters if parameter.requires_grad)
+
+
+def _after_backbone(inner: nn.Module, backbone: nn.Module, states: Tensor) -> Tensor:
+    """What a causal language model makes of its backbone's states (tokens, hidden): logits (tokens, vocabulary).
+
+    By its class's forward: what a trainer put around the instance's may not be entered twice (accelerate's autocast).
+    """
+    ids = torch.zeros(1, len(states), dtype=torch.long, device=states.device)
+    with giving(backbone, states[None]):
+        return type(inner).forward(inner, input_ids=ids, use_cache=False).logits[0]
+
+
+@contextmanager
+def giving(backbone: nn.Module, states: Tensor) -> Iterator[None]:
+    """Lets the backbone give `states` (batch, time, hidden), whatever it is asked."""
+    own = vars(backbone).get("forward")
+    backbone.forward = lambda *_, **__: BaseModelOutputWithPast(last_hidden_state=states)
+    try:
+        yield
+    finally:
+        if own is None:
+            del backbone.forward
+        else:
+            backbone.forward = own
+
+
+def head_is_plain(model: nn.Module) -> bool:
+    """Whether logits are just the output embedding of the last hidden states.
+
+    Some architectures scale or cap logits after the head. Rather than know them by name, see once what the head is
+    given, and whether large numbers in the place of its logits come out as they are.
+    """
+    return _head_is_plain(unwrapped(model))
+
+
+@once_per_model
+def _head_is_plain(inner: nn.Module) -> bool:
+    head = inner.get_output_embeddings()
+    if head is None:
+        return False
+    read: list[Tensor] = []
+    written: list[Tensor] = []
+
+    def replace_logits(module: nn.Module, args: tuple[Tensor, ...], out: Tensor) -> Tensor:
+        read.append(args[0])
+        written.append(torch.linspace(-99, 99, out.numel(), device=out.device, dtype=out.dtype).view_as(out))
+        return written[0]
+
+    ids = torch.arange(2, device=device_of(inner))[None]
+    with evaluating(inner), torch.no_grad():
+        states = hidden_states(backbone_of(inner), ids)
+        with head.register_forward_hook(replace_logits):
+            logits = type(inner).forward(inner, input_ids=ids, use_cache=False).logits
+    if not read or read[0].shape != states.shape:
+        return False
+    reads_states = torch.allclose(read[0], states.to(read[0].dtype), rtol=1e-4, atol=1e-5)
+    return reads_states and torch.equal(logits, written[0])
+
+
+class _TokenScores(torch.autograd.Function):
+    """`TokenScores` of some tokens; the gradient with respect to logits is grad · (1[target] − p) / temperature."""
+
+    @staticmethod
+    def forward(ctx, states, targets, head: _Head, temperature: float, rows: int, statistics: bool, *parameters):
+        ctx.set_materialize_grads(False)
+        ctx.head, ctx.temperature, ctx.rows, device = head, temperature, rows, states.device.type
+        ctx.products = torch.get_autocast_dtype(device), torch.is_autocast_enabled(device)
+        parts = []
+        for chunk in _chunks(len(states), rows):
+            part, probabilities = _score(head.logits(states[chunk]), targets[chunk], temperature, statistics)
+            parts.append(part)
+        *scores, log_totals = (None if column[0] is None else torch.cat(column) for column in zip(*parts, strict=True))
+        keep = len(parts) == 1 and head.linear is not None and any(ctx.needs_input_grad)
+        ctx.save_for_backward(states, targets, log_totals, probabilities if keep else None)
+        ctx.mark_non_differentiable(*(score for score in scores[1:] if score is not None))
+        return tuple(scores)
+
+    @staticmethod
+    def backward(ctx, grad: Tensor | None, *_: Any):
+        states, targets, log_totals, kept = ctx.saved_tensors
+        if grad is None:
+            return (None,) * (6 + len(ctx.head.parameters))
+        dtype, enabled = ctx.products
+        of_states = torch.empty_like(states)
+        of_parameters = [torch.zeros_like(parameter) for parameter in ctx.head.parameters]
+        through = _through_linear if ctx.head.linear is not None else _through_model
+        with torch.autocast(states.device.type, dtype, enabled=enabled, cache_enabled=False):
+            for chunk in _chunks(len(states), ctx.rows):
+                part = _Part(states[chunk], targets[chunk], log_totals[chunk], grad[chunk] / ctx.temperature,
+                             ctx.temperature, kept)
+                of_states[chunk] = through(ctx.head, part, of_parameters)
+        return of_states, *(None,) * 5, *of_parameters
+
+
+def _chunks(tokens: int, rows: int) -> list[slice]:
+    return [slice(start, start + rows) for start in range(0, max(tokens, 1), rows)]
+
+
+def _score(
+    logits: Tensor, targets: Tensor, temperature: float, statistics: bool
+) -> tuple[tuple[Tensor | None, ...], Tensor]:
+    """(log-probs, entropy, top, mean logits, log of the sum of exponentials) of a chunk, and its probabilities."""
+    logits = logits.float() if temperature == 1 else logits.float() / temperature
+    best, place = logits.max(-1)
+    of_target = logits.gather(1, targets[:, None]).squeeze(1)
+    mean = logits.mean(-1) if statistics else None
+    logits -= best[:, None]
+    weights = logits.exp() if statistics else logits.exp_()
+    totals = weights.sum(-1)
+    log_totals, entropy = best + totals.log(), None
+    if statistics:
+        entropy = totals.log() - torch.bmm(weights[:, None], logits[:, :, None]).view(-1) / totals
+    top = place == targets if statistics else None
+    return (of_target - log_totals, entropy, top, mean, log_totals), weights.div_(totals[:, None])
+
+
+class _Part(NamedTuple):
+    """A chunk on its way back: what `_TokenScores` kept of it, and the gradient (tokens,) over the temperature."""
+
+    states: Tensor
+    targets: Tensor
+    log_totals: Tensor
+    grad: Tensor
+    temperature: float
+    probabilities: Tensor | None
+
+    def of_logits(self, logits: Callable[[], Tensor]) -> Tensor:
+        """The loss's gradient with respect to the chunk's logits."""
+        if self.probabilities is None:
+            probabilities = (logits().float() / self.temperature).sub_(self.log_totals[:, None]).exp_()
+            result = probabilities.mul_(-self.grad[:, None])
+        else:
+            result = self.probabilities * -self.grad[:, None]
+        result[torch.arange(len(self.targets), device=self.targets.device), self.targets] += self.grad
+        return result
+
+
+def _through_linear(head: _Head, part: _Part, totals: list[Tensor]) -> Tensor:
+    """The gradient of a chunk's states; those of the layer's weight and bias, as far as they are trained, are added."""
+    layer, states = head.linear, part.states.to(head.linear.weight.dtype)
+    of_logits = part.of_logits(lambda: head.logits(part.states)).to(layer.weight.dtype)
+    for parameter, total in zip(head.parameters, totals, strict=True):
+        if parameter is layer.bias:
+            total += of_logits.sum(0)
+        elif torch.is_autocast_enabled(states.device.type):
+            total += of_logits.t() @ states
+        else:
+            total.addmm_(of_logits.t(), states)
+    return of_logits @ layer.weight
+
+
+def _through_model(head: _Head, part: _Part, totals: list[Tensor]) -> Tensor:
+    """As `_through_linear`, by the model's own code, run once more."""
+    with torch.enable_grad():
+        states = part.states.detach().requires_grad_()
+        logits = head.logits(states)
+    of_logits = part.of_logits(logits.detach).to(logits.dtype)
+    of_states, *more = torch.autograd.grad(logits, [states, *head.parameters], of_logits, allow_unused=True)
+    for one, total in zip(more, totals, strict=True):
+        if one is not None:
+            total += one
+    return of_states
