@@ -67,3 +67,6 @@ def prepare(root: Path) -> None:
     }
     for name, value in settings.items():
         os.environ.setdefault(name, value)
+    kind, slashes, path = os.environ["MLFLOW_TRACKING_URI"].partition("sqlite:///")
+    if slashes and not kind:  # a relative one would be another file in each clone that a run works in
+        os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{root / path}"
