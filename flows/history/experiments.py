@@ -111,14 +111,32 @@ def pages(search: Callable[..., Any], *where, **how) -> Iterator[Any]:
             return
 
 
-def all_ids(client) -> list[str]:
-    return [one.experiment_id for one in client.search_experiments()]
+def made(client, name: str) -> str:
+    """The id of the experiment of this name, which is made where there is none."""
+    experiment = client.get_experiment_by_name(name)
+    if experiment:
+        return experiment.experiment_id
+    root = artifact_root()
+    return client.create_experiment(name, artifact_location=root.as_uri() if root else None)
 
 
-def all_runs(client, where: str = "", order: str = "attributes.start_time DESC") -> Iterator[Any]:
-    """The runs of all experiments, the newest first."""
-    ids = all_ids(client)
-    return pages(client.search_runs, ids, where, order_by=[order]) if ids else iter(())
+def all_ids(client, deleted: bool = False) -> list[str]:
+    """deleted: also of those that were deleted, which MLflow keeps until `mlflow gc`."""
+    return [one.experiment_id for one in client.search_experiments(_view(deleted))]
+
+
+def all_runs(
+    client, where: str = "", order: str = "attributes.start_time DESC", deleted: bool = False
+) -> Iterator[Any]:
+    """The runs of all experiments, the newest first; deleted: also those that were deleted."""
+    ids = all_ids(client, deleted)
+    return pages(client.search_runs, ids, where, _view(deleted), order_by=[order]) if ids else iter(())
+
+
+def _view(deleted: bool):
+    from mlflow.entities import ViewType
+
+    return ViewType.ALL if deleted else ViewType.ACTIVE_ONLY
 
 
 def in_place(client) -> list[str]:

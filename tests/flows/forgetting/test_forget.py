@@ -107,6 +107,15 @@ def test_a_row_is_forgotten_purged_and_not_seen_by_training(project, tmp_path):
     assert found["unreadable"], "what was purged can no longer be read"
 
 
+def test_runs_that_were_deleted_in_mlflow_are_remembered_and_purged(project):
+    run = project.align("two")
+    project.register(run, None)
+    project.client.delete_run(run)
+    assert "Tainted: models:/plumbline/2 (trained by it)" in project.plumb("forget", "--row", "d-1")
+    project.plumb("gc", "--yes", *BOTH)
+    assert holding(project.folder.parent, *SAID) == []
+
+
 def test_a_prompt_goes_with_answers_quotations_and_logs(project):
     kept = project.state / "checkpoints" / "ppo-1" / "samples" / "step-2.json"
     kept.parent.mkdir(parents=True)

@@ -46,6 +46,11 @@ def test_a_deleted_experiment_of_a_file_ends_a_run_before_its_first_stage(projec
     assert "'toy' was deleted, and nothing can be logged there" in answer.stderr
     restore = f"mlflow experiments restore --experiment-id {number}"
     assert restore in answer.stderr and "tracking.experiment in params.yaml" in answer.stderr
+    retraining = toy.plumb(project, "retrain")
+    assert restore in retraining.stderr and not (project / ".dvc" / "plumb-state" / "workspaces").exists(), retraining
+    status = toy.plumb(project, "status").stdout
+    assert "no retraining yet" not in status and "last retraining: not known: MLflow's experiment" in status
+    assert restore in status
     (finding,) = looked(project)
     assert finding.level == "problem" and restore in finding.remedy
     mlflow = [toy.sys.executable, "-m", *restore.split()]
