@@ -137,6 +137,7 @@ def serve(root: Path, prefect_port: int, mlflow_port: int, workers: bool, deploy
             if deployed:
                 deploy(root, f"{prefect}/api")
             if workers:
+                mark_as_ended(pools(root))  # a plumb up that was killed could not
                 at_work += [worker(root, pool, f"{prefect}/api") for pool in pools(root)]
             _say_what_there_is(root, workers, console)
             while all(server.running for server in (*started, *at_work)):

@@ -1,6 +1,7 @@
 """A row forgotten on request, on real git, DVC and MLflow: out of the data, then out of everything that held it."""
 
 import json
+import re
 import signal
 import sqlite3
 import subprocess
@@ -194,6 +195,11 @@ def test_data_that_was_changed_by_hand_is_left(project):
     text = project.plumb("forget", "--row", "d-2")
     assert "the data of the working tree was changed by hand" in text and "git checkout" in text
     assert path.read_text() == mine and stones(project)[0]["row"] == "d-2"
+    again = project.plumb("forget", "--row", "d-2")
+    for said in (text, again):
+        (remedy,) = re.findall(r"take the newest \((.*)\)", said)
+        answer = project.run(["sh", "-c", remedy.replace("dvc pull", f"{sys.executable} -m dvc pull --force")])
+        assert answer.returncode == 0 and demonstrations(project.folder) == ["d-1"], answer.stderr
 
 
 def test_rows_and_remotes_that_nobody_knows(project):
