@@ -124,7 +124,7 @@ def serve(root: Path, prefect_port: int, mlflow_port: int, workers: bool, deploy
                 raise ValueError(f"port {port} is in use; stop what listens there or choose another with {option}")
         login.as_client()
         signal.signal(signal.SIGTERM, signal.default_int_handler)
-        started, at_work = [], []
+        started, at_work, names = [], [], pools(root)
         try:
             started += [prefect_pages(root, prefect_port), mlflow_pages(root, mlflow_port)]
             for server in started:
@@ -132,14 +132,14 @@ def serve(root: Path, prefect_port: int, mlflow_port: int, workers: bool, deploy
             prefect, mlflow = f"http://{HOST}:{prefect_port}", f"http://{HOST}:{mlflow_port}"
             console.print(f"Prefect: {prefect}\nMLflow:  {mlflow}")
             set_up_server(f"{prefect}/api")
-            make_pools(pools(root))
+            make_pools(names)
             announce(f"{prefect}/api", mlflow)
             if deployed:
                 deploy(root, f"{prefect}/api")
             if workers:
-                mark_as_ended(pools(root))  # a plumb up that was killed could not
-                at_work += [worker(root, pool, f"{prefect}/api") for pool in pools(root)]
-            _say_what_there_is(root, workers, console)
+                mark_as_ended(names)  # a plumb up that was killed could not
+                at_work += [worker(root, pool, f"{prefect}/api") for pool in names]
+            _say_what_there_is(root, names if workers else [], console)
             while all(server.running for server in (*started, *at_work)):
                 time.sleep(0.2)
             ended = next(server for server in (*started, *at_work) if not server.running)
@@ -150,7 +150,7 @@ def serve(root: Path, prefect_port: int, mlflow_port: int, workers: bool, deploy
             for server in at_work:
                 server.stop()
             if at_work:
-                mark_as_ended(pools(root))
+                mark_as_ended(names)
             for server in started:
                 server.stop()
 
@@ -172,12 +172,12 @@ def mark_as_ended(names: list[str]) -> None:
             client.set_flow_run_state(run.id, state, force=True)
 
 
-def _say_what_there_is(root: Path, workers: bool, console) -> None:
+def _say_what_there_is(root: Path, workers: list[str], console) -> None:
     def say(line: str) -> None:
         console.print(line, soft_wrap=True)
 
     if workers:
-        say(f"Workers: {', '.join(pools(root))} (logs: {root / '.prefect'})")
+        say(f"Workers: {', '.join(workers)} (logs: {root / '.prefect'})")
     if is_deployed("retrain/retrain"):
         say("Deployed: retrain/retrain, which runs on its schedule and by Run in the Prefect pages.")
     else:

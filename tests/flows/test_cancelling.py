@@ -90,6 +90,7 @@ def test_plumb_up_ends_the_runs_of_its_workers(tmp_path):
         deployment = up.client.read_deployment_by_name("retrain/retrain")
         up.client.create_flow_run_from_deployment(deployment.id, parameters={"changes": {"ppo.kl_coefficient": 604}})
         in_training(up.process)
+        (up.folder / "dvc.yaml").unlink()  # as while it is edited
     assert up.process.alive() == []
     with contextlib.closing(sqlite3.connect(up.folder / ".prefect" / "prefect.db")) as database:
         deployed = "deployment_id IS NOT NULL AND NOT auto_scheduled"

@@ -105,7 +105,7 @@ def test_wrong_params_are_one_line(tmp_path, arguments, words):
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
-        ("retries: 2", "retries: -2", "params.yaml: section 'flow'"),
+        ("retries: 2", "retries: -2", "params.yaml: flow.retries: input should be"),
         ("  value: 1", "  value: 1\n  value: 2", "params.yaml is not valid YAML: line 3, column 3: the key 'value' stands"),
     ],
 )

@@ -325,5 +325,5 @@ def test_what_could_not_hold_for_all_of_a_run_is_refused_by_name(project, name):
 
 
 def test_a_wrong_value_of_a_change_is_one_line(project):
-    with pytest.raises(ValueError, match=r"params.yaml: section 'promote': .*policy"):
+    with pytest.raises(ValueError, match=r"^params.yaml: promote.policy: input .* found 'nobody'$"):
         retraining.settings_of(project, retraining.resolve_commit(project, None), {"promote.policy": "nobody"})
