@@ -121,7 +121,8 @@ class Run:
     """One retraining under way: what its steps share."""
 
     def __init__(self, root: Path, settings: Settings, force: bool, approval: Approval | None, watch: Stopwatch):
-        tracking_server.check(settings.tracking.experiment)
+        if moved := tracking_server.make_ready(settings.tracking.experiment):
+            get_run_logger().warning(moved)
         from mlflow import MlflowClient
 
         self.root, self.settings, self.force, self.approval, self.watch = root, settings, force, approval, watch

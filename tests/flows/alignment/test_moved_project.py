@@ -66,6 +66,13 @@ def test_the_tracker_alone_goes_on_there_as_well(project, tmp_path):
     assert everything(tmp_path / "first") == first
 
 
+def test_a_retraining_says_that_the_project_was_moved(project, tmp_path):
+    first = everything(tmp_path / "first")
+    answer = toy.plumb(project.root, "retrain")
+    assert "This project was moved: MLflow's experiment 'toy'" in answer.stdout, answer
+    assert everything(tmp_path / "first") == first
+
+
 def test_what_was_logged_before_is_read_where_it_lies_now(project):
     store = client(project)
     shutil.rmtree(project.root.parent / "first", ignore_errors=True)
