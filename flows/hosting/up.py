@@ -118,6 +118,8 @@ def serve(root: Path, prefect_port: int, mlflow_port: int, workers: bool, deploy
     deployed: deploy infra/prefect.yaml first. Raises ValueError naming a port that is in use, where they run for this
     project already, and where it cannot be deployed.
     """
+    if prefect_port == mlflow_port:
+        raise ValueError(f"port {mlflow_port} cannot be that of both pages; choose another with --mlflow-port")
     with announcing(root) as announce:
         for port, option in ((prefect_port, "--prefect-port"), (mlflow_port, "--mlflow-port")):
             if port_in_use(port):

@@ -5,6 +5,7 @@ Rows are read and named as `prepare` reads and names them, so that what intake l
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections import defaultdict
@@ -24,6 +25,7 @@ from tasks.data.fields import fields_of, named
 from tasks.data.messages import CALLS, MEDIA, REASONING
 from tasks.data.near_repeats import user_turns
 from tasks.data.reading import Reader
+from tasks.data.tables import NoRows
 from tasks.data.values import BadRow
 from tasks.intake.held_verdicts import PROMPTS, HeldPrompts, verdict_digest, verdict_row
 from tasks.intake.inbound import check_names, own_id
@@ -175,7 +177,9 @@ class HeldData:
     def _read(self, folder: Path, name: str, kind: str) -> None:
         readers = tuple(reader for reader, other in files_of(self._rules.data).items() if other == name)
         file = self._files.setdefault(name, File(readers))
-        read = read_kind(folder / name, kind, self._rules.data) if (folder / name).is_file() else Read(folder / name)
+        read = Read(folder / name)
+        with contextlib.suppress(NoRows):  # all that there were may have been forgotten
+            read = read_kind(read.path, kind, self._rules.data) if read.path.is_file() else read
         file.own_form |= read.marked or bool(getattr(self._rules.data.columns, kind))
         for row in read.rows:
             split = self._split(kind, row["root"], row.get("split"))

@@ -257,6 +257,13 @@ def test_up_says_which_port_is_in_use(tmp_path):
     assert answer.stderr == f"plumb: port {port} is in use; stop what listens there or choose another with --mlflow-port\n"
 
 
+@pytest.mark.parametrize(("options", "words"), [([1, 1], "choose another with --mlflow-port"), ([99999, 1], "--prefect-port")])
+def test_up_says_which_port_cannot_be(tmp_path, options, words):
+    prefect, mlflow = options
+    answer = toy.plumb(toy.make_toy(tmp_path), "up", f"--prefect-port={prefect}", f"--mlflow-port={mlflow}")
+    assert answer.returncode and words in answer.stderr and "Traceback" not in answer.stderr
+
+
 def test_a_second_up_of_a_project_is_refused_and_leaves_the_first_its_notice(tmp_path):
     """On other ports it would open the same database, and take the notice away when it ends."""
     folder = toy.make_toy(tmp_path)
