@@ -92,7 +92,7 @@ def retrain(
         take_in: Take in what is new in the inbox first, if intake.inbox is set.
         anchors: Ask the judges their anchors first; a judge that drifted stops the run.
         force: Decide again although nothing changed, e.g. to ask again after an approval expired.
-        approval: An approval given beforehand; empty: ask where promote.policy says so.
+        approval: An approval given beforehand, also to an open question; empty: ask where promote.policy says so.
     """
     watch, root = Stopwatch(), environment.project_root()
     environment.prepare(root)
