@@ -14,7 +14,9 @@ from pathlib import Path
 from models.judges.base import Ratings, Row, Verdict
 from models.judges.shown import prompt_sha256, text_sha256
 from models.judges.verdict_files import verdict_rows
-from models.judges.verdict_form import PREFERENCES, TEXTS, Unusable, VerdictForm, canonical, missing_columns
+from models.judges.verdict_form import (
+    NO_TIME, PREFERENCES, TEXTS, Unusable, VerdictForm, canonical, missing_columns,
+)  # fmt: skip
 
 Pair = tuple[str, str, str]  # hashes: of the prompt, and of two texts of which the first sorts before the second
 Timed = tuple[str | None, float]  # when, and the preference for the pair's first text
@@ -32,7 +34,7 @@ class ImportCounts:
     """What became of a file's rows; every row is in exactly one.
 
     corrected: a later row of the same person says otherwise. contradictory: so does another, and no row says when, or
-    both the same; none of them counts. other_texts: the prompt or a text is none of the samples'. without_texts: no
+    both the same; none of them counts. unknown_times: so it is, and a row's time cannot be read. other_texts: the prompt or a text is none of the samples'. without_texts: no
     texts and no policy's hash. other_policies: ids of another policy's samples.
     """
 
@@ -40,6 +42,7 @@ class ImportCounts:
     repeated: int = 0
     corrected: int = 0
     contradictory: int = 0
+    unknown_times: int = 0
     not_submitted: int = 0
     broken_lines: int = 0
     missing_columns: int = 0
@@ -127,7 +130,9 @@ def read_verdicts(name: str, path: Path, samples: Sequence[Row], form: VerdictFo
     be used; the message says what was wrong with how many.
     """
     shown, counts, given, columns, words = ShownTexts(samples), ImportCounts(), {}, {}, {}
-    for row in verdict_rows(path):
+    rows = list(verdict_rows(path))
+    form = form.of_file(rows)
+    for row in rows:
         try:
             verdict = canonical(_mapping(row, columns), form)
             prompt, first, second = shown.pair_of(verdict)
@@ -148,7 +153,9 @@ def read_verdicts(name: str, path: Path, samples: Sequence[Row], form: VerdictFo
 def check_verdicts(path: Path, form: VerdictForm) -> None:
     """Raises ValueError as `read_verdicts` does, but that whether texts are those of samples is not looked at."""
     counts, columns, words = ImportCounts(), {}, {}
-    for row in verdict_rows(path):
+    rows = list(verdict_rows(path))
+    form = form.of_file(rows)
+    for row in rows:
         try:
             canonical(_mapping(row, columns), form)
             return
@@ -173,11 +180,12 @@ def _last_verdicts(
     verdicts: dict[Pair, dict[str, float]] = {}
     for pair, by_annotator in given.items():
         for annotator, rows in by_annotator.items():
-            latest = max((at for at, _ in rows if at is not None), default=None)
-            ordered = all(at is not None for at, _ in rows)
+            times = [at for at, _ in rows]
+            ordered = not {None, NO_TIME} & {*times}
+            latest = max(times) if ordered else None
             held = {value for at, value in rows if not ordered or at == latest}
             if len(held) > 1:
-                counts.count("contradictory", len(rows))
+                counts.count("unknown_times" if NO_TIME in times else "contradictory", len(rows))
                 continue
             (value,) = held
             same = sum(one == value for _, one in rows)

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Set
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Set
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -30,8 +30,10 @@ WORDS = {
        for mark, meant in (("a", "first"), ("1", "first"), ("b", "second"), ("2", "second"))},
     **dict.fromkeys(("tie", "draw", "equal", "same", "both", "neither", "tie (bothbad)"), "tie"),
 }
+CLEAR_NUMBERS = {"1", "2"}
 NAMES_OF_PEOPLE = ("email", "username", "id")  # of an annotator that is an object
 DATES = ("%d.%m.%Y %H:%M:%S", "%d.%m.%Y %H:%M", "%d.%m.%Y", "%Y/%m/%d %H:%M:%S", "%Y/%m/%d %H:%M")  # beside ISO 8601
+NO_TIME = "no time"  # in the place of what cannot be read as one
 SHEET_EPOCH, EPOCH = datetime(1899, 12, 30, tzinfo=timezone.utc), datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
@@ -49,12 +51,21 @@ class VerdictForm:
 
     columns: field of FIELDS -> column, or the path to it (`data.answer`), or several of which one is filled
     (`better|same`); the others have our own names. words: word -> first, second or tie, beside WORDS. policy: of files
-    whose ids come without it.
+    whose ids come without it. unclear: numbers that mean nothing in this file unless `words` has them.
     """
 
     columns: Mapping[str, str] = field(default_factory=dict)
     words: Mapping[str, str] = field(default_factory=dict)
     policy: str | None = None
+    unclear: frozenset[str] = frozenset()
+
+    def of_file(self, rows: Iterable[Any]) -> VerdictForm:
+        """This form for all rows of one file. Beside a 0, a 3 or a 4.5 a 1 need not be the first of two: it may be the
+        second, or a grade."""
+        cells = (_value(row, self.columns.get("verdict", "verdict")) for row in rows if isinstance(row, Mapping))
+        words = {_word(cell) for cell in cells if not _is_empty(cell)} - {*map(_word, self.words)}
+        numbers = frozenset(word for word in words if re.fullmatch(r"[-+]?\d+([.,]\d+)?", word))
+        return self if numbers <= CLEAR_NUMBERS else replace(self, unclear=numbers)
 
 
 def canonical(row: Mapping[str, Any], form: VerdictForm = VerdictForm()) -> dict[str, str]:
@@ -64,8 +75,8 @@ def canonical(row: Mapping[str, Any], form: VerdictForm = VerdictForm()) -> dict
     if any(name not in cells for name in NEEDED):
         raise Unusable("missing_columns")
     ours = {"annotator": person(cells["annotator"]), "verdict": _verdict(cells, form)}
-    if (at := _moment(cells.get("at"))) is not None:
-        ours["at"] = at
+    if "at" in cells:
+        ours["at"] = _moment(cells["at"]) or NO_TIME
     return {**ours, **_belongs_to(cells, form)}
 
 
@@ -156,7 +167,8 @@ def _verdict(cells: Mapping[str, Any], form: VerdictForm) -> str:
     models = [_word(cells[name]) for name in MODELS if name in cells]
     if len(models) == 2 and models.count(word) == 1:
         return ("first", "second")[models.index(word)]
-    known = {**WORDS, **{_word(given): meant for given, meant in form.words.items()}}
+    own = {_word(given): meant for given, meant in form.words.items()}
+    known = {**{given: meant for given, meant in WORDS.items() if given not in form.unclear}, **own}
     if word not in known or (len(models) == 2 and models.count(word) == 2):
         raise Unusable("unknown_verdicts", word)
     return known[word]
@@ -178,9 +190,10 @@ def _word(value: Any) -> str:
 def _moment(value: Any) -> str | None:
     """When, as ISO 8601 in UTC, so that texts are in the order of times; None for what is no time.
 
-    A number is seconds since 1970 (or milliseconds, or the days of a spreadsheet); a time without a zone is UTC.
+    A number is seconds since 1970 (or milliseconds, or the days of a spreadsheet); a time without a zone is UTC. Of
+    5/1/2026 nobody knows whether it is in May.
     """
-    if value is None or isinstance(value, bool):
+    if isinstance(value, bool):
         return None
     text = str(value).strip()
     try:

@@ -165,6 +165,36 @@ def usable(into, row) -> bool:
     return True
 
 
+NUMBERS = {  # codes in which a 1 need not be the first of two
+    "0 and 1": ("0", "1"), "from 0 to 2": (0, 1, 2), "-1 to 1": (-1, 0, 1), "grades of five": (1, 2, 5),
+    "a preference by halves": ("1", "0,5"), "as a tool keeps them": ([{"value": 1}], ["3"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("words", NUMBERS.values(), ids=NUMBERS)
+def test_numbers_that_mean_nothing_by_themselves_are_not_guessed(tmp_path, words):
+    """A file in which 1 is the second, or a grade: each 1 would train the wrong text."""
+    base = {"prompt": ASKED, "first_text": GOOD, "second_text": BAD}
+    rows = [{**base, "annotator": f"p{i}", "verdict": word} for i, word in enumerate(words)]
+    write_jsonl(tmp_path / "v.jsonl", rows)
+    for read in (lambda form: read_verdicts("people", tmp_path / "v.jsonl", SAMPLES, form),
+                 lambda form: check_verdicts(tmp_path / "v.jsonl", form)):
+        with pytest.raises(ValueError, match=rf"\({len(words)} unknown verdicts\); say in the judge's words what '"):
+            read(VerdictForm())
+        assert read(VerdictForm(words={str(one): "second" for one in (0, 1, -1, 2, 3, 5, "0,5")})) != []
+    write_jsonl(tmp_path / "prompts.jsonl", [{"id": "q", "split": "compare", "prompt": ASKED}])
+    outcome = taken("verdicts", *rows, into=held(tmp_path))
+    assert outcome.rows == [] and all("intake.verdict_form.words" in one.reason for one in outcome.problems)
+
+
+def test_letters_beside_such_numbers_count(tmp_path):
+    base = {"prompt": ASKED, "first_text": GOOD, "second_text": BAD}
+    rows = [{**base, "annotator": f"p{i}", "verdict": word} for i, word in enumerate(("1", "7", "B"))]
+    write_jsonl(tmp_path / "v.jsonl", rows)
+    judge = read_verdicts("people", tmp_path / "v.jsonl", SAMPLES)
+    assert judge.annotations(prompt(0), GOOD, BAD) == {"p2": 0.0} and judge.counts.unknown_verdicts == 2
+
+
 MODELS = {"first_model": "gpt-x", "second_model": "our model 2"}
 SCALES = {
     "first, second, tie": ({}, ("first", "second", "tie")),
