@@ -2,8 +2,8 @@
 
 - Label Studio's JSON: tasks with `data` and `annotations`. A row has the columns of `data` and of the annotation, and
   what was chosen in a column of each control tag's name (`from_name`). Its JSON-MIN and CSV are flat already.
-- Argilla's records (`records.to_list`, nested or flattened, and its server's JSON). A row has the columns of `fields`
-  and `metadata`, what one user answered in a column of each question's name, and `user_id`.
+- Argilla's records (`records.to_list`, nested or flattened, its server's JSON, Argilla 1's data sets). A row has the
+  columns of `fields` and `metadata`, what one user answered in a column of each question's name, and `user_id`.
 - A table: CSV by comma, semicolon or tab, JSON lines, a JSON list.
 """
 
@@ -109,16 +109,22 @@ def flat_rows(row: Flat) -> Iterator[Flat | str]:
     if isinstance(annotations := row.get("annotations", row.get("completions")), list):
         yield from _label_studio(row, _objects(annotations))
     elif isinstance(row.get("fields"), Mapping) and "responses" in row:
-        metadata = row["metadata"] if isinstance(row.get("metadata"), Mapping) else {}
-        yield from _argilla({**row, **row["fields"], **metadata}, row["responses"])
-    elif questions := [key.removesuffix(RESPONSES) for key in row if _is_flattened(row, key)]:
-        yield from _argilla(row, {question: _flattened(row, question) for question in questions})
+        yield from _argilla(row, row["responses"])
+    elif answers := {str(key): said for key in row if (said := _answers(row, key)) is not None}:
+        yield from _argilla(row, {key.removesuffix(RESPONSES): said for key, said in answers.items()})
     else:
         yield row
 
 
-def _is_flattened(row: Flat, key: str | None) -> bool:
-    return str(key).endswith(RESPONSES) and isinstance(row[key], list)
+def _answers(row: Flat, key: str | None) -> list[Flat] | None:
+    """What people answered in a column of a record, as a nested record has it; None for a column of another kind."""
+    value = row[key]
+    if str(key).endswith(RESPONSES) and isinstance(value, list):
+        return _rows_of({"value": value, "user_id": row.get(f"{key}.users"), "status": row.get(f"{key}.status")})
+    if isinstance(value, Mapping) and all(isinstance(value.get(name), list) for name in ("value", "user_id")):
+        return _rows_of(value)  # Argilla 1's, as `datasets` keeps it
+    answers = _objects(value)
+    return answers if answers and all({"value", "user_id"} <= one.keys() for one in answers) else None
 
 
 def _objects(value: Any) -> list[Flat]:
@@ -136,16 +142,15 @@ def _label_studio(task: Flat, annotations: list[Flat]) -> Iterator[Flat | str]:
         yield {**annotation, **data, **chosen}
 
 
-def _flattened(row: Flat, question: str) -> list[Flat]:
-    """The answers to a question of a flattened record, as a nested one has them."""
-    key = f"{question}{RESPONSES}"
-    columns = {"value": row.get(key), "user_id": row.get(f"{key}.users"), "status": row.get(f"{key}.status")}
+def _rows_of(columns: Flat) -> list[Flat]:
     lists = {name: column for name, column in columns.items() if isinstance(column, list)}
     return [dict(zip(lists, values, strict=True)) for values in zip(*lists.values(), strict=False)]
 
 
 def _argilla(record: Flat, responses: Any) -> Iterator[Flat | str]:
     """One row a user: by question (the Python client's records), or by user (the server's)."""
+    within = [part for name in ("fields", "metadata") if isinstance(part := record.get(name), Mapping)]
+    record = {key: value for part in (record, *within) for key, value in part.items()}
     by_user: dict[str, dict[str, Any]] = {}
     if isinstance(responses, Mapping):
         for question, answers in responses.items():

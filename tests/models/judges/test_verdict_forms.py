@@ -1,7 +1,7 @@
 """Verdicts as labelling tools and spreadsheets export them: the forms are theirs, read by naming the columns.
 
 Label Studio's forms are those of its own converter (label-studio-sdk 2.1.2), Argilla's those of its client (argilla
-2.8.0, `records.to_list`) and its server's JSON.
+2.8.0, `records.to_list`; 1.29, `format_as("datasets")`) and its server's JSON.
 """
 
 import contextlib
@@ -81,6 +81,11 @@ FLAT_RECORD = {"id": "r1", "status": "completed", "_server_id": None, **FIELDS, 
                "preference.responses.users": ["1a", "2b", "3c", "4d"],
                "preference.responses.status": ["submitted", "submitted", "draft", "discarded"],
                "preference.suggestion": "response2", "preference.suggestion.score": None}
+HALF_FLAT = {"fields": FIELDS, **{key: value for key, value in FLAT_RECORD.items() if key not in FIELDS}}
+ARGILLA_1 = {**FIELDS, "preference": [{"user_id": "1a", "value": "response1", "status": "submitted"},
+                                      {"user_id": "3c", "value": "response2", "status": "draft"},
+                                      {"user_id": "2b", "value": "tie", "status": "submitted"}],
+             "preference-suggestion": "response2", "external_id": None, "metadata": "{}"}  # format_as("datasets")
 SERVER_RECORD = {"id": "5f", "external_id": "r1", "fields": {**FIELDS, "prompt": CHAT}, "metadata": None, "responses": [
     {"id": "9", "values": {"preference": {"value": "response1"}}, "status": "submitted", "user_id": "1a",
      "inserted_at": "2026-05-01T10:00:00", "updated_at": "2026-05-01T10:00:00"},
@@ -114,6 +119,11 @@ EXPORTS = {
     "label studio, JSON-MIN": ("t.json", json.dumps(MINIMAL), STUDIO_FLAT, BY_STUDIO, {"used": 2}),
     "argilla": ("r.json", json.dumps([RECORD]), ARGILLA, BY_ARGILLA, {"used": 2}),
     "argilla, flattened": ("r.json", json.dumps([FLAT_RECORD]), ARGILLA, BY_ARGILLA, {"used": 2, "not_submitted": 2}),
+    "argilla, half flattened": ("r.json", json.dumps([HALF_FLAT]), ARGILLA, BY_ARGILLA, {"used": 2, "not_submitted": 2}),
+    "argilla 1": ("r.jsonl", json.dumps(ARGILLA_1), ARGILLA, BY_ARGILLA, {"used": 2, "not_submitted": 1}),
+    "argilla 1, by columns": ("r.jsonl", json.dumps(ARGILLA_1 | {"preference": {
+        name: [one.get(name) for one in ARGILLA_1["preference"]] for name in ("user_id", "value", "status")}}),
+        ARGILLA, BY_ARGILLA, {"used": 2, "not_submitted": 1}),
     "argilla's server": ("r.json", json.dumps([SERVER_RECORD]), ARGILLA, BY_ARGILLA, {"used": 2, "not_submitted": 1}),
     "sheet, commas": ("s.csv", sheet(), SHEET, BY_SHEET, {"used": 2, "missing_columns": 1}),
     "sheet, semicolons": ("s.csv", sheet(";"), SHEET, BY_SHEET, {"used": 2, "missing_columns": 1}),
@@ -244,6 +254,7 @@ def test_a_ranking_is_read_by_the_path_to_its_best(tmp_path):
     {"fields": {}, "responses": None}, {"fields": {}, "responses": {"q": None}, "metadata": 3},
     {"fields": {}, "responses": {"q": [1, {"value": {}}]}}, {"fields": {}, "responses": [2, {"values": 3}]},
     {"q.responses": None}, {"q.responses": ["a"], "q.responses.users": 3, "q.responses.status": []}, {"q.responses": 4},
+    {"q": {"value": 1, "user_id": "a"}}, {"q": [{"value": 1, "user_id": "a"}, 3]}, {"q": {"value": [1], "user_id": []}},
 ])  # fmt: skip
 def test_what_only_looks_like_an_export_is_no_verdict_and_stops_nothing(tmp_path, row):
     assert all(isinstance(one, str | dict) for one in flat_rows(row))
