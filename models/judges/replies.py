@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from models.judges.base import Ratings, Verdict, weighted_mean
 
-READER = 3  # stands in the key of every stored answer: raise it when replies are read differently
+READER = 4  # stands in the key of every stored answer: raise it when replies are read differently
 PREFERENCES = {"a": 1.0, "b": 0.0, "tie": 0.5, "draw": 0.5}
 LOWEST, HIGHEST = 1, 5
 SHOWN = 200  # characters of a reply in a message
@@ -29,7 +29,9 @@ _SIGNS = {"。": ".", "→": ":", "⟦": "[[", "⟧": "]]", "≫": ">>", "≪": 
           **dict.fromkeys("】」』〕〗》〉", "]"), **dict.fromkeys("“”„«»", '"'), **dict.fromkeys("‘’", "'")}  # fmt: skip
 _NOUN = "(?:candidate|response|answer|assistant|option|model|output|summary)"
 _BEFORE, _AFTER = r"[ \t\"'*_`#([|-]*", r"[ \t\"'*_`)\]|.,;!]*"  # what may stand around a value that is all of its line
-_SUBJECT = rf"(?:(?:(?:the )?{_NOUN}|a(?= (?:tie|draw))|it is a)[ _-])?"
+_SUBJECT = rf"(?:(?:(?:the )?{_NOUN}|a(?= (?:tie|draw))|it(?: is|'s) a)[ _-])?"
+_ORDINAL = rf"(?:the (?:first|second)\b(?: (?:one|{_NOUN}))?|(?:first|second) (?:one|{_NOUN}))"
+_EQUAL = rf"(?:(?:they|both|both {_NOUN}s) are (?:equally good|equal|tied))"
 _COMPARED = r"(?:[AB][ \t]*(?:<<?|==?|>>?)[ \t]*[AB])"
 _BETTER = (
     r"(?:(?:clearly|slightly|much|significantly|marginally|far|somewhat|definitely|strongly|a bit|overall|the) )*"
@@ -37,23 +39,27 @@ _BETTER = (
 )
 _REMARK = rf"[*_`]*[ \t]*\({_BETTER}\)"
 _VALUE = (
-    rf"({_SUBJECT}[\"'*_`(\[]*(?:{_COMPARED}|[A-Za-z]+|\d+(?:\.\d+)?))(?:[ \t]*(?:/|out of)[ \t]*5)?"
+    rf"({_SUBJECT}[\"'*_`(\[]*(?:{_COMPARED}|{_ORDINAL}|{_EQUAL}|[A-Za-z]+|\d+(?:\.\d+)?))(?:[ \t]*(?:/|out of)[ \t]*5)?"
     rf"(?:{_REMARK})?"
 )
-_SO = r"(?:(?:so|therefore|thus|hence|overall|in conclusion),? )?"
+_SO = (
+    r"(?:(?:so|therefore|thus|hence|overall|in conclusion|in my (?:opinion|view)),? )?"
+    r"(?:I (?:think|believe|would say)(?: that)? )?"
+)
 _LABEL = (
     rf"{_SO}(?:my |the )?(?:final |overall )?(?:verdict|answer|judge?ment|decision|choice|winner|preference|conclusion"
     rf"|result|rating|score|preferred(?: {_NOUN})?|more helpful(?: {_NOUN})?|better (?:one|{_NOUN}))"
 )
 _IS = r"[\"'*_`]*(?:[ \t]*[:=–—-]|[ \t]is:?)"
-_NAMED = rf"(?:{_SUBJECT}[*_`]*[AB]|{_NOUN} [*_`]*[12])[*_`]*"
+_NAMED = rf"(?:{_SUBJECT}[*_`]*[AB]|{_NOUN} [*_`]*[12]|{_ORDINAL})[*_`]*"
+_CHOOSE = r"I(?: would| will|'d|'ll)? (?:choose|pick|prefer|select|go with|go for|vote for)"
 _OUTCOME = rf" (?:is {_BETTER}|wins)\b(?: (?:than|over|to) {_NAMED})?"
 _REASON = r"(?:,? (?:because|since)\b.*)?"
 _LABELLED = re.compile(rf"{_BEFORE}{_LABEL}{_IS}[ \t\"'*_`(\[]*{_VALUE}{_REASON}{_AFTER}", re.IGNORECASE)
 _BARE = re.compile(f"{_BEFORE}{_VALUE}{_AFTER}", re.IGNORECASE)
-_ALONE = re.compile(rf"{_BEFORE}(A|B|tie){_AFTER}", re.IGNORECASE)
+_ALONE = re.compile(rf"{_BEFORE}(A|B|tie|first|second){_AFTER}", re.IGNORECASE)
 _WINS = re.compile(
-    rf"{_BEFORE}{_SO}(?:I (?:choose|pick|prefer|select) ({_NAMED})(?: (?:over|to) {_NAMED})?|({_NAMED}){_OUTCOME})"
+    rf"{_BEFORE}{_SO}(?:{_CHOOSE} ({_NAMED})(?: (?:over|to) {_NAMED})?|({_NAMED}){_OUTCOME})"
     rf"{_REASON}{_AFTER}", re.IGNORECASE,
 )
 _WON = re.compile(rf"\b({_NAMED}){_OUTCOME}", re.IGNORECASE)  # within a sentence
@@ -292,8 +298,10 @@ def _preference(value: Any) -> float | None:
         is_score = max(first, second) <= 10 and {first, second} != {1, 2}  # which may be ranks
         return 0.5 + 0.5 * ((first > second) - (first < second)) if is_score else None
     words = " ".join(re.findall("[a-z0-9]+", plain))
-    named = re.fullmatch(rf"(?:the )?{_NOUN} ([12])", words)
-    return PREFERENCES["ab"[int(named[1]) - 1]] if named else PREFERENCES.get(re.sub(f"^{_SUBJECT}", "", words))
+    if named := re.fullmatch(rf"(?:the )?(?:{_NOUN} ([12])|(first|second)(?: (?:one|{_NOUN}))?)", words):
+        return PREFERENCES["a" if named[1] == "1" or named[2] == "first" else "b"]
+    plain = re.sub(f"^{_SUBJECT}", "", re.sub("^it s ", "it is ", words))
+    return PREFERENCES["tie"] if re.fullmatch(_EQUAL, words) else PREFERENCES.get(plain)
 
 
 def _rating(value: Any) -> float | None:
