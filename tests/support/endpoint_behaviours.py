@@ -131,6 +131,9 @@ BEHAVIOURS = (
     Behaviour("200 with finish_reason content_filter", "Azure OpenAI", ONE,
               lambda body: response(200, completion(body, finish_reason="content_filter", message={"content": ""})),
               "leaves out", "filtered its answer"),
+    Behaviour("200 with a filtered choice and no message", "Gemini", ONE,
+              lambda body: response(200, {**completion(body), "choices": [{"finish_reason": "content_filter: SAFETY"}]}),
+              "leaves out", "filtered its answer"),
     Behaviour("500 whenever it is asked", "vLLM", ONE, error(500, "boom"), "leaves out", "not one in 3 attempts"),
     # the server's own words, in all their shapes
     Behaviour("400, {\"error\": text}", "Ollama", EACH, response(400, {"error": "no such option"}), "stops", "no such option"),
@@ -166,6 +169,9 @@ BEHAVIOURS = (
               "no such route.*PLUMB_JUDGE_URL is not that of its API"),
     Behaviour("a login page", "captive portals", EACH, raw(200, "<html>Please log in</html>", "text/html"), "stops",
               "no completion, but with .*Please log in"),
+    Behaviour("200 with a choice that thought until its tokens ended, and no message", "Gemini", EACH,
+              lambda body: response(200, {**completion(body), "choices": [{"finish_reason": "length", "message": None}]}),
+              "stops", "thought until max_tokens=.*raise its max_tokens"),
     # fields that a model does not take
     Behaviour("400 names `temperature` in param", "OpenAI", EACH,
               refuses("temperature", error(400, UNSUPPORTED, param="temperature")), "drops", "temperature"),
