@@ -44,23 +44,14 @@ def verdict_rows(path: Path) -> Iterator[Flat | str]:
 
 def _rows(suffix: str, text: str) -> Iterator[Any]:
     if suffix in (".csv", ".tsv"):
-        yield from _table(text)
-    elif suffix == ".json" and not _is_lines(text):
+        yield from (row for _, row in csv_rows(text))
+    elif suffix == ".json" and not is_lines(text):
         yield from listed(json.loads(text))
     else:
         yield from (_parsed(line) for line in text.split("\n") if line.strip())
 
 
-def _table(text: str) -> list[Flat]:
-    """The rows of a table whose texts may be longer than csv takes unless it is told, for this table alone."""
-    limit = csv.field_size_limit(max(csv.field_size_limit(), len(text)))
-    try:
-        return [row for _, row in csv_rows(text)]
-    finally:
-        csv.field_size_limit(limit)
-
-
-def _is_lines(text: str) -> bool:
+def is_lines(text: str) -> bool:
     """Whether a file is JSON lines, whatever its name: its first line is an object, and it goes on (datasets'
     `to_json`)."""
     first, _, rest = text.strip().partition("\n")
@@ -92,11 +83,14 @@ def csv_rows(text: str) -> Iterator[tuple[int, dict[str | None, Any]]]:
         separator = max(SEPARATORS, key=lambda one: len(next(csv.reader(lines_of(text), delimiter=one), [])))
     # Not strict: a quote that is never closed makes one long last row, which then lacks columns.
     reader = csv.DictReader(lines_of(text), delimiter=separator)
+    limit = csv.field_size_limit(max(csv.field_size_limit(), len(text)))  # texts may be longer than csv takes, untold
     try:
         for row in reader:
             yield reader.line_num + skipped, row
     except csv.Error as error:
         raise csv.Error(f"line {reader.line_num + skipped + 1}: {error}") from None
+    finally:
+        csv.field_size_limit(limit)
 
 
 def lines_of(text: str) -> io.StringIO:
