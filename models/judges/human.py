@@ -7,7 +7,7 @@ texts that are gone is unusable.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
@@ -68,12 +68,19 @@ class HumanJudge:
     """Says what people said: the mean over annotators. A verdict on one order holds for the other, mirrored: people
     judge texts, and mostly see them in one order. A pair that nobody judged is invalid.
 
-    `verdicts`: pair -> annotator -> preference for the pair's first text, 0, 0.5 or 1.
+    `verdicts`: pair -> annotator -> preference for the pair's first text, 0, 0.5 or 1. `unknown`: words of rows that
+    no rule reads as a verdict: where it is the word for a tie, all ties are missing.
     """
 
     name: str
     verdicts: Mapping[Pair, Mapping[str, float]]
     counts: ImportCounts = field(default_factory=ImportCounts)
+    unknown: Iterable[str] = ()
+
+    @property
+    def imported(self) -> str:
+        """What became of the rows, in words."""
+        return "; ".join(filter(None, (self.counts.named, _meaning(self.unknown))))
 
     def compare(self, row: Row, first: str, second: str, *, key: str) -> Verdict:
         annotations = self.annotations(row, first, second)
@@ -147,7 +154,7 @@ def read_verdicts(name: str, path: Path, samples: Sequence[Row], form: VerdictFo
     verdicts = _last_verdicts(given, counts)
     if not verdicts:
         raise ValueError(f"judge {name!r}: {_nothing_usable(path, counts, columns, words, form)}")
-    return HumanJudge(name, verdicts, counts)
+    return HumanJudge(name, verdicts, counts, tuple(words))
 
 
 def check_verdicts(path: Path, form: VerdictForm) -> None:
@@ -206,6 +213,10 @@ def _nothing_usable(
     if missing := missing_columns(columns.keys(), form):
         known = ", ".join(list(columns)[:COLUMNS_SHOWN]) or "none"
         return f"{path} has no column {', '.join(missing)}; its columns are {known}: name them in the judge's columns"
+    parts = (f"no row of {path} can be used ({counts.named})", _meaning(words), WAY_OUT)
+    return "; ".join(filter(None, parts))
+
+
+def _meaning(words: Iterable[str]) -> str:
     unknown = ", ".join(repr(word[:WORD_SHOWN]) for word in list(words)[:COLUMNS_SHOWN] if word)
-    meaning = f"say in the judge's words what {unknown} means: first, second or tie; " if unknown else ""
-    return f"no row of {path} can be used ({counts.named}); {meaning}{WAY_OUT}"
+    return f"say in the judge's words what {unknown} means: first, second or tie" if unknown else ""

@@ -26,9 +26,10 @@ _NOUNS = ("model", "response", "answer", "option", "candidate", "assistant", "te
 WORDS = {
     **dict.fromkeys(("first", "1", "left", "a"), "first"),
     **dict.fromkeys(("second", "2", "right", "b"), "second"),
-    **{f"{noun}{between}{mark}": meant for noun in _NOUNS for between in ("_", " ")
+    **{f"{noun}{between}{mark}": meant for noun in _NOUNS for between in ("_", "-", " ", "")
        for mark, meant in (("a", "first"), ("1", "first"), ("b", "second"), ("2", "second"))},
-    **dict.fromkeys(("tie", "draw", "equal", "same", "both", "neither", "tie (bothbad)"), "tie"),
+    **dict.fromkeys(("tie", "draw", "equal", "same", "both", "neither", "tie (bothbad)", "no preference",
+                     "both good", "both bad", "equally good", "equally bad"), "tie"),
 }
 CLEAR_NUMBERS = {"1", "2"}
 NAMES_OF_PEOPLE = ("email", "username", "id")  # of an annotator that is an object

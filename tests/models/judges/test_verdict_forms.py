@@ -214,6 +214,8 @@ SCALES = {
     "left/right": ({}, ("Left", " RIGHT ", "equal")),
     "A/B/tie": ({}, ("A", "b", "TIE")),
     "as judges say it": ({}, ("[[A]]", "[[B]]", "both")),
+    "nouns, written together": ({}, ("Response1", "model-B", "No preference")),
+    "in words": ({}, ("Option 1", "answer_2", "Equally  bad")),
     "the Arena's": ({}, ("model_a", "model_b", "tie (bothbad)")),
     "model names": ({}, ("GPT-X", "our  model 2", "tie")),
     "own words": ({"words": {"0": "first", "1": "second", "weiß nicht": "tie"}}, (0, 1, "Weiß nicht")),
