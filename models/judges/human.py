@@ -34,8 +34,9 @@ class ImportCounts:
     """What became of a file's rows; every row is in exactly one.
 
     corrected: a later row of the same person says otherwise. contradictory: so does another, and no row says when, or
-    both the same; none of them counts. unknown_times: so it is, and a row's time cannot be read. other_texts: the prompt or a text is none of the samples'. without_texts: no
-    texts and no policy's hash. other_policies: ids of another policy's samples.
+    both the same; none of them counts. unknown_times: so it is, and a row's time cannot be read. other_texts: the
+    prompt or a text is none of the samples'. without_texts: no texts and no policy's hash. other_policies: ids of
+    another policy's samples.
     """
 
     used: int = 0
