@@ -32,6 +32,7 @@ WORDS = {
                      "both good", "both bad", "equally good", "equally bad"), "tie"),
 }
 CLEAR_NUMBERS = {"1", "2"}
+TEXT_OF = {"first_text": "first", "second_text": "second"}
 NAMES_OF_PEOPLE = ("email", "username", "id")  # of an annotator that is an object
 DATES = ("%d.%m.%Y %H:%M:%S", "%d.%m.%Y %H:%M", "%d.%m.%Y", "%Y/%m/%d %H:%M:%S", "%Y/%m/%d %H:%M")  # beside ISO 8601
 NO_TIME = "no time"  # in the place of what cannot be read as one
@@ -163,13 +164,15 @@ def _number_as_text(value: Any) -> str:
 
 
 def _verdict(cells: Mapping[str, Any], form: VerdictForm) -> str:
-    """first, second or tie: by the form's own words, by the models' names, by WORDS. Raises Unusable."""
+    """first, second or tie: by the models' names, by the form's own words, by the names of the texts' columns, by WORDS.
+    Raises Unusable."""
     word = _word(cells["verdict"])
     models = [_word(cells[name]) for name in MODELS if name in cells]
     if len(models) == 2 and models.count(word) == 1:
         return ("first", "second")[models.index(word)]
     own = {_word(given): meant for given, meant in form.words.items()}
-    known = {**{given: meant for given, meant in WORDS.items() if given not in form.unclear}, **own}
+    shown = {_word(form.columns[name].split(".")[-1]): meant for name, meant in TEXT_OF.items() if name in form.columns}
+    known = {**{given: meant for given, meant in WORDS.items() if given not in form.unclear}, **shown, **own}
     if word not in known or (len(models) == 2 and models.count(word) == 2):
         raise Unusable("unknown_verdicts", word)
     return known[word]

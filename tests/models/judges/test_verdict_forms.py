@@ -197,6 +197,23 @@ def test_numbers_that_mean_nothing_by_themselves_are_not_guessed(tmp_path, words
     assert outcome.rows == [] and all("intake.verdict_form.words" in one.reason for one in outcome.problems)
 
 
+@pytest.mark.parametrize(("first", "second"), [("response2", "response1"), ("data.text_b", "data.text_a"), ("B", "A")])
+def test_a_verdict_may_name_the_column_of_its_text(tmp_path, first, second):
+    """Whatever its number or letter says elsewhere: `response2` is the first here."""
+    def row(who, word):
+        shown = {"text_b": GOOD, "text_a": BAD}
+        return {"prompt": ASKED, first: GOOD, second: BAD, "data": shown, "annotator": who, "verdict": word}
+
+    names = [name.split(".")[-1] for name in (first, second)]
+    write_jsonl(tmp_path / "v.jsonl", [row(f"p{i}", word) for i, word in enumerate([*names, "tie"])])
+    form = VerdictForm({"first_text": first, "second_text": second})
+    assert read_verdicts("people", tmp_path / "v.jsonl", SAMPLES, form).annotations(prompt(0), GOOD, BAD) == {
+        "p0": 1.0, "p1": 0.0, "p2": 0.5,
+    }
+    turned = VerdictForm(form.columns, {name: meant for name, meant in zip(names, ("second", "first"), strict=True)})
+    assert read_verdicts("people", tmp_path / "v.jsonl", SAMPLES, turned).annotations(prompt(0), GOOD, BAD)["p0"] == 0.0
+
+
 def test_letters_beside_such_numbers_count(tmp_path):
     base = {"prompt": ASKED, "first_text": GOOD, "second_text": BAD}
     rows = [{**base, "annotator": f"p{i}", "verdict": word} for i, word in enumerate(("1", "7", "B"))]
