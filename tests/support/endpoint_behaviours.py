@@ -213,7 +213,9 @@ def documented() -> str:
         "`generate.sampler: openai` waits, asks again and leaves out in the same way.\n\n"
         "A call that brought no answer is charged by the `usage` beside its error; where a server or a proxy may have "
         "gone on\nwithout saying so (a time-out, 504, 524, a body or a choice that was broken off), at the most that "
-        "it can have cost.\n\n"
+        "it can have cost. A budget sets aside\nfor each call under way the most that `max_tokens` lets it cost; where a "
+        "server wrote more all the same (thoughts beside\nthem), twice the longest reply so far. Longer ones that are "
+        "under way at once can pass it, and no others.\n\n"
         "| the endpoint answers | as does | when | Plumbline |\n| --- | --- | --- | --- |\n"
         f"{rows}\n"
     )
