@@ -21,6 +21,7 @@ BROKEN, NOT_SUBMITTED = "broken_lines", "not_submitted"  # what stands for a row
 ENDINGS = (".jsonl", ".json", ".csv", ".tsv")
 SEPARATORS = ",;\t"
 SUBMITTED = ("submitted", "completed", None)
+PAGES = ("items", "records", "tasks")  # the names under which Argilla's and Label Studio's servers send lists
 RESPONSES = ".responses"  # of a flattened record: QUESTION.responses, and .users and .status after it
 
 
@@ -66,8 +67,9 @@ def _parsed(line: str) -> Any:
 
 
 def listed(document: Any) -> list[Any]:
-    """The items of a JSON document; one that is no list is its only item."""
-    return document if isinstance(document, list) else [document]
+    """The items of a JSON document, which a server may send a page at a time; one that is no list is its only item."""
+    paged = [document[name] for name in PAGES if name in document] if isinstance(document, Mapping) else []
+    return next((one for one in (document, *paged) if isinstance(one, list)), [document])
 
 
 def csv_rows(text: str) -> Iterator[tuple[int, dict[str | None, Any]]]:
