@@ -96,7 +96,7 @@ class OpenAIJudge:
         sent = messages(question, list(self.weights), self.template)
         tokens = sum(len(message["content"].encode()) + _MESSAGE_TOKENS for message in sent)
         longest = self.longest_reply if self.longest_reply <= self.max_tokens else 2 * self.longest_reply
-        return max(self.dearest * self.cost(tokens, max(self.max_tokens, longest)), self.costliest)
+        return self.dearest * self.cost(tokens, max(self.max_tokens, longest)) or self.costliest
 
     def cost(self, input_tokens: float, output_tokens: float) -> float:
         """At most, of one call, in the currency of its prices: whether tokens are cached or of reasoning is unknown."""
