@@ -64,8 +64,9 @@ class VerdictForm:
     def of_file(self, rows: Iterable[Any]) -> VerdictForm:
         """This form for all rows of one file. Beside a 0, a 3 or a 4.5 a 1 need not be the first of two: it may be the
         second, or a grade."""
-        cells = (_value(row, self.columns.get("verdict", "verdict")) for row in rows if isinstance(row, Mapping))
-        words = {_word(cell) for cell in cells if not _is_empty(cell)} - {*map(_word, self.words)}
+        column = self.columns.get("verdict", "verdict")
+        cells = (cell for row in rows if isinstance(row, Mapping) for cell in _filled(row, column))
+        words = {*map(_word, cells)} - {*map(_word, self.words)}
         numbers = frozenset(word for word in words if re.fullmatch(r"[-+]?\d+([.,]\d+)?", word))
         return self if numbers <= CLEAR_NUMBERS else replace(self, unclear=numbers)
 
@@ -76,7 +77,11 @@ def canonical(row: Mapping[str, Any], form: VerdictForm = VerdictForm()) -> dict
     cells = {name: value for name, value in values.items() if not _is_empty(value)}
     if any(name not in cells for name in NEEDED):
         raise Unusable("missing_columns")
-    ours = {"annotator": person(cells["annotator"]), "verdict": _verdict(cells, form)}
+    said = _filled(row, form.columns.get("verdict", "verdict"))
+    verdicts = {_verdict({**cells, "verdict": one}, form) for one in said}
+    if len(verdicts) > 1:  # left, and equally good
+        raise Unusable("unknown_verdicts", " and ".join(map(_word, said)))
+    ours = {"annotator": person(cells["annotator"]), "verdict": verdicts.pop()}
     if "at" in cells:
         ours["at"] = _moment(cells["at"]) or NO_TIME
     return {**ours, **_belongs_to(cells, form)}
@@ -122,7 +127,7 @@ def _value(row: Mapping[str, Any], path: str) -> Any:
     if path in row:
         return row[path]
     if "|" in path:
-        return next((value for one in path.split("|") if not _is_empty(value := _value(row, one))), None)
+        return next(iter(_filled(row, path)), None)
     value: Any = row
     for part in path.split("."):
         if isinstance(value, Mapping) and part in value:
@@ -132,6 +137,12 @@ def _value(row: Mapping[str, Any], path: str) -> Any:
         else:
             return None
     return value
+
+
+def _filled(row: Mapping[str, Any], path: str) -> list[Any]:
+    """What stands in the columns between strokes."""
+    paths = [path] if path in row else path.split("|")
+    return [value for one in paths if not _is_empty(value := _value(row, one))]
 
 
 def _is_empty(value: Any) -> bool:

@@ -218,6 +218,19 @@ def test_a_verdict_may_name_the_column_of_its_text(tmp_path, first, second):
     assert read_verdicts("people", tmp_path / "v.jsonl", SAMPLES, turned).annotations(prompt(0), GOOD, BAD)["p0"] == 0.0
 
 
+@pytest.mark.parametrize(("better", "same", "said"), [
+    ("left", None, 1.0), (None, "equally good", 0.5), ("left", "left", 1.0), ("left", "A", 1.0), ("left", "equally good", None),
+    ("left", "right", None), ("left", "hm", None),
+])  # fmt: skip
+def test_of_two_columns_that_are_filled_neither_is_preferred(tmp_path, better, same, said):
+    base = {"prompt": ASKED, "first_text": GOOD, "second_text": BAD}
+    rows = [{**base, "annotator": "ann", "better": better, "same": same},
+            {**base, "annotator": "bob", "better": "right", "same": ""}]
+    write_jsonl(tmp_path / "v.jsonl", rows)
+    judge = read_verdicts("people", tmp_path / "v.jsonl", SAMPLES, VerdictForm({"verdict": "better|same"}))
+    assert judge.annotations(prompt(0), GOOD, BAD).get("ann") == said and judge.counts.unknown_verdicts == (said is None)
+
+
 def test_letters_beside_such_numbers_count(tmp_path):
     base = {"prompt": ASKED, "first_text": GOOD, "second_text": BAD}
     rows = [{**base, "annotator": f"p{i}", "verdict": word} for i, word in enumerate(("1", "7", "B"))]
