@@ -45,7 +45,8 @@ def _in_words(costs: Mapping[str, Forecast], params: Mapping[str, Any]) -> list[
     total = sum(costs.values(), Forecast())
     parts = ", ".join(f"{name} {one.calls:,} for {as_money(one.cost)}" for name, one in costs.items())
     lines = [
-        f"Forecast: judges across a network are asked at most {total.calls:,} times for {as_money(total.cost)} ({parts}): "
+        f"Forecast: judges across a network are asked at most {total.calls:,} times for {as_money(total.cost)} "
+        f"({parts}): "
         "an upper bound by prompts, pairs, orders and prices, for answers and replies of full length; retries come on "
         "top."
     ]

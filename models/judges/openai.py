@@ -91,8 +91,8 @@ class OpenAIJudge:
         }
 
     def worst_cost(self, question: Question) -> float:
-        """No token is shorter than a byte, no answer longer than `max_tokens`, and no call dearer by more than one was so
-        far. Where a server wrote more all the same, the next may be twice as long as the longest."""
+        """No token is shorter than a byte, no answer longer than `max_tokens`, and no call dearer by more than one was
+        so far. Where a server wrote more all the same, the next may be twice as long as the longest."""
         sent = messages(question, list(self.weights), self.template)
         tokens = sum(len(message["content"].encode()) + _MESSAGE_TOKENS for message in sent)
         longest = self.longest_reply if self.longest_reply <= self.max_tokens else 2 * self.longest_reply

@@ -175,8 +175,10 @@ def _number_as_text(value: Any) -> str:
 
 
 def _verdict(cells: Mapping[str, Any], form: VerdictForm) -> str:
-    """first, second or tie: by the models' names, by the form's own words, by the names of the texts' columns, by WORDS.
-    Raises Unusable."""
+    """first, second or tie: by the models' names, the form's own words, the names of the texts' columns, and WORDS.
+
+    Raises Unusable.
+    """
     word = _word(cells["verdict"])
     models = [_word(cells[name]) for name in MODELS if name in cells]
     if len(models) == 2 and models.count(word) == 1:

@@ -142,7 +142,10 @@ class HeldData:
         """
         given = {key: value for key, value in row.items() if value is not None}
         own_name = None if kind == "verdicts" else own_id(given)  # a tool's id may name a task of several verdicts
-        candidate = self._verdict(given, form or self.verdict_form([row])) if kind == "verdicts" else self._example(kind, given)
+        if kind == "verdicts":
+            candidate = self._verdict(given, form or self.verdict_form([row]))
+        else:
+            candidate = self._example(kind, given)
         name = own_name or f"{kind}-{candidate.digest[:16]}"
         if name in self._forgotten.ids or candidate.digest in self._forgotten.digests:
             raise BadRow("the row was forgotten on request")

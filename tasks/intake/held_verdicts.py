@@ -79,7 +79,8 @@ def verdict_row(given: Row, form: VerdictForm) -> Row:
 def verdict_digest(row: Mapping[str, Any]) -> str:
     """SHA-256 over what a human verdict says."""
     content = {column: str(row.get(column, "")).strip() for column in OLD_COLUMNS}
-    return _sha256({**content, **{column: str(row[column]) for column in MORE_COLUMNS if row.get(column, NO_TIME) != NO_TIME}})
+    more = {column: str(row[column]) for column in MORE_COLUMNS if row.get(column) not in (None, "", NO_TIME)}
+    return _sha256({**content, **more})
 
 
 def _sha256(content: Any) -> str:

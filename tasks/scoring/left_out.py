@@ -48,6 +48,6 @@ def sentence(document: Mapping[str, Any]) -> str:
     for key, what in ((KEY, "answers to"), (SECOND_TURNS, "what was said in a second turn about")):
         if counts := document.get(key):
             by = ", ".join(f"{name} {count}" for name, count in counts["answers_of"].items())
-            text += (f" Gold gave no usable rating of {what} {counts['prompts']} of {counts['of']} prompts ({by}): they "
-                     "are left out for all models.")
+            missing = f"{what} {counts['prompts']} of {counts['of']} prompts ({by})"
+            text += f" Gold gave no usable rating of {missing}: they are left out for all models."
     return text

@@ -22,7 +22,8 @@ class Client:
         return SimpleNamespace(id=run_id, state=reply)
 
 
-AWAY = [httpx.ConnectError("refused"), httpx.ReadTimeout("slow"), httpx.HTTPStatusError("502", request=None, response=None)]
+AWAY = [httpx.ConnectError("refused"), httpx.ReadTimeout("slow"),
+        httpx.HTTPStatusError("502", request=None, response=None)]  # fmt: skip
 
 
 @pytest.fixture(autouse=True)

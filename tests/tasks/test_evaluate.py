@@ -294,7 +294,8 @@ def test_prompts_that_gold_did_not_rate_are_left_out_for_all_models_and_said(tmp
     assert document["left_out"] == {"prompts": 2, "of": 30, "answers_of": {"sft": 1, "ppo": 1, "best_of_n": 2}}
     assert document["second_turns_left_out"] == {"prompts": 1, "of": 30, "answers_of": {"dpo": 1}}
     scores = read_jsonl(tmp_path / "out" / "scores.jsonl")
-    assert document["prompts"] == 28 and len(scores) == 28 * 7 and not {"p000", "p003"} & {row["prompt_id"] for row in scores}
+    assert document["prompts"] == 28 and len(scores) == 28 * 7
+    assert not {"p000", "p003"} & {row["prompt_id"] for row in scores}
     doubted = read_jsonl(tmp_path / "out" / "second_turn_scores.jsonl")
     assert {row["prompt_id"] for row in doubted} == {"p002"} and len(doubted) == 3
     said = sentence(document)

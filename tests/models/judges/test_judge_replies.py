@@ -173,7 +173,8 @@ def test_a_rating_is_read_in_the_forms_that_judges_write(text, before):
     "Verdict: A\n\nActually, I change my mind: B is better.", "### Help\nA\n### Honesty\nB",
     "I would not choose B", "I'd choose B if it were shorter.", "I would choose A, but B is better.", "First\nSecond",
     "I don't think B is better.", "The first is better in tone. Still, B is better in facts.", "First of all, B.",
-    "The first is better because the second is better at lying.", "I think A", "Verdict: first or second", "Verdict: first\n[[B]]",
+    "The first is better because the second is better at lying.", "I think A", "Verdict: first or second",
+    "Verdict: first\n[[B]]",
     '{"overall": "A"}\n\nOn second thought, B says where.', "[[A]]\n\nCorrection: B.", "B\n\nHmm, wait. It rains.",
 ])
 def test_no_verdict_or_two_are_malformed(text):

@@ -119,7 +119,8 @@ EXPORTS = {
     "label studio, JSON-MIN": ("t.json", json.dumps(MINIMAL), STUDIO_FLAT, BY_STUDIO, {"used": 2}),
     "argilla": ("r.json", json.dumps([RECORD]), ARGILLA, BY_ARGILLA, {"used": 2}),
     "argilla, flattened": ("r.json", json.dumps([FLAT_RECORD]), ARGILLA, BY_ARGILLA, {"used": 2, "not_submitted": 2}),
-    "argilla, half flattened": ("r.json", json.dumps([HALF_FLAT]), ARGILLA, BY_ARGILLA, {"used": 2, "not_submitted": 2}),
+    "argilla, half flattened": ("r.json", json.dumps([HALF_FLAT]), ARGILLA, BY_ARGILLA,
+                                {"used": 2, "not_submitted": 2}),
     "argilla 1": ("r.jsonl", json.dumps(ARGILLA_1), ARGILLA, BY_ARGILLA, {"used": 2, "not_submitted": 1}),
     "argilla 1, by columns": ("r.jsonl", json.dumps(ARGILLA_1 | {"preference": {
         name: [one.get(name) for one in ARGILLA_1["preference"]] for name in ("user_id", "value", "status")}}),
@@ -219,8 +220,8 @@ def test_a_verdict_may_name_the_column_of_its_text(tmp_path, first, second):
 
 
 @pytest.mark.parametrize(("better", "same", "said"), [
-    ("left", None, 1.0), (None, "equally good", 0.5), ("left", "left", 1.0), ("left", "A", 1.0), ("left", "equally good", None),
-    ("left", "right", None), ("left", "hm", None),
+    ("left", None, 1.0), (None, "equally good", 0.5), ("left", "left", 1.0), ("left", "A", 1.0),
+    ("left", "equally good", None), ("left", "right", None), ("left", "hm", None),
 ])  # fmt: skip
 def test_of_two_columns_that_are_filled_neither_is_preferred(tmp_path, better, same, said):
     base = {"prompt": ASKED, "first_text": GOOD, "second_text": BAD}
@@ -228,7 +229,8 @@ def test_of_two_columns_that_are_filled_neither_is_preferred(tmp_path, better, s
             {**base, "annotator": "bob", "better": "right", "same": ""}]
     write_jsonl(tmp_path / "v.jsonl", rows)
     judge = read_verdicts("people", tmp_path / "v.jsonl", SAMPLES, VerdictForm({"verdict": "better|same"}))
-    assert judge.annotations(prompt(0), GOOD, BAD).get("ann") == said and judge.counts.unknown_verdicts == (said is None)
+    assert judge.annotations(prompt(0), GOOD, BAD).get("ann") == said
+    assert judge.counts.unknown_verdicts == (said is None)
 
 
 def test_letters_beside_such_numbers_count(tmp_path):

@@ -140,7 +140,8 @@ def test_one_number_for_calls_wherever_they_are_told(tmp_path, params, server, m
 
 
 @pytest.mark.parametrize(("amount", "shown"), [
-    (0, "0.00"), (0.909, "0.91"), (12.3456, "12.35"), (0.009, "0.0090"), (0.0417, "0.042"), (3e-7, "0.00000030"), (1e-30, "0.0000000000"),
+    (0, "0.00"), (0.909, "0.91"), (12.3456, "12.35"), (0.009, "0.0090"), (0.0417, "0.042"), (3e-7, "0.00000030"),
+    (1e-30, "0.0000000000"),
 ])  # fmt: skip
 def test_little_money_is_not_shown_as_none(amount, shown):
     assert budget.as_money(amount) == shown
