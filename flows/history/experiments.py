@@ -59,21 +59,29 @@ def moved_from(name: str) -> Path | None:
 
 
 def follow(name: str) -> str | None:
-    """Go on in a new experiment where the project was moved; returns what was done, in one line."""
-    old_root = moved_from(name)
-    if old_root is None:
+    """Go on in a new experiment where the project was moved; returns what was done, in one line.
+
+    Each is linked with the other before either gets its name, so what was killed half-way goes on from there.
+    """
+    coming, file = f"{name} (being moved)", store_file(os.environ["MLFLOW_TRACKING_URI"])
+    if file is None or not (moved_from(name) or state_in_sqlite(file, coming)):
         return None
     from mlflow import MlflowClient
 
     client = MlflowClient()
-    old = client.get_experiment_by_name(name).experiment_id
-    kept = f"{name} (until it was moved, {old})"
-    client.rename_experiment(old, kept)
-    new = client.create_experiment(name, artifact_root().as_uri(), tags={MOVED_FROM: old})
-    client.set_experiment_tag(old, MOVED_TO, new)
-    return (
-        f"This project was moved: MLflow's experiment {name!r} keeps its artifacts in {old_root}. It is called "
-        f"{kept!r} from now on, and all stages are logged in a new {name!r}, in {artifact_root()}"
+    old, new = client.get_experiment_by_name(name), client.get_experiment_by_name(coming)
+    if new is None:
+        tags = {MOVED_FROM: old.experiment_id}
+        new = client.get_experiment(client.create_experiment(coming, artifact_root().as_uri(), tags=tags))
+    old = old or client.get_experiment(new.tags[MOVED_FROM])
+    kept = f"{name} (until it was moved, {old.experiment_id})"
+    client.set_experiment_tag(old.experiment_id, MOVED_TO, new.experiment_id)
+    client.rename_experiment(old.experiment_id, kept)
+    client.rename_experiment(new.experiment_id, name)
+    return follow(name) or (
+        f"This project was moved: MLflow's experiment {name!r} keeps its artifacts in "
+        f"{local_path(old.artifact_location)}. It is called {kept!r} from now on, and all stages are logged in a new "
+        f"{name!r}, in {artifact_root()}"
     )
 
 

@@ -7,6 +7,7 @@ import json
 import shutil
 
 import pytest
+from mlflow import MlflowClient
 
 from flows.alignment import logged
 from flows.forgetting import mlflow_purge
@@ -58,6 +59,32 @@ def test_logging_goes_on_in_a_new_experiment_that_a_tag_links(project, tmp_path)
     assert len(runs(project)) == len(project.graph.stages)
     assert all(run.info.artifact_uri.startswith((project.root / "mlartifacts").as_uri()) for run in runs(project))
     assert everything(tmp_path / "first") == first, "nothing is written where the project was"
+
+
+class Killed(BaseException):
+    """Stands for a kill: no code of ours catches it."""
+
+
+@pytest.mark.parametrize("call", ["create_experiment", "set_experiment_tag", "rename_experiment"])
+@pytest.mark.parametrize("done", [False, True])
+def test_a_move_that_was_killed_half_way_goes_on(project, monkeypatch, call, done):
+    """Before each write to MLflow, and after it; of the two renames, before and after the first one."""
+    store, real = client(project), getattr(MlflowClient, call)
+    old = store.get_experiment_by_name("toy").experiment_id
+
+    def killed(self, *args, **how):
+        if done:
+            real(self, *args, **how)
+        raise Killed
+
+    with monkeypatch.context() as patched, pytest.raises(Killed):
+        patched.setattr(MlflowClient, call, killed)
+        experiments.follow("toy")
+    assert "was moved" in experiments.follow("toy") and experiments.follow("toy") is None
+    new = store.get_experiment_by_name("toy")
+    assert experiments.linked(store, "toy") == [new.experiment_id, old]
+    assert store.get_experiment(old).tags[experiments.MOVED_TO] == new.experiment_id
+    assert len(store.search_experiments()) == 3, "these two, and MLflow's own"
 
 
 def test_the_tracker_alone_goes_on_there_as_well(project, tmp_path):

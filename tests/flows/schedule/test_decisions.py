@@ -82,8 +82,7 @@ def store(tmp_path, monkeypatch):
     mlflow.set_tracking_uri(uri)
     client = MlflowClient(uri)
     client.create_experiment("toy", artifact_location=tmp_path.as_uri())
-    yield uri, client
-    mlflow.set_tracking_uri(None)
+    return uri, client
 
 
 def test_what_mlflow_remembers(store):

@@ -200,8 +200,7 @@ def client(tmp_path, monkeypatch):
     from mlflow import MlflowClient
 
     mlflow.set_tracking_uri(empty_store(tmp_path / "mlflow.db"))
-    yield MlflowClient()
-    mlflow.set_tracking_uri(None)
+    return MlflowClient()
 
 
 def test_the_champion_is_a_version_and_a_hash(client, tmp_path):
