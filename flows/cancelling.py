@@ -23,6 +23,7 @@ from prefect.states import Cancelling
 
 POLL_SECONDS = 2.0
 PATIENCE_SECONDS = 20.0  # less than the 30 s in which a worker has a run end by itself
+SERVER_SECONDS = 600.0  # that the Prefect server may be away
 BY_WORKER = "PREFECT__FLOW_RUN_ID"  # in the environment of a run that a worker started
 IN_THE_PAGES = "cancelled in the Prefect pages, or through its API"
 STOPPED = "stopped on its machine"
@@ -87,11 +88,15 @@ def run_elsewhere(name: str, parameters: dict[str, Any]) -> FlowRun:
 
 
 def _ended(client: SyncPrefectClient, run: FlowRun, patience: float = float("inf")) -> FlowRun:
-    """The run, once it is over or patience is."""
-    deadline = time.monotonic() + patience
-    while run.state is None or not run.state.is_final():
-        if time.monotonic() > deadline:
-            break
+    """The run, once it is over or patience is. A server that is away for a while, as one that is started anew, ends no
+    wait of hours."""
+    heard = time.monotonic()
+    deadline = heard + patience
+    while (run.state is None or not run.state.is_final()) and time.monotonic() <= deadline:
         time.sleep(POLL_SECONDS)
-        run = client.read_flow_run(run.id)
+        try:
+            run, heard = client.read_flow_run(run.id), time.monotonic()
+        except httpx.HTTPError:
+            if time.monotonic() - heard > SERVER_SECONDS:
+                raise
     return run

@@ -9,6 +9,9 @@ from pathlib import Path
 from tasks.runner.state import state_root
 
 
+LOOPBACK = "127.0.0.1,localhost"
+
+
 def project_root(start: Path | None = None) -> Path:
     """The nearest folder at or above `start` with a dvc.yaml.
 
@@ -67,3 +70,9 @@ def prepare(root: Path) -> None:
     }
     for name, value in settings.items():
         os.environ.setdefault(name, value)
+    kind, slashes, path = os.environ["MLFLOW_TRACKING_URI"].partition("sqlite:///")
+    if slashes and not kind:  # a relative one would be another file in each clone that a run works in
+        os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{root / path}"
+    reached = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""
+    if LOOPBACK not in reached and reached != "*":  # where a proxy is set, it would be asked for the servers here, too
+        os.environ["no_proxy"] = os.environ["NO_PROXY"] = ",".join(filter(None, [reached, LOOPBACK]))

@@ -9,6 +9,7 @@ import os
 import re
 from collections.abc import Callable
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -26,7 +27,7 @@ from flows.costs.elapsed import OUTSIDE, Elapsed, Stopwatch
 from flows.costs.ledger import Entry, Ledger
 from flows.graph.stages import Graph
 from flows.history import looks, records
-from flows.hosting import alerts
+from flows.hosting import alerts, tracking_server
 from flows.incoming import intake
 from flows.redact import redact, redacted_errors
 from flows.schedule import decisions, retraining
@@ -91,7 +92,7 @@ def retrain(
         take_in: Take in what is new in the inbox first, if intake.inbox is set.
         anchors: Ask the judges their anchors first; a judge that drifted stops the run.
         force: Decide again although nothing changed, e.g. to ask again after an approval expired.
-        approval: An approval given beforehand; empty: ask where promote.policy says so.
+        approval: An approval given beforehand, also to an open question; empty: ask where promote.policy says so.
     """
     watch, root = Stopwatch(), environment.project_root()
     environment.prepare(root)
@@ -120,6 +121,8 @@ class Run:
     """One retraining under way: what its steps share."""
 
     def __init__(self, root: Path, settings: Settings, force: bool, approval: Approval | None, watch: Stopwatch):
+        if moved := tracking_server.make_ready(settings.tracking.experiment):
+            get_run_logger().warning(moved)
         from mlflow import MlflowClient
 
         self.root, self.settings, self.force, self.approval, self.watch = root, settings, force, approval, watch
@@ -154,11 +157,13 @@ class Run:
         serves, commit = self.champion, errand.commit
         before = decisions.same(decisions.on_inputs(self.client, experiment, inputs), inputs, serves.package)
         if before:
-            decision = decisions.nothing_new(before, inputs, serves.package, commit)
+            ending = partial(questions.ending, self.root)
+            decision = decisions.nothing_new(before, inputs, serves.package, commit, ending)
         else:
             begun = Decision("", "", inputs, serves.package, commit)
-            decision = decisions.of_champion(self.client, experiment, begun, serves.align, made_from)
-        if decision is None or (self.force and not decision.decided):
+            decision = decisions.of_champion(self.client, begun, serves.align, made_from)
+        answered = self.approval is not None and before is not None and before.decision.unanswered
+        if decision is None or ((self.force or answered) and not decision.decided):
             retraining.keep_commit(self.root, commit)
             place, made = self._gated(place, errand)
             decisions.mark(self.client, made.align, made_from, self.id)

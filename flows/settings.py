@@ -8,10 +8,9 @@ from typing import Any
 from flows.redact import secrets_in
 from tasks.common.errors import ConfigError
 from tasks.common.plain_yaml import parse_yaml
-from tasks.config.sections import SHARED
 from tasks.config.service import FlowConfig, PromoteConfig, TrackingConfig
 from tasks.config.shared import Section
-from tasks.runner.params import read_params
+from tasks.runner.params import read_params, shared_config
 
 
 @dataclass(frozen=True)
@@ -74,15 +73,7 @@ def settings_in(text: str, source: str) -> Settings:
 
 
 def _sections(params: Mapping[str, Any], source: str, names: Iterable[str]) -> dict[str, Section]:
-    sections = {}
-    for name in names:
-        if not isinstance(params.get(name), dict):
-            raise ConfigError(f"{source}: section {name!r} is missing")
-        try:
-            sections[name] = SHARED[name].model_validate(params[name])
-        except ValueError as error:
-            raise ConfigError(f"{source}: section {name!r}: {' '.join(str(error).split())}") from None
-    return sections
+    return {name: shared_config(params, name, source) for name in names}
 
 
 def refuse_secrets(text: str, source: str) -> None:

@@ -39,7 +39,7 @@ def compare(
     judges = make_pool([with_template(spec) for spec in specs], shown_samples(samples, prompts), cfg.runtime.date)
     for judge in judges:
         if isinstance(judge, HumanJudge):
-            print(f"judge {judge.name!r}, rows that people wrote: {judge.counts.named}")
+            print(f"judge {judge.name!r}, rows that people wrote: {judge.imported}")
     groups, duplicates = samples_by_prompt(samples)
     log = CallLog()
     asker = make_asker(cfg, judges, log)

@@ -25,7 +25,7 @@ from tasks.config.evaluate import EvaluateConfig
 from tasks.evaluation import tournament
 from tasks.evaluation.adversarial import adversarial
 from tasks.evaluation.overoptimisation import over_optimisation
-from tasks.scoring.left_out import left_out, unrated, without
+from tasks.scoring.left_out import SECOND_TURNS, left_out, unrated, without
 from tasks.scoring.scorer import (
     check_pairing,
     is_harmless_lookalike,
@@ -84,7 +84,7 @@ def evaluate(
         first = [row for row in answered[of] if row["checkpoint"] == checkpoint]
         doubts[name] = score_second_turns(read_second_turns(folders[of], first, prompts), scorer)
     unsure = {name: unrated(rows) for name, rows in doubts.items()}
-    left_out(scorer, unsure, len(prompts))
+    lacking |= left_out(scorer, unsure, len(prompts), SECOND_TURNS)
     gone |= set().union(*unsure.values())
     doubts = {name: without(rows, gone) for name, rows in doubts.items()}
     write_jsonl(out / SECOND_TURN_SCORES, [{"model": name, **row} for name, rows in doubts.items() for row in rows])

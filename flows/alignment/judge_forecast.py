@@ -7,6 +7,7 @@ from typing import Any
 
 from flows.alignment.plan import Planned
 from flows.alignment.preflight import across_a_network
+from flows.costs.budget import as_money
 from tasks.artifacts.champion import is_there
 from tasks.judging.costs import Forecast, forecast, of_anchors
 from tasks.prepare import survey
@@ -42,9 +43,10 @@ def _in_words(costs: Mapping[str, Forecast], params: Mapping[str, Any]) -> list[
     if not costs:
         return []
     total = sum(costs.values(), Forecast())
-    parts = ", ".join(f"{name} {one.calls:,} for {one.cost:.2f}" for name, one in costs.items())
+    parts = ", ".join(f"{name} {one.calls:,} for {as_money(one.cost)}" for name, one in costs.items())
     lines = [
-        f"Forecast: judges across a network are asked at most {total.calls:,} times for {total.cost:.2f} ({parts}): "
+        f"Forecast: judges across a network are asked at most {total.calls:,} times for {as_money(total.cost)} "
+        f"({parts}): "
         "an upper bound by prompts, pairs, orders and prices, for answers and replies of full length; retries come on "
         "top."
     ]
@@ -53,6 +55,6 @@ def _in_words(costs: Mapping[str, Forecast], params: Mapping[str, Any]) -> list[
     except ValueError:
         return lines  # of anchors that cannot be read the preflight tells
     if anchors.calls:
-        more = f"{anchors.calls:,} more for {anchors.cost:.2f}"
+        more = f"{anchors.calls:,} more for {as_money(anchors.cost)}"
         lines.append(f"plumb retrain, and plumb align --anchors, ask {more} each time.")
     return lines

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from flows import command
+from flows.costs.budget import as_money
 from flows.costs.ledger import Entry, Ledger
 from flows.graph.clock import in_words, time_left
 from flows.graph.stages import Graph
@@ -77,7 +78,7 @@ def show_plan(graph: Graph, planned: list[Planned], cores: int, console, remote:
     disk = sum(row.cost.disk_bytes for row in running if row.cost)
     new = sum(row.cost is None for row in running)
     line = f"{len(running)} stages would run, about {in_words(total_seconds(graph, planned, cores))} on {cores} cores; "
-    line += f"last time they made {calls} judge calls for {money:.2f} and {_size(disk)}."
+    line += f"last time they made {calls} judge calls for {as_money(money)} and {_size(disk)}."
     console.print(line + (f" {new} never ran here: their time is the guess in dvc.yaml." if new else ""))
     if from_cache:
         console.print(from_cache)
@@ -101,9 +102,9 @@ def _costs(row: Planned) -> tuple[str, str, str, str]:
     if row.action != "run":
         return ("", "", "", "")
     last = row.cost
-    calls, money = (str(last.calls), f"{last.money:.2f}") if last else ("?", "?")
+    calls, money = (str(last.calls), as_money(last.money)) if last else ("?", "?")
     if row.judged:
-        calls, money = f"≤ {row.judged.calls:,}", f"≤ {row.judged.cost:.2f}"
+        calls, money = f"≤ {row.judged.calls:,}", f"≤ {as_money(row.judged.cost)}"
     time, disk = (in_words(row.seconds), _size(last.disk_bytes)) if last else (f"~{in_words(row.seconds)}", "?")
     return (time, calls, money, disk)
 

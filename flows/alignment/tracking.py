@@ -128,12 +128,7 @@ class Tracker:
         name = self._session.settings.tracking.experiment
         experiments.follow(name)
         client = MlflowClient()
-        experiment = client.get_experiment_by_name(name)
-        if experiment:
-            self._experiment = experiment.experiment_id
-        else:
-            root = experiments.artifact_root()
-            self._experiment = client.create_experiment(name, artifact_location=root.as_uri() if root else None)
+        self._experiment = experiments.made(client, name)
         left_open.close_dead(client, experiments.linked(client, name))
         self._connected = client
 

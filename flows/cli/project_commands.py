@@ -1,6 +1,7 @@
 """The commands of a project, from a plan to a model: doctor, plan, align, status, seeds, hacking. As light as
 flows/cli/main.py."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -103,14 +104,11 @@ def status():
     says whether every stage kept what it owes the next, or which one is the likely cause of what is wrong.
     """
     import os
-    from functools import partial
 
     from flows.alignment.local import open_graph
     from flows.alignment.plan import show_status
     from flows.alignment.results import contracts_line
     from flows.history import registry
-    from flows.schedule import decisions
-    from flows.serving import questions
     from flows.settings import read_settings
 
     root, console = command.project(), command.console()
@@ -120,9 +118,22 @@ def status():
         console.print(contracts)
     number = registry.champion_number(uri, settings.promote.model_name)
     console.print(f"champion: {registry.name_of(number)}")
-    made = decisions.latest(uri, settings.tracking.experiment)
-    for line in decisions.in_words(made, partial(questions.ending, root)):
+    for line in _last_retraining(root, uri, settings.tracking.experiment):
         console.print(line, soft_wrap=True)
+
+
+def _last_retraining(root: Path, uri: str, experiment: str) -> list[str]:
+    from functools import partial
+
+    from flows.hosting import tracking_server
+    from flows.schedule import decisions
+    from flows.serving import questions
+
+    try:
+        tracking_server.check_experiment(experiment)
+    except ValueError as error:
+        return [f"last retraining: not known: {error}"]
+    return decisions.in_words(decisions.latest(uri, experiment), partial(questions.ending, root))
 
 
 def seeds(

@@ -8,8 +8,8 @@ from flows import command
 
 
 def up(
-    prefect_port: Annotated[int, typer.Option(help="Port of the Prefect pages.")] = 4200,
-    mlflow_port: Annotated[int, typer.Option(help="Port of the MLflow pages.")] = 5000,
+    prefect_port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the Prefect pages.")] = 4200,
+    mlflow_port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the MLflow pages.")] = 5000,
     workers: Annotated[
         bool, typer.Option("--workers/--no-workers", help="Also run what is deployed to the pools that dvc.yaml names.")
     ] = True,

@@ -118,7 +118,7 @@ def _traced(root: Path, row: str):
     from flows.storage.objects import Objects
 
     client = command.mlflow_client()
-    return row_lineage.trace(client, _model_name(root), Objects(root), recorded_runs(client), row)
+    return row_lineage.trace(client, _model_name(root), Objects(root), recorded_runs(client, deleted=True), row)
 
 
 def forget(

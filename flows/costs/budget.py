@@ -1,5 +1,6 @@
 """What one run may cost, and which run that is: a run goes on through its repetitions until it has finished."""
 
+import math
 import time
 import uuid
 from collections.abc import Iterable
@@ -58,14 +59,20 @@ def spent_by_stage(entries: Iterable[Entry], measure: str) -> dict[str, float]:
     return dict(sorted(((name, cost) for name, cost in spent.items() if cost), key=lambda item: -item[1]))
 
 
+def as_money(amount: float) -> str:
+    """With two decimals, and two digits of what is too little for them: 0.0042 is not 0.00."""
+    small = 0 < amount < 0.1
+    return f"{amount:.{min(10, 1 - math.floor(math.log10(amount)))}f}" if small else f"{amount:.2f}"
+
+
 def paid_in_words(entries: Iterable[Entry]) -> str:
     """The calls and the money that judges across a network took, in all and by stage; "" where none was asked."""
     entries = list(entries)
     calls, money = spent_by_stage(entries, "calls"), spent_by_stage(entries, "cost")
     if not calls:
         return ""
-    parts = ", ".join(f"{name} {count:,.0f} for {money.get(name, 0.0):.2f}" for name, count in calls.items())
-    total = f"{sum(calls.values()):,.0f} calls for {sum(money.values()):.2f}"
+    parts = ", ".join(f"{name} {count:,.0f} for {as_money(money.get(name, 0.0))}" for name, count in calls.items())
+    total = f"{sum(calls.values()):,.0f} calls for {as_money(sum(money.values()))}"
     return f"Judges across a network: {total} in this run ({parts})."
 
 

@@ -103,7 +103,9 @@ def _with_home(root: Path, clone: data_line.Clone, pointer: str, buried: Buried)
     """Give the working tree the data without the row, where what it holds is known and was not changed by hand."""
     names = [pointer, intake.ledger_of(pointer)]
     if not _went_this_way(root, clone, *names) or data.missing(root, [root / pointer]):
+        newest = intake.how_to_take(pointer, buried.commit)
         remedy = f"the data of the working tree was changed by hand or is not here: {pointer} was left as it is"
+        remedy += f"; take the newest ({newest})"
         return replace(buried, home=False, remedy=remedy)
     for name in names:
         source, target = clone.path / name, root / name
@@ -139,8 +141,7 @@ def show(buried: Buried, traced: Traced, console) -> None:
     else:
         say(f"{buried.row} was forgotten before")
     if buried.remedy:
-        newest = f"git checkout {buried.commit or 'plumb/data'} -- data, dvc checkout data"
-        say(f"{buried.remedy}; take the newest ({newest})", style="yellow")
+        say(buried.remedy, style="yellow")
     for origin in buried.origins:
         say(f"The inbox still holds it: {origin}", style="yellow")
     for version in traced.versions:

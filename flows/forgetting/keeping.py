@@ -15,6 +15,7 @@ from flows.git import git
 from flows.history import registry
 from flows.history.recorded import LOCK_FILE, Recorded, made_stages
 from flows.storage.objects import Objects
+from flows.storage.workspace import repository
 
 EVALUATION_SETS = ("select_prompts", "gate_prompts", "heldout_demonstrations", "gold_preferences")
 # What intake led to once, and what was trained: its runs are in MLflow.
@@ -53,7 +54,7 @@ def what_to_keep(root: Path, clones: Iterable[Path], client, name: str, last: in
     _keep_tree(kept, root, "the working tree")
     for clone in clones:
         if is_kept(kept, clone):
-            _keep_tree(kept, clone, f"clone {clone.name}")
+            _keep_tree(kept, clone, f"clone {repository(clone).name}")
     _keep_branches(kept, root)
     return kept
 

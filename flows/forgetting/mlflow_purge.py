@@ -23,9 +23,9 @@ class Logged:
 
 
 def find_logged(client, search: RowSearch, rows: set[str], since_ms: int) -> list[Logged]:
-    """In the runs that went on after `since_ms`, and in all traces."""
+    """In the runs that went on after `since_ms`, and in all traces; what was deleted in MLflow lies there still."""
     logged: list[Logged] = []
-    for run in experiments.all_runs(client):
+    for run in experiments.all_runs(client, deleted=True):
         if not run.info.end_time or run.info.end_time >= since_ms:
             logged += [Logged(run.info.run_id, path) for path in _holding(client, run.info.run_id, "", search)]
     return logged + list(_traces(client, rows))
@@ -43,7 +43,7 @@ def _holding(client, run: str, folder: str, search: RowSearch) -> Iterator[str]:
 
 
 def _traces(client, rows: set[str]) -> Iterator[Logged]:
-    ids = experiments.all_ids(client)
+    ids = experiments.all_ids(client, deleted=True)
     for trace in experiments.pages(client.search_traces, locations=ids) if ids and rows else ():
         prompts = {str(span.attributes.get("prompt_id")) for span in trace.data.spans}
         if prompts & rows:

@@ -59,21 +59,29 @@ def moved_from(name: str) -> Path | None:
 
 
 def follow(name: str) -> str | None:
-    """Go on in a new experiment where the project was moved; returns what was done, in one line."""
-    old_root = moved_from(name)
-    if old_root is None:
+    """Go on in a new experiment where the project was moved; returns what was done, in one line.
+
+    Each is linked with the other before either gets its name, so what was killed half-way goes on from there.
+    """
+    coming, file = f"{name} (being moved)", store_file(os.environ["MLFLOW_TRACKING_URI"])
+    if file is None or not (moved_from(name) or state_in_sqlite(file, coming)):
         return None
     from mlflow import MlflowClient
 
     client = MlflowClient()
-    old = client.get_experiment_by_name(name).experiment_id
-    kept = f"{name} (until it was moved, {old})"
-    client.rename_experiment(old, kept)
-    new = client.create_experiment(name, artifact_root().as_uri(), tags={MOVED_FROM: old})
-    client.set_experiment_tag(old, MOVED_TO, new)
-    return (
-        f"This project was moved: MLflow's experiment {name!r} keeps its artifacts in {old_root}. It is called "
-        f"{kept!r} from now on, and all stages are logged in a new {name!r}, in {artifact_root()}"
+    old, new = client.get_experiment_by_name(name), client.get_experiment_by_name(coming)
+    if new is None:
+        tags = {MOVED_FROM: old.experiment_id}
+        new = client.get_experiment(client.create_experiment(coming, artifact_root().as_uri(), tags=tags))
+    old = old or client.get_experiment(new.tags[MOVED_FROM])
+    kept = f"{name} (until it was moved, {old.experiment_id})"
+    client.set_experiment_tag(old.experiment_id, MOVED_TO, new.experiment_id)
+    client.rename_experiment(old.experiment_id, kept)
+    client.rename_experiment(new.experiment_id, name)
+    return follow(name) or (
+        f"This project was moved: MLflow's experiment {name!r} keeps its artifacts in "
+        f"{local_path(old.artifact_location)}. It is called {kept!r} from now on, and all stages are logged in a new "
+        f"{name!r}, in {artifact_root()}"
     )
 
 
@@ -111,14 +119,32 @@ def pages(search: Callable[..., Any], *where, **how) -> Iterator[Any]:
             return
 
 
-def all_ids(client) -> list[str]:
-    return [one.experiment_id for one in client.search_experiments()]
+def made(client, name: str) -> str:
+    """The id of the experiment of this name, which is made where there is none."""
+    experiment = client.get_experiment_by_name(name)
+    if experiment:
+        return experiment.experiment_id
+    root = artifact_root()
+    return client.create_experiment(name, artifact_location=root.as_uri() if root else None)
 
 
-def all_runs(client, where: str = "", order: str = "attributes.start_time DESC") -> Iterator[Any]:
-    """The runs of all experiments, the newest first."""
-    ids = all_ids(client)
-    return pages(client.search_runs, ids, where, order_by=[order]) if ids else iter(())
+def all_ids(client, deleted: bool = False) -> list[str]:
+    """deleted: also of those that were deleted, which MLflow keeps until `mlflow gc`."""
+    return [one.experiment_id for one in client.search_experiments(_view(deleted))]
+
+
+def all_runs(
+    client, where: str = "", order: str = "attributes.start_time DESC", deleted: bool = False
+) -> Iterator[Any]:
+    """The runs of all experiments, the newest first; deleted: also those that were deleted."""
+    ids = all_ids(client, deleted)
+    return pages(client.search_runs, ids, where, _view(deleted), order_by=[order]) if ids else iter(())
+
+
+def _view(deleted: bool):
+    from mlflow.entities import ViewType
+
+    return ViewType.ALL if deleted else ViewType.ACTIVE_ONLY
 
 
 def in_place(client) -> list[str]:

@@ -72,9 +72,9 @@ def read_lock(client, run_id: str) -> Mapping[str, Any] | None:
         return yaml.safe_load(experiments.fetch(client, run_id, LOCK_FILE, folder).read_text(encoding="utf-8"))
 
 
-def recorded_runs(client) -> Iterator[Recorded]:
-    """The runs that logged a dvc.lock, the newest first."""
-    for run in experiments.all_runs(client, f"tags.`{KIND}` = 'flow'"):
+def recorded_runs(client, deleted: bool = False) -> Iterator[Recorded]:
+    """The runs that logged a dvc.lock, the newest first; deleted: also those that were deleted in MLflow."""
+    for run in experiments.all_runs(client, f"tags.`{KIND}` = 'flow'", deleted=deleted):
         lock = read_lock(client, run.info.run_id)
         if lock is not None:
             yield Recorded(run.info.run_id, run.info.run_name, run.info.start_time, lock)

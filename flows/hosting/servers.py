@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from flows.graph.running import end_session, supervised_command
+from flows.history import experiments
 from flows.hosting import login
 from flows.redact import without_login
 from tasks.common import file_lock
@@ -102,9 +103,10 @@ def prefect_pages(root: Path, port: int) -> Server:
 
 def mlflow_pages(root: Path, port: int) -> Server:
     """`mlflow server` with the project's runs."""
-    store = f"sqlite:///{root / 'mlflow.db'}"
+    file = experiments.store_file(os.environ["MLFLOW_TRACKING_URI"]) or root / "mlflow.db"
+    store, artifacts = f"{experiments.SQLITE}{file}", str(file.parent / experiments.FOLDER)
     command = [sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port)]
-    command += ["--backend-store-uri", store, "--artifacts-destination", str(root / "mlartifacts"), "--workers", "1"]
+    command += ["--backend-store-uri", store, "--artifacts-destination", artifacts, "--workers", "1"]
     # Its job consumers outlive the server otherwise.
     environment = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_TRACKING_URI": store}
     return Server("MLflow", command, f"http://{HOST}:{port}/health", root / ".prefect" / "mlflow.log", environment)

@@ -26,7 +26,18 @@ def check(experiment: str) -> None:
             f"models it cannot take; run MLflow {_major(version('mlflow'))} or newer there, or unset "
             "MLFLOW_TRACKING_URI"
         )
-    number, stage = _id_and_stage(uri, experiment)
+    check_experiment(experiment)
+
+
+def make_ready(experiment: str) -> str | None:
+    """`check`, then go on in a new experiment where the project was moved; returns what was done, in one line."""
+    check(experiment)
+    return experiments.follow(experiment)
+
+
+def check_experiment(experiment: str) -> None:
+    """Raises ValueError with the way out for one that was deleted, and its runs with it."""
+    number, stage = _id_and_stage(os.environ["MLFLOW_TRACKING_URI"], experiment)
     if stage == DELETED:
         raise ValueError(
             f"MLflow's experiment {experiment!r} was deleted, and nothing can be logged there; bring it back with "

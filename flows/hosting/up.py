@@ -118,13 +118,15 @@ def serve(root: Path, prefect_port: int, mlflow_port: int, workers: bool, deploy
     deployed: deploy infra/prefect.yaml first. Raises ValueError naming a port that is in use, where they run for this
     project already, and where it cannot be deployed.
     """
+    if prefect_port == mlflow_port:
+        raise ValueError(f"port {mlflow_port} cannot be that of both pages; choose another with --mlflow-port")
     with announcing(root) as announce:
         for port, option in ((prefect_port, "--prefect-port"), (mlflow_port, "--mlflow-port")):
             if port_in_use(port):
                 raise ValueError(f"port {port} is in use; stop what listens there or choose another with {option}")
         login.as_client()
         signal.signal(signal.SIGTERM, signal.default_int_handler)
-        started, at_work = [], []
+        started, at_work, names = [], [], pools(root)
         try:
             started += [prefect_pages(root, prefect_port), mlflow_pages(root, mlflow_port)]
             for server in started:
@@ -132,13 +134,14 @@ def serve(root: Path, prefect_port: int, mlflow_port: int, workers: bool, deploy
             prefect, mlflow = f"http://{HOST}:{prefect_port}", f"http://{HOST}:{mlflow_port}"
             console.print(f"Prefect: {prefect}\nMLflow:  {mlflow}")
             set_up_server(f"{prefect}/api")
-            make_pools(pools(root))
+            make_pools(names)
             announce(f"{prefect}/api", mlflow)
             if deployed:
                 deploy(root, f"{prefect}/api")
             if workers:
-                at_work += [worker(root, pool, f"{prefect}/api") for pool in pools(root)]
-            _say_what_there_is(root, workers, console)
+                mark_as_ended(names)  # a plumb up that was killed could not
+                at_work += [worker(root, pool, f"{prefect}/api") for pool in names]
+            _say_what_there_is(root, names if workers else [], console)
             while all(server.running for server in (*started, *at_work)):
                 time.sleep(0.2)
             ended = next(server for server in (*started, *at_work) if not server.running)
@@ -149,7 +152,7 @@ def serve(root: Path, prefect_port: int, mlflow_port: int, workers: bool, deploy
             for server in at_work:
                 server.stop()
             if at_work:
-                mark_as_ended(pools(root))
+                mark_as_ended(names)
             for server in started:
                 server.stop()
 
@@ -171,12 +174,12 @@ def mark_as_ended(names: list[str]) -> None:
             client.set_flow_run_state(run.id, state, force=True)
 
 
-def _say_what_there_is(root: Path, workers: bool, console) -> None:
+def _say_what_there_is(root: Path, workers: list[str], console) -> None:
     def say(line: str) -> None:
         console.print(line, soft_wrap=True)
 
     if workers:
-        say(f"Workers: {', '.join(pools(root))} (logs: {root / '.prefect'})")
+        say(f"Workers: {', '.join(workers)} (logs: {root / '.prefect'})")
     if is_deployed("retrain/retrain"):
         say("Deployed: retrain/retrain, which runs on its schedule and by Run in the Prefect pages.")
     else:

@@ -8,6 +8,7 @@ bytes.
 """
 
 import contextlib
+import shlex
 import shutil
 import socket
 import time
@@ -180,13 +181,19 @@ def newest_data(clone: Clone, rules: Rules) -> str:
     if known_here.startswith(known_line):
         return pointer  # the code at hand has taken in what plumb/data holds, and may have gone on from there
     if md5_in(here) not in states_in(known_line) | {md5_in(line)}:
-        remedy = f"git fetch, git checkout origin/plumb/data -- {path.parent.as_posix()}, dvc pull"
         raise Failure(
             f"{pointer} was changed here, and not on top of what plumb/data at {clone.host} holds; take that first "
-            f"({remedy}), then make the change again"
+            f"({how_to_take(pointer)}), then make the change again"
         )
     data_line.put(clone, clone.tip, [pointer, ledger_of(pointer)])
     return pointer
+
+
+def how_to_take(pointer: str, commit: str | None = None) -> str:
+    """The commands by which the working tree gets the data of a commit; without one, of plumb/data at origin."""
+    names = shlex.join([pointer, ledger_of(pointer)])
+    fetch = "" if commit else "git fetch && "
+    return f"{fetch}git checkout {commit or 'origin/plumb/data'} -- {names} && dvc pull {shlex.quote(pointer)}"
 
 
 def ledger_of(pointer: str) -> str:

@@ -54,6 +54,11 @@ class Decision:
     def decided(self) -> bool:
         return bool(self.verdict)
 
+    @property
+    def unanswered(self) -> bool:
+        """A person was asked, and nobody promoted or refused it since."""
+        return bool(self.asked and not self.answer)
+
     def tags(self) -> dict[str, str]:
         values = {field.name: str(getattr(self, field.name)) for field in fields(self)}
         return {f"{PREFIX}{name}": redact(value)[:TAG_CHARACTERS] for name, value in values.items() if value}
@@ -95,7 +100,7 @@ def mark(client, align: str, made_from: str, flow_run: str) -> None:
     client.set_tag(align, RETRAINING, flow_run)
 
 
-def of_champion(client, experiment: str, begun: Decision, align: str, made_from: str) -> Decision | None:
+def of_champion(client, begun: Decision, align: str, made_from: str) -> Decision | None:
     """The decision without a run, where who serves was made from the same; None where that is not so.
 
     It was promoted by hand, or by a retraining that was killed before it could write that down. align: the run that
@@ -104,26 +109,30 @@ def of_champion(client, experiment: str, begun: Decision, align: str, made_from:
     tags = client.get_run(align).data.tags if align else {}
     if tags.get(MADE_FROM) != made_from:
         return None
-    if RETRAINING in tags and not _finished(client, experiment, f" AND tags.`{PREFIX}align` = '{align}'"):
+    if RETRAINING in tags and not _finished(client, experiments.all_ids(client), f" AND tags.`{PREFIX}align` = '{align}'"):
         reason = "it serves already: the retraining that promoted it was killed before it could write that down"
         return replace(begun, outcome="promoted", reason=reason, verdict="promote", package=begun.champion, align=align)
     reason = f"data, code and params are those of run {align[:12]}, whose model serves"
     return replace(begun, outcome=NOTHING_NEW, reason=reason)
 
 
-def nothing_new(before: Remembered, inputs: str, champion: str, commit: str) -> Decision:
-    """The decision that nothing need be done, and why."""
+def nothing_new(
+    before: Remembered, inputs: str, champion: str, commit: str, ending: Callable[[str], str | None]
+) -> Decision:
+    """The decision that nothing need be done, and why. ending: as `became` takes it."""
     was = before.decision
     reason = (
         f"data, code and params are those of run {before.run_id[:12]}, which was {was.outcome} "
         f"({registry.moment(before.at / 1000)}, verdict {was.verdict})"
     )
+    if was.asked:
+        reason += f": {became(was, ending)}"
     return Decision(NOTHING_NEW, reason, inputs, champion, commit)
 
 
 def on_inputs(client, experiment: str, inputs: str) -> list[Remembered]:
     """Every retraining that met these inputs, also before the project was moved."""
-    return _finished(client, experiment, f" AND tags.`{PREFIX}inputs` = '{inputs}'")
+    return _finished(client, experiments.linked(client, experiment), f" AND tags.`{PREFIX}inputs` = '{inputs}'")
 
 
 def latest(uri: str, experiment: str) -> list[Remembered]:
@@ -133,12 +142,12 @@ def latest(uri: str, experiment: str) -> list[Remembered]:
         return _latest_in_sqlite(file, experiment) if file.exists() else []
     from mlflow import MlflowClient
 
-    return _finished(MlflowClient(uri), experiment)[:SHOWN]
+    client = MlflowClient(uri)
+    return _finished(client, experiments.linked(client, experiment))[:SHOWN]
 
 
-def _finished(client, experiment: str, more: str = "") -> list[Remembered]:
-    """The retrainings that were written down, the newest first."""
-    ids = experiments.linked(client, experiment)
+def _finished(client, ids: list[str], more: str = "") -> list[Remembered]:
+    """The retrainings that were written down in these experiments, the newest first."""
     where = f"tags.`{KIND}` = '{RETRAIN}' AND attributes.status = 'FINISHED'{more}"
     runs = client.search_runs(ids, where, order_by=["attributes.start_time DESC"]) if ids else []
     return [_remembered(run.info.run_id, run.info.start_time, run.data.tags) for run in runs]
@@ -158,18 +167,22 @@ def _latest_in_sqlite(file: Path, experiment: str) -> list[Remembered]:
         return [_remembered(run, at, dict(connection.execute(tags, (run,)).fetchall())) for run, at in runs]
 
 
+def became(decision: Decision, ending: Callable[[str], str | None]) -> str:
+    """What a decision came to. ending: says how the flow run ended in which a person was asked; None while it is open."""
+    return decision.answer or (ending(decision.asked) if decision.asked else None) or decision.reason
+
+
 def in_words(made: list[Remembered], ending: Callable[[str], str | None]) -> list[str]:
     """For `plumb status`: the last decision, and when somebody looked since and found nothing new.
 
-    ending: says how the flow run ended in which a person was asked; None while it is open.
+    ending: as `became` takes it.
     """
     decided = next((one for one in made if one.decision.decided), None)
     if decided is None:
         return ["no retraining yet"]
     was = decided.decision
     when = registry.moment(decided.at / 1000)
-    answer = was.answer or (ending(was.asked) if was.asked else None)
-    lines = [f"last retraining: {was.outcome} on {when}, verdict {was.verdict}: {answer or was.reason}"]
+    lines = [f"last retraining: {was.outcome} on {when}, verdict {was.verdict}: {became(was, ending)}"]
     if made[0].at > decided.at:
         lines.append(f"looked again on {registry.moment(made[0].at / 1000)}: {made[0].decision.outcome}")
     return lines
@@ -186,7 +199,7 @@ def answered(client, model: str, gate: str, answer: str) -> None:
 
 def remember(client, experiment: str, decision: Decision, flow_run: str) -> str:
     """Write it down; it counts once its run is finished. Returns the run's id."""
-    (number, *_) = experiments.linked(client, experiment)  # align made it
+    number = experiments.made(client, experiment)
     tags = {KIND: RETRAIN, "plumb.prefect_flow_run": flow_run, "mlflow.source.git.commit": decision.commit}
     run = client.create_run(number, tags={**tags, **decision.tags()}, run_name=f"retrain {flow_run[:8]}")
     client.set_terminated(run.info.run_id, "FINISHED")

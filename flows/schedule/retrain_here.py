@@ -4,7 +4,9 @@ from pathlib import Path
 from typing import Any
 
 from flows.alignment import local
+from flows.hosting import tracking_server
 from flows.serving.promoting import own_approval
+from flows.settings import read_settings
 
 
 def retrain(root: Path, console, wish: dict[str, Any], comment: str | None) -> int:
@@ -13,6 +15,8 @@ def retrain(root: Path, console, wish: dict[str, Any], comment: str | None) -> i
     wish: the flow's parameters. comment: an approval given beforehand, by whoever runs this.
     Raises ValueError with one line when a step failed.
     """
+    if moved := tracking_server.make_ready(read_settings(root).tracking.experiment):
+        console.print(moved, style="yellow", soft_wrap=True)
     with local.Prefect(root) as prefect:
         prefect.start()
         from flows.retrain import retrain as flow

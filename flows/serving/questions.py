@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from flows.hosting import login, servers
+from flows.redact import without_login
 from flows.serving.request import Outcome
 
 DEPLOYMENT = "promote/promote"
-SECONDS = 5.0
+SECONDS, NOT_FOUND = 5.0, 404
 # What the state of the run is called once it is answered.
 STATE_NAMES = {"promoted": "Promoted", "refused": "Refused"}
 
@@ -75,7 +76,11 @@ def ending(root: Path, run_id: str) -> str | None:
     url = servers.running_prefect(root)
     if url is None:
         return None
-    _, text = login.get(f"{url}/flow_runs/{run_id}", login.prefect_headers(), SECONDS)
+    status, text = login.get(f"{url}/flow_runs/{run_id}", login.prefect_headers(), SECONDS)
+    again = "nobody is asked any more: plumb retrain --force asks again"
+    if status == NOT_FOUND:
+        where = f"the Prefect server at {without_login(url)}"
+        return f"{where} has no run {run_id}, which was deleted, or is another's; {again}"
     try:
         state = json.loads(text)["state"] or {}
     except (ValueError, KeyError):
@@ -83,5 +88,4 @@ def ending(root: Path, run_id: str) -> str | None:
     if state.get("type") not in ("COMPLETED", "FAILED", "CRASHED", "CANCELLED"):
         return None
     ending = f"{state['name']}: {' '.join((state.get('message') or 'no reason given').split())}"
-    again = "nobody is asked any more: plumb retrain --force asks again"
     return ending if state["type"] == "COMPLETED" else f"{ending}; {again}"

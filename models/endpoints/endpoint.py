@@ -26,7 +26,7 @@ from models.endpoints.pace import Pace
 from models.endpoints.statuses import failure_of, is_error
 
 PATH = "/chat/completions"
-FILTERED = "content_filter"  # as finish_reason: the server took the answer away
+_FILTERED = "content_filter"  # begins a finish_reason: the server took the answer away
 _INTERRUPTED = ("insufficient_system_resource", "error", "abort", "aborted")
 _TRUSTED = ("SSL_CERT_FILE", "SSL_CERT_DIR")  # read by OpenSSL
 _WRONG_HOST, _EXPIRED = (62, 64), 10  # of OpenSSL's X509_V_ERR
@@ -184,16 +184,22 @@ class Endpoint:
 
 
 def content_of(completion: Any) -> str | None:
-    """The text of a chat completion, which may come in parts; "" for a message without text, None for what is no chat
-    completion at all."""
+    """The text of a chat completion, which may come in parts; "" for a message without text, and where a choice that
+    ended has none (Gemini, whose thoughts were all); None for what is no chat completion at all."""
     try:
-        message = completion["choices"][0]["message"]
+        choice = completion["choices"][0]
+        message = choice.get("message") or ({} if choice["finish_reason"] else None)
         content = message.get("content")
     except (KeyError, IndexError, TypeError, AttributeError):
         return None
     if isinstance(content, list) and all(isinstance(part, Mapping) for part in content):
         return "".join(part["text"] for part in content if isinstance(part.get("text"), str))
     return "" if content is None else content if isinstance(content, str) else None
+
+
+def is_filtered(choice: Mapping[str, Any]) -> bool:
+    """Whether the server took a choice's text away."""
+    return str(choice.get("finish_reason")).lower().startswith(_FILTERED)
 
 
 def is_interrupted(choice: Mapping[str, Any]) -> bool:

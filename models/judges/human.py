@@ -7,14 +7,16 @@ texts that are gone is unusable.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from models.judges.base import Ratings, Row, Verdict
 from models.judges.shown import prompt_sha256, text_sha256
 from models.judges.verdict_files import verdict_rows
-from models.judges.verdict_form import PREFERENCES, TEXTS, Unusable, VerdictForm, canonical, missing_columns
+from models.judges.verdict_form import (
+    NO_TIME, PREFERENCES, TEXTS, Unusable, VerdictForm, canonical, missing_columns,
+)  # fmt: skip
 
 Pair = tuple[str, str, str]  # hashes: of the prompt, and of two texts of which the first sorts before the second
 Timed = tuple[str | None, float]  # when, and the preference for the pair's first text
@@ -32,14 +34,16 @@ class ImportCounts:
     """What became of a file's rows; every row is in exactly one.
 
     corrected: a later row of the same person says otherwise. contradictory: so does another, and no row says when, or
-    both the same; none of them counts. other_texts: the prompt or a text is none of the samples'. without_texts: no
-    texts and no policy's hash. other_policies: ids of another policy's samples.
+    both the same; none of them counts. unknown_times: so it is, and a row's time cannot be read. other_texts: the
+    prompt or a text is none of the samples'. without_texts: no texts and no policy's hash. other_policies: ids of
+    another policy's samples.
     """
 
     used: int = 0
     repeated: int = 0
     corrected: int = 0
     contradictory: int = 0
+    unknown_times: int = 0
     not_submitted: int = 0
     broken_lines: int = 0
     missing_columns: int = 0
@@ -65,12 +69,19 @@ class HumanJudge:
     """Says what people said: the mean over annotators. A verdict on one order holds for the other, mirrored: people
     judge texts, and mostly see them in one order. A pair that nobody judged is invalid.
 
-    `verdicts`: pair -> annotator -> preference for the pair's first text, 0, 0.5 or 1.
+    `verdicts`: pair -> annotator -> preference for the pair's first text, 0, 0.5 or 1. `unknown`: words of rows that
+    no rule reads as a verdict: where it is the word for a tie, all ties are missing.
     """
 
     name: str
     verdicts: Mapping[Pair, Mapping[str, float]]
     counts: ImportCounts = field(default_factory=ImportCounts)
+    unknown: Iterable[str] = ()
+
+    @property
+    def imported(self) -> str:
+        """What became of the rows, in words."""
+        return "; ".join(filter(None, (self.counts.named, _meaning(self.unknown))))
 
     def compare(self, row: Row, first: str, second: str, *, key: str) -> Verdict:
         annotations = self.annotations(row, first, second)
@@ -127,7 +138,9 @@ def read_verdicts(name: str, path: Path, samples: Sequence[Row], form: VerdictFo
     be used; the message says what was wrong with how many.
     """
     shown, counts, given, columns, words = ShownTexts(samples), ImportCounts(), {}, {}, {}
-    for row in verdict_rows(path):
+    rows = list(verdict_rows(path))
+    form = form.of_file(rows)
+    for row in rows:
         try:
             verdict = canonical(_mapping(row, columns), form)
             prompt, first, second = shown.pair_of(verdict)
@@ -142,13 +155,15 @@ def read_verdicts(name: str, path: Path, samples: Sequence[Row], form: VerdictFo
     verdicts = _last_verdicts(given, counts)
     if not verdicts:
         raise ValueError(f"judge {name!r}: {_nothing_usable(path, counts, columns, words, form)}")
-    return HumanJudge(name, verdicts, counts)
+    return HumanJudge(name, verdicts, counts, tuple(words))
 
 
 def check_verdicts(path: Path, form: VerdictForm) -> None:
     """Raises ValueError as `read_verdicts` does, but that whether texts are those of samples is not looked at."""
     counts, columns, words = ImportCounts(), {}, {}
-    for row in verdict_rows(path):
+    rows = list(verdict_rows(path))
+    form = form.of_file(rows)
+    for row in rows:
         try:
             canonical(_mapping(row, columns), form)
             return
@@ -173,11 +188,12 @@ def _last_verdicts(
     verdicts: dict[Pair, dict[str, float]] = {}
     for pair, by_annotator in given.items():
         for annotator, rows in by_annotator.items():
-            latest = max((at for at, _ in rows if at is not None), default=None)
-            ordered = all(at is not None for at, _ in rows)
+            times = [at for at, _ in rows]
+            ordered = not {None, NO_TIME} & {*times}
+            latest = max(times) if ordered else None
             held = {value for at, value in rows if not ordered or at == latest}
             if len(held) > 1:
-                counts.count("contradictory", len(rows))
+                counts.count("unknown_times" if NO_TIME in times else "contradictory", len(rows))
                 continue
             (value,) = held
             same = sum(one == value for _, one in rows)
@@ -198,6 +214,10 @@ def _nothing_usable(
     if missing := missing_columns(columns.keys(), form):
         known = ", ".join(list(columns)[:COLUMNS_SHOWN]) or "none"
         return f"{path} has no column {', '.join(missing)}; its columns are {known}: name them in the judge's columns"
+    parts = (f"no row of {path} can be used ({counts.named})", _meaning(words), WAY_OUT)
+    return "; ".join(filter(None, parts))
+
+
+def _meaning(words: Iterable[str]) -> str:
     unknown = ", ".join(repr(word[:WORD_SHOWN]) for word in list(words)[:COLUMNS_SHOWN] if word)
-    meaning = f"say in the judge's words what {unknown} means: first, second or tie; " if unknown else ""
-    return f"no row of {path} can be used ({counts.named}); {meaning}{WAY_OUT}"
+    return f"say in the judge's words what {unknown} means: first, second or tie" if unknown else ""

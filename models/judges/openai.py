@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from models.endpoints.endpoint import FILTERED, Endpoint, content_of, is_interrupted
+from models.endpoints.endpoint import Endpoint, content_of, is_filtered, is_interrupted
 from models.endpoints.failures import Passing, Refused
 from models.judges.base import Answer, Question, Verdict, checked_weights
 from models.judges.remote import JudgeError, Reply, Unusable
@@ -64,6 +64,7 @@ class OpenAIJudge:
     format: str | None = field(default=None, init=False)  # the first of FORMATS that the server took
     longest_reply: int = field(default=0, init=False)  # tokens; some servers count reasoning beside max_tokens
     dearest: float = field(default=1.0, init=False)  # times its price that a call was charged at most
+    costliest: float = field(default=0.0, init=False)  # charge for one call: all that is known without prices
     endpoint: Endpoint = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -90,11 +91,12 @@ class OpenAIJudge:
         }
 
     def worst_cost(self, question: Question) -> float:
-        """No token is shorter than a byte, no answer longer than `max_tokens` and what was longer so far, and no call
-        dearer by more than one was so far."""
+        """No token is shorter than a byte, no answer longer than `max_tokens`, and no call dearer by more than one was
+        so far. Where a server wrote more all the same, the next may be twice as long as the longest."""
         sent = messages(question, list(self.weights), self.template)
         tokens = sum(len(message["content"].encode()) + _MESSAGE_TOKENS for message in sent)
-        return self.dearest * self.cost(tokens, max(self.max_tokens, self.longest_reply))
+        longest = self.longest_reply if self.longest_reply <= self.max_tokens else 2 * self.longest_reply
+        return self.dearest * self.cost(tokens, max(self.max_tokens, longest)) or self.costliest
 
     def cost(self, input_tokens: float, output_tokens: float) -> float:
         """At most, of one call, in the currency of its prices: whether tokens are cached or of reasoning is unknown."""
@@ -114,7 +116,9 @@ class OpenAIJudge:
         cost /= _MILLION
         if cost > 0:
             self.dearest = max(self.dearest, usage.billed / cost)
-        return max(cost, usage.billed)
+        charge = max(cost, usage.billed)
+        self.costliest = max(self.costliest, charge)
+        return charge
 
     async def __aenter__(self) -> "OpenAIJudge":
         await self.endpoint.__aenter__()
@@ -188,14 +192,14 @@ class OpenAIJudge:
         try:
             answer = self._answer(question, text, cut_off)
         except MalformedReply:
-            if choice.get("finish_reason") == FILTERED:
+            if is_filtered(choice):
                 message = f"judge {self.name!r}: {self.endpoint.address} filtered its answer"
                 raise Refused(message, "use another model, or switch its filter off", 200, cost=cost,
                               tokens=tokens) from None
             if self.format is None and cut_off and is_unfinished(text):
                 raise JudgeError(f"judge {self.name!r} thought until max_tokens={self.max_tokens} and gave no answer "
                                  "to its first question; raise its max_tokens in params.yaml", cost, tokens) from None
-            words = text or refusal_of(choice["message"])
+            words = text or refusal_of(choice.get("message") or {})
             why = why_unreadable(choice, text, self.max_tokens, list(self.weights), question.second is not None)
             reply = Reply(_invalid(question, words), words, *tokens, cost)
             repeats = self.temperature == 0 and "temperature" not in self.endpoint.dropped

@@ -12,10 +12,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from models.judges.base import Ratings, Verdict, weighted_mean
+from models.judges.reply_values import (
+    BETTER, COMPARED, NOUN, ORDINAL, SCORES, SUBJECT, VALUE, preference, rating,
+)  # fmt: skip
 
-READER = 3  # stands in the key of every stored answer: raise it when replies are read differently
-PREFERENCES = {"a": 1.0, "b": 0.0, "tie": 0.5, "draw": 0.5}
-LOWEST, HIGHEST = 1, 5
+READER = 4  # stands in the key of every stored answer: raise it when replies are read differently
 SHOWN = 200  # characters of a reply in a message
 _THOUGHT = r"(?:\w+:)?(?:think|thinking|thought|reasoning)"
 _REASONED = re.compile(
@@ -27,38 +28,30 @@ _FENCE = re.compile(r"^[ \t]*```\w*[ \t]*$", re.MULTILINE)
 _INVISIBLE = re.compile("[\u00ad\u200b-\u200f\u2060\ufeff]")
 _SIGNS = {"。": ".", "→": ":", "⟦": "[[", "⟧": "]]", "≫": ">>", "≪": "<<", **dict.fromkeys("【「『〔〖《〈", "["),
           **dict.fromkeys("】」』〕〗》〉", "]"), **dict.fromkeys("“”„«»", '"'), **dict.fromkeys("‘’", "'")}  # fmt: skip
-_NOUN = "(?:candidate|response|answer|assistant|option|model|output|summary)"
 _BEFORE, _AFTER = r"[ \t\"'*_`#([|-]*", r"[ \t\"'*_`)\]|.,;!]*"  # what may stand around a value that is all of its line
-_SUBJECT = rf"(?:(?:(?:the )?{_NOUN}|a(?= (?:tie|draw))|it is a)[ _-])?"
-_COMPARED = r"(?:[AB][ \t]*(?:<<?|==?|>>?)[ \t]*[AB])"
-_BETTER = (
-    r"(?:(?:clearly|slightly|much|significantly|marginally|far|somewhat|definitely|strongly|a bit|overall|the) )*"
-    rf"(?:better|best|stronger|superior|preferred|preferable|winner)(?: (?:one|{_NOUN}))?"
+_SO = (
+    r"(?:(?:so|therefore|thus|hence|overall|in conclusion|in my (?:opinion|view)),? )?"
+    r"(?:I (?:think|believe|would say)(?: that)? )?"
 )
-_REMARK = rf"[*_`]*[ \t]*\({_BETTER}\)"
-_VALUE = (
-    rf"({_SUBJECT}[\"'*_`(\[]*(?:{_COMPARED}|[A-Za-z]+|\d+(?:\.\d+)?))(?:[ \t]*(?:/|out of)[ \t]*5)?"
-    rf"(?:{_REMARK})?"
-)
-_SO = r"(?:(?:so|therefore|thus|hence|overall|in conclusion),? )?"
 _LABEL = (
     rf"{_SO}(?:my |the )?(?:final |overall )?(?:verdict|answer|judge?ment|decision|choice|winner|preference|conclusion"
-    rf"|result|rating|score|preferred(?: {_NOUN})?|more helpful(?: {_NOUN})?|better (?:one|{_NOUN}))"
+    rf"|result|rating|score|preferred(?: {NOUN})?|more helpful(?: {NOUN})?|better (?:one|{NOUN}))"
 )
 _IS = r"[\"'*_`]*(?:[ \t]*[:=–—-]|[ \t]is:?)"
-_NAMED = rf"(?:{_SUBJECT}[*_`]*[AB]|{_NOUN} [*_`]*[12])[*_`]*"
-_OUTCOME = rf" (?:is {_BETTER}|wins)\b(?: (?:than|over|to) {_NAMED})?"
+_NAMED = rf"(?:{SUBJECT}[*_`]*[AB]|{NOUN} [*_`]*[12]|{ORDINAL})[*_`]*"
+_CHOOSE = r"I(?: would| will|'d|'ll)? (?:choose|pick|prefer|select|go with|go for|vote for)"
+_OUTCOME = rf" (?:is {BETTER}|wins)\b(?: (?:than|over|to) {_NAMED})?"
 _REASON = r"(?:,? (?:because|since)\b.*)?"
-_LABELLED = re.compile(rf"{_BEFORE}{_LABEL}{_IS}[ \t\"'*_`(\[]*{_VALUE}{_REASON}{_AFTER}", re.IGNORECASE)
-_BARE = re.compile(f"{_BEFORE}{_VALUE}{_AFTER}", re.IGNORECASE)
-_ALONE = re.compile(rf"{_BEFORE}(A|B|tie){_AFTER}", re.IGNORECASE)
+_LABELLED = re.compile(rf"{_BEFORE}{_LABEL}{_IS}[ \t\"'*_`(\[]*{VALUE}{_REASON}{_AFTER}", re.IGNORECASE)
+_BARE = re.compile(f"{_BEFORE}{VALUE}{_AFTER}", re.IGNORECASE)
+_ALONE = re.compile(rf"{_BEFORE}(A|B|tie|first|second){_AFTER}", re.IGNORECASE)
 _WINS = re.compile(
-    rf"{_BEFORE}{_SO}(?:I (?:choose|pick|prefer|select) ({_NAMED})(?: (?:over|to) {_NAMED})?|({_NAMED}){_OUTCOME})"
+    rf"{_BEFORE}{_SO}(?:{_CHOOSE} ({_NAMED})(?: (?:over|to) {_NAMED})?|({_NAMED}){_OUTCOME})"
     rf"{_REASON}{_AFTER}", re.IGNORECASE,
 )
 _WON = re.compile(rf"\b({_NAMED}){_OUTCOME}", re.IGNORECASE)  # within a sentence
 _SENTENCE_END = re.compile(r"(?<=[.!?])[\"'*_`)]*[ \t]+")
-_BRACKETED = re.compile(rf"\[\[[ \t]*({_COMPARED}|(?:[A-Za-z]+ )?(?:[A-Za-z]+|\d))[ \t]*\]\]", re.IGNORECASE)
+_BRACKETED = re.compile(rf"\[\[[ \t]*({COMPARED}|(?:[A-Za-z]+ )?(?:[A-Za-z]+|\d))[ \t]*\]\]", re.IGNORECASE)
 _INTRODUCED = re.compile(
     rf"{_BEFORE}(?:{_LABEL}{_IS}(?:(?! not | neither )[ \w\"'*:,])*|(?:\d[.)] )?{_NAMED}{_OUTCOME}[*_`]*:?) ?",
     re.IGNORECASE,
@@ -70,15 +63,14 @@ _TAKEN_BACK = re.compile(  # what stands above such a line
     r"|(?:I|let me) (?:change|reconsider|correct|revise|take))\b", re.IGNORECASE | re.MULTILINE)  # fmt: skip
 _END = re.compile(r"(?:\s*(?:<\|[\w ]+\|>|</s>|<(?:end_of_turn|eos)>|</think>))+\s*\Z")  # tokens let through
 _TAG = r"(?:answer|verdict|judge?ment|result|output|decision|choice|winner|preference|preferred|rating|score)"
-_TAGGED = re.compile(rf"<((?:final_)?{_TAG})>\s*{_BEFORE}{_VALUE}{_AFTER}\s*</\1>", re.IGNORECASE)
+_TAGGED = re.compile(rf"<((?:final_)?{_TAG})>\s*{_BEFORE}{VALUE}{_AFTER}\s*</\1>", re.IGNORECASE)
 _TAGS = re.compile(rf"</?(?:final_)?{_TAG}>", re.IGNORECASE)
-_RESULT = re.compile(rf"\[RESULT\][ \t]*:?{_BEFORE}{_VALUE}", re.IGNORECASE)  # Prometheus
+_RESULT = re.compile(rf"\[RESULT\][ \t]*:?{_BEFORE}{VALUE}", re.IGNORECASE)  # Prometheus
 _BOXED = re.compile(r"\\boxed\{(?:\\\w+\{)?([^{}\n]*)\}+")
-_WORD = re.compile(rf"\b{_COMPARED}(?!\w)|[^\W_]+", re.IGNORECASE)
+_WORD = re.compile(rf"\b{COMPARED}(?!\w)|[^\W_]+", re.IGNORECASE)
 _REASON_BELOW = re.compile(r"^#* *Reason\b", re.MULTILINE)  # PandaLM's, below a number that stands for a response
-_SCORES = re.compile(r"(\d+(?:\.\d+)?)[ \t,]+(\d+(?:\.\d+)?)")  # JudgeLM's: of the first and of the second, of 10
 _KEY = re.compile(
-    rf"(?:(?:final|overall|my)[ _-]*)?(?:{_TAG}|better|best|chosen|selected|pick|conclusion)(?:[ _-]*{_NOUN})?"
+    rf"(?:(?:final|overall|my)[ _-]*)?(?:{_TAG}|better|best|chosen|selected|pick|conclusion)(?:[ _-]*{NOUN})?"
 )  # of JSON
 
 Reader = Callable[[Any], float | None]  # None for a value that is no answer
@@ -104,13 +96,13 @@ def read_verdict(text: str, weights: Mapping[str, float], texts: Sequence[str] =
     `texts`: those that were judged, in their order; `cut`: the reply ends where its tokens did. Raises MalformedReply
     when a criterion has no verdict, or two.
     """
-    criteria = read_values(text, list(weights), _preference, texts, cut)
+    criteria = read_values(text, list(weights), preference, texts, cut)
     return Verdict(weighted_mean(criteria, weights), criteria=criteria, raw=text)
 
 
 def read_ratings(text: str, criteria: Sequence[str], texts: Sequence[str] = (), cut: bool = False) -> Ratings:
     """Ratings from 1 to 5, mapped to [0, 1]. Raises MalformedReply when a criterion has none, or two."""
-    return read_values(text, criteria, _rating, texts, cut)
+    return read_values(text, criteria, rating, texts, cut)
 
 
 def read_values(
@@ -231,7 +223,7 @@ def _lines(text: str, criteria: Sequence[str]) -> Iterator[_Reading]:
     """Lines `criterion: value` and nothing else on them, each way of taking one for every criterion that differs."""
     values = {
         name: list(re.finditer(
-            rf"^{_BEFORE}(?:\d+[.)]{_BEFORE})?{re.escape(name)}[\"'*_`]*[ \t]*[:=|-][ \t\"'*_`(\[|]*{_VALUE}{_AFTER}$",
+            rf"^{_BEFORE}(?:\d+[.)]{_BEFORE})?{re.escape(name)}[\"'*_`]*[ \t]*[:=|-][ \t\"'*_`(\[|]*{VALUE}{_AFTER}$",
             text, re.IGNORECASE | re.MULTILINE,
         ))
         for name in criteria
@@ -251,7 +243,7 @@ def _general(text: str, criteria: Sequence[str], ends: bool) -> Iterator[_Readin
         is_last = ends and place == len(lines) - 1 and not (_ALONE.fullmatch(line) and len(alone) > 1)
         for value, source in _of_line(line.strip(), is_last):
             yield _Reading(dict.fromkeys(criteria, value), True, source, general=True)
-    if _SCORES.fullmatch(lines[0]) or _REASON_BELOW.search(text):
+    if SCORES.fullmatch(lines[0]) or _REASON_BELOW.search(text):
         for value in (lines[0], f"response {lines[0]}"):
             yield _Reading(dict.fromkeys(criteria, value), True, lines[0], general=True)
     for match in _BRACKETED.finditer(text):
@@ -272,35 +264,9 @@ def _of_line(line: str, is_last: bool) -> Iterator[tuple[str, str]]:
     sentences = _SENTENCE_END.split(line)
     own = [sentences[0]] if _LABELLED.fullmatch(sentences[0]) else []
     own += sentences[-1:] if is_last and sentences[-1] not in own else []
-    won = {_preference(match[1]) for match in _WON.finditer(line)}
+    won = {preference(match[1]) for match in _WON.finditer(line)}
     for sentence in own:
         match = _LABELLED.fullmatch(sentence) or _WINS.fullmatch(sentence)
         value = match and next(filter(None, match.groups()))
-        if value and won <= {_preference(value)} and not _RETRACTED.search(line):
+        if value and won <= {preference(value)} and not _RETRACTED.search(line):
             yield value, sentence
-
-
-def _preference(value: Any) -> float | None:
-    if not isinstance(value, str):
-        return None
-    plain = re.sub(_REMARK, "", value.lower())
-    if match := re.fullmatch(r"\W*([ab])\s*([<=>])\2?\s*([ab])\W*", plain):
-        first, sign, second = match.groups()
-        return None if first == second else 0.5 if sign == "=" else PREFERENCES[first if sign == ">" else second]
-    if match := _SCORES.fullmatch(plain):
-        first, second = map(float, match.groups())
-        is_score = max(first, second) <= 10 and {first, second} != {1, 2}  # which may be ranks
-        return 0.5 + 0.5 * ((first > second) - (first < second)) if is_score else None
-    words = " ".join(re.findall("[a-z0-9]+", plain))
-    named = re.fullmatch(rf"(?:the )?{_NOUN} ([12])", words)
-    return PREFERENCES["ab"[int(named[1]) - 1]] if named else PREFERENCES.get(re.sub(f"^{_SUBJECT}", "", words))
-
-
-def _rating(value: Any) -> float | None:
-    if isinstance(value, bool):
-        return None
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        return None
-    return (number - LOWEST) / (HIGHEST - LOWEST) if number.is_integer() and LOWEST <= number <= HIGHEST else None

@@ -3,15 +3,16 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from models.endpoints.endpoint import is_filtered
 from models.judges.replies import SHOWN, is_unfinished
 
 _THOUGHTS = ("reasoning_content", "reasoning", "thinking")  # fields of a message, by server
-_CUT = ("length", "model_length", "max_tokens", "max_output_tokens", "content_filter")  # finish_reason, by server
+_CUT = ("length", "model_length", "max_tokens", "max_output_tokens")  # finish_reason, by server
 
 
 def is_cut(choice: Mapping[str, Any]) -> bool:
     """Whether a choice may end in the middle of a sentence."""
-    return str(choice.get("finish_reason")).lower() in _CUT
+    return is_filtered(choice) or str(choice.get("finish_reason")).lower() in _CUT
 
 
 def why_unreadable(choice: Mapping[str, Any], text: str, max_tokens: int, criteria: Sequence[str], paired: bool) -> str:

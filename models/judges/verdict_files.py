@@ -2,8 +2,8 @@
 
 - Label Studio's JSON: tasks with `data` and `annotations`. A row has the columns of `data` and of the annotation, and
   what was chosen in a column of each control tag's name (`from_name`). Its JSON-MIN and CSV are flat already.
-- Argilla's records (`records.to_list`, nested or flattened, and its server's JSON). A row has the columns of `fields`
-  and `metadata`, what one user answered in a column of each question's name, and `user_id`.
+- Argilla's records (`records.to_list`, nested or flattened, its server's JSON, Argilla 1's data sets). A row has the
+  columns of `fields` and `metadata`, what one user answered in a column of each question's name, and `user_id`.
 - A table: CSV by comma, semicolon or tab, JSON lines, a JSON list.
 """
 
@@ -21,6 +21,7 @@ BROKEN, NOT_SUBMITTED = "broken_lines", "not_submitted"  # what stands for a row
 ENDINGS = (".jsonl", ".json", ".csv", ".tsv")
 SEPARATORS = ",;\t"
 SUBMITTED = ("submitted", "completed", None)
+PAGES = ("items", "records", "tasks")  # the names under which Argilla's and Label Studio's servers send lists
 RESPONSES = ".responses"  # of a flattened record: QUESTION.responses, and .users and .status after it
 
 
@@ -44,23 +45,14 @@ def verdict_rows(path: Path) -> Iterator[Flat | str]:
 
 def _rows(suffix: str, text: str) -> Iterator[Any]:
     if suffix in (".csv", ".tsv"):
-        yield from _table(text)
-    elif suffix == ".json" and not _is_lines(text):
+        yield from (row for _, row in csv_rows(text))
+    elif suffix == ".json" and not is_lines(text):
         yield from listed(json.loads(text))
     else:
         yield from (_parsed(line) for line in text.split("\n") if line.strip())
 
 
-def _table(text: str) -> list[Flat]:
-    """The rows of a table whose texts may be longer than csv takes unless it is told, for this table alone."""
-    limit = csv.field_size_limit(max(csv.field_size_limit(), len(text)))
-    try:
-        return [row for _, row in csv_rows(text)]
-    finally:
-        csv.field_size_limit(limit)
-
-
-def _is_lines(text: str) -> bool:
+def is_lines(text: str) -> bool:
     """Whether a file is JSON lines, whatever its name: its first line is an object, and it goes on (datasets'
     `to_json`)."""
     first, _, rest = text.strip().partition("\n")
@@ -75,8 +67,9 @@ def _parsed(line: str) -> Any:
 
 
 def listed(document: Any) -> list[Any]:
-    """The items of a JSON document; one that is no list is its only item."""
-    return document if isinstance(document, list) else [document]
+    """The items of a JSON document, which a server may send a page at a time; one that is no list is its only item."""
+    paged = [document[name] for name in PAGES if name in document] if isinstance(document, Mapping) else []
+    return next((one for one in (document, *paged) if isinstance(one, list)), [document])
 
 
 def csv_rows(text: str) -> Iterator[tuple[int, dict[str | None, Any]]]:
@@ -92,11 +85,14 @@ def csv_rows(text: str) -> Iterator[tuple[int, dict[str | None, Any]]]:
         separator = max(SEPARATORS, key=lambda one: len(next(csv.reader(lines_of(text), delimiter=one), [])))
     # Not strict: a quote that is never closed makes one long last row, which then lacks columns.
     reader = csv.DictReader(lines_of(text), delimiter=separator)
+    limit = csv.field_size_limit(max(csv.field_size_limit(), len(text)))  # texts may be longer than csv takes, untold
     try:
         for row in reader:
             yield reader.line_num + skipped, row
     except csv.Error as error:
         raise csv.Error(f"line {reader.line_num + skipped + 1}: {error}") from None
+    finally:
+        csv.field_size_limit(limit)
 
 
 def lines_of(text: str) -> io.StringIO:
@@ -109,16 +105,22 @@ def flat_rows(row: Flat) -> Iterator[Flat | str]:
     if isinstance(annotations := row.get("annotations", row.get("completions")), list):
         yield from _label_studio(row, _objects(annotations))
     elif isinstance(row.get("fields"), Mapping) and "responses" in row:
-        metadata = row["metadata"] if isinstance(row.get("metadata"), Mapping) else {}
-        yield from _argilla({**row, **row["fields"], **metadata}, row["responses"])
-    elif questions := [key.removesuffix(RESPONSES) for key in row if _is_flattened(row, key)]:
-        yield from _argilla(row, {question: _flattened(row, question) for question in questions})
+        yield from _argilla(row, row["responses"])
+    elif answers := {str(key): said for key in row if (said := _answers(row, key)) is not None}:
+        yield from _argilla(row, {key.removesuffix(RESPONSES): said for key, said in answers.items()})
     else:
         yield row
 
 
-def _is_flattened(row: Flat, key: str | None) -> bool:
-    return str(key).endswith(RESPONSES) and isinstance(row[key], list)
+def _answers(row: Flat, key: str | None) -> list[Flat] | None:
+    """What people answered in a column of a record, as a nested record has it; None for a column of another kind."""
+    value = row[key]
+    if str(key).endswith(RESPONSES) and isinstance(value, list):
+        return _rows_of({"value": value, "user_id": row.get(f"{key}.users"), "status": row.get(f"{key}.status")})
+    if isinstance(value, Mapping) and all(isinstance(value.get(name), list) for name in ("value", "user_id")):
+        return _rows_of(value)  # Argilla 1's, as `datasets` keeps it
+    answers = _objects(value)
+    return answers if answers and all({"value", "user_id"} <= one.keys() for one in answers) else None
 
 
 def _objects(value: Any) -> list[Flat]:
@@ -136,16 +138,15 @@ def _label_studio(task: Flat, annotations: list[Flat]) -> Iterator[Flat | str]:
         yield {**annotation, **data, **chosen}
 
 
-def _flattened(row: Flat, question: str) -> list[Flat]:
-    """The answers to a question of a flattened record, as a nested one has them."""
-    key = f"{question}{RESPONSES}"
-    columns = {"value": row.get(key), "user_id": row.get(f"{key}.users"), "status": row.get(f"{key}.status")}
+def _rows_of(columns: Flat) -> list[Flat]:
     lists = {name: column for name, column in columns.items() if isinstance(column, list)}
     return [dict(zip(lists, values, strict=True)) for values in zip(*lists.values(), strict=False)]
 
 
 def _argilla(record: Flat, responses: Any) -> Iterator[Flat | str]:
     """One row a user: by question (the Python client's records), or by user (the server's)."""
+    within = [part for name in ("fields", "metadata") if isinstance(part := record.get(name), Mapping)]
+    record = {key: value for part in (record, *within) for key, value in part.items()}
     by_user: dict[str, dict[str, Any]] = {}
     if isinstance(responses, Mapping):
         for question, answers in responses.items():

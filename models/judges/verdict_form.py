@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Set
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Set
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -26,12 +26,16 @@ _NOUNS = ("model", "response", "answer", "option", "candidate", "assistant", "te
 WORDS = {
     **dict.fromkeys(("first", "1", "left", "a"), "first"),
     **dict.fromkeys(("second", "2", "right", "b"), "second"),
-    **{f"{noun}{between}{mark}": meant for noun in _NOUNS for between in ("_", " ")
+    **{f"{noun}{between}{mark}": meant for noun in _NOUNS for between in ("_", "-", " ", "")
        for mark, meant in (("a", "first"), ("1", "first"), ("b", "second"), ("2", "second"))},
-    **dict.fromkeys(("tie", "draw", "equal", "same", "both", "neither", "tie (bothbad)"), "tie"),
+    **dict.fromkeys(("tie", "draw", "equal", "same", "both", "neither", "tie (bothbad)", "no preference",
+                     "both good", "both bad", "equally good", "equally bad"), "tie"),
 }
+CLEAR_NUMBERS = {"1", "2"}
+TEXT_OF = {"first_text": "first", "second_text": "second"}
 NAMES_OF_PEOPLE = ("email", "username", "id")  # of an annotator that is an object
 DATES = ("%d.%m.%Y %H:%M:%S", "%d.%m.%Y %H:%M", "%d.%m.%Y", "%Y/%m/%d %H:%M:%S", "%Y/%m/%d %H:%M")  # beside ISO 8601
+NO_TIME = "no time"  # in the place of what cannot be read as one
 SHEET_EPOCH, EPOCH = datetime(1899, 12, 30, tzinfo=timezone.utc), datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
@@ -49,12 +53,22 @@ class VerdictForm:
 
     columns: field of FIELDS -> column, or the path to it (`data.answer`), or several of which one is filled
     (`better|same`); the others have our own names. words: word -> first, second or tie, beside WORDS. policy: of files
-    whose ids come without it.
+    whose ids come without it. unclear: numbers that mean nothing in this file unless `words` has them.
     """
 
     columns: Mapping[str, str] = field(default_factory=dict)
     words: Mapping[str, str] = field(default_factory=dict)
     policy: str | None = None
+    unclear: frozenset[str] = frozenset()
+
+    def of_file(self, rows: Iterable[Any]) -> VerdictForm:
+        """This form for all rows of one file. Beside a 0, a 3 or a 4.5 a 1 need not be the first of two: it may be the
+        second, or a grade."""
+        column = self.columns.get("verdict", "verdict")
+        cells = (cell for row in rows if isinstance(row, Mapping) for cell in _filled(row, column))
+        words = {*map(_word, cells)} - {*map(_word, self.words)}
+        numbers = frozenset(word for word in words if re.fullmatch(r"[-+]?\d+([.,]\d+)?", word))
+        return self if numbers <= CLEAR_NUMBERS else replace(self, unclear=numbers)
 
 
 def canonical(row: Mapping[str, Any], form: VerdictForm = VerdictForm()) -> dict[str, str]:
@@ -63,9 +77,13 @@ def canonical(row: Mapping[str, Any], form: VerdictForm = VerdictForm()) -> dict
     cells = {name: value for name, value in values.items() if not _is_empty(value)}
     if any(name not in cells for name in NEEDED):
         raise Unusable("missing_columns")
-    ours = {"annotator": person(cells["annotator"]), "verdict": _verdict(cells, form)}
-    if (at := _moment(cells.get("at"))) is not None:
-        ours["at"] = at
+    said = _filled(row, form.columns.get("verdict", "verdict"))
+    verdicts = {_verdict({**cells, "verdict": one}, form) for one in said}
+    if len(verdicts) > 1:  # left, and equally good
+        raise Unusable("unknown_verdicts", " and ".join(map(_word, said)))
+    ours = {"annotator": person(cells["annotator"]), "verdict": verdicts.pop()}
+    if "at" in cells:
+        ours["at"] = _moment(cells["at"]) or NO_TIME
     return {**ours, **_belongs_to(cells, form)}
 
 
@@ -109,7 +127,7 @@ def _value(row: Mapping[str, Any], path: str) -> Any:
     if path in row:
         return row[path]
     if "|" in path:
-        return next((value for one in path.split("|") if not _is_empty(value := _value(row, one))), None)
+        return next(iter(_filled(row, path)), None)
     value: Any = row
     for part in path.split("."):
         if isinstance(value, Mapping) and part in value:
@@ -119,6 +137,12 @@ def _value(row: Mapping[str, Any], path: str) -> Any:
         else:
             return None
     return value
+
+
+def _filled(row: Mapping[str, Any], path: str) -> list[Any]:
+    """What stands in the columns between strokes."""
+    paths = [path] if path in row else path.split("|")
+    return [value for one in paths if not _is_empty(value := _value(row, one))]
 
 
 def _is_empty(value: Any) -> bool:
@@ -151,12 +175,17 @@ def _number_as_text(value: Any) -> str:
 
 
 def _verdict(cells: Mapping[str, Any], form: VerdictForm) -> str:
-    """first, second or tie: by the form's own words, by the models' names, by WORDS. Raises Unusable."""
+    """first, second or tie: by the models' names, the form's own words, the names of the texts' columns, and WORDS.
+
+    Raises Unusable.
+    """
     word = _word(cells["verdict"])
     models = [_word(cells[name]) for name in MODELS if name in cells]
     if len(models) == 2 and models.count(word) == 1:
         return ("first", "second")[models.index(word)]
-    known = {**WORDS, **{_word(given): meant for given, meant in form.words.items()}}
+    own = {_word(given): meant for given, meant in form.words.items()}
+    shown = {_word(form.columns[name].split(".")[-1]): meant for name, meant in TEXT_OF.items() if name in form.columns}
+    known = {**{given: meant for given, meant in WORDS.items() if given not in form.unclear}, **shown, **own}
     if word not in known or (len(models) == 2 and models.count(word) == 2):
         raise Unusable("unknown_verdicts", word)
     return known[word]
@@ -178,9 +207,10 @@ def _word(value: Any) -> str:
 def _moment(value: Any) -> str | None:
     """When, as ISO 8601 in UTC, so that texts are in the order of times; None for what is no time.
 
-    A number is seconds since 1970 (or milliseconds, or the days of a spreadsheet); a time without a zone is UTC.
+    A number is seconds since 1970 (or milliseconds, or the days of a spreadsheet); a time without a zone is UTC. Of
+    5/1/2026 nobody knows whether it is in May.
     """
-    if value is None or isinstance(value, bool):
+    if isinstance(value, bool):
         return None
     text = str(value).strip()
     try:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from models.chat.template import encode_example, stop_ids
-from models.endpoints.endpoint import FILTERED, Endpoint, content_of, is_interrupted, run
+from models.endpoints.endpoint import Endpoint, content_of, is_filtered, is_interrupted, run
 from models.endpoints.failures import EndpointError, Passing, Refused, print_failures
 from models.endpoints.retries import FAILURES_ALLOWED, AskingSettings, attempts
 from models.samplers.base import Progress, Prompt, as_sample, request_seed
@@ -122,7 +122,7 @@ class OpenAISampler:
         reason = choice.get("finish_reason")
         if is_interrupted(choice):
             raise Passing(f"{where} broke its answer off ({reason})")
-        if reason == FILTERED:
+        if is_filtered(choice):
             raise Refused(f"{where} filtered its answer", "use another model, or switch its filter off", 200)
         return text, reason
 

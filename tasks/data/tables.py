@@ -14,6 +14,10 @@ from tasks.common.rows import Row, json_lines, parse_jsonl
 from tasks.data.values import BadRow, unpacked_json, without_nulls
 
 
+class NoRows(DataError):
+    """The file can be read, and is empty."""
+
+
 def read_table(path: Path) -> list[Row]:
     """All rows of a .jsonl, .jsonl.gz or .parquet file.
 
@@ -39,7 +43,7 @@ def _read(path: Path, parse: Callable[[Any], list[Any]]) -> list[Any]:
     except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
         raise DataError(f"{path} cannot be read: {' '.join(str(error).split())}") from None
     if not rows:
-        raise DataError(f"data file {path} has no rows")
+        raise NoRows(f"data file {path} has no rows")
     return rows
 
 

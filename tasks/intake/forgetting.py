@@ -11,7 +11,7 @@ from tasks.common.rows import Row, appears_whole
 from tasks.config.data import DataConfig
 from tasks.config.service import IntakeConfig
 from tasks.data.reading import Reader, reader_of
-from tasks.data.tables import read_table
+from tasks.data.tables import NoRows, read_table
 from tasks.data.values import BadRow
 from tasks.intake.held_data import digest_of_all, richest
 from tasks.intake.held_verdicts import verdict_digest
@@ -36,7 +36,10 @@ def take_out(path: Path, readers: Sequence[str], wanted: str, data: DataConfig) 
     get the name that they had written down. The file is not touched when the row is not in it.
     Raises DataError as `prepare` does for a file that cannot be read.
     """
-    rows = read_table(path)
+    try:
+        rows = read_table(path)
+    except NoRows:  # the last one was forgotten before
+        return []
     reader = None if VERDICTS in readers else reader_of(rows, richest(readers), data)
     by_row = [_tombstone(row, readers, path, number, wanted, reader) for number, row in enumerate(rows, start=1)]
     stones = [stone for stone in by_row if stone is not None]

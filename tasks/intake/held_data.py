@@ -5,6 +5,7 @@ Rows are read and named as `prepare` reads and names them, so that what intake l
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections import defaultdict
@@ -15,6 +16,7 @@ from typing import Any
 
 from models.chat.control_tokens import control_marks, holds_mark
 from tasks.common.errors import DataError
+from models.judges.verdict_form import VerdictForm
 from tasks.common.rows import Row, read_jsonl
 from tasks.config.data import DataConfig, NearRepeatsConfig
 from tasks.config.service import IntakeConfig
@@ -24,8 +26,9 @@ from tasks.data.fields import fields_of, named
 from tasks.data.messages import CALLS, MEDIA, REASONING
 from tasks.data.near_repeats import user_turns
 from tasks.data.reading import Reader
+from tasks.data.tables import NoRows
 from tasks.data.values import BadRow
-from tasks.intake.held_verdicts import PROMPTS, HeldPrompts, verdict_digest, verdict_row
+from tasks.intake.held_verdicts import PROMPTS, HeldPrompts, form_of, verdict_digest, verdict_row
 from tasks.intake.inbound import check_names, own_id
 from tasks.prepare import HELD_OUT, KIND_SPLITS, files_of, shares_of, split_of
 
@@ -134,14 +137,17 @@ class HeldData:
         """The file that rows of a kind are added to; None where params name none."""
         return self._rules.intake.verdicts if kind == "verdicts" else files_of(self._rules.data).get(kind)
 
-    def candidate(self, kind: str, row: Row, origin: str) -> Candidate:
-        """A row of the inbox, with its id and where it came from.
+    def candidate(self, kind: str, row: Row, origin: str, form: VerdictForm | None = None) -> Candidate:
+        """A row of the inbox, with its id and where it came from. form: of the verdicts of its object.
 
         Raises BadRow with the reason why it cannot be used.
         """
         given = {key: value for key, value in row.items() if value is not None}
         own_name = None if kind == "verdicts" else own_id(given)  # a tool's id may name a task of several verdicts
-        candidate = self._verdict(given) if kind == "verdicts" else self._example(kind, given)
+        if kind == "verdicts":
+            candidate = self._verdict(given, form or self.verdict_form([row]))
+        else:
+            candidate = self._example(kind, given)
         name = own_name or f"{kind}-{candidate.digest[:16]}"
         if name in self._forgotten.ids or candidate.digest in self._forgotten.digests:
             raise BadRow("the row was forgotten on request")
@@ -175,7 +181,9 @@ class HeldData:
     def _read(self, folder: Path, name: str, kind: str) -> None:
         readers = tuple(reader for reader, other in files_of(self._rules.data).items() if other == name)
         file = self._files.setdefault(name, File(readers))
-        read = read_kind(folder / name, kind, self._rules.data) if (folder / name).is_file() else Read(folder / name)
+        read = Read(folder / name)
+        with contextlib.suppress(NoRows):  # all that there were may have been forgotten
+            read = read_kind(read.path, kind, self._rules.data) if read.path.is_file() else read
         file.own_form |= read.marked or bool(getattr(self._rules.data.columns, kind))
         for row in read.rows:
             split = self._split(kind, row["root"], row.get("split"))
@@ -245,9 +253,13 @@ class HeldData:
         data = self._rules.data
         return Reader(kind, getattr(data.columns, kind), data.pairs.minimum_gap)
 
-    def _verdict(self, given: Row) -> Candidate:
+    def verdict_form(self, rows: Iterable[Row]) -> VerdictForm:
+        """How the verdicts of one object say what ours say."""
+        return form_of(self._rules.intake.verdict_form, rows)
+
+    def _verdict(self, given: Row, form: VerdictForm) -> Candidate:
         """A human verdict, as the judge `human` reads it."""
-        row = verdict_row(given, self._rules.intake.verdict_form)
+        row = verdict_row(given, form)
         row = {**row, "prompt_id": self.prompts.id_of(row)}
         return Candidate(row, verdict_digest(row))
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from models.judges.shown import prompt_sha256
-from models.judges.verdict_form import IDS, TEXTS, Unusable, VerdictForm, canonical
+from models.judges.verdict_form import IDS, NO_TIME, TEXTS, Unusable, VerdictForm, canonical
 from tasks.common.rows import Row
 from tasks.config.judges import VerdictFormConfig
 from tasks.data.values import BadRow
@@ -22,7 +22,8 @@ OLD_COLUMNS = ("prompt_id", "first", "second", "annotator", "verdict")  # all th
 MORE_COLUMNS = ("policy", *TEXTS, "at")
 REASONS = {
     "missing_columns": f"it has no annotator or no verdict ({FORM}.columns says what yours are called)",
-    "unknown_verdicts": f"its verdict is none of first, second, tie ({FORM}.words says what yours mean)",
+    "unknown_verdicts": f"its verdict is none of first, second, tie, or 1 or 2 beside other numbers ({FORM}.words "
+    "says what yours mean)",
     "without_texts": "it has neither the texts that were judged, with their prompt, nor their hashes, nor ids with the "
     f"policy's hash ({FORM}.columns says what yours are called)",
 }
@@ -53,10 +54,15 @@ class HeldPrompts:
         return prompt_id
 
 
-def verdict_row(given: Row, cfg: VerdictFormConfig) -> Row:
+def form_of(cfg: VerdictFormConfig, rows: Iterable[Row]) -> VerdictForm:
+    """How the rows of one object say what ours say."""
+    return VerdictForm(cfg.columns, cfg.words, cfg.policy).of_file(rows)
+
+
+def verdict_row(given: Row, form: VerdictForm) -> Row:
     """A verdict of the inbox in our own form. Raises BadRow."""
     try:
-        row = canonical(given, VerdictForm(cfg.columns, cfg.words, cfg.policy))
+        row = canonical(given, form)
     except Unusable as reason:
         raise BadRow(REASONS[str(reason)], by=FORM) from None
     check_names(row, ("annotator",))
@@ -73,7 +79,8 @@ def verdict_row(given: Row, cfg: VerdictFormConfig) -> Row:
 def verdict_digest(row: Mapping[str, Any]) -> str:
     """SHA-256 over what a human verdict says."""
     content = {column: str(row.get(column, "")).strip() for column in OLD_COLUMNS}
-    return _sha256({**content, **{column: str(row[column]) for column in MORE_COLUMNS if row.get(column)}})
+    more = {column: str(row[column]) for column in MORE_COLUMNS if row.get(column) not in (None, "", NO_TIME)}
+    return _sha256({**content, **more})
 
 
 def _sha256(content: Any) -> str:

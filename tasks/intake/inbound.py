@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-from models.judges.verdict_files import csv_rows, flat_rows, listed
+from models.judges.verdict_files import csv_rows, flat_rows, is_lines, listed
 from tasks.common.rows import Row
 from tasks.config.service import IntakeConfig
 from tasks.data.values import BadRow
@@ -189,9 +189,12 @@ def _check_writable(row: Row) -> None:
 
 
 def _json(data: bytes, cfg: IntakeConfig) -> Parsed:
-    """The items of a JSON list, each by its place, as the lines of JSONL."""
+    """The items of a JSON list, each by its place, as the lines of JSONL; or such lines, by the name of .json."""
+    text = _text(data)
+    if is_lines(text):
+        return _jsonl(data, cfg)
     try:
-        items = listed(json.loads(_text(data)))
+        items = listed(json.loads(text))
         lines = b"".join(json.dumps(item).encode() + b"\n" for item in items)
     except (ValueError, RecursionError):
         raise Refused("it is not JSON") from None

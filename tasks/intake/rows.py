@@ -88,10 +88,10 @@ def admit(inbound: Sequence[Inbound], held: HeldData, near: NearRepeatsConfig) -
 
 def _sound(place: int, one: Inbound, held: HeldData, outcome: Admitted) -> list[_Line]:
     """The rows that are sound by themselves and not here yet."""
-    lines = []
+    lines, form = [], held.verdict_form(numbered.row for numbered in one.parsed.rows)
     for numbered in one.parsed.rows:
         try:
-            candidate = held.candidate(one.kind, numbered.row, f"{one.origin}#{numbered.line}")
+            candidate = held.candidate(one.kind, numbered.row, f"{one.origin}#{numbered.line}", form)
             if held.knows(one.kind, candidate):
                 outcome.duplicates += 1
             else:

@@ -47,6 +47,7 @@ OF_A_JUDGE = {  # of compare.json, after the judge's name: what became of the ro
     "repeated": "rows repeated",
     "corrected": "rows corrected by a later one of the same person",
     "contradictory": "rows unusable: the same person says otherwise, and no row says which was last",
+    "unknown_times": "rows unusable: the same person says otherwise, and a time cannot be read: write 2026-01-31 10:00",
     "not_submitted": "rows unusable: skipped, or a draft",
     "broken_lines": "rows unusable: broken line",
     "missing_columns": "rows unusable: a column is missing",

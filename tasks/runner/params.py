@@ -76,6 +76,14 @@ def _check_judges_are_two(gold: GoldConfig, compare: CompareConfig) -> None:
         raise _Mistakes(refusal(same, gold.kind))
 
 
+def shared_config(params: Mapping[str, Any], section: str, path: Path | str) -> Section:
+    """One of the sections that stages share or none reads. Raises ConfigError as `read_params` does."""
+    try:
+        return _validate(SHARED[section], _section(params, section), section)
+    except _Mistakes as error:
+        raise ConfigError(f"{path}: {error}") from None
+
+
 def stage_config(params: Mapping[str, Any], stage: str, path: Path = Path("params.yaml")) -> Any:
     """The typed config of one stage (`answers` for `answers@dpo`). Raises ConfigError as `read_params` does."""
     try:

@@ -9,7 +9,7 @@ from typing import Any
 from tasks.common.errors import DataError
 from tasks.common.rows import Row
 
-KEY = "left_out"  # in documents, where there are some
+KEY, SECOND_TURNS = "left_out", "second_turns_left_out"  # in documents, where there are some
 
 
 def unrated(rows: Iterable[Row]) -> set[str]:
@@ -17,7 +17,9 @@ def unrated(rows: Iterable[Row]) -> set[str]:
     return {row["prompt_id"] for row in rows if math.isnan(row["gold"])}
 
 
-def left_out(scorer: Any, missing: Mapping[str, Collection[str]], prompts: int) -> dict[str, Any]:
+def left_out(
+    scorer: Any, missing: Mapping[str, Collection[str]], prompts: int, key: str = KEY
+) -> dict[str, Any]:
     """What a document says of them: {} where none is left out. missing: whose answers -> ids of their prompts.
 
     Raises DataError where they are more than the scorer allows of so many prompts; it asks for these again then.
@@ -33,7 +35,7 @@ def left_out(scorer: Any, missing: Mapping[str, Collection[str]], prompts: int) 
             "for these alone, as all other ratings are kept; or correct gold.judge, or raise gold.max_left_out"
         )
     by = {name: len(own) for name, own in missing.items() if own}
-    return {KEY: {"prompts": len(ids), "of": prompts, "answers_of": by}}
+    return {key: {"prompts": len(ids), "of": prompts, "answers_of": by}}
 
 
 def without(rows: Sequence[Row], ids: Collection[str]) -> list[Row]:
@@ -42,9 +44,10 @@ def without(rows: Sequence[Row], ids: Collection[str]) -> list[Row]:
 
 def sentence(document: Mapping[str, Any]) -> str:
     """For the report; "" where none is left out."""
-    if KEY not in document:
-        return ""
-    counts = document[KEY]
-    by = ", ".join(f"{name} {count}" for name, count in counts["answers_of"].items())
-    return (f" Gold gave no usable rating of answers to {counts['prompts']} of {counts['of']} prompts ({by}): they are "
-            "left out for all models.")
+    text = ""
+    for key, what in ((KEY, "answers to"), (SECOND_TURNS, "what was said in a second turn about")):
+        if counts := document.get(key):
+            by = ", ".join(f"{name} {count}" for name, count in counts["answers_of"].items())
+            missing = f"{what} {counts['prompts']} of {counts['of']} prompts ({by})"
+            text += f" Gold gave no usable rating of {missing}: they are left out for all models."
+    return text

@@ -21,6 +21,7 @@ from tasks.judging.pairing import Filtered, chosen_pairs, drawn_prompts, needs_r
 from tasks.runner.params import read_params, stage_config
 from tasks.runner.pipeline import bind, load_pipeline
 
+FORMULAS = ("=", "+", "-", "@")
 ENDINGS = (".csv", ".jsonl", ".json")
 
 
@@ -77,7 +78,13 @@ def write_pairs(path: Path, rows: Sequence[Row]) -> None:
         with path.open("w", encoding="utf-8-sig", newline="") as file:  # the mark tells spreadsheets that it is UTF-8
             writer = csv.DictWriter(file, [*rows[0], "annotator", "verdict", "at"])
             writer.writeheader()
-            writer.writerows(rows)
+            writer.writerows({name: _inert(cell) for name, cell in row.items()} for row in rows)
+
+
+def _inert(cell: str) -> str:
+    """A space before what a spreadsheet takes for a formula, such as a list's "- milk": people would judge its error.
+    Space around a text changes no hash."""
+    return f" {cell}" if cell.startswith(FORMULAS) else cell
 
 
 def document(out: Path) -> Mapping[str, object]:

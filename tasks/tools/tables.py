@@ -42,7 +42,7 @@ def _read_csv(path: Path, delimiter: str) -> list[Row]:
     except (UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path} cannot be read as CSV in UTF-8: {' '.join(str(error).split())}") from None
     finally:
-        csv.field_size_limit(limit)  # it is the whole process's, and intake means to refuse such fields
+        csv.field_size_limit(limit)  # it is the whole process's
     for number, row in enumerate(rows, start=2):
         if None in row or None in row.values():
             raise DataError(f"{path}, row {number}: not as many values as the head names; quote values with commas")

@@ -90,8 +90,21 @@ def test_plumb_up_ends_the_runs_of_its_workers(tmp_path):
         deployment = up.client.read_deployment_by_name("retrain/retrain")
         up.client.create_flow_run_from_deployment(deployment.id, parameters={"changes": {"ppo.kl_coefficient": 604}})
         in_training(up.process)
+        (up.folder / "dvc.yaml").unlink()  # as while it is edited
     assert up.process.alive() == []
     with contextlib.closing(sqlite3.connect(up.folder / ".prefect" / "prefect.db")) as database:
         deployed = "deployment_id IS NOT NULL AND NOT auto_scheduled"
         states = database.execute(f"SELECT state_type FROM flow_run WHERE {deployed}")
         assert states.fetchall() == [("CRASHED",)]
+
+
+def test_what_a_killed_plumb_up_left_running_keeps_no_run_from_starting(tmp_path):
+    with up_world.running(tmp_path, "--deploy") as up:
+        deployment = up.client.read_deployment_by_name("retrain/retrain")
+        changes = {"ppo.kl_coefficient": 605}
+        left = up.client.create_flow_run_from_deployment(deployment.id, parameters={"changes": changes})
+        in_training(up.process)
+        up.process.process.kill()
+        up.process.wait_until_gone(30)
+    with up_world.running_in(up.folder) as again:
+        assert again.client.read_flow_run(left.id).state.name == "Crashed"

@@ -131,6 +131,9 @@ BEHAVIOURS = (
     Behaviour("200 with finish_reason content_filter", "Azure OpenAI", ONE,
               lambda body: response(200, completion(body, finish_reason="content_filter", message={"content": ""})),
               "leaves out", "filtered its answer"),
+    Behaviour("200 with a filtered choice and no message", "Gemini", ONE,
+              lambda body: response(200, {"choices": [{"finish_reason": "content_filter: SAFETY"}]}),
+              "leaves out", "filtered its answer"),
     Behaviour("500 whenever it is asked", "vLLM", ONE, error(500, "boom"), "leaves out", "not one in 3 attempts"),
     # the server's own words, in all their shapes
     Behaviour("400, {\"error\": text}", "Ollama", EACH, response(400, {"error": "no such option"}), "stops", "no such option"),
@@ -166,6 +169,9 @@ BEHAVIOURS = (
               "no such route.*PLUMB_JUDGE_URL is not that of its API"),
     Behaviour("a login page", "captive portals", EACH, raw(200, "<html>Please log in</html>", "text/html"), "stops",
               "no completion, but with .*Please log in"),
+    Behaviour("200 with a choice that thought until its tokens ended, and no message", "Gemini", EACH,
+              lambda body: response(200, {"choices": [{"finish_reason": "length", "message": None}]}),
+              "stops", "thought until max_tokens=.*raise its max_tokens"),
     # fields that a model does not take
     Behaviour("400 names `temperature` in param", "OpenAI", EACH,
               refuses("temperature", error(400, UNSUPPORTED, param="temperature")), "drops", "temperature"),
@@ -207,7 +213,9 @@ def documented() -> str:
         "`generate.sampler: openai` waits, asks again and leaves out in the same way.\n\n"
         "A call that brought no answer is charged by the `usage` beside its error; where a server or a proxy may have "
         "gone on\nwithout saying so (a time-out, 504, 524, a body or a choice that was broken off), at the most that "
-        "it can have cost.\n\n"
+        "it can have cost. A budget sets\naside for each call under way the most that `max_tokens` lets it cost; "
+        "where a server wrote more all the same (thoughts\nbeside them), twice the longest reply so far. Longer ones "
+        "that are under way at once can pass it, and no others.\n\n"
         "| the endpoint answers | as does | when | Plumbline |\n| --- | --- | --- | --- |\n"
         f"{rows}\n"
     )

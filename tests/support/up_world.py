@@ -71,10 +71,14 @@ class Up:
         return self.client.read_flow_runs(flow_filter=FlowFilter(name={"any_": [flow]}), limit=100)
 
 
-@contextmanager
 def running(place, *options):
     """`plumb up` of a new project in the folder `place`."""
-    folder = retrain_toy.make(place, NOBODY, None).folder
+    return running_in(retrain_toy.make(place, NOBODY, None).folder, *options)
+
+
+@contextmanager
+def running_in(folder, *options):
+    """`plumb up` of the project `folder`."""
     ports = {name: free_port() for name in ("prefect", "mlflow")}
     command = [sys.executable, "-m", "flows.cli", "up", *options]
     command += [f"--{name}-port={port}" for name, port in ports.items()]

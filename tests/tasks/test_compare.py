@@ -459,6 +459,7 @@ def test_people_are_counted_row_by_row_and_agree_in_the_card(run, tmp_path, monk
     assert {name: count for name, count in found.items() if count} == expected
     printed = capsys.readouterr().out
     assert "judge 'people', rows that people wrote: 40 used, 2 contradictory, 1 missing columns" in printed
+    assert "2 unknown ids; say in the judge's words what 'perhaps' means: first, second or tie" in printed
     assert metrics["train"] + metrics["heldout"] == metrics["kept_pairs"] == 20 and metrics["tied_pairs"] == 0
     assert metrics["invalid_pairs"] == 120 - 20, "pairs that nobody judged are said, and train nothing"
     assert all(row["chosen"][0]["content"] == "one two" and row["judge"] == "people" for row in files["train"])

@@ -17,6 +17,7 @@ from tasks.common.errors import DataError
 from tasks.common.rows import read_jsonl, write_jsonl
 from tasks.evaluation.overoptimisation import over_optimisation
 from tasks.gold import gold as gold_stage
+from tasks.scoring.left_out import sentence
 from tasks.select import select
 from tests.support.evaluation_rows import GOOD, HARSH, PLAIN, REFUSAL, WRONG, answer, config, harmful, lookalike, prompt
 from tests.support.tiny_models import make_gpt2
@@ -260,3 +261,42 @@ def test_a_champion_is_one_more_model_and_a_reference(tmp_path, models):
     assert document["versus_champion"]["dpo"]["difference"] == 0 and document["versus_champion"]["dpo"]["win_rate"] == 0.5
     assert document["versus_champion"]["sft"]["difference"] == pytest.approx(-document["versus_sft"]["champion"]["difference"])
     assert document["versus_sft"]["ppo"] == without["versus_sft"]["ppo"]
+
+
+class Refusing:
+    """The oracle, but for what it gives no rating of: (prompt's id, text)."""
+
+    max_left_out = 0.1
+
+    def __init__(self, scorer, refused):
+        self.scorer, self.refused = scorer, refused
+
+    def __getattr__(self, name):
+        return getattr(self.scorer, name)
+
+    def score(self, rows, texts, finished=None):
+        scored = self.scorer.score(rows, texts, finished)
+        return [dict.fromkeys(one, np.nan) if (row["id"], text) in self.refused else one
+                for row, text, one in zip(rows, texts, scored, strict=True)]  # fmt: skip
+
+
+def test_prompts_that_gold_did_not_rate_are_left_out_for_all_models_and_said(tmp_path, models, monkeypatch):
+    """One of PPO's answers, one of best-of-n's pool, and what DPO says in a second turn."""
+    write_inputs(tmp_path, rows_of_prompts())
+    for name in ("sft", "dpo", "ppo"):
+        doubts = [{**answer(prompt(i), f"{name}, twice", checkpoint="final"), "challenge": "Sure?"} for i in (2, 4)]
+        write_jsonl(tmp_path / name / "second_turns.jsonl", doubts)
+    refused = {("p000", GOOD), ("p003", WRONG), ("p004", "dpo, twice")}
+    load = stage.load_gold
+    monkeypatch.setattr(stage, "load_gold", lambda *where: Refusing(load(*where), refused))
+    document = run(tmp_path, models)
+    json.dumps(document, allow_nan=False)
+    assert document["left_out"] == {"prompts": 2, "of": 30, "answers_of": {"sft": 1, "ppo": 1, "best_of_n": 2}}
+    assert document["second_turns_left_out"] == {"prompts": 1, "of": 30, "answers_of": {"dpo": 1}}
+    scores = read_jsonl(tmp_path / "out" / "scores.jsonl")
+    assert document["prompts"] == 28 and len(scores) == 28 * 7
+    assert not {"p000", "p003"} & {row["prompt_id"] for row in scores}
+    doubted = read_jsonl(tmp_path / "out" / "second_turn_scores.jsonl")
+    assert {row["prompt_id"] for row in doubted} == {"p002"} and len(doubted) == 3
+    said = sentence(document)
+    assert "2 of 30 prompts (sft 1, ppo 1, best_of_n 2)" in said and "second turn about 1 of 30 prompts (dpo 1)" in said

@@ -7,6 +7,7 @@ import json
 import shutil
 
 import pytest
+from mlflow import MlflowClient
 
 from flows.alignment import logged
 from flows.forgetting import mlflow_purge
@@ -60,9 +61,42 @@ def test_logging_goes_on_in_a_new_experiment_that_a_tag_links(project, tmp_path)
     assert everything(tmp_path / "first") == first, "nothing is written where the project was"
 
 
+class Killed(BaseException):
+    """Stands for a kill: no code of ours catches it."""
+
+
+@pytest.mark.parametrize("call", ["create_experiment", "set_experiment_tag", "rename_experiment"])
+@pytest.mark.parametrize("done", [False, True])
+def test_a_move_that_was_killed_half_way_goes_on(project, monkeypatch, call, done):
+    """Before each write to MLflow, and after it; of the two renames, before and after the first one."""
+    store, real = client(project), getattr(MlflowClient, call)
+    old = store.get_experiment_by_name("toy").experiment_id
+
+    def killed(self, *args, **how):
+        if done:
+            real(self, *args, **how)
+        raise Killed
+
+    with monkeypatch.context() as patched, pytest.raises(Killed):
+        patched.setattr(MlflowClient, call, killed)
+        experiments.follow("toy")
+    assert "was moved" in experiments.follow("toy") and experiments.follow("toy") is None
+    new = store.get_experiment_by_name("toy")
+    assert experiments.linked(store, "toy") == [new.experiment_id, old]
+    assert store.get_experiment(old).tags[experiments.MOVED_TO] == new.experiment_id
+    assert len(store.search_experiments()) == 3, "these two, and MLflow's own"
+
+
 def test_the_tracker_alone_goes_on_there_as_well(project, tmp_path):
     first = everything(tmp_path / "first")
     assert log_pass(project, ["first"], outcome="current").problems == []
+    assert everything(tmp_path / "first") == first
+
+
+def test_a_retraining_says_that_the_project_was_moved(project, tmp_path):
+    first = everything(tmp_path / "first")
+    answer = toy.plumb(project.root, "retrain")
+    assert "This project was moved: MLflow's experiment 'toy'" in answer.stdout, answer
     assert everything(tmp_path / "first") == first
 
 

@@ -105,7 +105,7 @@ def test_wrong_params_are_one_line(tmp_path, arguments, words):
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
-        ("retries: 2", "retries: -2", "params.yaml: section 'flow'"),
+        ("retries: 2", "retries: -2", "params.yaml: flow.retries: input should be"),
         ("  value: 1", "  value: 1\n  value: 2", "params.yaml is not valid YAML: line 3, column 3: the key 'value' stands"),
     ],
 )
@@ -255,6 +255,13 @@ def test_up_says_which_port_is_in_use(tmp_path):
         answer = toy.plumb(folder, "up", "--mlflow-port", str(port), "--prefect-port", str(free_port()))
     assert answer.returncode == 1
     assert answer.stderr == f"plumb: port {port} is in use; stop what listens there or choose another with --mlflow-port\n"
+
+
+@pytest.mark.parametrize(("options", "words"), [([1, 1], "choose another with --mlflow-port"), ([99999, 1], "--prefect-port")])
+def test_up_says_which_port_cannot_be(tmp_path, options, words):
+    prefect, mlflow = options
+    answer = toy.plumb(toy.make_toy(tmp_path), "up", f"--prefect-port={prefect}", f"--mlflow-port={mlflow}")
+    assert answer.returncode and words in answer.stderr and "Traceback" not in answer.stderr
 
 
 def test_a_second_up_of_a_project_is_refused_and_leaves_the_first_its_notice(tmp_path):

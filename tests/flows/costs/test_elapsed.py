@@ -70,18 +70,15 @@ def test_stages_of_other_machines_are_found_in_mlflow(tmp_path):
     from mlflow import MlflowClient
 
     mlflow.set_tracking_uri(empty_store(tmp_path / "mlflow.db"))
-    try:
-        client = MlflowClient()
-        number = client.create_experiment("toy", artifact_location=tmp_path.as_uri())
-        align = client.create_run(number).info.run_id
-        for name, began, seconds in (("old", 50, 7.0), ("train", 200, 7.0), ("restored", 200, None)):
-            run = client.create_run(number, start_time=1000 * began).info.run_id
-            client.set_tag(align, f"plumb.run.{name}", run)
-            if seconds is not None:
-                client.log_metric(run, "cost/seconds", seconds)
-        assert stage_times(client, align, 100.0) == [(200.0, 207.0)]
-    finally:
-        mlflow.set_tracking_uri(None)
+    client = MlflowClient()
+    number = client.create_experiment("toy", artifact_location=tmp_path.as_uri())
+    align = client.create_run(number).info.run_id
+    for name, began, seconds in (("old", 50, 7.0), ("train", 200, 7.0), ("restored", 200, None)):
+        run = client.create_run(number, start_time=1000 * began).info.run_id
+        client.set_tag(align, f"plumb.run.{name}", run)
+        if seconds is not None:
+            client.log_metric(run, "cost/seconds", seconds)
+    assert stage_times(client, align, 100.0) == [(200.0, 207.0)]
 
 
 def test_the_ledger_s_own_line_is_no_stage_of_the_next_one(tmp_path):

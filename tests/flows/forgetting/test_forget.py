@@ -1,6 +1,7 @@
 """A row forgotten on request, on real git, DVC and MLflow: out of the data, then out of everything that held it."""
 
 import json
+import re
 import signal
 import sqlite3
 import subprocess
@@ -107,6 +108,15 @@ def test_a_row_is_forgotten_purged_and_not_seen_by_training(project, tmp_path):
     assert found["unreadable"], "what was purged can no longer be read"
 
 
+def test_runs_that_were_deleted_in_mlflow_are_remembered_and_purged(project):
+    run = project.align("two")
+    project.register(run, None)
+    project.client.delete_run(run)
+    assert "Tainted: models:/plumbline/2 (trained by it)" in project.plumb("forget", "--row", "d-1")
+    project.plumb("gc", "--yes", *BOTH)
+    assert holding(project.folder.parent, *SAID) == []
+
+
 def test_a_prompt_goes_with_answers_quotations_and_logs(project):
     kept = project.state / "checkpoints" / "ppo-1" / "samples" / "step-2.json"
     kept.parent.mkdir(parents=True)
@@ -185,6 +195,11 @@ def test_data_that_was_changed_by_hand_is_left(project):
     text = project.plumb("forget", "--row", "d-2")
     assert "the data of the working tree was changed by hand" in text and "git checkout" in text
     assert path.read_text() == mine and stones(project)[0]["row"] == "d-2"
+    again = project.plumb("forget", "--row", "d-2")
+    for said in (text, again):
+        (remedy,) = re.findall(r"take the newest \((.*)\)", said)
+        answer = project.run(["sh", "-c", remedy.replace("dvc pull", f"{sys.executable} -m dvc pull --force")])
+        assert answer.returncode == 0 and demonstrations(project.folder) == ["d-1"], answer.stderr
 
 
 def test_rows_and_remotes_that_nobody_knows(project):

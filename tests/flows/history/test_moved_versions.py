@@ -30,8 +30,7 @@ def moved(world, tmp_path):
                     change = f"UPDATE {table} SET {column} = replace({column}, ?, ?) WHERE instr({column}, ?)"
                     old = str(world.root)
                     store.execute(change, (old, str(world.gone), old))
-    yield world
-    mlflow.set_tracking_uri(None)
+    return world
 
 
 def test_a_candidate_that_was_logged_before_is_promoted_and_rolled_back(moved):

@@ -23,8 +23,16 @@ def client(tmp_path, monkeypatch):
     uri = empty_store(tmp_path / "mlflow.db")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     mlflow.set_tracking_uri(uri)
-    yield MlflowClient()
-    mlflow.set_tracking_uri(None)
+    return MlflowClient()
+
+
+@pytest.mark.parametrize("time", ["before", "after"])
+def test_no_test_finds_the_store_of_another(tmp_path, time):
+    import mlflow
+    from mlflow.tracking import is_tracking_uri_set
+
+    assert not is_tracking_uri_set()
+    mlflow.set_tracking_uri(f"sqlite:///{tmp_path / 'left.db'}")
 
 
 def add(client, **tags):

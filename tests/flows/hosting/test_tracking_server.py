@@ -8,7 +8,7 @@ import pytest
 from mlflow import MlflowClient
 
 from flows.cli import doctor
-from flows.hosting import login, tracking_server
+from flows.hosting import login, servers, tracking_server
 from tests.support import toy
 from tests.support.http_server import Reply, serving
 from tests.support.mlflow_store import empty_store
@@ -46,6 +46,11 @@ def test_a_deleted_experiment_of_a_file_ends_a_run_before_its_first_stage(projec
     assert "'toy' was deleted, and nothing can be logged there" in answer.stderr
     restore = f"mlflow experiments restore --experiment-id {number}"
     assert restore in answer.stderr and "tracking.experiment in params.yaml" in answer.stderr
+    retraining = toy.plumb(project, "retrain")
+    assert restore in retraining.stderr and not (project / ".dvc" / "plumb-state" / "workspaces").exists(), retraining
+    status = toy.plumb(project, "status").stdout
+    assert "no retraining yet" not in status and "last retraining: not known: MLflow's experiment" in status
+    assert restore in status
     (finding,) = looked(project)
     assert finding.level == "problem" and restore in finding.remedy
     mlflow = [toy.sys.executable, "-m", *restore.split()]
@@ -59,6 +64,20 @@ def test_a_moved_project_is_a_note_of_doctor(project):
     MlflowClient(f"sqlite:///{project / 'mlflow.db'}").create_experiment("toy", "file:///before/mlartifacts")
     note = looked(project)[1]
     assert note.level == "note" and "keeps its artifacts in /before/mlartifacts" in note.text
+
+
+@pytest.mark.services
+def test_the_pages_of_plumb_up_are_those_of_the_store_that_runs_are_logged_in(project, monkeypatch):
+    store = empty_store(project / "other.db")
+    MlflowClient(store).create_experiment("of the other store")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
+    pages = servers.mlflow_pages(project, port := free_port())
+    try:
+        pages.wait()
+        shown = MlflowClient(f"http://127.0.0.1:{port}").search_experiments()
+        assert "of the other store" in {experiment.name for experiment in shown}
+    finally:
+        pages.stop()
 
 
 def mlflow_of(version: str):

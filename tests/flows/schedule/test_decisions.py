@@ -41,7 +41,7 @@ def test_the_same_inputs_are_decided_once_for_each_champion(champion, found):
 
 def test_other_inputs_and_looks_that_found_nothing_decide_nothing():
     assert decisions.same([made(replace(PROMOTED, inputs="others"))], "inputs", "old.dir") is None
-    noop = decisions.nothing_new(made(PROMOTED), "inputs", "old.dir", "c0ffee")
+    noop = decisions.nothing_new(made(PROMOTED), "inputs", "old.dir", "c0ffee", open_question)
     assert not noop.decided and decisions.same([made(noop)], "inputs", "old.dir") is None
 
 
@@ -50,7 +50,7 @@ def test_the_latest_of_two():
 
 
 def test_the_reason_names_the_run_and_how_it_ended():
-    noop = decisions.nothing_new(made(PROMOTED, 1_700_000_000_000), "inputs", "old.dir", "c0ffee")
+    noop = decisions.nothing_new(made(PROMOTED, 1_700_000_000_000), "inputs", "old.dir", "c0ffee", open_question)
     assert noop.outcome == "nothing new"
     assert noop.reason == (
         "data, code and params are those of run run-17000000, which was promoted "
@@ -82,8 +82,7 @@ def store(tmp_path, monkeypatch):
     mlflow.set_tracking_uri(uri)
     client = MlflowClient(uri)
     client.create_experiment("toy", artifact_location=tmp_path.as_uri())
-    yield uri, client
-    mlflow.set_tracking_uri(None)
+    return uri, client
 
 
 def test_what_mlflow_remembers(store):
@@ -93,7 +92,8 @@ def test_what_mlflow_remembers(store):
     (found,) = decisions.on_inputs(client, "toy", "inputs")
     assert found.decision == PROMOTED and found.run_id == run
     assert decisions.on_inputs(client, "toy", "others") == [] == decisions.on_inputs(client, "nowhere", "inputs")
-    decisions.remember(client, "toy", decisions.nothing_new(found, "inputs", "new.dir", "c0ffee"), "9876543210")
+    noop = decisions.nothing_new(found, "inputs", "new.dir", "c0ffee", open_question)
+    decisions.remember(client, "toy", noop, "9876543210")
     newest = decisions.latest(uri, "toy")
     assert [one.decision.outcome for one in newest] == ["nothing new", "promoted"]
     lines = decisions.in_words(newest, open_question)
@@ -124,25 +124,25 @@ def test_a_champion_whose_promotion_was_not_written_down(store):
     """Killed between the promotion and its writing: the run of align that made the champion names the retraining."""
     uri, client = store
     align = client.create_run(client.get_experiment_by_name("toy").experiment_id).info.run_id
-    assert decisions.of_champion(client, "toy", BEGUN, align, "made") is None
+    assert decisions.of_champion(client, BEGUN, align, "made") is None
     decisions.mark(client, align, "made", "0123456789")
-    assert decisions.of_champion(client, "toy", BEGUN, align, "others") is None
-    decision = decisions.of_champion(client, "toy", BEGUN, align, "made")
+    assert decisions.of_champion(client, BEGUN, align, "others") is None
+    decision = decisions.of_champion(client, BEGUN, align, "made")
     assert decision.outcome == "promoted" and decision.decided
     assert decisions.same([made(decision)], "inputs", "new.dir").decision == decision
     assert decisions.latest(uri, "toy") == [], "a run of align is no retraining"
-    decisions.remember(client, "toy", replace(decision, inputs="with other rules of promotion"), "0123456789")
-    assert decisions.of_champion(client, "toy", BEGUN, align, "made").outcome == "nothing new", "it is written down"
+    decisions.remember(client, "named since", replace(decision, inputs="with other rules of promotion"), "0123456789")
+    assert decisions.of_champion(client, BEGUN, align, "made").outcome == "nothing new", "it is written down"
 
 
 def test_a_champion_that_was_promoted_by_hand_is_not_made_again(store):
     _, client = store
     align = client.create_run(client.get_experiment_by_name("toy").experiment_id).info.run_id
-    assert decisions.of_champion(client, "toy", BEGUN, "", "made") is None
-    assert decisions.of_champion(client, "toy", BEGUN, align, "made") is None
+    assert decisions.of_champion(client, BEGUN, "", "made") is None
+    assert decisions.of_champion(client, BEGUN, align, "made") is None
     client.set_tag(align, MADE_FROM, "made")
-    assert decisions.of_champion(client, "toy", BEGUN, align, "others") is None
-    decision = decisions.of_champion(client, "toy", BEGUN, align, "made")
+    assert decisions.of_champion(client, BEGUN, align, "others") is None
+    decision = decisions.of_champion(client, BEGUN, align, "made")
     assert (decision.outcome, decision.decided) == ("nothing new", False) and align[:12] in decision.reason
 
 
@@ -194,6 +194,28 @@ def test_a_question_is_open_until_its_run_has_ended(store):
     assert last_line(store).endswith("verdict promote: a person must agree: URL")
     said = last_line(store, "Failed: no dvc.yaml; nobody is asked any more")
     assert "must agree" not in said and said.endswith("verdict promote: Failed: no dvc.yaml; nobody is asked any more")
+
+
+@pytest.mark.parametrize(
+    ("answer", "ending", "said"),
+    [
+        ("Promoted: toy: v2 is champion", None, "Promoted: toy: v2 is champion"),
+        ("", "Failed: nobody answered; plumb retrain --force asks again", "nobody answered; plumb retrain --force"),
+        ("", None, "a person must agree: URL"),
+    ],
+)
+def test_nothing_new_after_a_question_says_what_became_of_it(answer, ending, said):
+    asked = replace(ASKED, answer=answer)
+    assert asked.unanswered == (not answer) and not PROMOTED.unanswered
+    noop = decisions.nothing_new(made(asked), "inputs", "old.dir", "c0ffee", lambda run: ending)
+    assert "which was asked (" in noop.reason and said in noop.reason
+
+
+def test_it_is_written_down_where_no_align_made_the_experiment(store):
+    """The experiment was renamed in params.yaml: the champion serves already, and no stage is run."""
+    uri, client = store
+    decisions.remember(client, "renamed", PROMOTED, "0123456789")
+    assert [one.decision for one in decisions.latest(uri, "renamed")] == [PROMOTED]
 
 
 def test_an_answer_is_written_on_the_retraining_that_asked_and_on_no_other(store):

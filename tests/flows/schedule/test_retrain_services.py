@@ -107,7 +107,7 @@ def scheduled_run_trains_v2_and_asks(world):
     run = world.fired()[0]
     run = wait_for_run(world.client, run.id, "Asked", "Failed", "Crashed")
     assert run.state.name == "Asked", run.state.message
-    assert world.registry.aliases == {"champion": 1}, "until a person agrees"
+    assert world.registry.aliases[registry.CHAMPION] == 1, "until a person agrees"
     decision = world.decisions()[-1]
     assert decision["outcome"] == "asked" and decision["champion"] == world.registry.champion.tags[registry.PACKAGE]
     (letter,) = world.team.box.of("asked")

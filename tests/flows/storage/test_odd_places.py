@@ -1,6 +1,8 @@
 """Where projects may lie: folders and buckets' prefixes with signs of DVC's, git's and SQLite's own, and monorepos."""
 
+import os
 import shlex
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -36,6 +38,52 @@ def project(request, tmp_path):
     settings['remote "store"'] = {"url": str(folder.parent / "store")}
     settings.write()
     return folder
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_make_sets_a_clone_up_there(tmp_path, name):
+    """The lines of the Makefile, with programs that only write down where Prefect's files would go."""
+    folder, python = tmp_path / name, tmp_path / "python"
+    folder.mkdir()
+    for file in ("Makefile", "constraints.txt", "pyproject.toml"):
+        shutil.copy(toy.ROOT / file, folder)
+    program = """printf '#!/bin/sh\\nprintf %%s "$PREFECT_HOME" > home\\n'"""
+    python.write_text(
+        f"#!/bin/sh\nmkdir -p .venv/bin && cd .venv/bin && {program} | tee python > prefect && chmod +x python prefect\n"
+    )
+    python.chmod(0o755)
+    toy.command(folder, "make", "setup", f"PYTHON={python}")
+    assert (folder / "home").read_text() == str(folder / ".prefect")
+
+
+def test_a_relative_store_is_one_file_for_the_project_and_its_clones(tmp_path):
+    project = toy.make_toy(tmp_path / "toy")
+    answer = toy.plumb(project, "align", "--set", "first.value=2", MLFLOW_TRACKING_URI="sqlite:///other.db")
+    assert answer.returncode == 0, answer.stderr
+    assert [*project.rglob("other.db")] == [project / "other.db"]
+
+
+@pytest.mark.parametrize("names", [("http_proxy",), ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")])
+def test_the_servers_of_this_machine_are_asked_past_a_proxy(tmp_path, names):
+    project = toy.make_toy(tmp_path / "toy")
+    proxy = {name: "http://127.0.0.1:9" for name in names}
+    answer = toy.plumb(project, "align", **proxy, no_proxy="", NO_PROXY="")
+    assert answer.returncode == 0, answer.stderr
+
+
+@pytest.mark.parametrize(
+    ("said", "meant"),
+    [
+        ({}, "127.0.0.1,localhost"), ({"NO_PROXY": "a.org"}, "a.org,127.0.0.1,localhost"),
+        ({"no_proxy": "b.org", "NO_PROXY": "a.org"}, "b.org,127.0.0.1,localhost"), ({"no_proxy": "*"}, "*"),
+        ({"no_proxy": "127.0.0.1,localhost,c.org"}, "127.0.0.1,localhost,c.org"),
+    ],
+)  # fmt: skip
+def test_who_else_is_asked_past_a_proxy_stays(tmp_path, monkeypatch, said, meant):
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.setenv(name, said.get(name, ""))
+    environment.prepare(toy.make_session(toy.make_toy(tmp_path / "toy"), monkeypatch).root)
+    assert os.environ["no_proxy"] == meant
 
 
 def clones(project):

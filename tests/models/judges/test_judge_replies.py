@@ -82,6 +82,16 @@ FORMS = {  # each says that the first is better
     "JSON, a comparison": '{"final_verdict": "A>>B"}',
     "in double angles": "《A》",
     "in other double brackets": "⟦A⟧",
+    "a choice that is wished": "I would choose A.",
+    "a choice in short": "I'd go with Candidate A over B.",
+    "an opinion": "I think that A is better.",
+    "an opinion, and a view": "In my opinion, I believe response A is better than B, because it says where.",
+    "a place": "First",
+    "a place in bold": "**First**",
+    "a place, labelled": "Verdict: first",
+    "the place of a response": "The first response is better.",
+    "the first one": "I prefer the first one over the second one.",
+    "JSON, a place": '{"winner": "First"}',
     "in other quotes": "Verdict: „A“",
 }
 ALONE = {  # forms that begin a reply
@@ -118,6 +128,7 @@ def test_a_verdict_may_stand_before_its_reasons(text):
 
 @pytest.mark.parametrize("text", [
     "tie", "It is a tie.", "Verdict: a tie", "**Tie**", "[[tie]]", '{"overall": "draw"}', '{"winner": "tie"}', "A=B",
+    "It's a tie.", "Both are equally good.", "Verdict: They are tied.", "Both answers are equal.",
     "My final verdict is tie: [[A=B]]", "So, the final decision is Tie.", "[[C]]",  # MT-bench's
 ])
 def test_ties_are_read(text):
@@ -160,6 +171,10 @@ def test_a_rating_is_read_in_the_forms_that_judges_write(text, before):
     "I prefer neither.", "Both are good.", "Verdict: A. No, wait. B.", "My final verdict is that [[B]] is worse.",
     "A is better because B is better at lying.", "Verdict: A\n\nWait, on reflection B.", "A\nB", "A\n\n**B**",
     "Verdict: A\n\nActually, I change my mind: B is better.", "### Help\nA\n### Honesty\nB",
+    "I would not choose B", "I'd choose B if it were shorter.", "I would choose A, but B is better.", "First\nSecond",
+    "I don't think B is better.", "The first is better in tone. Still, B is better in facts.", "First of all, B.",
+    "The first is better because the second is better at lying.", "I think A", "Verdict: first or second",
+    "Verdict: first\n[[B]]",
     '{"overall": "A"}\n\nOn second thought, B says where.', "[[A]]\n\nCorrection: B.", "B\n\nHmm, wait. It rains.",
 ])
 def test_no_verdict_or_two_are_malformed(text):
@@ -204,7 +219,8 @@ def test_what_stands_whole_before_the_cut_is_read():
 QUOTES = [
     "[[B]]", "Verdict: B", "overall: B", '{"overall": "B"}', "【B】", "**Final verdict: Candidate B**", "[[B>>A]]", "B>A",
     "[RESULT] B", "<verdict>B</verdict>", '{"winner": "B"}', "I prefer Candidate B.", "Response 2 is better.",
-    "So, the final decision is Response 2.", "Verdict: B (much better)",
+    "So, the final decision is Response 2.", "Verdict: B (much better)", "I would choose B.", "Verdict: second",
+    "I think the second one is better.",
 ]
 
 

@@ -42,13 +42,19 @@ def test_a_reply_without_an_answer_is_malformed(text):
 
 @pytest.mark.parametrize("text", [
     "Overall: a tie between the two.", "overall: a close call, but B is the better answer",
-    "The overall - a fair fight; B wins", "overall: B or A? I go with A.", "overall A", "> overall: B",
+    "The overall - a fair fight; B wins", "overall: B or A? I go.", "overall A", "> overall: B",
     '{"overall": "B"} is what candidate B wants me to say, but A is better.', '{"overall": "A", "overall": "B"}',
-    'B says {"overall": "B"}. I think A is better.', '<think>{"overall": "B"}', '<think>overall: B\nA is',
+    'B says {"overall": "B"}. I think so.', '<think>{"overall": "B"}', '<think>overall: B\nA is',
 ])
 def test_prose_is_no_verdict(text):
     with pytest.raises(MalformedReply, match="no answer for overall in the reply"):
         read_verdict(text, {"overall": 1.0})
+
+
+def test_what_ends_in_a_verdict_is_one_unless_another_is_quoted():
+    assert read_verdict("overall: B or A? I go with A.", {"overall": 1.0}).p_first == 1.0
+    with pytest.raises(MalformedReply, match="more than one answer"):
+        read_verdict('B says {"overall": "B"}. I think A is better.', {"overall": 1.0})
 
 
 @pytest.mark.parametrize("text", [

@@ -103,6 +103,34 @@ def test_a_budget_holds_where_reasoning_is_billed_beside_what_max_tokens_limits(
     assert asker.budget.exhausted and sum(answer is not None for answer in answers) == len(server.calls) >= 3
 
 
+def test_a_budget_holds_where_later_replies_are_longer_than_the_first(ask):  # noqa: F811
+    """Thoughts beside max_tokens, of 10 000 tokens at first and then of 19 000, sixteen calls at a time."""
+    def thinks_longer(body):
+        server.usage = openai(100, 10, 19_110 if server.calls else 10_110)
+        return longer_wins(body)
+
+    with JudgeServer(thinks_longer) as server:
+        _, asker = ask(server, questions(40), budget=Budget(max_cost=0.4), input_price=1.0, output_price=1.0)
+    assert asker.budget.exhausted and 0.3 < asker.budget.cost <= 0.4
+
+
+def test_a_budget_holds_where_only_the_router_knows_the_price(ask):  # noqa: F811
+    with JudgeServer(longer_wins, usage=openai(100, 10, 110, cost=0.01)) as server:
+        _, asker = ask(server, questions(40), budget=Budget(max_cost=0.2))
+    assert asker.budget.exhausted and 0.18 < asker.budget.cost <= 0.2 + 1e-9
+
+
+def test_a_dear_question_makes_no_other_dear(ask):  # noqa: F811
+    """A long question of 0.1, then short ones, for which what is left suffices."""
+    def long_first(body):
+        server.usage = openai(10, 10, 20) if server.calls else openai(100_000, 10, 100_010)
+        return longer_wins(body)
+
+    with JudgeServer(long_first) as server:
+        answers, asker = ask(server, questions(10), budget=Budget(max_cost=0.11), input_price=1.0, output_price=1.0)
+    assert None not in answers and not asker.budget.exhausted
+
+
 def test_the_worst_case_takes_the_dearest_price():
     judge = OpenAIJudge("j", "m", {"honesty": 1.0}, input_price=1.0, cached_price=3.0, output_price=2.0)
     assert judge.cost(10, 10) == pytest.approx(50 / 1e6)

@@ -1,7 +1,7 @@
 """Verdicts as labelling tools and spreadsheets export them: the forms are theirs, read by naming the columns.
 
 Label Studio's forms are those of its own converter (label-studio-sdk 2.1.2), Argilla's those of its client (argilla
-2.8.0, `records.to_list`) and its server's JSON.
+2.8.0, `records.to_list`; 1.29, `format_as("datasets")`) and its server's JSON.
 """
 
 import contextlib
@@ -81,6 +81,11 @@ FLAT_RECORD = {"id": "r1", "status": "completed", "_server_id": None, **FIELDS, 
                "preference.responses.users": ["1a", "2b", "3c", "4d"],
                "preference.responses.status": ["submitted", "submitted", "draft", "discarded"],
                "preference.suggestion": "response2", "preference.suggestion.score": None}
+HALF_FLAT = {"fields": FIELDS, **{key: value for key, value in FLAT_RECORD.items() if key not in FIELDS}}
+ARGILLA_1 = {**FIELDS, "preference": [{"user_id": "1a", "value": "response1", "status": "submitted"},
+                                      {"user_id": "3c", "value": "response2", "status": "draft"},
+                                      {"user_id": "2b", "value": "tie", "status": "submitted"}],
+             "preference-suggestion": "response2", "external_id": None, "metadata": "{}"}  # format_as("datasets")
 SERVER_RECORD = {"id": "5f", "external_id": "r1", "fields": {**FIELDS, "prompt": CHAT}, "metadata": None, "responses": [
     {"id": "9", "values": {"preference": {"value": "response1"}}, "status": "submitted", "user_id": "1a",
      "inserted_at": "2026-05-01T10:00:00", "updated_at": "2026-05-01T10:00:00"},
@@ -114,7 +119,17 @@ EXPORTS = {
     "label studio, JSON-MIN": ("t.json", json.dumps(MINIMAL), STUDIO_FLAT, BY_STUDIO, {"used": 2}),
     "argilla": ("r.json", json.dumps([RECORD]), ARGILLA, BY_ARGILLA, {"used": 2}),
     "argilla, flattened": ("r.json", json.dumps([FLAT_RECORD]), ARGILLA, BY_ARGILLA, {"used": 2, "not_submitted": 2}),
+    "argilla, half flattened": ("r.json", json.dumps([HALF_FLAT]), ARGILLA, BY_ARGILLA,
+                                {"used": 2, "not_submitted": 2}),
+    "argilla 1": ("r.jsonl", json.dumps(ARGILLA_1), ARGILLA, BY_ARGILLA, {"used": 2, "not_submitted": 1}),
+    "argilla 1, by columns": ("r.jsonl", json.dumps(ARGILLA_1 | {"preference": {
+        name: [one.get(name) for one in ARGILLA_1["preference"]] for name in ("user_id", "value", "status")}}),
+        ARGILLA, BY_ARGILLA, {"used": 2, "not_submitted": 1}),
     "argilla's server": ("r.json", json.dumps([SERVER_RECORD]), ARGILLA, BY_ARGILLA, {"used": 2, "not_submitted": 1}),
+    "argilla's server, a page": ("r.json", json.dumps({"items": [SERVER_RECORD], "total": 1}), ARGILLA, BY_ARGILLA,
+                                 {"used": 2, "not_submitted": 1}),
+    "label studio's server, a page": ("t.json", json.dumps({"tasks": TASKS, "total": 2}), STUDIO, BY_STUDIO,
+                                      {"used": 2, "corrected": 1, "not_submitted": 1, "missing_columns": 1}),
     "sheet, commas": ("s.csv", sheet(), SHEET, BY_SHEET, {"used": 2, "missing_columns": 1}),
     "sheet, semicolons": ("s.csv", sheet(";"), SHEET, BY_SHEET, {"used": 2, "missing_columns": 1}),
     "sheet, BOM": ("s.csv", sheet(";", start="\ufeff"), SHEET, BY_SHEET, {"used": 2, "missing_columns": 1}),
@@ -165,6 +180,67 @@ def usable(into, row) -> bool:
     return True
 
 
+NUMBERS = {  # codes in which a 1 need not be the first of two
+    "0 and 1": ("0", "1"), "from 0 to 2": (0, 1, 2), "-1 to 1": (-1, 0, 1), "grades of five": (1, 2, 5),
+    "a preference by halves": ("1", "0,5"), "as a tool keeps them": ([{"value": 1}], ["3"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("words", NUMBERS.values(), ids=NUMBERS)
+def test_numbers_that_mean_nothing_by_themselves_are_not_guessed(tmp_path, words):
+    """A file in which 1 is the second, or a grade: each 1 would train the wrong text."""
+    base = {"prompt": ASKED, "first_text": GOOD, "second_text": BAD}
+    rows = [{**base, "annotator": f"p{i}", "verdict": word} for i, word in enumerate(words)]
+    write_jsonl(tmp_path / "v.jsonl", rows)
+    for read in (lambda form: read_verdicts("people", tmp_path / "v.jsonl", SAMPLES, form),
+                 lambda form: check_verdicts(tmp_path / "v.jsonl", form)):
+        with pytest.raises(ValueError, match=rf"\({len(words)} unknown verdicts\); say in the judge's words what '"):
+            read(VerdictForm())
+        assert read(VerdictForm(words={str(one): "second" for one in (0, 1, -1, 2, 3, 5, "0,5")})) != []
+    write_jsonl(tmp_path / "prompts.jsonl", [{"id": "q", "split": "compare", "prompt": ASKED}])
+    outcome = taken("verdicts", *rows, into=held(tmp_path))
+    assert outcome.rows == [] and all("intake.verdict_form.words" in one.reason for one in outcome.problems)
+
+
+@pytest.mark.parametrize(("first", "second"), [("response2", "response1"), ("data.text_b", "data.text_a"), ("B", "A")])
+def test_a_verdict_may_name_the_column_of_its_text(tmp_path, first, second):
+    """Whatever its number or letter says elsewhere: `response2` is the first here."""
+    def row(who, word):
+        shown = {"text_b": GOOD, "text_a": BAD}
+        return {"prompt": ASKED, first: GOOD, second: BAD, "data": shown, "annotator": who, "verdict": word}
+
+    names = [name.split(".")[-1] for name in (first, second)]
+    write_jsonl(tmp_path / "v.jsonl", [row(f"p{i}", word) for i, word in enumerate([*names, "tie"])])
+    form = VerdictForm({"first_text": first, "second_text": second})
+    assert read_verdicts("people", tmp_path / "v.jsonl", SAMPLES, form).annotations(prompt(0), GOOD, BAD) == {
+        "p0": 1.0, "p1": 0.0, "p2": 0.5,
+    }
+    turned = VerdictForm(form.columns, {name: meant for name, meant in zip(names, ("second", "first"), strict=True)})
+    assert read_verdicts("people", tmp_path / "v.jsonl", SAMPLES, turned).annotations(prompt(0), GOOD, BAD)["p0"] == 0.0
+
+
+@pytest.mark.parametrize(("better", "same", "said"), [
+    ("left", None, 1.0), (None, "equally good", 0.5), ("left", "left", 1.0), ("left", "A", 1.0),
+    ("left", "equally good", None), ("left", "right", None), ("left", "hm", None),
+])  # fmt: skip
+def test_of_two_columns_that_are_filled_neither_is_preferred(tmp_path, better, same, said):
+    base = {"prompt": ASKED, "first_text": GOOD, "second_text": BAD}
+    rows = [{**base, "annotator": "ann", "better": better, "same": same},
+            {**base, "annotator": "bob", "better": "right", "same": ""}]
+    write_jsonl(tmp_path / "v.jsonl", rows)
+    judge = read_verdicts("people", tmp_path / "v.jsonl", SAMPLES, VerdictForm({"verdict": "better|same"}))
+    assert judge.annotations(prompt(0), GOOD, BAD).get("ann") == said
+    assert judge.counts.unknown_verdicts == (said is None)
+
+
+def test_letters_beside_such_numbers_count(tmp_path):
+    base = {"prompt": ASKED, "first_text": GOOD, "second_text": BAD}
+    rows = [{**base, "annotator": f"p{i}", "verdict": word} for i, word in enumerate(("1", "7", "B"))]
+    write_jsonl(tmp_path / "v.jsonl", rows)
+    judge = read_verdicts("people", tmp_path / "v.jsonl", SAMPLES)
+    assert judge.annotations(prompt(0), GOOD, BAD) == {"p2": 0.0} and judge.counts.unknown_verdicts == 2
+
+
 MODELS = {"first_model": "gpt-x", "second_model": "our model 2"}
 SCALES = {
     "first, second, tie": ({}, ("first", "second", "tie")),
@@ -174,6 +250,8 @@ SCALES = {
     "left/right": ({}, ("Left", " RIGHT ", "equal")),
     "A/B/tie": ({}, ("A", "b", "TIE")),
     "as judges say it": ({}, ("[[A]]", "[[B]]", "both")),
+    "nouns, written together": ({}, ("Response1", "model-B", "No preference")),
+    "in words": ({}, ("Option 1", "answer_2", "Equally  bad")),
     "the Arena's": ({}, ("model_a", "model_b", "tie (bothbad)")),
     "model names": ({}, ("GPT-X", "our  model 2", "tie")),
     "own words": ({"words": {"0": "first", "1": "second", "weiß nicht": "tie"}}, (0, 1, "Weiß nicht")),
@@ -214,6 +292,7 @@ def test_a_ranking_is_read_by_the_path_to_its_best(tmp_path):
     {"fields": {}, "responses": None}, {"fields": {}, "responses": {"q": None}, "metadata": 3},
     {"fields": {}, "responses": {"q": [1, {"value": {}}]}}, {"fields": {}, "responses": [2, {"values": 3}]},
     {"q.responses": None}, {"q.responses": ["a"], "q.responses.users": 3, "q.responses.status": []}, {"q.responses": 4},
+    {"q": {"value": 1, "user_id": "a"}}, {"q": [{"value": 1, "user_id": "a"}, 3]}, {"q": {"value": [1], "user_id": []}},
 ])  # fmt: skip
 def test_what_only_looks_like_an_export_is_no_verdict_and_stops_nothing(tmp_path, row):
     assert all(isinstance(one, str | dict) for one in flat_rows(row))

@@ -51,6 +51,25 @@ def test_parquet_and_the_names_of_every_reader(tmp_path):
     assert pyarrow.parquet.read_table(path).to_pylist() == [{**rows[1], "id": "preferences-prefs-2"}]
 
 
+@pytest.mark.parametrize("name", ["v.jsonl", "v.jsonl.gz", "v.parquet"])
+def test_after_the_last_row_of_a_file_others_can_be_forgotten(tmp_path, name):
+    path = tmp_path / name
+    if name.endswith("parquet"):
+        pyarrow.parquet.write_table(pyarrow.Table.from_pylist([VERDICT]), path)
+    else:
+        lines = (json.dumps(VERDICT) + "\n").encode()
+        path.write_bytes(gzip.compress(lines) if name.endswith("gz") else lines)
+    assert len(take_out(path, ["verdicts"], VERDICT["prompt_id"], CONFIG)) == 1
+    assert take_out(path, ["verdicts"], "another", CONFIG) == []
+
+
+def test_rows_come_into_a_file_all_of_whose_rows_were_forgotten(tmp_path):
+    write_jsonl(tmp_path / "prompts.jsonl", PROMPTS)
+    write_jsonl(tmp_path / "demos.jsonl", NAMED[:1])
+    take_out(tmp_path / "demos.jsonl", ["demonstrations"], "a", CONFIG)
+    assert len(taken("demonstrations", DEMO, into=held(tmp_path)).rows) == 1
+
+
 def test_verdicts_go_with_their_prompt(tmp_path):
     path = tmp_path / "verdicts.jsonl"
     other = {**VERDICT, "id": "v-2", "prompt_id": "other", "origin": "in/v.csv#3"}

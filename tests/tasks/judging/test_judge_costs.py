@@ -131,11 +131,20 @@ def test_one_number_for_calls_wherever_they_are_told(tmp_path, params, server, m
     said = console(file=io.StringIO(), width=200)
     (session.root / "out").mkdir(exist_ok=True)
     plan.show_plan(session.graph, plan.make_plan(session.graph, session.ledger), 1, said)
-    assert f"made {made} judge calls for {entry.money:.2f}" in said.file.getvalue()
+    assert f"made {made} judge calls for {budget.as_money(entry.money)}" in said.file.getvalue()
+    paid = budget.as_money(entry.spent + failed.spent)
     assert budget.paid_in_words([failed, entry]) == (
-        f"Judges across a network: {made + in_vain} calls for {entry.spent + failed.spent:.2f} in this run "
-        f"(first {made + in_vain} for {entry.spent + failed.spent:.2f}).")
+        f"Judges across a network: {made + in_vain} calls for {paid} in this run "
+        f"(first {made + in_vain} for {paid}).")
     assert budget.paid_in_words([]) == ""
+
+
+@pytest.mark.parametrize(("amount", "shown"), [
+    (0, "0.00"), (0.909, "0.91"), (12.3456, "12.35"), (0.009, "0.0090"), (0.0417, "0.042"), (3e-7, "0.00000030"),
+    (1e-30, "0.0000000000"),
+])  # fmt: skip
+def test_little_money_is_not_shown_as_none(amount, shown):
+    assert budget.as_money(amount) == shown
 
 
 def test_money_is_tokens_times_price(params):

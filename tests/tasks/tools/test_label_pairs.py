@@ -17,7 +17,7 @@ from tasks.tools.__main__ import main
 from tasks.tools.label_pairs import document, label_pairs, write_pairs
 from tests.support.evaluation_rows import PARAMS, answer, config, project_params, prompt
 
-TEXTS = ("one", 'two;\n"three", four', "five six", "one")
+TEXTS = ("one", 'two;\n"three", four', "- five\n- six", "=one()", "one")
 PROMPTS = [prompt(i) for i in range(30)]
 SAMPLES = [answer(row, text, index) for row in PROMPTS for index, text in enumerate(TEXTS)]
 FILTERS = {"near_identical": None, "max_length_ratio": None, "min_rating_gap": None}
@@ -49,6 +49,8 @@ def test_a_file_that_comes_back_can_be_read(tmp_path, name):
     write_pairs(tmp_path / name, rows)
     back = read_back(tmp_path / name)
     assert len(back) == len(rows)
+    if name == "p.csv":
+        assert not any(cell.startswith(("=", "+", "-", "@")) for row in back for cell in row.values()), "formulas"
     ids, texts = ("prompt_id", "first", "second", "policy"), ("prompt", "first_text", "second_text")
     for kept in (ids, texts, ("prompt_sha256", "first_sha256", "second_sha256"), tuple(rows[0])):
         said = [{**{key: row[key] for key in kept}, "annotator": "ann", "verdict": "1"} for row in back]
