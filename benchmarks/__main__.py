@@ -7,6 +7,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -15,25 +16,24 @@ from benchmarks.child import ROOT
 from benchmarks.material import Material, gather, pulled_params
 from benchmarks.measure import Comparison
 from benchmarks.report import machine, spread, table, terminal, verdict, versions, write
+from benchmarks.training_loops import RUNS, training_loop
 
 RESULTS = Path(__file__).parent / "results" / "foundation.json"
 PACKAGES = ("torch", "transformers", "trl", "dvc", "mlflow")
-SFT_ROWS, DPO_ROWS = 144, 96
-NAMES = ("sft", "dpo", "stage", "best-of-n")
+NAMES = (*(f"{stage}-{size}" for stage, size in RUNS), "stage", "best-of-n")
 
 
-def compare(material: Material, repeats: int, names: Sequence[str]) -> list[Comparison]:
+def compare(material: Material, repeats: int, names: Sequence[str], grouped: bool) -> list[Comparison]:
     """The named comparisons, in their order."""
     from benchmarks.best_of_n import best_of_n
     from benchmarks.fixed_cost import fixed_cost
-    from benchmarks.training_loops import dpo_loop, sft_loop
 
     ways: dict[str, Callable[[], Comparison]] = {
-        "sft": lambda: sft_loop(material, SFT_ROWS, repeats),
-        "dpo": lambda: dpo_loop(material, DPO_ROWS, repeats),
+        **{f"{stage}-{size}": partial(training_loop, material, stage, size, repeats, grouped=grouped)
+           for stage, size in RUNS},
         "stage": lambda: fixed_cost(material, repeats),
         "best-of-n": lambda: best_of_n(material, repeats),
-    }
+    }  # fmt: skip
     return [ways[name]() for name in names]
 
 
@@ -60,6 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("names", nargs="*", choices=[*NAMES, []], help="which to run (default: all)")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--base", type=Path, help="a model directory instead of the one in params.yaml")
+    parser.add_argument("--grouped", action="store_true", help="TRL's batches of rows of similar length, as ours")
     parser.add_argument("--write", action="store_true", help="write benchmarks/results/foundation.json")
     options = parser.parse_args(arguments)
     console = terminal()
@@ -68,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with tempfile.TemporaryDirectory() as folder:
         material = gather(ROOT, Path(folder), options.base)
         try:
-            comparisons = compare(material, options.repeats, options.names or NAMES)
+            comparisons = compare(material, options.repeats, options.names or NAMES, options.grouped)
         except AssertionError as error:
             console.print(str(error), style="red", markup=False)
             return 1

@@ -1,112 +1,74 @@
-"""The training loop of our SFT and DPO stages beside TRL's bare trainers, on the same tokenised rows and settings."""
+"""The training loops of our SFT, reward and DPO stages beside TRL's bare trainers, on the same tokenised rows."""
 
 from __future__ import annotations
 
-import os
-import shutil
-from collections.abc import Callable
-from functools import partial
-from pathlib import Path
+import functools
+from collections.abc import Mapping, Sequence
+from statistics import median
 from typing import Any
-from unittest.mock import patch
 
-from datasets import Dataset
-from transformers import PrinterCallback, set_seed
-from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
+from benchmarks import child
+from benchmarks.material import Material
+from benchmarks.measure import Comparison, Cost, race, times_faster_at_least
+from benchmarks.ppo.floors import (
+    ADAMW_NUMBERS_MOVED,
+    BACKWARD_AND_FORWARD,
+    Machine,
+    Shape,
+    Work,
+    backbone_flops,
+    head_flops,
+)
+from benchmarks.report import SIDES
 
-from benchmarks.material import Material, comparisons
-from benchmarks.measure import Comparison, Cost, alternate, time_ratio_at_most, timed
-from models.lm.loading import load_policy, save_policy
-from tasks import dpo, sft
-from tasks.common.machine import prepare_torch
-from tasks.common.progress import LIVE_VARIABLE
-from tasks.training import trainers as training
-
-LIMIT = 1.02
-
-
-def sft_loop(material: Material, rows: int, repeats: int) -> Comparison:
-    """`tasks.sft` against SFTTrainer on `rows` demonstrations."""
-    cfg = material.config("sft")
-    tokenised = sft.tokenise(material.demonstrations[:rows], material.tokenizer)
-
-    def ours(folder: Path) -> Cost:
-        trainer = sft.make_trainer(cfg, load_policy(material.base), material.tokenizer, tokenised, folder)
-        return _timed(cfg, lambda: training.train(trainer, "sft", folder))
-
-    def theirs(folder: Path) -> Cost:
-        extra = {"dataset_kwargs": {"skip_prepare_dataset": True}}
-        return _bare(cfg, SFTTrainer(
-            model=load_policy(material.base), processing_class=material.tokenizer,
-            args=training.trainer_arguments(SFTConfig, cfg, cfg.runtime, folder, **extra),
-            train_dataset=Dataset.from_list(tokenised),
-        ))  # fmt: skip
-
-    return _compare("training loop of sft / bare SFTTrainer", cfg, material, rows, ours, theirs, repeats)
+# (stage, size): rows of a run, at least 6 s of training with TRL; and how many times faster ours is to be.
+RUNS: dict[tuple[str, str], tuple[int, float]] = {
+    ("sft", "hearth"): (1600, 2.0), ("reward", "hearth"): (640, 2.0), ("dpo", "hearth"): (480, 1.8),
+    ("sft", "30m"): (96, 1.5), ("reward", "30m"): (48, 1.5), ("dpo", "30m"): (32, 1.5),
+}  # fmt: skip
+ONE_THREAD = {"OMP_NUM_THREADS": "1"}  # as runtime.threads says
 
 
-class OnTokenisedRows(DPOTrainer):
-    """DPOTrainer has no setting for rows that are tokenised already."""
+def training_loop(
+    material: Material, stage: str, size: str, repeats: int, *, rows: int | None = None, grouped: bool = False
+) -> Comparison:
+    """One stage at one size, each run in a process of its own: what a run holds at most is its own."""
+    most, limit = RUNS[stage, size]
+    rows = rows or most
+    fixed = {"stage": stage, "size": size, "base": str(material.base), "rows": rows, "grouped": grouped}
 
-    def _prepare_dataset(self, dataset: Dataset, *_: Any, **__: Any) -> Dataset:
-        return dataset
+    def run(side: str, _: int) -> dict[str, Any]:
+        return child.run("benchmarks.training_sides:measure", {**fixed, "side": side}, ONE_THREAD)
 
-
-def dpo_loop(material: Material, rows: int, repeats: int) -> Comparison:
-    """`tasks.dpo`, its snapshots included, against DPOTrainer on `rows` comparisons; the base stands for SFT."""
-    cfg = material.config("dpo")
-    tokenised = dpo.tokenise(comparisons(material.demonstrations[:rows]), material.tokenizer)
-
-    def save(policy: Any, path: Path) -> None:
-        save_policy(policy, material.tokenizer, path, base=material.base, start=material.base)
-
-    def ours(folder: Path) -> Cost:
-        policy = load_policy(material.base)
-        rows_with_reference = dpo.with_reference(policy, tokenised)
-        trainer = dpo.make_trainer(cfg, policy, material.tokenizer, rows_with_reference, folder)
-        trainer.add_callback(training.Snapshots(cfg.snapshots, save))
-        return _timed(cfg, lambda: training.train(trainer, "dpo", folder))
-
-    def theirs(folder: Path) -> Cost:
-        extra = {"beta": cfg.beta, "loss_type": list(cfg.loss_types), "loss_weights": list(cfg.loss_weights)}
-        return _bare(cfg, OnTokenisedRows(
-            model=load_policy(material.base), processing_class=material.tokenizer,
-            args=training.trainer_arguments(
-                DPOConfig, cfg, cfg.runtime, folder, precompute_ref_log_probs=cfg.epochs >= 2, **extra
-            ),
-            train_dataset=Dataset.from_list(tokenised),
-        ))  # fmt: skip
-
-    return _compare("training loop of dpo / bare DPOTrainer", cfg, material, rows, ours, theirs, repeats)
+    runs, costs = race(run, lambda done: Cost(done["wall"], done["cpu"]), repeats)
+    steps = {side: runs[side][0]["steps"] for side in SIDES}
+    if steps["ours"] != steps["theirs"]:
+        raise AssertionError(f"{stage} took {steps['ours']} optimizer steps, and TRL's trainer {steps['theirs']}")
+    return Comparison(f"{stage}, {size} / bare TRL", *costs, times_faster_at_least(limit),
+                      _note(runs, machine(), rows, grouped))  # fmt: skip
 
 
-def _compare(
-    name: str, cfg: Any, material: Material, rows: int, ours: Callable[[Path], Cost], theirs: Callable[[Path], Cost],
-    repeats: int,
-) -> Comparison:  # fmt: skip
-    """Every run starts from the same weights, seed and empty folder; one run of each before the clock counts."""
-
-    def run(way: Callable[[Path], Cost]) -> Cost:
-        folder = material.folder / "trainer"
-        shutil.rmtree(folder, ignore_errors=True)
-        prepare_torch(cfg.runtime)
-        return way(folder)
-
-    with patch.dict(os.environ, {LIVE_VARIABLE: str(material.folder)}):  # ours reports its progress, as under the flow
-        run(ours)
-        run(theirs)
-        seconds = alternate(partial(run, ours), partial(run, theirs), repeats)
-    note = f"{rows} rows, {cfg.epochs:g} epochs, checkpoints every {cfg.checkpoint_every} steps; train() alone"
-    return Comparison(name, *seconds, time_ratio_at_most(LIMIT), note)
+@functools.cache
+def machine() -> Machine:
+    """This machine's peaks on one thread."""
+    return Machine(**child.run("benchmarks.ppo.preparation:machine_peaks", {}, ONE_THREAD))
 
 
-def _timed(cfg: Any, train: Callable[[], Any]) -> Cost:
-    """The cost of training on the same batches: they are drawn with random numbers that making a trainer may use up."""
-    set_seed(cfg.runtime.seed)
-    return timed(train)
+def _note(runs: Mapping[str, Sequence[Mapping[str, Any]]], machine: Machine, rows: int, grouped: bool) -> str:
+    memory = {side: median(run["peak_mib"] for run in runs[side]) for side in SIDES}
+    one = sorted(runs["ours"], key=lambda run: run["wall"])[len(runs["ours"]) // 2]
+    floor = floor_seconds(Shape(**one["shape"]), one["lengths"], one["steps"], machine)
+    batches = "by length" if grouped else "at random"
+    return (
+        f"{rows} rows, {one['steps']} optimizer steps on both sides, TRL's batches {batches}; peak memory"
+        f" {memory['ours']:.0f} / {memory['theirs']:.0f} MiB; {floor / one['wall']:.0%} of the machine's limit"
+    )
 
 
-def _bare(cfg: Any, trainer: Any) -> Cost:
-    """The cost of TRL's own train(); only the printing of its logs is taken away."""
-    trainer.remove_callback(PrinterCallback)
-    return _timed(cfg, trainer.train)
+def floor_seconds(shape: Shape, lengths: Sequence[tuple[int, int]], steps: int, machine: Machine) -> float:
+    """Seconds below which the machine cannot train on rows of (prompt, response) `lengths`, each once."""
+    once = sum(backbone_flops(shape, p + r) + head_flops(shape, r) for p, r in lengths)
+    moved = steps * shape.parameters * ADAMW_NUMBERS_MOVED * shape.bytes_per_number
+    return Work(BACKWARD_AND_FORWARD * once, moved).floor(machine)
+
+

@@ -38,17 +38,21 @@ def _best(work: Callable[[], Any], device: str) -> float:
 
 
 def peaks(work: Workload) -> dict[str, float | str]:
+    """As `machine_peaks`, with the device's name."""
+    name = torch.cuda.get_device_name() if work.device.startswith("cuda") else "cpu"
+    return {"device_name": name, **machine_peaks(work.device, work.dtype)}
+
+
+def machine_peaks(device: str = "cpu", dtype: str = "float32") -> dict[str, float]:
     """Operations per second of a matrix product, and bytes per second of a copy (read and written), of this machine."""
-    on_gpu = work.device.startswith("cuda")
-    size, elements = (8192, 2**30) if on_gpu else (2048, 2**26)
-    kind = {"device": work.device, "dtype": getattr(torch, work.dtype)}
+    size, elements = (8192, 2**30) if device.startswith("cuda") else (2048, 2**26)
+    kind = {"device": device, "dtype": getattr(torch, dtype)}
     left, right = torch.randn(size, size, **kind), torch.randn(size, size, **kind)
     product = torch.empty_like(left)
-    flops = 2 * size**3 / _best(lambda: torch.mm(left, right, out=product), work.device)
+    flops = 2 * size**3 / _best(lambda: torch.mm(left, right, out=product), device)
     source, copy = torch.ones(elements, **kind), torch.empty(elements, **kind)
     moved = 2 * elements * source.element_size()
-    name = torch.cuda.get_device_name() if on_gpu else "cpu"
-    return {"device_name": name, "flops": flops, "bandwidth": moved / _best(lambda: copy.copy_(source), work.device)}
+    return {"flops": flops, "bandwidth": moved / _best(lambda: copy.copy_(source), device)}
 
 
 def prepare(work: Workload) -> dict[str, float]:

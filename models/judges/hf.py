@@ -18,7 +18,7 @@ from models.judges.template_fields import check_template
 from models.judges.templates import LETTER_TEMPLATE, Template, messages
 from models.lm import loading
 from models.lm.batching import by_length, context_length, device_of, evaluating
-from models.lm.head import logits_of, rows_of_logits
+from models.lm.head import logits_of
 from models.lm.logprobs import join, response_states
 
 LETTERS = ("A", "B")
@@ -141,8 +141,7 @@ class HfJudge:
             for rows in by_length([len(prompt) for prompt in prompts], self.rows_per_batch):
                 # The response is a filler: what is read is the distribution of the token in its place.
                 batch = join([prompts[i] for i in rows], [[0]] * len(rows), device_of(self.model))
-                parts = response_states(self.model, batch).split(rows_of_logits(self.model))
-                logits = (logits_of(self.model, states).float() for states in parts)
+                logits = logits_of(self.model, response_states(self.model, batch))
                 logprobs[rows] = torch.cat([part.log_softmax(-1)[:, ids].cpu() for part in logits])
         return logprobs
 

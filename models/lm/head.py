@@ -21,7 +21,7 @@ from models.lm.batching import backbone_of, device_of, evaluating, hidden_states
 
 # Logits in float32, and what their softmax or their gradient makes of them.
 _BYTES_PER_LOGIT = 8
-_budget = 256 * 2**20
+_budget = 256.0  # MiB
 
 
 class TokenScores(NamedTuple):
@@ -38,16 +38,16 @@ class TokenScores(NamedTuple):
 def set_logits_budget(megabytes: float) -> None:
     """How much memory the logits of one chunk may take, for every model of this process."""
     global _budget
-    _budget = int(megabytes * 2**20)
+    _budget = megabytes
 
 
-def rows_of_logits(model: nn.Module) -> int:
-    """Rows of logits that the budget holds. Raises ValueError, naming the budget that would do, where it holds none."""
-    vocabulary = unwrapped(model).get_output_embeddings().weight.shape[0]
-    if (rows := _budget // (vocabulary * _BYTES_PER_LOGIT)) < 1:
-        needed = -(-vocabulary * _BYTES_PER_LOGIT // 2**20)
-        raise ValueError(f"{_budget / 2**20:g} MiB hold no row of the logits of {vocabulary} tokens; raise"
-                         f" runtime.logits_mb to {needed} or more")
+def rows_of_logits(vocabulary: int, megabytes: float | None = None) -> int:
+    """Rows of logits in the budget, or in `megabytes`; ValueError, naming what would do, where it holds none."""
+    megabytes = _budget if megabytes is None else megabytes
+    size = vocabulary * _BYTES_PER_LOGIT
+    if (rows := int(megabytes * 2**20) // size) < 1:
+        raise ValueError(f"{megabytes:g} MiB hold no row of the logits of {vocabulary} tokens; raise runtime.logits_mb to"
+                         f" {-(-size // 2**20)} or more")
     return rows
 
 
@@ -61,14 +61,19 @@ def token_scores(
     """
     if temperature <= 0:
         raise ValueError(f"temperature={temperature} must be above 0; use 1 for log-probs of greedy responses")
-    head = _Head.of(model)
-    return TokenScores(*_TokenScores.apply(states, targets, head, temperature, rows_of_logits(model), statistics,
-                                           *head.parameters))
+    head, rows = _Head.of(model), rows_of_logits(_vocabulary(model))
+    return TokenScores(*_TokenScores.apply(states, targets, head, temperature, rows, statistics, *head.parameters))
 
 
-def logits_of(model: nn.Module, states: Tensor) -> Tensor:
-    """Logits (tokens, vocabulary) of last hidden states (tokens, hidden): the model's own head and what follows it."""
-    return _Head.of(model).logits(states)
+def logits_of(model: nn.Module, states: Tensor) -> Iterator[Tensor]:
+    """Logits (some tokens, vocabulary) in float32 of last hidden states (tokens, hidden), part by part: the model's own
+    head and what follows it."""
+    for part in states.split(rows_of_logits(_vocabulary(model))):
+        yield _Head.of(model).logits(part).float()
+
+
+def _vocabulary(model: nn.Module) -> int:
+    return unwrapped(model).get_output_embeddings().weight.shape[0]
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import torch
 from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoModelForCausalLM
 
 from models.architectures.support import USES, unsupported
+from models.lm.head import rows_of_logits
 from models.reward.model import reward_class
 from tasks.preflight.checks import NOTE, PROBLEM, Finding, check, refused
 from tasks.preflight.project import Project
@@ -32,6 +33,12 @@ def architecture(project: Project) -> Iterator[Finding]:
     if unlisted := [name for name in config.architectures or () if name not in allowed]:
         text = f"{unlisted[0]} is not in promote.allowed_architectures, so plumb promote will refuse the candidate"
         yield Finding(NOTE, "model", text, "add it there, if its code may be trusted")
+
+
+@check
+def logits_budget(project: Project) -> Iterator[Finding]:
+    vocabulary, runtime = project.shape.config.get_text_config().vocab_size, project.config("sft").runtime
+    yield from refused("runtime", lambda: rows_of_logits(vocabulary, runtime.logits_mb))
 
 
 @check

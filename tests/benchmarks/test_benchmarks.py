@@ -22,7 +22,8 @@ from benchmarks.measure import (
     timed,
     times_faster_at_least,
 )  # fmt: skip
-from benchmarks.training_loops import dpo_loop, sft_loop
+from benchmarks.ppo.floors import Machine, Shape
+from benchmarks.training_loops import floor_seconds, training_loop
 from models.chat.template import load_tokenizer
 from tasks.runner.params import read_params
 from tests.import_closure import ROOT
@@ -74,9 +75,20 @@ def assert_measured(comparison: Comparison) -> None:
     assert len(comparison.ours) == len(comparison.theirs) == 1
 
 
-def test_training_loops(material):
-    assert_measured(sft_loop(material, rows=8, repeats=1))
-    assert_measured(dpo_loop(material, rows=8, repeats=1))
+@pytest.mark.parametrize("stage", [pytest.param("sft", marks=pytest.mark.slow),
+                                   pytest.param("reward", marks=pytest.mark.slow), "dpo"])
+def test_training_loops(material, stage):
+    """A single batch: as many optimizer steps on both sides, in processes of their own."""
+    comparison = training_loop(material, stage, "30m", 1, rows=4)
+    assert_measured(comparison)
+    assert "4 rows, 1 optimizer steps on both sides, TRL's batches at random; peak memory" in comparison.note
+
+
+def test_the_floor_of_a_training_loop_by_hand():
+    """10 weights, 3 tokens, 2 of them a response's: 3 x (60 + attention 2 x 4 x 6 + head 2 x 2 x 5 x 2) operations."""
+    shape = Shape(linear=10, parameters=20, layers=1, hidden=2, vocabulary=5, attention_width=2, cache_width=2)
+    assert floor_seconds(shape, [(1, 2)], 1, Machine(flops=1.0, bandwidth=1e9)) == 3 * (60 + 48 + 40)
+    assert floor_seconds(shape, [(1, 2)], 2, Machine(flops=1e9, bandwidth=1.0)) == 2 * 20 * 7 * 4
 
 
 def test_best_of_n(material):

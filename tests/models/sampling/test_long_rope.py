@@ -34,7 +34,7 @@ def test_rows_on_both_sides_of_longrope(final_cap):
     batch = join([ROWS[4][:17], ROWS[1][:5]], [[3, 4], [5]])
     with torch.no_grad():
         states = response_states(model, batch)
-        logits = logits_of(model, states)
+        logits = torch.cat(list(logits_of(model, states)))
     long, short = alone(model, [*ROWS[4][:17], 3]), alone(model, ROWS[1][:5])
     expected = [long[16], long[17], short[4]]
     torch.testing.assert_close(logits, torch.stack(expected), atol=1e-4, rtol=1e-5)

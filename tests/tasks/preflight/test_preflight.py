@@ -228,6 +228,12 @@ def test_the_base_and_its_architecture(copied, hearth, examined):
     assert any("has no config.json" in text for _, text in problems(examined(copied)))
 
 
+def test_memory_for_no_row_of_logits(hearth, examined):
+    ((subject, text),) = problems(examined(hearth, runtime={"logits_mb": 0.002}))
+    assert subject == "runtime" and text.startswith("0.002 MiB hold no row of the logits of")
+    assert text.endswith("raise runtime.logits_mb to 1 or more")
+
+
 def test_files_of_judges(tmp_path, hearth, examined):
     """Those that are not there, and those whose hash is not the one in params; all of them at once."""
     (tmp_path / "people.csv").write_text("prompt_id,first\n")
