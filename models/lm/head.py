@@ -46,8 +46,8 @@ def rows_of_logits(vocabulary: int, megabytes: float | None = None) -> int:
     megabytes = _budget if megabytes is None else megabytes
     size = vocabulary * _BYTES_PER_LOGIT
     if (rows := int(megabytes * 2**20) // size) < 1:
-        raise ValueError(f"{megabytes:g} MiB hold no row of the logits of {vocabulary} tokens; raise runtime.logits_mb to"
-                         f" {-(-size // 2**20)} or more")
+        raise ValueError(f"{megabytes:g} MiB hold no row of the logits of {vocabulary} tokens; raise runtime.logits_mb"
+                         f" to {-(-size // 2**20)} or more")
     return rows
 
 
