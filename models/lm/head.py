@@ -168,19 +168,20 @@ class _TokenScores(torch.autograd.Function):
         ctx.set_materialize_grads(False)
         ctx.head, ctx.temperature, ctx.rows, device = head, temperature, rows, states.device.type
         ctx.products = torch.get_autocast_dtype(device), torch.is_autocast_enabled(device)
-        parts = []
-        for chunk in _chunks(len(states), rows):
-            part, probabilities = _score(head.logits(states[chunk]), targets[chunk], temperature, statistics)
+        parts, chunks, room = [], _chunks(len(states), rows), _Room(head, states, rows)
+        keep = len(chunks) == 1 and head.linear is not None and any(ctx.needs_input_grad)
+        for chunk in chunks:
+            logits = room.logits(states[chunk], temperature)
+            part, log_probabilities = _score(logits, targets[chunk], statistics, room.other(len(logits)))
             parts.append(part)
-        *scores, log_totals = (None if column[0] is None else torch.cat(column) for column in zip(*parts, strict=True))
-        keep = len(parts) == 1 and head.linear is not None and any(ctx.needs_input_grad)
-        ctx.save_for_backward(states, targets, log_totals, probabilities if keep else None)
+        scores = [None if column[0] is None else torch.cat(column) for column in zip(*parts, strict=True)]
+        ctx.save_for_backward(states, targets, log_probabilities.exp_() if keep else None)
         ctx.mark_non_differentiable(*(score for score in scores[1:] if score is not None))
         return tuple(scores)
 
     @staticmethod
     def backward(ctx, grad: Tensor | None, *_: Any):
-        states, targets, log_totals, kept = ctx.saved_tensors
+        states, targets, kept = ctx.saved_tensors
         if grad is None:
             return (None,) * (6 + len(ctx.head.parameters))
         dtype, enabled = ctx.products
@@ -188,9 +189,9 @@ class _TokenScores(torch.autograd.Function):
         of_parameters = [torch.zeros_like(parameter) for parameter in ctx.head.parameters]
         through = _through_linear if ctx.head.linear is not None else _through_model
         with torch.autocast(states.device.type, dtype, enabled=enabled, cache_enabled=False):
+            room = None if kept is not None else _Room(ctx.head, states, ctx.rows)
             for chunk in _chunks(len(states), ctx.rows):
-                part = _Part(states[chunk], targets[chunk], log_totals[chunk], grad[chunk] / ctx.temperature,
-                             ctx.temperature, kept)
+                part = _Part(states[chunk], targets[chunk], grad[chunk] / ctx.temperature, ctx.temperature, kept, room)
                 of_states[chunk] = through(ctx.head, part, of_parameters)
         return of_states, *(None,) * 5, *of_parameters
 
@@ -199,22 +200,48 @@ def _chunks(tokens: int, rows: int) -> list[slice]:
     return [slice(start, start + rows) for start in range(0, max(tokens, 1), rows)]
 
 
+class _Room:
+    """Memory for a chunk's logits and for what is made of them, used again for the next.
+
+    On a CPU, fresh memory of that size costs about as much as the sums; elsewhere, and for heads that are more than a
+    layer, logits are made as they come.
+    """
+
+    def __init__(self, head: _Head, states: Tensor, rows: int):
+        self.head, device = head, states.device.type
+        plain = head.linear is not None and states.dtype == head.linear.weight.dtype == torch.float32
+        self.buffers: list[Tensor] | None = None
+        if plain and device == "cpu" and not torch.is_autocast_enabled(device):
+            shape = (min(rows, len(states)), head.linear.out_features)
+            self.buffers = [states.new_empty(shape), states.new_empty(shape)]
+
+    def logits(self, states: Tensor, temperature: float) -> Tensor:
+        """Logits (tokens, vocabulary) over the temperature, in float32."""
+        if self.buffers is None:
+            logits = self.head.logits(states).float()
+            return logits if temperature == 1 else logits / temperature
+        layer = self.head.linear
+        logits = torch.mm(states, layer.weight.t(), out=self.buffers[0][: len(states)])
+        if layer.bias is not None:
+            logits += layer.bias
+        return logits if temperature == 1 else logits.div_(temperature)
+
+    def other(self, tokens: int) -> Tensor | None:
+        """Where as many rows may be written again, if there is such a place."""
+        return None if self.buffers is None else self.buffers[1][:tokens]
+
+
 def _score(
-    logits: Tensor, targets: Tensor, temperature: float, statistics: bool
+    logits: Tensor, targets: Tensor, statistics: bool, place: Tensor | None
 ) -> tuple[tuple[Tensor | None, ...], Tensor]:
-    """(log-probs, entropy, top, mean logits, log of the sum of exponentials) of a chunk, and its probabilities."""
-    logits = logits.float() if temperature == 1 else logits.float() / temperature
-    best, place = logits.max(-1)
-    of_target = logits.gather(1, targets[:, None]).squeeze(1)
-    mean = logits.mean(-1) if statistics else None
-    logits -= best[:, None]
-    weights = logits.exp() if statistics else logits.exp_()
-    totals = weights.sum(-1)
-    log_totals, entropy = best + totals.log(), None
-    if statistics:
-        entropy = totals.log() - torch.bmm(weights[:, None], logits[:, :, None]).view(-1) / totals
-    top = place == targets if statistics else None
-    return (of_target - log_totals, entropy, top, mean, log_totals), weights.div_(totals[:, None])
+    """(log-probs, entropy, top, mean logits) of a chunk, and in `place` the log-probs of the whole vocabulary."""
+    whole = torch.log_softmax(logits, -1, out=place)
+    chosen = whole.gather(1, targets[:, None]).squeeze(1)
+    if not statistics:
+        return (chosen, None, None, None), whole
+    mean, top = logits.mean(-1), whole.argmax(-1) == targets
+    entropy = -torch.bmm(torch.exp(whole, out=logits)[:, None], whole[:, :, None]).view(-1)
+    return (chosen, entropy, top, mean), whole
 
 
 class _Part(NamedTuple):
@@ -222,18 +249,21 @@ class _Part(NamedTuple):
 
     states: Tensor
     targets: Tensor
-    log_totals: Tensor
     grad: Tensor
     temperature: float
     probabilities: Tensor | None
+    room: _Room | None
 
-    def of_logits(self, logits: Callable[[], Tensor]) -> Tensor:
-        """The loss's gradient with respect to the chunk's logits."""
-        if self.probabilities is None:
-            probabilities = (logits().float() / self.temperature).sub_(self.log_totals[:, None]).exp_()
-            result = probabilities.mul_(-self.grad[:, None])
-        else:
+    def of_logits(self, logits: Tensor | None = None) -> Tensor:
+        """The loss's gradient with respect to the chunk's logits, `logits` where they are made already."""
+        if self.probabilities is not None:
             result = self.probabilities * -self.grad[:, None]
+        else:
+            if logits is None:
+                scaled = self.room.logits(self.states, self.temperature)
+            else:
+                scaled = logits.float() / self.temperature
+            result = torch.softmax(scaled, -1, out=self.room.other(len(scaled))).mul_(-self.grad[:, None])
         result[torch.arange(len(self.targets), device=self.targets.device), self.targets] += self.grad
         return result
 
@@ -241,7 +271,7 @@ class _Part(NamedTuple):
 def _through_linear(head: _Head, part: _Part, totals: list[Tensor]) -> Tensor:
     """The gradient of a chunk's states; those of the layer's weight and bias, as far as they are trained, are added."""
     layer, states = head.linear, part.states.to(head.linear.weight.dtype)
-    of_logits = part.of_logits(lambda: head.logits(part.states)).to(layer.weight.dtype)
+    of_logits = part.of_logits().to(layer.weight.dtype)
     for parameter, total in zip(head.parameters, totals, strict=True):
         if parameter is layer.bias:
             total += of_logits.sum(0)
@@ -257,7 +287,7 @@ def _through_model(head: _Head, part: _Part, totals: list[Tensor]) -> Tensor:
     with torch.enable_grad():
         states = part.states.detach().requires_grad_()
         logits = head.logits(states)
-    of_logits = part.of_logits(logits.detach).to(logits.dtype)
+    of_logits = part.of_logits(logits.detach()).to(logits.dtype)
     of_states, *more = torch.autograd.grad(logits, [states, *head.parameters], of_logits, allow_unused=True)
     for one, total in zip(more, totals, strict=True):
         if one is not None:
