@@ -57,7 +57,8 @@ def machine() -> Machine:
 def _note(runs: Mapping[str, Sequence[Mapping[str, Any]]], machine: Machine, rows: int, grouped: bool) -> str:
     memory = {side: median(run["peak_mib"] for run in runs[side]) for side in SIDES}
     one = sorted(runs["ours"], key=lambda run: run["wall"])[len(runs["ours"]) // 2]
-    floor = floor_seconds(Shape(**one["shape"]), one["lengths"], one["steps"], machine)
+    passes = BACKWARD_AND_FORWARD + (one["stage"] == "dpo")  # and the reference's
+    floor = floor_seconds(Shape(**one["shape"]), one["lengths"], one["steps"], machine, passes)
     batches = "by length" if grouped else "at random"
     return (
         f"{rows} rows, {one['steps']} optimizer steps on both sides, TRL's batches {batches}; peak memory"
@@ -65,10 +66,15 @@ def _note(runs: Mapping[str, Sequence[Mapping[str, Any]]], machine: Machine, row
     )
 
 
-def floor_seconds(shape: Shape, lengths: Sequence[tuple[int, int]], steps: int, machine: Machine) -> float:
-    """Seconds below which the machine cannot train on rows of (prompt, response) `lengths`, each once."""
+def floor_seconds(
+    shape: Shape, lengths: Sequence[tuple[int, int]], steps: int, machine: Machine, passes: int = BACKWARD_AND_FORWARD
+) -> float:
+    """Seconds below which the machine cannot train on rows of `lengths` (tokens without a head, with one), each once.
+
+    Attention is counted as if both responses of a comparison saw each other, a percent too much at these lengths.
+    """
     once = sum(backbone_flops(shape, p + r) + head_flops(shape, r) for p, r in lengths)
     moved = steps * shape.parameters * ADAMW_NUMBERS_MOVED * shape.bytes_per_number
-    return Work(BACKWARD_AND_FORWARD * once, moved).floor(machine)
+    return Work(passes * once, moved).floor(machine)
 
 

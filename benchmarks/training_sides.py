@@ -6,6 +6,7 @@ What both train on is made from the same rows. TRL's draws its batches at random
 
 from __future__ import annotations
 
+import os
 import random
 import tempfile
 from collections.abc import Sequence
@@ -32,14 +33,13 @@ from tasks.common.rows import Row, read_jsonl
 from tasks.config.shared import RuntimeConfig
 from tasks.runner.params import read_params
 from tasks.training import reward_model, trainers as training
-from tasks.training.sides import SIDES
 
 # Tokens of prompts and of responses of the 30 M model's rows: lognormal, and kept between two lengths.
 MEDIAN, DEVIATION, SHORTEST, LONGEST = 40, 0.7, 4, 120
 
 
 def measure(stage: str, side: str, size: str, base: str, rows: int, grouped: bool = False) -> dict[str, Any]:
-    """Seconds, optimizer steps, memory, and (prompt, response) tokens of each row trained on, once an epoch.
+    """Seconds, optimizer steps, memory, and tokens of each row trained on, once an epoch.
 
     The trainer is made, and the reference's log-probs are computed, on the clock; the weights are there before.
     """
@@ -59,8 +59,8 @@ def measure(stage: str, side: str, size: str, base: str, rows: int, grouped: boo
 
         cost = timed(run)
     state = made[0].state
-    return {"wall": cost.wall, "cpu": cost.cpu, "steps": state.global_step, "shape": vars(shape(policy)),
-            "losses": [line["loss"] for line in state.log_history if "loss" in line],
+    return {"stage": stage, "wall": cost.wall, "cpu": cost.cpu, "steps": state.global_step,
+            "shape": vars(shape(policy)), "losses": [line["loss"] for line in state.log_history if "loss" in line],
             "baseline_mib": baseline, "peak_mib": memory_mib("cpu"), "lengths": _lengths(stage, tokenised)}
 
 
@@ -98,13 +98,15 @@ def _mixed(stage: str, vocabulary: int, rows: int) -> list[Row]:
 
 
 def _lengths(stage: str, tokenised: Sequence[Row]) -> list[tuple[int, int]]:
-    """(tokens that no response needs a head for, tokens of the response); a reward model's head reads one token."""
+    """(tokens without a head, tokens with one) that must be run of each row; a comparison's prompt is run once."""
     if stage == "sft":
         responses = [sum(label != -100 for label in row["labels"]) for row in tokenised]
         return [(len(row["input_ids"]) - length, length) for row, length in zip(tokenised, responses)]
     if stage == "dpo":
-        return [(len(row["prompt_ids"]), len(row[f"{side}_ids"])) for row in tokenised for side in SIDES]
-    return [(len(row[f"{side}_ids"]), 0) for row in tokenised for side in SIDES]
+        return [(len(row["prompt_ids"]), len(row["chosen_ids"]) + len(row["rejected_ids"])) for row in tokenised]
+    pairs = [(row["chosen_ids"], row["rejected_ids"]) for row in tokenised]
+    return [(len(chosen) + len(rejected) - len(os.path.commonprefix([chosen, rejected])), 0)
+            for chosen, rejected in pairs]
 
 
 def _ours(stage: str, cfg: Any, policy: Any, tokenizer: Any, rows: list[Row], folder: Path, _: bool) -> Any:

@@ -1,4 +1,4 @@
-"""Log-probs of responses, with the language-model head applied at response positions only (models/lm/head.py)."""
+"""Log-probs of responses, with the language-model head applied at response positions only (models/lm/token_scores.py)."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from models.lm.batching import backbone_of, by_length, device_of, length_mask, pad_right
-from models.lm.head import token_scores
 from models.lm.packing import token_states
+from models.lm.token_scores import token_scores
 
 
 class ResponseLogprobs(NamedTuple):

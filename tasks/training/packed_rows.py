@@ -2,11 +2,12 @@
 
 TRL 1.16 asks its model for log-probs of the labels (`trl.trainer.utils.add_fused_lm_head`); it runs padded rows and,
 where there is no Triton, projects every position on the vocabulary. Here the backbone runs over real tokens alone
-(`models.lm.packing`) and the head over the states that predict a label (`models.lm.head`).
+(`models.lm.packing`) and the head over the states that predict a label (`models.lm.token_scores`).
 """
 
 from __future__ import annotations
 
+import functools
 import logging
 from types import MethodType
 from typing import Any
@@ -15,8 +16,8 @@ from torch import Tensor, nn
 from trl.trainer.utils import FusedCausalLMOutput
 
 from models.lm.batching import backbone_of, length_mask, right_padded_lengths, unwrapped
-from models.lm.head import token_scores
 from models.lm.packing import can_pack, token_states
+from models.lm.token_scores import token_scores
 
 IGNORED = -100
 _logger = logging.getLogger(__name__)
@@ -26,25 +27,34 @@ def pack_rows(trainer: Any) -> None:
     """Makes the model of a TRL trainer for SFT or DPO run on packed rows.
 
     One whose attention cannot be packed keeps TRL's padded forward, and so do mixtures of experts that learn to spread
-    their load, which padding counts in; that is said once.
+    their load, which padding counts in.
     """
-    model = trainer.model
-    inner, backbone = unwrapped(model), backbone_of(model)
-    if trainer.aux_loss_enabled or not can_pack(backbone):
-        _logger.warning("%s is trained on padded rows: slower, to the same results", type(inner).__name__)
+    inner = unwrapped(trainer.model)
+    if say_if_padded(trainer.model, trainer.aux_loss_enabled):
         return
     padded = inner.forward
 
+    @functools.wraps(type(inner).forward)
     def forward(
-        self: nn.Module, input_ids: Tensor | None = None, attention_mask: Tensor | None = None, *,
+        self: nn.Module, input_ids: Tensor | None = None, attention_mask: Tensor | None = None, *args: Any,
         labels: Tensor | None = None, fused_lm_head: bool = False, **kwargs: Any,
     ) -> Any:
-        if fused_lm_head:
-            return _packed(model, input_ids, attention_mask, labels)
-        named = {"input_ids": input_ids, "attention_mask": attention_mask, "labels": labels, **kwargs}
-        return padded(**{name: value for name, value in named.items() if value is not None})
+        more = {name for name, value in kwargs.items() if value is not None}
+        if fused_lm_head and not args and more <= {"use_cache"}:
+            return _packed(self, input_ids, attention_mask, labels)
+        if labels is not None:
+            kwargs["labels"] = labels
+        return padded(input_ids, attention_mask, *args, fused_lm_head=fused_lm_head, **kwargs)
 
     inner.forward = MethodType(forward, inner)
+
+
+def say_if_padded(model: nn.Module, whatever_it_is: bool = False) -> bool:
+    """Whether a model has to be trained on padded rows, which is then said."""
+    padded = whatever_it_is or not can_pack(backbone_of(model))
+    if padded:
+        _logger.warning("%s is trained on padded rows: slower, to the same results", type(unwrapped(model)).__name__)
+    return padded
 
 
 def _packed(model: nn.Module, ids: Tensor, attention_mask: Tensor | None, labels: Tensor) -> FusedCausalLMOutput:

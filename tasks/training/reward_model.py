@@ -21,6 +21,7 @@ from tasks.config.shared import RuntimeConfig
 from tasks.config.training import RewardTraining
 from tasks.training import trainers as training
 from tasks.training.lora import check_targets, peft_config
+from tasks.training.packed_rows import say_if_padded
 from tasks.training.sides import SIDES, encode_side
 
 SCORING_ROWS = 64
@@ -70,8 +71,7 @@ def make_trainer(
 ) -> Any:
     """TRL's RewardTrainer on comparisons that are tokenised already."""
     from datasets import Dataset
-    from trl import RewardConfig as Arguments
-    from trl import RewardTrainer
+    from trl import RewardConfig as Arguments, RewardTrainer
 
     class TokenisedRewardTrainer(training.PairTrainer, RewardTrainer):
         def _prepare_dataset(self, dataset: Dataset, *_: Any, **__: Any) -> Dataset:
@@ -82,8 +82,8 @@ def make_trainer(
     arguments = training.trainer_arguments(
         Arguments, cfg, runtime, folder, center_rewards_coefficient=cfg.centre or None
     )
-    lengths = pair_lengths(tokenised)
-    rows = [{**row, "length": length} for row, length in zip(tokenised, lengths)]
+    say_if_padded(untrained)
+    rows = [{**row, "length": length} for row, length in zip(tokenised, pair_lengths(tokenised))]
     return TokenisedRewardTrainer(
         model=untrained, args=arguments, train_dataset=Dataset.from_list(rows), processing_class=tokenizer,
         peft_config=peft_config(cfg.lora, untrained, "SEQ_CLS", head=["score"]),

@@ -58,7 +58,7 @@ def dpo_trainer(base, folder, split, losses=("sigmoid", "sft"), **changes):
     policy, tokenizer = load_policy(base), load_tokenizer(base)
     rows = dpo_stage.with_reference(policy, dpo_stage.tokenise(ROWS, tokenizer))
     for place, row in enumerate(rows):
-        row["ref_chosen_logps"] -= 0.3 * (place % 5)
+        row["ref_chosen_logps"] -= 0.1 + 0.3 * (place % 5)
         row["ref_rejected_logps"] += 0.2 * (place % 3)
     return dpo_stage.make_trainer(cfg, policy, tokenizer, rows, folder)
 

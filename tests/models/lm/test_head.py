@@ -5,9 +5,10 @@ import torch
 
 from models.lm import head
 from models.lm.batching import backbone_of, hidden_states, unwrapped
-from models.lm.head import head_is_plain, set_logits_budget, token_scores
+from models.lm.head import head_is_plain, set_logits_budget
 from models.lm.logprobs import response_logprobs
 from models.lm.precision import products_in
+from models.lm.token_scores import token_scores
 from tests.support.memory import peak_bytes
 from tests.support.rl_models import VOCAB, cohere, gpt2, llama, lora
 from tests.support.tiny_architectures import build
@@ -39,9 +40,14 @@ def scaled():
     return build("GraniteForCausalLM")
 
 
+def experts():
+    """Its class looks for routers' logits in what the backbone gives."""
+    return build("GraniteMoeHybridForCausalLM", logits_scaling=4.0)
+
+
 MODELS = [llama, lambda: llama(tie_word_embeddings=True), lambda: gpt2().eval(), lambda: lora(llama()), with_bias,
-          with_adapted_head, cohere, capped, scaled]
-NAMES = ["untied", "tied", "gpt2", "lora", "bias", "adapted head", "cohere", "capped", "scaled"]
+          with_adapted_head, cohere, capped, scaled, experts]
+NAMES = ["untied", "tied", "gpt2", "lora", "bias", "adapted head", "cohere", "capped", "scaled", "experts"]
 
 
 @pytest.fixture(autouse=True)
@@ -81,7 +87,7 @@ def test_chunks_give_what_whole_logits_give(build, rows):
 
 def test_it_is_known_which_heads_are_plain():
     plain = [head_is_plain(build()) for build in MODELS]
-    assert plain == [True] * 6 + [False] * 3
+    assert plain == [True] * 6 + [False] * 4
 
 
 @pytest.mark.parametrize("rows", [1000, 8])
@@ -91,8 +97,11 @@ def test_products_in_bfloat16_come_near_and_leave_no_autocast_behind(build, rows
     hold_rows(model, rows)
     states = hidden_states(backbone_of(model), IDS).flatten(0, 1).detach().requires_grad_()
     exact, = torch.autograd.grad(token_scores(model, states, TARGETS).logprobs.sum(), states)
+    entropy = token_scores(model, states, TARGETS, statistics=True).entropy
     with products_in(torch.bfloat16, torch.device("cpu")):
         rounded = token_scores(model, states, TARGETS).logprobs
+        near = token_scores(model, states, TARGETS, statistics=True).entropy
+    assert near.dtype == torch.float32 and float((near - entropy).abs().max()) < 0.02
     assert not torch.is_autocast_enabled("cpu")
     gradient, = torch.autograd.grad(rounded.sum(), states)
     assert not torch.is_autocast_enabled("cpu")
