@@ -49,9 +49,9 @@ def pack_rows(trainer: Any) -> None:
     inner.forward = MethodType(forward, inner)
 
 
-def say_if_padded(model: nn.Module, whatever_it_is: bool = False) -> bool:
-    """Whether a model has to be trained on padded rows, which is then said."""
-    padded = whatever_it_is or not can_pack(backbone_of(model))
+def say_if_padded(model: nn.Module, learns_routing: bool = False) -> bool:
+    """Whether a model has to be trained on padded rows, which is then said; `learns_routing`: by a loss on its routers."""
+    padded = learns_routing or not can_pack(backbone_of(model))
     if padded:
         _logger.warning("%s is trained on padded rows: slower, to the same results", type(unwrapped(model)).__name__)
     return padded
