@@ -50,7 +50,7 @@ def pack_rows(trainer: Any) -> None:
 
 
 def say_if_padded(model: nn.Module, learns_routing: bool = False) -> bool:
-    """Whether a model has to be trained on padded rows, which is then said; `learns_routing`: by a loss on its routers."""
+    """Whether a model has to be trained on padded rows, which is then said; `learns_routing`: by a loss of its own."""
     padded = learns_routing or not can_pack(backbone_of(model))
     if padded:
         _logger.warning("%s is trained on padded rows: slower, to the same results", type(unwrapped(model)).__name__)
